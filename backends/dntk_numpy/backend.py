@@ -1,0 +1,70 @@
+"""What NumPy arrays need beyond the array API standard, from SciPy."""
+
+import dataclasses
+from typing import Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+import scipy.linalg
+import scipy.sparse
+import scipy.special
+
+from dntk.mlp import MLP
+from dntk.types import Array, Namespace
+from dntk_numpy.scikit_learn import from_scikit_learn
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NumpyBackend:
+    """Backend protocol for NumPy."""
+
+    name: str = "numpy"
+    version: str = np.__version__
+    autodiff: str = "dntk.MLP, scikit-learn MLPClassifier and MLPRegressor"
+
+    def devices(self) -> tuple[str, ...]:
+        """The host."""
+        return ("cpu",)
+
+    def namespace(self) -> Namespace:
+        """NumPy through array-api-compat."""
+        return xp
+
+    def to_numpy(self, x: Array) -> Any:
+        """The array itself."""
+        return np.asarray(x)
+
+    def from_numpy(self, x: Any, *, device: Any = None) -> Array:
+        """The array itself."""
+        del device
+        array: Array = np.asarray(x)
+        return array
+
+    def scatter_add(self, updates: Array, index: Array, weights: Array, size: int) -> Array:
+        """Product with a sparse matrix of SciPy's, one column per update."""
+        indptr = np.arange(index.shape[0] + 1) * index.shape[1]
+        entries = (np.asarray(weights).reshape(-1), np.asarray(index).reshape(-1), indptr)
+        matrix = scipy.sparse.csc_array(entries, shape=(size, index.shape[0]))
+        product: Array = matrix @ updates
+        return product
+
+    def triangular_solve(self, factor: Array, rhs: Array, *, lower: bool) -> Array:
+        """LAPACK's trtrs, batched by SciPy."""
+        solution: Array = scipy.linalg.solve_triangular(factor, rhs, lower=lower, check_finite=False)
+        return solution
+
+    def erf(self, x: Array) -> Array:
+        """SciPy's error function."""
+        values: Array = scipy.special.erf(x)
+        return values
+
+    def synchronize(self, x: Array) -> None:
+        """Nothing to wait for."""
+
+    def as_model(self, net: Any, params: Any, parameters: str | None) -> MLP:
+        """Model of a dntk.MLP or of a fitted scikit-learn network."""
+        if params is not None:
+            msg = "functions with `params` need a framework that differentiates them: JAX arrays, for example."
+            raise TypeError(msg)
+        model = net if isinstance(net, MLP) else from_scikit_learn(net)
+        return model if parameters is None else model.subset(parameters)

@@ -1,0 +1,116 @@
+"""What every algorithm asks of an array: its namespace, where it lives, whether it is sound."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import array_api_compat
+
+from dntk.types import Array, Namespace
+
+
+def namespace(*arrays: Any) -> Namespace:
+    """Array namespace shared by all ``arrays``; raises ``TypeError`` where they differ or are no arrays."""
+    try:
+        return array_api_compat.array_namespace(*arrays)
+    except TypeError as error:
+        kinds = ", ".join(f"{type(a).__module__.partition('.')[0]}.{type(a).__name__}" for a in arrays)
+        msg = (
+            f"expected arrays of one namespace (NumPy, PyTorch, JAX, CuPy or any array-API library), got {kinds}: "
+            "convert them to the same library first, for example with xp.asarray(x)."
+        )
+        raise TypeError(msg) from error
+
+
+def device_of(x: Array) -> Any:
+    """Device on which ``x`` lives."""
+    return array_api_compat.device(x)
+
+
+def require_same_place(**arrays: Any) -> Namespace:
+    """Namespace of arrays given by name, which must share namespace and device.
+
+    Raises
+    ------
+    TypeError
+        The arrays belong to different libraries, or one is not an array.
+    ValueError
+        They live on different devices.
+    """
+    names = list(arrays)
+    try:
+        xp = array_api_compat.array_namespace(*arrays.values())
+    except TypeError as error:
+        found = ", ".join(
+            f"`{n}` is a {type(a).__module__.partition('.')[0]} {type(a).__name__}" for n, a in arrays.items()
+        )
+        msg = f"arrays of different kinds: {found}. Convert them to one array library."
+        raise TypeError(msg) from error
+    first = device_of(arrays[names[0]])
+    for name in names[1:]:
+        if device_of(arrays[name]) != first:
+            msg = (
+                f"`{name}` is on device {device_of(arrays[name])} but `{names[0]}` is on {first}: "
+                f"move one of them (array_api_compat.to_device) before calling."
+            )
+            raise ValueError(msg)
+    return xp
+
+
+def is_floating(x: Array) -> bool:
+    """Whether ``x`` holds real floating-point numbers."""
+    xp = array_api_compat.array_namespace(x)
+    return bool(xp.isdtype(x.dtype, "real floating"))
+
+
+def require_floating(name: str, x: Array) -> None:
+    """Raise ``TypeError`` unless ``x`` is real floating point."""
+    if not is_floating(x):
+        msg = (
+            f"`{name}` has dtype {x.dtype}, but derivatives need floating point: convert it, for images for example "
+            f"with {name}.astype(float32) / 255, scaled as in training."
+        )
+        raise TypeError(msg)
+
+
+def require_finite(name: str, x: Array) -> None:
+    """Raise ``ValueError`` where ``x`` has NaN or infinite entries; synchronises with the device."""
+    if not is_floating(x):
+        return
+    xp = array_api_compat.array_namespace(x)
+    if x.ndim > 1 and all(x.shape):
+        finite = xp.all(xp.isfinite(xp.reshape(x, (x.shape[0], -1))), axis=1)
+    else:
+        finite = xp.isfinite(x)
+    bad = int(xp.sum(xp.astype(~finite, xp.int32)))
+    if bad:
+        first = int(xp.argmax(xp.astype(~finite, xp.int32))) if x.ndim else 0
+        msg = f"`{name}` has NaN or infinite values in {bad} of its {math.prod(x.shape[:1])} rows (first: row {first})."
+        raise ValueError(msg + " Remove or impute them before calling.")
+
+
+def require_points(name: str, x: Array) -> None:
+    """Raise ``ValueError`` unless ``x`` has at least one point along its first axis."""
+    if x.ndim == 0 or x.shape[0] == 0 or math.prod(x.shape) == 0:
+        msg = f"`{name}` is empty (shape {tuple(x.shape)}): pass at least one point of at least one feature."
+        raise ValueError(msg)
+
+
+def accumulation_dtype(x: Array) -> Any:
+    """float64 where the array's namespace and device have it, the array's own dtype elsewhere."""
+    xp = array_api_compat.array_namespace(x)
+    info = xp.__array_namespace_info__()
+    available = info.dtypes(device=device_of(x), kind="real floating")
+    return available.get("float64", x.dtype)
+
+
+def epsilon(x: Array) -> float:
+    """Unit of rounding of the array's dtype as a Python float (float64, so that products do not overflow)."""
+    xp = array_api_compat.array_namespace(x)
+    return float(xp.finfo(x.dtype).eps)
+
+
+def spans(total: int, size: int) -> Iterator[tuple[int, int]]:
+    """Consecutive ranges [start, stop) of at most ``size`` that cover ``total``."""
+    for start in range(0, total, size):
+        yield start, min(start + size, total)

@@ -1,0 +1,56 @@
+"""What a gradient block answers.
+
+For n inputs and q cotangents (linear functionals of the outputs), a block holds the gradients of those functionals
+in one parameter of ``size`` coordinates, which begin at ``offset`` in the flattened parameter vector. Kernels and
+sketches are sums over blocks, so that an n × P Jacobian never exists.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from jaxtyping import Float
+
+from dntk.types import Array
+
+
+class GradientBlock(Protocol):
+    """Per-sample gradients of one parameter for q cotangents and n inputs."""
+
+    @property
+    def name(self) -> str:
+        """Name of the parameter."""
+
+    @property
+    def offset(self) -> int:
+        """Position of its first coordinate in the flattened parameter vector."""
+
+    @property
+    def size(self) -> int:
+        """Number of its coordinates."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers (q, n) of cotangents and inputs."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the block keeps alive."""
+
+    @property
+    def backprop_flops(self) -> int:
+        """Operations of its layer's forward pass and of q backward passes, for the ledger."""
+
+    def gram(self, other: "GradientBlock") -> Float[Array, "q n1 n2"]:
+        """Inner products ⟨G_qi, G'_qj⟩, cotangent by cotangent."""
+
+    def mean_gram(self, other: "GradientBlock") -> Float[Array, "n1 n2"]:
+        """Mean over cotangents of :meth:`gram`, without storing the summands."""
+
+    def cross_gram(self, other: "GradientBlock") -> Float[Array, "q1 q2 n1 n2"]:
+        """Inner products of every pair of cotangents."""
+
+    def chunks(self, max_coordinates: int) -> Iterator[tuple[int, Float[Array, "q n b"]]]:
+        """Dense pieces (first coordinate within the block, gradients); coordinates left out are zero."""
+
+    def dense(self) -> Float[Array, "q n p"]:
+        """The whole gradient, flattened in the parameter's own order."""

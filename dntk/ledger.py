@@ -1,0 +1,102 @@
+"""The cost ledger: Jacobian rows, floating-point operations, bytes and seconds, per stage.
+
+Work is counted where it is done: inside a stage, kernels, sketches and solvers call :func:`count`. Operations are
+counted from the sizes of the products that are run (two per multiply-add), not measured by hardware counters.
+"""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StageCost:
+    """What one stage cost.
+
+    ``jacobian_rows``: per-sample gradients of one output functional that were evaluated; ``flops``: operations
+    counted; ``nbytes``: bytes of what the stage keeps for the next; ``seconds``: wall clock.
+    """
+
+    stage: str
+    jacobian_rows: int = 0
+    flops: int = 0
+    nbytes: int = 0
+    seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """Costs of the stages of a run, in order."""
+
+    stages: tuple[StageCost, ...] = ()
+
+    def total(self) -> StageCost:
+        """Sum over stages."""
+        return StageCost(
+            stage="total",
+            jacobian_rows=sum(s.jacobian_rows for s in self.stages),
+            flops=sum(s.flops for s in self.stages),
+            nbytes=sum(s.nbytes for s in self.stages),
+            seconds=sum(s.seconds for s in self.stages),
+        )
+
+    def __getitem__(self, stage: str) -> StageCost:
+        """Cost of the stage called ``stage``."""
+        for cost in self.stages:
+            if cost.stage == stage:
+                return cost
+        msg = f"no stage {stage!r} in the ledger; it has: {', '.join(s.stage for s in self.stages)}."
+        raise KeyError(msg)
+
+
+class LedgerRecorder:
+    """Collects stage costs while a run goes on; :meth:`ledger` is the result."""
+
+    def __init__(self) -> None:
+        self._stages: list[StageCost] = []
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator["_Counter"]:
+        """Time a stage and attribute to it all that is counted inside; stages may not nest."""
+        counter = _Counter()
+        token = _current.set(counter)
+        start = time.perf_counter()
+        try:
+            yield counter
+        finally:
+            seconds = time.perf_counter() - start
+            _current.reset(token)
+            self._stages.append(
+                StageCost(
+                    stage=name,
+                    jacobian_rows=counter.jacobian_rows,
+                    flops=counter.flops,
+                    nbytes=counter.nbytes,
+                    seconds=seconds,
+                )
+            )
+
+    def ledger(self) -> Ledger:
+        """The costs so far."""
+        return Ledger(stages=tuple(self._stages))
+
+
+@dataclasses.dataclass
+class _Counter:
+    jacobian_rows: int = 0
+    flops: int = 0
+    nbytes: int = 0
+
+
+_current: ContextVar[_Counter | None] = ContextVar("dntk_ledger", default=None)
+
+
+def count(*, jacobian_rows: int = 0, flops: int = 0, nbytes: int = 0) -> None:
+    """Add work to the stage that is being recorded, if any."""
+    counter = _current.get()
+    if counter is not None:
+        counter.jacobian_rows += jacobian_rows
+        counter.flops += flops
+        counter.nbytes += nbytes

@@ -1,0 +1,319 @@
+"""A multilayer perceptron in array API alone, with its gradient blocks in closed form.
+
+It runs on every namespace, with no automatic differentiation: layers h_l = a_{l−1} W_lᵀ + b_l, a_l = σ(h_l), outputs
+h_L. The gradient of a functional u of the outputs in W_l is δ_l a_{l−1}ᵀ with δ_L = u, δ_l = (W_{l+1}ᵀ δ_{l+1}) σ'(h_l).
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.backend import backend_of, get_backend
+from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
+from dntk.ledger import count
+from dntk.model import check_placement, select_names
+from dntk.types import Array, Namespace
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Activation:
+    """An elementwise function and its derivative, both of the value before it."""
+
+    value: Callable[[Array], Array]
+    derivative: Callable[[Array], Array]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MLP:
+    """Fully connected network at fixed parameters; itself a :class:`dntk.Model`.
+
+    Parameters
+    ----------
+    weights
+        One matrix (d_out, d_in) per layer.
+    biases
+        One vector (d_out,) per layer, or ``None`` for a layer without.
+    activation
+        ``"relu"``, ``"tanh"``, ``"gelu"`` (with erf), ``"gelu_tanh"``, ``"logistic"`` or ``"identity"``, between
+        layers.
+    selected
+        Names of the parameters that are differentiated (``weights.0``, ``biases.0``, ...); ``None`` for all.
+
+    Raises
+    ------
+    ValueError
+        Sizes of consecutive layers do not fit, the activation is unknown, or parameters are not finite.
+    TypeError
+        The arrays belong to different namespaces or are not floating point.
+    """
+
+    weights: tuple[Float[Array, "_ _"], ...]
+    biases: tuple[Float[Array, " _"] | None, ...]
+    activation: str = "relu"
+    selected: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.weights or len(self.biases) != len(self.weights):
+            msg = f"expected one bias (or None) per weight, got {len(self.weights)} weights, {len(self.biases)} biases."
+            raise ValueError(msg)
+        if self.activation not in ACTIVATIONS:
+            msg = f"`activation`={self.activation!r}: expected one of {', '.join(ACTIVATIONS)}."
+            raise ValueError(msg)
+        every = {**_numbered("weights", self.weights), **_numbered("biases", self.biases)}
+        arrays.require_same_place(**every)
+        for name, value in every.items():
+            arrays.require_floating(name, value)
+            arrays.require_finite(name, value)
+        self._check_layer_sizes()
+
+    def _check_layer_sizes(self) -> None:
+        width = self.weights[0].shape[1]
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            if weight.shape[1] != width or (bias is not None and bias.shape[0] != weight.shape[0]):
+                msg = (
+                    f"weights.{layer} has shape {tuple(weight.shape)}, but {width} values enter that layer and its "
+                    f"bias has shape {None if bias is None else tuple(bias.shape)}: expected (d_out, {width}), (d_out,)."
+                )
+                raise ValueError(msg)
+            width = weight.shape[0]
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Selected parameters by name: weight and bias of the first layer, of the second, and so on."""
+        every: dict[str, Array] = {}
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            every[f"weights.{layer}"] = weight
+            if bias is not None:
+                every[f"biases.{layer}"] = bias
+        return every if self.selected is None else {n: a for n, a in every.items() if n in self.selected}
+
+    @property
+    def n_parameters(self) -> int:
+        """Number P of selected parameters."""
+        return sum(_size(value) for value in self.parameters.values())
+
+    @property
+    def n_outputs(self) -> int:
+        """Number C of outputs."""
+        return self.weights[-1].shape[0]
+
+    @property
+    def namespace(self) -> Namespace:
+        """Array namespace of the parameters."""
+        return arrays.namespace(self.weights[0])
+
+    @property
+    def device(self) -> Any:
+        """Device of the parameters."""
+        return arrays.device_of(self.weights[0])
+
+    @property
+    def dtype(self) -> Any:
+        """Floating-point type of the parameters."""
+        return self.weights[0].dtype
+
+    def subset(self, pattern: str) -> "MLP":
+        """The same network, differentiated only in parameters whose whole name matches ``pattern``."""
+        return dataclasses.replace(self, selected=tuple(select_names(list(self.parameters), pattern)))
+
+    def to(self, backend: str, *, device: Any = None, dtype: str | None = None) -> "MLP":
+        """The same network with its arrays in another backend, through host memory."""
+        source, target = backend_of(self.weights[0]), get_backend(backend)
+
+        def move(x: Array | None) -> Array | None:
+            if x is None:
+                return None
+            host = source.to_numpy(x)
+            return target.from_numpy(host if dtype is None else host.astype(dtype), device=device)
+
+        return dataclasses.replace(
+            self, weights=tuple(move(w) for w in self.weights), biases=tuple(move(b) for b in self.biases)
+        )
+
+    def check_inputs(self, x: Array, name: str = "x") -> None:
+        """Raise a clear error unless ``x`` is a finite (n, d) array of the network's namespace, device and dtype."""
+        arrays.namespace(x)
+        arrays.require_floating(name, x)
+        check_placement(x, self, name)
+        width = self.weights[0].shape[1]
+        if x.ndim != 2 or x.shape[1] != width:
+            msg = f"`{name}` has shape {tuple(x.shape)}, but the model takes {width} features: pass shape (n, {width})."
+            raise ValueError(msg)
+        if x.dtype != self.dtype:
+            msg = f"`{name}` has dtype {x.dtype}, but the parameters have {self.dtype}: convert one of them."
+            raise TypeError(msg)
+
+    def __call__(self, x: Float[Array, "n d"]) -> Float[Array, "n c"]:
+        """Outputs (logits) at the inputs ``x``."""
+        self.check_inputs(x)
+        return self._forward(x)[1][-1]
+
+    def gradient_blocks(self, x: Float[Array, "n d"], cotangents: Float[Array, "q c"]) -> Iterator[GradientBlock]:
+        """Factored blocks of weights and dense blocks of biases, last layer first."""
+        xp = self.namespace
+        self.check_inputs(x)
+        inputs, before = self._forward(x)
+        offsets = self._offsets()
+        derivative = ACTIVATIONS[self.activation].derivative
+        shape = (cotangents.shape[0], x.shape[0], self.n_outputs)
+        delta = xp.broadcast_to(cotangents[:, None, :], shape)
+        for layer in range(len(self.weights) - 1, -1, -1):
+            weight, bias = f"weights.{layer}", f"biases.{layer}"
+            block = FactoredBlock(
+                name=weight,
+                offset=offsets.get(weight, 0),
+                inputs=inputs[layer][:, None, :],
+                cotangents=delta[:, :, None, :],
+            )
+            count(flops=block.backprop_flops)
+            if weight in offsets:
+                yield block
+            if bias in offsets:
+                yield DenseBlock(name=bias, offset=offsets[bias], values=delta)
+            if layer:
+                delta = (delta @ self.weights[layer]) * derivative(before[layer - 1])
+
+    def jvp(self, x: Float[Array, "n d"], tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
+        """Directional derivatives of all outputs along q parameter vectors, by one forward sweep."""
+        self.check_inputs(x)
+        inputs, before = self._forward(x)
+        derivative = ACTIVATIONS[self.activation].derivative
+        flow: Array | None = None  # tangent of the layer's input
+        for layer, weight in enumerate(self.weights):
+            step = None if flow is None else flow @ weight.T
+            step = _plus(step, self._tangent(tangents, f"weights.{layer}"), lambda t, a=inputs[layer]: a @ t.mT)
+            step = _plus(step, self._tangent(tangents, f"biases.{layer}"), lambda t: t[:, None, :])
+            last = layer == len(self.weights) - 1
+            flow = step if step is None or last else step * derivative(before[layer])
+        assert flow is not None
+        xp = self.namespace
+        return xp.broadcast_to(flow, (tangents.shape[0], x.shape[0], self.n_outputs))
+
+    def vjp(self, x: Float[Array, "n d"], cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
+        """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward sweep."""
+        xp = self.namespace
+        self.check_inputs(x)
+        inputs, before = self._forward(x)
+        derivative = ACTIVATIONS[self.activation].derivative
+        pieces: dict[str, Array] = {}
+        delta = cotangents
+        for layer in range(len(self.weights) - 1, -1, -1):
+            pieces[f"weights.{layer}"] = xp.reshape(delta.T @ inputs[layer], (-1,))
+            pieces[f"biases.{layer}"] = xp.sum(delta, axis=0)
+            if layer:
+                delta = (delta @ self.weights[layer]) * derivative(before[layer - 1])
+        return xp.concat([pieces[name] for name in self.parameters])
+
+    def _forward(self, x: Array) -> tuple[list[Array], list[Array]]:
+        """Input of every layer, and its value before the activation."""
+        activation = ACTIVATIONS[self.activation].value
+        inputs, before = [x], []
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            value = inputs[-1] @ weight.T
+            before.append(value if bias is None else value + bias)
+            inputs.append(activation(before[-1]))
+        return inputs[:-1], before
+
+    def _offsets(self) -> dict[str, int]:
+        """First coordinate of every selected parameter in the flattened vector."""
+        offsets, position = {}, 0
+        for name, value in self.parameters.items():
+            offsets[name] = position
+            position += _size(value)
+        return offsets
+
+    def _tangent(self, tangents: Float[Array, "q p"], name: str) -> Array | None:
+        parameters, offsets = self.parameters, self._offsets()
+        if name not in offsets:
+            return None
+        shape = parameters[name].shape
+        start = offsets[name]
+        piece = tangents[:, start : start + _size(parameters[name])]
+        return self.namespace.reshape(piece, (tangents.shape[0], *shape))
+
+
+def _plus(total: Array | None, tangent: Array | None, term: Callable[[Array], Array]) -> Array | None:
+    if tangent is None:
+        return total
+    return term(tangent) if total is None else total + term(tangent)
+
+
+def _size(value: Array) -> int:
+    size = 1
+    for side in value.shape:
+        size *= side
+    return size
+
+
+def _numbered(name: str, values: tuple[Array | None, ...]) -> dict[str, Array]:
+    return {f"{name}.{i}": v for i, v in enumerate(values) if v is not None}
+
+
+def _relu(h: Array) -> Array:
+    return arrays.namespace(h).where(h > 0, h, arrays.namespace(h).zeros_like(h))
+
+
+def _step(h: Array) -> Array:
+    xp = arrays.namespace(h)
+    return xp.astype(h > 0, h.dtype)
+
+
+def _tanh(h: Array) -> Array:
+    tanh: Array = arrays.namespace(h).tanh(h)
+    return tanh
+
+
+def _gelu(h: Array) -> Array:
+    return h * _normal_cdf(h)
+
+
+def _gelu_derivative(h: Array) -> Array:
+    density = arrays.namespace(h).exp(h * h * -0.5) * 0.3989422804014327  # 1/√(2π)
+    return _normal_cdf(h) + h * density
+
+
+def _normal_cdf(h: Array) -> Array:
+    return (backend_of(h).erf(h * 0.7071067811865476) + 1) * 0.5
+
+
+def _gelu_tanh(h: Array) -> Array:
+    return h * (_tanh((h + h * h * h * 0.044715) * _ROOT) + 1) * 0.5
+
+
+def _gelu_tanh_derivative(h: Array) -> Array:
+    t = _tanh((h + h * h * h * 0.044715) * _ROOT)
+    return (t + 1) * 0.5 + h * (1 - t * t) * (h * h * 0.134145 + 1) * (0.5 * _ROOT)
+
+
+_ROOT = 0.7978845608028654  # √(2/π)
+
+
+def _logistic(h: Array) -> Array:
+    return (_tanh(h * 0.5) + 1) * 0.5  # no overflow for large |h|
+
+
+def _logistic_derivative(h: Array) -> Array:
+    value = _logistic(h)
+    return value * (1 - value)
+
+
+def _identity(h: Array) -> Array:
+    return h
+
+
+def _one(h: Array) -> Array:
+    ones: Array = arrays.namespace(h).ones_like(h)
+    return ones
+
+
+ACTIVATIONS: Mapping[str, Activation] = {
+    "relu": Activation(value=_relu, derivative=_step),
+    "tanh": Activation(value=_tanh, derivative=lambda h: 1 - _tanh(h) ** 2),
+    "gelu": Activation(value=_gelu, derivative=_gelu_derivative),
+    "gelu_tanh": Activation(value=_gelu_tanh, derivative=_gelu_tanh_derivative),
+    "logistic": Activation(value=_logistic, derivative=_logistic_derivative),
+    "identity": Activation(value=_identity, derivative=_one),
+}

@@ -1,0 +1,146 @@
+"""The one abstraction between networks and algorithms: a network at fixed parameters, with derivatives in them."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.backend import backend_for_network, get_backend
+from dntk.gradient_blocks import GradientBlock
+from dntk.types import Array, Namespace
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A network with C outputs and P selected parameters, in evaluation mode, differentiable in its parameters.
+
+    The flattened parameter vector concatenates the selected parameters in the order of :attr:`parameters`, each
+    flattened row by row.
+    """
+
+    @property
+    def n_parameters(self) -> int:
+        """Number P of selected parameters."""
+
+    @property
+    def n_outputs(self) -> int:
+        """Number C of outputs."""
+
+    @property
+    def namespace(self) -> Namespace:
+        """Array namespace of inputs and outputs."""
+
+    @property
+    def device(self) -> Any:
+        """Device of the parameters."""
+
+    @property
+    def dtype(self) -> Any:
+        """Floating-point type of the parameters."""
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Selected parameters by name, in the order of the flattened vector."""
+
+    def __call__(self, x: Array) -> Float[Array, "n c"]:
+        """Outputs at the inputs ``x``."""
+
+    def check_inputs(self, x: Array, name: str = "x") -> None:
+        """Raise a clear error unless ``x`` can be an input: namespace, device, dtype, shape, finite values."""
+
+    def gradient_blocks(self, x: Array, cotangents: Float[Array, "q c"]) -> Iterator[GradientBlock]:
+        """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter."""
+
+    def jvp(self, x: Array, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
+        """Directional derivatives of all outputs along q parameter vectors."""
+
+    def vjp(self, x: Array, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
+        """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters."""
+
+
+def as_model(net: Any, params: Any = None, *, parameters: str | None = None) -> Model:
+    """Model of a trained network.
+
+    Parameters
+    ----------
+    net
+        ``torch.nn.Module`` in evaluation mode, fitted scikit-learn ``MLPClassifier`` or ``MLPRegressor``,
+        :class:`dntk.MLP`, or any object whose framework has a registered backend. A model is returned unchanged.
+    params
+        For a function ``net(params, x)``: its parameters.
+    parameters
+        Regular expression that the whole name of a parameter must match to be differentiated; default: all
+        trainable ones.
+
+    Raises
+    ------
+    TypeError
+        No installed backend understands ``net``.
+    ValueError
+        The network is in training mode, not fitted, or no parameter matches ``parameters``.
+    ImportError
+        Its framework's backend needs a package that is not installed.
+    """
+    if isinstance(net, Model):
+        return net if parameters is None else get_backend("numpy").as_model(net, params, parameters)
+    model: Model = backend_for_network(net if params is None else _leaf(params)).as_model(net, params, parameters)
+    return model
+
+
+def _leaf(params: Any) -> Any:
+    """Some array of a nest of parameters: it tells the framework."""
+    while isinstance(params, Mapping | list | tuple) and len(params):
+        params = next(iter(params.values())) if isinstance(params, Mapping) else params[0]
+    return params
+
+
+def select_names(names: list[str], pattern: str | None) -> list[str]:
+    """Names that ``pattern`` matches in full (all without a pattern); ``ValueError`` where none does."""
+    if pattern is None:
+        return names
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        msg = f"`parameters` is not a regular expression ({error}): {pattern!r}."
+        raise ValueError(msg) from error
+    chosen = [name for name in names if expression.fullmatch(name)]
+    if not chosen:
+        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        msg = f"`parameters`={pattern!r} matches none of the {len(names)} parameter names ({shown})."
+        raise ValueError(msg)
+    return chosen
+
+
+def check_placement(x: Array, model: Model, name: str) -> None:
+    """Raise unless ``x`` is an array of the model's namespace and device, has points, and is finite.
+
+    Raises
+    ------
+    TypeError
+        ``x`` is not an array of the model's namespace.
+    ValueError
+        ``x`` is on another device, empty, or not finite.
+    """
+    xp = arrays.namespace(x)
+    if xp is not model.namespace:
+        ours = model.namespace.__name__.removeprefix("array_api_compat.")
+        theirs = xp.__name__.removeprefix("array_api_compat.")
+        msg = f"`{name}` is a {theirs} array, but the model computes with {ours}: convert it to {ours} first."
+        raise TypeError(msg)
+    if arrays.device_of(x) != model.device:
+        msg = (
+            f"`{name}` is on device {arrays.device_of(x)}, but the model is on {model.device}: "
+            "move it with array_api_compat.to_device."
+        )
+        raise ValueError(msg)
+    arrays.require_points(name, x)
+    arrays.require_finite(name, x)
+
+
+def outputs_of(model: Model, x: Array) -> Float[Array, "n c"]:
+    """Outputs of the model, checked to be finite."""
+    outputs = model(x)
+    arrays.require_finite("the network's outputs", outputs)
+    return outputs

@@ -1,0 +1,7 @@
+"""Sketches: seeded random linear maps S: R^P → R^k with E[SᵀS] = I, applied block by block."""
+
+from dntk.sketch.base import Sketch, sketch_block
+from dntk.sketch.gaussian import Gaussian
+from dntk.sketch.sparse_sign import SparseSign
+
+__all__ = ["Gaussian", "Sketch", "SparseSign", "sketch_block"]

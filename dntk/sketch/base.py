@@ -1,0 +1,125 @@
+"""What a sketch is, and what all linear sketches share."""
+
+from typing import Any, Protocol
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.gradient_blocks import GradientBlock
+from dntk.ledger import count
+from dntk.random import check_seed
+from dntk.types import Array
+
+CHUNK_ENTRIES = 2**24
+"""Entries of the largest temporary: a piece of gradients, or of a dense sketching matrix."""
+
+
+class Sketch(Protocol):
+    """A random linear map of P coordinates to ``dim`` numbers, a function of its seed alone.
+
+    ``n_parameters`` binds it to P coordinates; unbound it fits any number.
+    """
+
+    @property
+    def dim(self) -> int:
+        """Number k of coordinates after sketching."""
+
+    @property
+    def seed(self) -> int:
+        """Its random stream."""
+
+    @property
+    def n_parameters(self) -> int | None:
+        """Number P of coordinates it was bound to, if any."""
+
+    def apply(self, gradients: Float[Array, "*batch p"]) -> Float[Array, "*batch k"]:
+        """S g for every row g."""
+
+    def adjoint(self, z: Float[Array, "*batch k"], *, n_parameters: int | None = None) -> Float[Array, "*batch p"]:
+        """Sᵀ z for every row z."""
+
+    def columns(self, values: Float[Array, "r b"], start: int) -> Float[Array, "r k"]:
+        """Contribution of the coordinates [start, start + b) of every row."""
+
+    def chunk_width(self, rows: int) -> int:
+        """Coordinates to be taken at once for ``rows`` rows, so that temporaries stay bounded."""
+
+
+def sketch_block(sketch: Sketch, block: GradientBlock) -> Float[Array, "q n k"]:
+    """Contribution of one gradient block to S φ, accumulated in float64 where the device has it."""
+    total = None
+    q, n = block.shape
+    for start, values in block.chunks(sketch.chunk_width(q * n)):
+        xp = arrays.namespace(values)
+        rows = xp.reshape(values, (q * n, values.shape[2]))
+        part = xp.astype(sketch.columns(rows, block.offset + start), arrays.accumulation_dtype(values), copy=False)
+        total = part if total is None else total + part
+    assert total is not None
+    return arrays.namespace(total).reshape(total, (q, n, sketch.dim))
+
+
+def apply_in_chunks(sketch: Sketch, gradients: Float[Array, "*batch p"]) -> Float[Array, "*batch k"]:
+    """S g for whole gradient vectors, chunk by chunk of coordinates."""
+    xp = arrays.namespace(gradients)
+    arrays.require_floating("gradients", gradients)
+    size = gradients.shape[-1]
+    if sketch.n_parameters is not None and size != sketch.n_parameters:
+        msg = (
+            f"`gradients` has {size} coordinates, but the sketch is bound to {sketch.n_parameters} parameters: "
+            "were the gradients made from another model?"
+        )
+        raise ValueError(msg)
+    batch = gradients.shape[:-1]
+    rows = xp.reshape(gradients, (-1, size))
+    dtype = arrays.accumulation_dtype(gradients)
+    total = xp.zeros((rows.shape[0], sketch.dim), dtype=dtype, device=arrays.device_of(gradients))
+    for start, stop in arrays.spans(size, sketch.chunk_width(rows.shape[0])):
+        total = total + xp.astype(sketch.columns(rows[:, start:stop], start), dtype)
+    return xp.reshape(xp.astype(total, gradients.dtype), (*batch, sketch.dim))
+
+
+def adjoint_size(sketch: Sketch, z: Array, n_parameters: int | None) -> int:
+    """Number of coordinates that an adjoint has to return.
+
+    Raises
+    ------
+    ValueError
+        ``z`` is not of the sketch's dimension, or no number of coordinates is known, or two differ.
+    """
+    if z.shape[-1] != sketch.dim:
+        msg = f"`z` has {z.shape[-1]} coordinates, but the sketch has dim={sketch.dim}."
+        raise ValueError(msg)
+    size = n_parameters if n_parameters is not None else sketch.n_parameters
+    if size is None:
+        msg = (
+            "the adjoint needs the number of parameters: pass n_parameters=P, or use the bound sketch that "
+            "tangent_features returns as `phi.sketch`."
+        )
+        raise ValueError(msg)
+    if sketch.n_parameters is not None and size != sketch.n_parameters:
+        msg = f"n_parameters={size}, but the sketch is bound to {sketch.n_parameters} parameters."
+        raise ValueError(msg)
+    return size
+
+
+def check_sketch_fields(dim: int, seed: int, n_parameters: int | None) -> None:
+    """Raise ``ValueError`` unless the fields that all sketches share are sound."""
+    if isinstance(dim, bool) or not isinstance(dim, int) or dim < 1:
+        msg = f"`dim` must be a positive integer, got {dim!r}."
+        raise ValueError(msg)
+    check_seed(seed)
+    if n_parameters is not None and n_parameters < 1:
+        msg = f"`n_parameters` must be positive, got {n_parameters}."
+        raise ValueError(msg)
+
+
+def count_products(operations: int) -> None:
+    """Note sketching work in the ledger."""
+    count(flops=operations)
+
+
+def host_dtype(x: Array) -> Any:
+    """NumPy scalar type in which random numbers for ``x`` are drawn: its own precision, at least float32."""
+    import numpy as np
+
+    return np.float64 if arrays.namespace(x).finfo(x.dtype).bits == 64 else np.float32

@@ -1,0 +1,106 @@
+"""A backend for any array-API namespace that nobody has registered, built on the standard alone.
+
+Slower than a native one where the standard has no operation: scatter-add multiplies by a one-hot matrix.
+array-api-strict runs through it, on all its devices.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NoReturn
+
+import numpy as np
+
+from dntk.arrays import device_of, namespace, spans
+from dntk.types import Array, Namespace
+
+_ONE_HOT_ENTRIES = 2**22
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StandardBackend:
+    """The backend protocol on top of a bare array-API namespace ``xp``; it has no networks to adapt."""
+
+    xp: Namespace
+    autodiff: str = ""
+
+    @property
+    def name(self) -> str:
+        """Root module of the namespace."""
+        return str(self.xp.__name__).partition(".")[0]
+
+    @property
+    def version(self) -> str:
+        """Version of the namespace, where it says."""
+        return str(getattr(self.xp, "__version__", ""))
+
+    def devices(self) -> tuple[str, ...]:
+        """Devices that the namespace lists."""
+        return tuple(str(d) for d in self.xp.__array_namespace_info__().devices())
+
+    def namespace(self) -> Namespace:
+        """The namespace itself."""
+        return self.xp
+
+    def to_numpy(self, x: Array) -> Any:
+        """Copy to host memory through DLPack."""
+        return np.array(np.from_dlpack(x))
+
+    def from_numpy(self, x: Any, *, device: Any = None) -> Array:
+        """Array of the namespace on ``device``."""
+        array: Array = self.xp.asarray(x, device=device)
+        return array
+
+    def scatter_add(self, updates: Array, index: Array, weights: Array, size: int) -> Array:
+        """One-hot matrix product, in chunks of updates."""
+        xp = namespace(updates, index, weights)
+        place = device_of(updates)
+        buckets = xp.arange(size, device=place)
+        out = xp.zeros((size, updates.shape[1]), dtype=updates.dtype, device=place)
+        for start, stop in spans(updates.shape[0], max(1, _ONE_HOT_ENTRIES // max(1, size * index.shape[1]))):
+            hits = xp.astype(index[start:stop, :, None] == buckets, updates.dtype)
+            one_hot = xp.sum(hits * weights[start:stop, :, None], axis=1)
+            out = out + one_hot.T @ updates[start:stop, :]
+        return out
+
+    def triangular_solve(self, factor: Array, rhs: Array, *, lower: bool) -> Array:
+        """General solve of the masked triangle."""
+        xp = namespace(factor, rhs)
+        triangle = xp.tril(factor) if lower else xp.triu(factor)
+        solution: Array = xp.linalg.solve(triangle, rhs)
+        return solution
+
+    def erf(self, x: Array) -> Array:
+        """Chebyshev series of log(erfc(z) e^{z²} / t) in t = 2 / (2 + z); accurate to about 1e-15."""
+        xp = namespace(x)
+        z = xp.abs(x)
+        t = 2 / (2 + z)
+        u, previous, current = 4 * t - 2, xp.zeros_like(z), xp.zeros_like(z)
+        for coefficient in _erfc_coefficients()[:0:-1]:  # Clenshaw's recurrence
+            previous, current = current, u * current - previous + coefficient
+        series = u / 2 * current - previous + _erfc_coefficients()[0]
+        complement = t * xp.exp(series - z * z)
+        erf: Array = xp.sign(x) * (1 - complement)
+        return erf
+
+    def synchronize(self, x: Array) -> None:
+        """Nothing to wait for: the standard knows no asynchrony."""
+
+    def as_model(self, net: Any, params: Any, parameters: str | None) -> NoReturn:
+        """Always refused: the standard has no derivatives."""
+        del params, parameters
+        msg = f"namespace {self.name!r} has no registered backend, so a {type(net).__name__} cannot be a model."
+        raise TypeError(msg)
+
+
+@functools.lru_cache(maxsize=1)
+def _erfc_coefficients() -> tuple[float, ...]:
+    from numpy.polynomial import chebyshev
+    from scipy.special import erfcx
+
+    def target(u: Any) -> Any:
+        t = (u + 1) / 2
+        with np.errstate(divide="ignore"):
+            z = np.where(t > 0, 2 / np.where(t > 0, t, 1) - 2, np.inf)
+        return np.log(np.where(t > 0, erfcx(z) / np.where(t > 0, t, 1), 1 / (2 * np.sqrt(np.pi))))
+
+    return tuple(float(c) for c in chebyshev.chebinterpolate(target, 40))

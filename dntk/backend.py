@@ -11,7 +11,7 @@ import functools
 import importlib.metadata
 import importlib.util
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import array_api_compat
 
@@ -20,6 +20,7 @@ from dntk.types import Array, Namespace
 GROUP = "dntk.backends"
 
 
+@runtime_checkable
 class Backend(Protocol):
     """What the array API standard lacks, and the way from a network to a model."""
 
@@ -98,7 +99,20 @@ class BackendStatus:
 def entries() -> dict[str, BackendEntry]:
     """Registered backends by name, found by entry point."""
     points = importlib.metadata.entry_points(group=GROUP)
-    return {point.name: point.load() for point in sorted(points, key=lambda p: p.name)}
+    return {point.name: _entry(point) for point in sorted(points, key=lambda p: p.name)}
+
+
+def _entry(point: importlib.metadata.EntryPoint) -> BackendEntry:
+    try:
+        entry: BackendEntry = point.load()
+    except ImportError as error:  # one broken plug-in must not stop the others
+        cause = str(error)
+
+        def load() -> Backend:
+            raise ImportError(cause)
+
+        return BackendEntry(name=point.name, modules=(), requires=(), install="reinstall its package", load=load)
+    return entry
 
 
 @functools.lru_cache(maxsize=None)

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.backend import backend_for_network, get_backend
+from dntk.backend import backend_for_network
 from dntk.gradient_blocks import GradientBlock
 from dntk.types import Array, Namespace
 
@@ -50,6 +50,9 @@ class Model(Protocol):
     def check_inputs(self, x: Array, name: str = "x") -> None:
         """Raise a clear error unless ``x`` can be an input: namespace, device, dtype, shape, finite values."""
 
+    def subset(self, pattern: str) -> "Model":
+        """The same network, differentiated only in parameters whose whole name matches ``pattern``."""
+
     def gradient_blocks(self, x: Array, cotangents: Float[Array, "q c"]) -> Iterator[GradientBlock]:
         """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter."""
 
@@ -84,7 +87,7 @@ def as_model(net: Any, params: Any = None, *, parameters: str | None = None) -> 
         Its framework's backend needs a package that is not installed.
     """
     if isinstance(net, Model):
-        return net if parameters is None else get_backend("numpy").as_model(net, params, parameters)
+        return net if parameters is None else net.subset(parameters)
     model: Model = backend_for_network(net if params is None else _leaf(params)).as_model(net, params, parameters)
     return model
 

@@ -6,13 +6,14 @@ sketches are sums over blocks, so that an n × P Jacobian never exists.
 """
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 
 from dntk.types import Array
 
 
+@runtime_checkable
 class GradientBlock(Protocol):
     """Per-sample gradients of one parameter for q cotangents and n inputs."""
 

@@ -1,6 +1,6 @@
 """What a sketch is, and what all linear sketches share."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 
@@ -14,6 +14,7 @@ CHUNK_ENTRIES = 2**24
 """Entries of the largest temporary: a piece of gradients, or of a dense sketching matrix."""
 
 
+@runtime_checkable
 class Sketch(Protocol):
     """A random linear map of P coordinates to ``dim`` numbers, a function of its seed alone.
 

@@ -1,0 +1,18 @@
+"""The JAX backend: JAX arrays in every algorithm, and dntk.MLP on them."""
+
+from dntk.backend import Backend, BackendEntry
+
+
+def _load() -> Backend:
+    from dntk_jax.backend import JaxBackend
+
+    return JaxBackend()
+
+
+entry = BackendEntry(
+    name="jax",
+    modules=("jax", "jaxlib", "flax", "equinox"),
+    requires=("jax",),
+    install='pip install "dntk[jax]"',
+    load=_load,
+)

@@ -1,0 +1,69 @@
+"""What JAX arrays need beyond the array API standard."""
+
+import dataclasses
+from typing import Any, NoReturn
+
+import jax
+import jax.numpy as jnp
+import jax.scipy.linalg
+import jax.scipy.special
+import numpy as np
+
+from dntk.types import Array, Namespace
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JaxBackend:
+    """Backend protocol for JAX arrays; float64 only where ``jax_enable_x64`` is set."""
+
+    name: str = "jax"
+    version: str = jax.__version__
+    autodiff: str = "dntk.MLP on JAX arrays"
+
+    def devices(self) -> tuple[str, ...]:
+        """Devices of the default platform."""
+        return tuple(str(d) for d in jax.devices())
+
+    def namespace(self) -> Namespace:
+        """``jax.numpy``, which follows the array API itself."""
+        return jnp
+
+    def to_numpy(self, x: Array) -> Any:
+        """Copy to the host."""
+        return np.asarray(x)
+
+    def from_numpy(self, x: Any, *, device: Any = None) -> Array:
+        """Array on ``device``; 64-bit numbers become 32-bit ones where x64 is off."""
+        array: Array = jax.device_put(x, device)
+        return array
+
+    def scatter_add(self, updates: Array, index: Array, weights: Array, size: int) -> Array:
+        """``.at[].add``, one nonzero of every update at a time."""
+        out = jnp.zeros((size, updates.shape[1]), dtype=updates.dtype)
+        for position in range(index.shape[1]):
+            out = out.at[index[:, position], :].add(weights[:, position, None] * updates)
+        result: Array = out
+        return result
+
+    def triangular_solve(self, factor: Array, rhs: Array, *, lower: bool) -> Array:
+        """XLA's triangular solve."""
+        solution: Array = jax.scipy.linalg.solve_triangular(factor, rhs, lower=lower)
+        return solution
+
+    def erf(self, x: Array) -> Array:
+        """XLA's error function."""
+        values: Array = jax.scipy.special.erf(x)
+        return values
+
+    def synchronize(self, x: Array) -> None:
+        """Block until ``x`` is ready."""
+        jax.block_until_ready(x)
+
+    def as_model(self, net: Any, params: Any, parameters: str | None) -> NoReturn:
+        """Refused: JAX networks are not adapted, only :class:`dntk.MLP` runs on JAX arrays."""
+        del params, parameters
+        msg = (
+            f"a {type(net).__name__} of JAX cannot be adapted: build a dntk.MLP from its weights "
+            "(dntk.MLP(weights=..., biases=..., activation=...) takes JAX arrays), or use a PyTorch network."
+        )
+        raise TypeError(msg)

@@ -1,0 +1,196 @@
+"""Tangent features: per-sample gradients of every output, sketched to k numbers."""
+
+import dataclasses
+from typing import Any
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.batching import choose_batch_size
+from dntk.ledger import count
+from dntk.model import Model, outputs_of
+from dntk.outputs import FeatureOutputs, KernelOutputs, check_output_index, cotangents_for
+from dntk.sketch import Sketch, sketch_block
+from dntk.types import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class TangentFeatures:
+    """Features Ψ^c (n, k) of n points for C outputs; every algorithm of dntk takes it.
+
+    Parameters
+    ----------
+    values
+        Array (C, n, k), floating point, finite. A plain feature matrix (n, k) is taken as one output.
+    sketch
+        The bound sketch that made them, if any.
+
+    Raises
+    ------
+    TypeError
+        ``values`` is not a floating-point array.
+    ValueError
+        It is empty, has another number of axes, or entries that are not finite.
+    """
+
+    values: Float[Array, "c n k"] | Float[Array, "n k"]
+    sketch: Any = None
+
+    def __post_init__(self) -> None:
+        xp = arrays.namespace(self.values)
+        arrays.require_floating("values", self.values)
+        if self.values.ndim == 2:
+            object.__setattr__(self, "values", self.values[None, :, :])
+        if self.values.ndim != 3 or 0 in self.values.shape:
+            msg = f"`values` has shape {tuple(self.values.shape)}: expected (outputs, points, features), none of them 0."
+            raise ValueError(msg)
+        # A finite sum of magnitudes is a finite array, at one pass and one synchronisation.
+        if not bool(xp.all(xp.isfinite(self.values))):
+            arrays.require_finite("values", xp.permute_dims(self.values, (1, 0, 2)))
+
+    def __len__(self) -> int:
+        """Number n of points."""
+        return self.values.shape[1]
+
+    def __getitem__(self, points: Any) -> "TangentFeatures":
+        """Features of some points: a slice, or an integer array of indices."""
+        xp = arrays.namespace(self.values)
+        if isinstance(points, slice):
+            return dataclasses.replace(self, values=self.values[:, points, :])
+        if isinstance(points, int):
+            points = [points]
+        if isinstance(points, list | tuple):
+            points = xp.asarray(points, device=arrays.device_of(self.values))
+        return dataclasses.replace(self, values=xp.take(self.values, points, axis=1))
+
+    @property
+    def n_outputs(self) -> int:
+        """Number C of outputs."""
+        return self.values.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """Number k of features per output."""
+        return self.values.shape[2]
+
+    def joined(self) -> Float[Array, "n d"]:
+        """F = [Ψ¹ … Ψ^C]/√C (n, C·k), whose Gram matrix is the mean kernel K̄ = F Fᵀ."""
+        xp = arrays.namespace(self.values)
+        c, n, k = self.values.shape
+        return xp.reshape(xp.permute_dims(self.values, (1, 0, 2)), (n, c * k)) * c**-0.5
+
+    def kernel(self, other: "TangentFeatures | None" = None, outputs: KernelOutputs = "mean") -> Float[Array, "*kernel"]:
+        """Kernel between two sets of points, with the shapes of :func:`dntk.ntk`.
+
+        Raises
+        ------
+        ValueError
+            The two were made by other sketches or have other numbers of outputs or features.
+        """
+        xp = arrays.namespace(self.values)
+        theirs = self if other is None else other
+        self.require_comparable(theirs, "other")
+        count(flops=2 * self.n_outputs * len(self) * len(theirs) * self.dim)
+        if outputs == "mean":
+            return self.joined() @ theirs.joined().T
+        if outputs == "each":
+            return self.values @ theirs.values.mT
+        if outputs == "full":
+            every = self.values[:, None, :, :] @ theirs.values.mT[None, :, :, :]
+            return xp.permute_dims(every, (2, 3, 0, 1))
+        if outputs == "sum":
+            scale = self.n_outputs**-0.5
+            return (xp.sum(self.values, axis=0) * scale) @ (xp.sum(theirs.values, axis=0) * scale).T
+        check_output_index(outputs, self.n_outputs)
+        return self.values[int(outputs), :, :] @ theirs.values[int(outputs), :, :].T
+
+    def require_comparable(self, other: "TangentFeatures", name: str) -> None:
+        """Raise unless inner products between the two sets of features mean anything."""
+        arrays.require_same_place(features=self.values, **{name: other.values})
+        if (self.n_outputs, self.dim) != (other.n_outputs, other.dim):
+            msg = (
+                f"`{name}` has {other.n_outputs} outputs of {other.dim} features, but these have {self.n_outputs} of "
+                f"{self.dim}: make both with the same model, sketch and outputs."
+            )
+            raise ValueError(msg)
+        if self.sketch is not None and other.sketch is not None and self.sketch != other.sketch:
+            msg = f"`{name}` was made by {other.sketch}, these by {self.sketch}: use one sketch, with one seed."
+            raise ValueError(msg)
+
+
+def tangent_features(
+    model: Model,
+    x: Array,
+    *,
+    sketch: Sketch | None,
+    outputs: FeatureOutputs = "each",
+    batch_size: int | None = None,
+) -> TangentFeatures:
+    """Sketched tangent features ψ_c(x) = S ∇_θ f_c(x) of every input.
+
+    Parameters
+    ----------
+    model
+        From :func:`dntk.as_model`.
+    x
+        Inputs.
+    sketch
+        For example ``dntk.sketch.SparseSign(4096)``; ``None`` keeps all P coordinates (small models only).
+    outputs
+        ``"each"``: all C outputs. ``"sum"``: the one functional (1/√C) Σ_c f_c. An integer: that output. The latter
+        two cost one backward pass and give features of one output.
+    batch_size
+        Inputs differentiated at once; default: as many as keep gradient blocks within a memory budget.
+
+    Returns
+    -------
+    TangentFeatures
+        Values (C or 1, n, k) of the model's dtype on its device, accumulated in float64 where the device has it;
+        ``.sketch`` is the sketch bound to the model's P.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`dntk.ntk`; also a sketch bound to another number of parameters.
+
+    Notes
+    -----
+    Memory O(batch · C · k + the blocks of one batch + one chunk): neither n × P nor P × k exists.
+    """
+    xp = model.namespace
+    if outputs in ("mean", "full"):
+        msg = f"features have no `outputs`={outputs!r}: take \"each\" and ask the features for .kernel(outputs={outputs!r})."
+        raise ValueError(msg)
+    cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=model.dtype, device=model.device)
+    model.check_inputs(x)
+    outputs_of(model, x)
+    bound = None if sketch is None else bind(sketch, model.n_parameters)
+    size = choose_batch_size(model, x, cotangents, batch_size)
+    pieces = [
+        _features(model, x[start:stop, ...], cotangents, bound) for start, stop in arrays.spans(x.shape[0], size)
+    ]
+    return TangentFeatures(xp.concat(pieces, axis=1), bound)
+
+
+def bind(sketch: Sketch, n_parameters: int) -> Sketch:
+    """The sketch for a model of ``n_parameters``; ``ValueError`` where it belongs to another number."""
+    if sketch.n_parameters not in (None, n_parameters):
+        msg = f"the sketch is bound to {sketch.n_parameters} parameters, but the model has {n_parameters}."
+        raise ValueError(msg)
+    return dataclasses.replace(sketch, n_parameters=n_parameters)  # type: ignore[type-var]
+
+
+def _features(
+    model: Model, x: Array, cotangents: Float[Array, "q c"], sketch: Sketch | None
+) -> Float[Array, "q n k"]:
+    xp = model.namespace
+    count(jacobian_rows=x.shape[0] * cotangents.shape[0])
+    if sketch is None:
+        blocks = sorted(model.gradient_blocks(x, cotangents), key=lambda block: block.offset)
+        return xp.concat([block.dense() for block in blocks], axis=2)
+    total = None
+    for block in model.gradient_blocks(x, cotangents):
+        part = sketch_block(sketch, block)
+        total = part if total is None else total + part
+    assert total is not None
+    return xp.astype(total, model.dtype)

@@ -1,0 +1,27 @@
+"""Fixtures of all tests: every array library and device, checks switched on."""
+
+import os
+
+os.environ["DNTK_CHECK"] = "1"
+
+import pytest
+
+import dntk
+from tests.libraries import LIBRARIES, Library
+
+
+@pytest.fixture(params=LIBRARIES, ids=lambda library: library.id)
+def library(request: pytest.FixtureRequest) -> Library:
+    """One array library on one device; skipped where it is not installed."""
+    chosen: Library = request.param
+    reason = chosen.why_not()
+    if reason:
+        pytest.skip(reason)
+    return chosen
+
+
+@pytest.fixture
+def unchecked():
+    """Shape checks off, as users have it: the library's own messages must then say what is wrong."""
+    with dntk.checking(False):
+        yield

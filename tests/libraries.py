@@ -1,0 +1,74 @@
+"""The array libraries and devices that tests run on, as data."""
+
+import dataclasses
+import importlib.util
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Library:
+    """An array library on one device, and the way there and back for test data."""
+
+    id: str
+    module: str
+    device: str | None = None
+
+    def why_not(self) -> str:
+        if importlib.util.find_spec(self.module) is None:
+            return f"{self.module} is not installed"
+        if self.module == "cupy":
+            import cupy
+
+            return "" if cupy.cuda.is_available() else "CuPy finds no GPU"
+        return ""
+
+    @property
+    def has_float64(self) -> bool:
+        return self.module != "jax"
+
+    def place(self) -> Any:
+        if self.module == "array_api_strict":
+            import array_api_strict
+
+            return array_api_strict.Device(self.device)
+        return self.device
+
+    def array(self, values: Any, dtype: Any = None) -> Any:
+        """Array of this library on its device."""
+        host = np.asarray(values, dtype=dtype)
+        if self.module == "numpy":
+            return host
+        if self.module == "torch":
+            import torch
+
+            return torch.asarray(host.copy())
+        if self.module == "jax":
+            import jax.numpy
+
+            return jax.numpy.asarray(host)
+        if self.module == "cupy":
+            import cupy
+
+            return cupy.asarray(host)
+        import array_api_strict
+
+        return array_api_strict.asarray(host, device=self.place())
+
+
+def host(x: Any) -> np.ndarray:
+    """NumPy copy of an array of any library."""
+    from dntk.backend import backend_of
+
+    return np.asarray(backend_of(x).to_numpy(x))
+
+
+LIBRARIES = [
+    Library("numpy", "numpy"),
+    Library("torch", "torch"),
+    Library("jax", "jax"),
+    Library("strict", "array_api_strict", "CPU_DEVICE"),
+    Library("strict-device1", "array_api_strict", "device1"),
+    Library("cupy", "cupy"),
+]

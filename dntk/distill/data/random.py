@@ -1,0 +1,32 @@
+"""Uniform choice of points: the baseline."""
+
+import dataclasses
+
+import numpy as np
+
+from dntk.distill.data.base import Selection, check_selection_size, pivoted_cholesky
+from dntk.features import TangentFeatures
+from dntk.random import check_seed, uniforms
+
+
+@dataclasses.dataclass(frozen=True)
+class Random:
+    """Points chosen uniformly without replacement; the same for every backend at one seed."""
+
+    size: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+
+    def select(self, phi: TangentFeatures) -> Selection:
+        """Chosen points, with the residual trace they leave.
+
+        Raises
+        ------
+        ValueError
+            More points asked than there are.
+        """
+        check_selection_size(self.size, len(phi))
+        order = np.argsort(uniforms(seed=self.seed, stream="random-selection", count=len(phi)), kind="stable")
+        return pivoted_cholesky(phi, self.size, lambda step, _: int(order[step]))

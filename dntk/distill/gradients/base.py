@@ -1,0 +1,39 @@
+"""What a gradient distiller is."""
+
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+
+from dntk.distilled_gradients import DistilledGradients
+from dntk.features import TangentFeatures
+from dntk.types import Array
+
+
+@runtime_checkable
+class GradientDistiller(Protocol):
+    """Chooses directions and returns the synthetic gradients along them."""
+
+    def distill(self, phi: TangentFeatures, targets: Float[Array, "m c"]) -> DistilledGradients:
+        """Synthetic gradients of the features of m points with their targets."""
+
+
+def check_size(size: int, points: int) -> None:
+    """Raise ``ValueError`` unless 1 ≤ size ≤ points."""
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        msg = f"`size` must be a positive integer, got {size!r}."
+        raise ValueError(msg)
+    if size > points:
+        msg = f"`size`={size} gradients are asked of {points} points: at most {points} directions exist there."
+        raise ValueError(msg)
+
+
+def require_kernel(phi: TangentFeatures) -> None:
+    """Raise ``ValueError`` where all features are zero: a dead network has no directions."""
+    from dntk import arrays
+
+    if float(arrays.namespace(phi.values).max(arrays.namespace(phi.values).abs(phi.values))) == 0:
+        msg = (
+            "all tangent features are zero: the network's outputs do not depend on the selected parameters at these "
+            "points (dead units, or a wrong `parameters` pattern?)."
+        )
+        raise ValueError(msg)

@@ -1,0 +1,49 @@
+"""Principal directions: leading eigenvectors of the kernel, the label-blind optimum."""
+
+import dataclasses
+
+from jaxtyping import Float
+
+from dntk.distill.gradients.base import check_size, require_kernel
+from dntk.distilled_gradients import DistilledGradients, distil_along
+from dntk.features import TangentFeatures
+from dntk.spectrum.eigen import leading_eigenpairs
+from dntk.types import Array
+
+
+
+
+@dataclasses.dataclass(frozen=True)
+class Principal:
+    """The leading eigenvectors of K̄, or of every K^c.
+
+    Among all s-dimensional subspaces they keep most of the kernel in every unitarily invariant norm, and minimise the
+    worst-case error over targets of unit norm (Eckart and Young; Mirsky). They do not look at the targets.
+
+    Parameters
+    ----------
+    size
+        Number s of synthetic gradients.
+    per_class
+        Directions of each output's own kernel, in place of those of the mean kernel shared by all.
+    seed
+        Of the randomized eigensolver that is used beyond a few thousand points.
+    """
+
+    size: int
+    per_class: bool = False
+    seed: int = 0
+
+    def distill(self, phi: TangentFeatures, targets: Float[Array, "m c"]) -> DistilledGradients:
+        """Synthetic gradients along the leading eigenvectors.
+
+        Raises
+        ------
+        ValueError
+            More gradients than points, zero features, or targets of another shape.
+        """
+        check_size(self.size, len(phi))
+        require_kernel(phi)
+        features = phi.values if self.per_class else phi.joined()
+        _, vectors = leading_eigenpairs(features, self.size, seed=self.seed)
+        return distil_along(phi, targets, vectors)

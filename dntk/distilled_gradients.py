@@ -1,0 +1,169 @@
+"""Synthetic gradients: s linear combinations of the tangent features of m points, and their targets."""
+
+import dataclasses
+from typing import Any
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.features import TangentFeatures
+from dntk.ledger import count
+from dntk.spectrum.coverage import coverage as energy_coverage
+from dntk.spectrum.coverage import weighted_gap
+from dntk.spectrum.eigen import leading_eigenpairs
+from dntk.spectrum.rank import truncation_rank
+from dntk.targets import check_targets
+from dntk.types import Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DistilledGradients:
+    """Synthetic gradients Φ̂^c = UᵀΨ^c with targets ŷ^c = Uᵀy^c, and what the span of them keeps.
+
+    Parameters
+    ----------
+    directions
+        U with orthonormal columns: (m, s) shared by all outputs, or (C, m, s).
+    values
+        Φ̂, (C, s, k).
+    targets
+        ŷ, (C, s).
+    coverage
+        Energy coverage of the leading eigenvectors of the kernel by U: (r,) for shared directions, where r is the
+        truncation rank of K̄ at 5%; (C, r) for per-class directions, each against its K^c.
+    gap
+        Coverage gap: eigenvalue-weighted share of those eigenvectors that U misses.
+    trace_residual
+        Relative trace residual tr(K − K_Π)/tr K of the reference kernel, all outputs together, where Π projects on
+        the span of the synthetic gradients: the part of the kernel that is lost.
+    basis
+        Orthonormal rows (C, s, k) that span the rows of Φ̂; zero rows where Φ̂ has smaller rank.
+    projected
+        Reference features in that basis, Z = Ψ·basisᵀ (C, m, s): what the same-span solve and exact leave-one-out
+        need, in place of the features themselves.
+    reference_targets
+        y, (m, C).
+    ridge
+        The ridge for which the directions were chosen, if they depend on one.
+    sketch
+        Sketch of the features.
+    """
+
+    directions: Float[Array, "m s"] | Float[Array, "c m s"]
+    values: Float[Array, "c s k"]
+    targets: Float[Array, "c s"]
+    coverage: Float[Array, " r"] | Float[Array, "c r"]
+    gap: float
+    trace_residual: float
+    basis: Float[Array, "c s k"]
+    projected: Float[Array, "c m s"]
+    reference_targets: Float[Array, "m c"]
+    ridge: float | None = None
+    sketch: Any = None
+
+    @property
+    def size(self) -> int:
+        """Number s of synthetic gradients per output."""
+        return self.values.shape[1]
+
+
+def distil_along(
+    phi: TangentFeatures,
+    targets: Float[Array, "m c"],
+    directions: Float[Array, "m s"] | Float[Array, "c m s"],
+    *,
+    ridge: float | None = None,
+) -> DistilledGradients:
+    """Synthetic gradients along orthonormal ``directions``, with coverage and trace residual measured.
+
+    Cost O(C·m·s·k), and an eigendecomposition of the kernel for the coverage. Directions, features and targets share
+    namespace, device and dtype.
+
+    Raises
+    ------
+    ValueError
+        Directions of another number of points or that are not orthonormal; targets of another shape.
+    """
+    xp = arrays.require_same_place(features=phi.values, directions=directions)
+    y = check_targets(targets, phi.values, points=len(phi), outputs=phi.n_outputs)
+    u = xp.astype(directions, phi.values.dtype, copy=False)
+    _require_orthonormal(u, len(phi))
+    values = u.mT @ phi.values
+    count(flops=2 * phi.n_outputs * len(phi) * u.shape[-1] * phi.dim)
+    basis = row_basis(values)
+    projected = phi.values @ basis.mT
+    count(flops=2 * phi.n_outputs * len(phi) * u.shape[-1] * phi.dim)
+    covered, gap = _coverage(phi, u)
+    return DistilledGradients(
+        directions=u,
+        values=values,
+        targets=(u.mT @ y).mT if u.ndim == 2 else (u.mT @ y.T[:, :, None])[:, :, 0],
+        coverage=covered,
+        gap=gap,
+        trace_residual=trace_residual(phi.values, projected),
+        basis=basis,
+        projected=projected,
+        reference_targets=y,
+        ridge=ridge,
+        sketch=phi.sketch,
+    )
+
+
+def row_basis(values: Float[Array, "c s k"]) -> Float[Array, "c s k"]:
+    """Orthonormal rows spanning the rows of each matrix; zero rows in place of directions that rounding made up.
+
+    Needs no s ≤ k: with fewer features than rows the surplus rows are zero.
+    """
+    xp = arrays.namespace(values)
+    wide = xp.astype(values, arrays.accumulation_dtype(values), copy=False)
+    # Scale first: squared entries of features near the ends of the range would leave it.
+    scale = xp.max(xp.abs(wide), axis=(1, 2), keepdims=True)
+    scale = xp.where(scale > 0, scale, xp.ones_like(scale))
+    _, singular, rows = xp.linalg.svd(wide / scale, full_matrices=False)
+    # Values carry the rounding of the dtype they are stored in, whatever they are factored in.
+    threshold = max(values.shape[1:]) * arrays.epsilon(values) * singular[:, :1]
+    rows = rows * xp.astype(singular > threshold, rows.dtype)[:, :, None]
+    missing = values.shape[1] - rows.shape[1]
+    if missing > 0:
+        pad = xp.zeros((rows.shape[0], missing, rows.shape[2]), dtype=rows.dtype, device=arrays.device_of(rows))
+        rows = xp.concat([rows, pad], axis=1)
+    return xp.astype(rows, values.dtype, copy=False)
+
+
+def trace_residual(features: Float[Array, "c m k"], projected: Float[Array, "c m s"]) -> float:
+    """1 − Σ‖Z‖²/Σ‖Ψ‖², in [0, 1]; 0 for features that are zero throughout."""
+    xp = arrays.namespace(features)
+    dtype = arrays.accumulation_dtype(features)
+    scale = float(xp.max(xp.abs(features)))
+    if scale == 0:
+        return 0.0
+    total = float(xp.sum(xp.astype(features / scale, dtype) ** 2))
+    kept = float(xp.sum(xp.astype(projected / scale, dtype) ** 2))
+    return min(1.0, max(0.0, 1 - kept / total))
+
+
+def _coverage(phi: TangentFeatures, u: Array) -> tuple[Array, float]:
+    """Coverage of the eigenvectors up to the truncation rank (the largest over classes), and its gap."""
+    xp = arrays.namespace(u)
+    features = phi.joined() if u.ndim == 2 else phi.values
+    # Beyond a few thousand points the truncation rank of the leading part stands for the whole.
+    values, vectors = leading_eigenpairs(features, len(phi) if len(phi) <= 2048 else max(2 * u.shape[-1], 256))
+    stack = values[None, :] if u.ndim == 2 else values
+    rank = max(1, *(truncation_rank(stack[c, :]) for c in range(stack.shape[0])))
+    covered = energy_coverage(vectors[..., :rank], xp.astype(u, vectors.dtype, copy=False))
+    return covered, weighted_gap(values[..., :rank], covered)
+
+
+def _require_orthonormal(u: Array, points: int) -> None:
+    xp = arrays.namespace(u)
+    if u.ndim not in (2, 3) or u.shape[-2] != points or u.shape[-1] == 0:
+        msg = f"`directions` has shape {tuple(u.shape)}: expected ({points}, s) or (C, {points}, s) with s of at least 1."
+        raise ValueError(msg)
+    s = u.shape[-1]
+    defect = float(xp.max(xp.abs(u.mT @ u - xp.eye(s, dtype=u.dtype, device=arrays.device_of(u)))))
+    if not defect <= 32 * points * arrays.epsilon(u):
+        msg = (
+            f"`directions` is not orthonormal (largest entry of |UᵀU − I| is {defect:.1e}): the ridge would depend on "
+            "the basis. Orthonormalise it first, for example by xp.linalg.qr."
+        )
+        raise ValueError(msg)

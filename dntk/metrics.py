@@ -1,0 +1,44 @@
+"""Accuracy, fidelity and mean squared error of predictors."""
+
+from jaxtyping import Float, Int
+
+from dntk import arrays
+from dntk.targets import check_labels
+from dntk.types import Array
+
+
+def predicted_labels(outputs: Float[Array, "n c"]) -> Int[Array, " n"]:
+    """Class of the largest output, the lower class where two are equal; for one output, whether it is positive."""
+    xp = arrays.namespace(outputs)
+    if outputs.shape[1] == 1:
+        return xp.astype(outputs[:, 0] > 0, xp.int64 if arrays.accumulation_dtype(outputs) != outputs.dtype else xp.int32)
+    labels: Array = xp.argmax(outputs, axis=1)
+    return labels
+
+
+def accuracy(outputs: Float[Array, "n c"], labels: Int[Array, " n"]) -> float:
+    """Share of points whose predicted class is the label."""
+    xp = arrays.require_same_place(outputs=outputs, labels=labels)
+    check_labels("labels", labels, points=outputs.shape[0])
+    return float(xp.mean(xp.astype(predicted_labels(outputs) == labels, outputs.dtype)))
+
+
+def fidelity(outputs: Float[Array, "n c"], network_outputs: Float[Array, "n c"]) -> float:
+    """Share of points where predictor and network choose the same class."""
+    xp = arrays.require_same_place(outputs=outputs, network_outputs=network_outputs)
+    _require_equal_shapes(outputs, network_outputs)
+    same = predicted_labels(outputs) == predicted_labels(network_outputs)
+    return float(xp.mean(xp.astype(same, outputs.dtype)))
+
+
+def mean_squared_error(outputs: Float[Array, "n c"], network_outputs: Float[Array, "n c"]) -> float:
+    """Mean over points and outputs of the squared difference, in squared units of the outputs."""
+    xp = arrays.require_same_place(outputs=outputs, network_outputs=network_outputs)
+    _require_equal_shapes(outputs, network_outputs)
+    return float(xp.mean((outputs - network_outputs) ** 2))
+
+
+def _require_equal_shapes(outputs: Array, network_outputs: Array) -> None:
+    if outputs.shape != network_outputs.shape:
+        msg = f"`outputs` has shape {tuple(outputs.shape)}, `network_outputs` {tuple(network_outputs.shape)}: pass equal ones."
+        raise ValueError(msg)

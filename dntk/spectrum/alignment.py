@@ -1,0 +1,28 @@
+"""How well a kernel is aligned with targets."""
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.types import Array
+
+
+def alignment(kernel: Float[Array, "n n"], targets: Float[Array, "n *c"]) -> float:
+    """Kernel-target alignment ⟨K, YYᵀ⟩_F / (‖K‖_F ‖YYᵀ‖_F), in [0, 1] for a positive semidefinite K.
+
+    Source: Cristianini, Shawe-Taylor, Elisseeff and Kandola, NIPS 2001. Nothing is centred.
+
+    Raises
+    ------
+    ValueError
+        Another number of targets than points, or a kernel or targets that are zero throughout.
+    """
+    xp = arrays.require_same_place(kernel=kernel, targets=targets)
+    columns = targets[:, None] if targets.ndim == 1 else targets
+    if columns.shape[0] != kernel.shape[0]:
+        msg = f"`targets` has {columns.shape[0]} rows, but the kernel has {kernel.shape[0]} points."
+        raise ValueError(msg)
+    norm = float(xp.linalg.matrix_norm(kernel)) * float(xp.linalg.matrix_norm(columns.T @ columns))
+    if norm == 0:
+        msg = "the alignment of a zero kernel or of zero targets is not defined."
+        raise ValueError(msg)
+    return float(xp.sum(columns * (kernel @ columns))) / norm

@@ -1,0 +1,45 @@
+"""How much of the leading eigenvectors a set of directions covers."""
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.features import TangentFeatures
+from dntk.spectrum.eigen import leading_eigenpairs
+from dntk.spectrum.rank import truncation_rank
+from dntk.types import Array
+
+
+def coverage(vectors: Float[Array, "*c m r"], directions: Float[Array, "*c m s"]) -> Float[Array, "*c r"]:
+    """Energy c_j = ‖Uᵀu_j‖² in [0, 1] of each vector u_j inside the span of orthonormal directions U.
+
+    1 − c_j is the squared residual of u_j. For directions that live on clusters it is Σ_h ‖U_hᵀ u_j[I_h]‖², unlike the
+    maximum over clusters of normalised shares, which can report 1 where one per cent is covered.
+    """
+    xp = arrays.namespace(vectors, directions)
+    return xp.clip(xp.sum((directions.mT @ vectors) ** 2, axis=-2), min=0, max=1)
+
+
+def coverage_gap(features: TangentFeatures, directions: Float[Array, "m s"], epsilon: float = 0.05) -> float:
+    """Share of the leading eigenvalues of K̄, up to its truncation rank, that the directions miss.
+
+    1 − Σ_{j≤r} λ_j c_j / Σ_{j≤r} λ_j with r = r_ε(K̄), in [0, 1]; 0 for a zero kernel.
+
+    Raises
+    ------
+    ValueError
+        The directions have another number of rows than there are points.
+    """
+    xp = arrays.require_same_place(features=features.values, directions=directions)
+    if directions.ndim != 2 or directions.shape[0] != len(features):
+        msg = f"`directions` has shape {tuple(directions.shape)}: expected ({len(features)}, s), a row per point."
+        raise ValueError(msg)
+    values, vectors = leading_eigenpairs(features.joined(), len(features))
+    rank = truncation_rank(values, epsilon)
+    return weighted_gap(values[:rank], coverage(vectors[:, :rank], xp.astype(directions, vectors.dtype, copy=False)))
+
+
+def weighted_gap(values: Float[Array, "*c r"], covered: Float[Array, "*c r"]) -> float:
+    """Share of Σ λ_j that is not covered; 0 where nothing is there to cover."""
+    xp = arrays.namespace(values, covered)
+    total = float(xp.sum(values))
+    return 0.0 if total <= 0 else min(1.0, max(0.0, 1 - float(xp.sum(values * covered)) / total))

@@ -1,0 +1,66 @@
+"""Numbers that say how many dimensions a kernel really has."""
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.features import TangentFeatures
+from dntk.spectrum.eigen import eigenvalues
+from dntk.types import Array
+
+
+def truncation_rank(kernel: TangentFeatures | Float[Array, "*c n n"] | Float[Array, " n"], epsilon: float = 0.05) -> int:
+    """Least r whose leading eigenvalues hold 1 − ε of the trace: r_ε = min{r : Σ_{i≤r} λ_i ≥ (1 − ε) Σ λ_i}.
+
+    Takes features, one kernel, or descending eigenvalues themselves. A zero kernel has truncation rank 0.
+
+    Raises
+    ------
+    ValueError
+        ``epsilon`` is not in [0, 1).
+    """
+    if not 0 <= epsilon < 1:
+        msg = f"`epsilon` must be in [0, 1), got {epsilon}."
+        raise ValueError(msg)
+    values = _spectrum(kernel)
+    xp = arrays.namespace(values)
+    held = xp.cumulative_sum(values)
+    total = float(held[-1])
+    if total <= 0:
+        return 0
+    # Rounding of the sum must not ask for one eigenvalue more when epsilon is 0.
+    needed = (1 - epsilon) * total * (1 - values.shape[0] * arrays.epsilon(values))
+    return int(xp.sum(xp.astype(held < needed, xp.int32))) + 1
+
+
+def effective_dimension(
+    kernel: TangentFeatures | Float[Array, "*c n n"] | Float[Array, " n"], ridge: float
+) -> float:
+    """d_λ = tr K (K + λI)⁻¹ = Σ λ_i / (λ_i + λ), the degrees of freedom of ridge regression.
+
+    Raises
+    ------
+    ValueError
+        ``ridge`` is not positive.
+    """
+    if not ridge > 0:
+        msg = f"`ridge` must be positive, got {ridge}."
+        raise ValueError(msg)
+    values = _spectrum(kernel)
+    return float(arrays.namespace(values).sum(values / (values + ridge)))
+
+
+def condition_number(kernel: TangentFeatures | Float[Array, "*c n n"] | Float[Array, " n"], ridge: float = 0.0) -> float:
+    """(λ_1 + λ) / (λ_n + λ); infinite for a singular kernel without ridge."""
+    values = _spectrum(kernel)
+    smallest = float(values[-1]) + ridge
+    return (float(values[0]) + ridge) / smallest if smallest > 0 else float("inf")
+
+
+def _spectrum(kernel: TangentFeatures | Array) -> Float[Array, " n"]:
+    if not isinstance(kernel, TangentFeatures) and kernel.ndim == 1:
+        return kernel
+    values = eigenvalues(kernel)
+    if values.ndim != 1:
+        msg = f"expected one kernel (n, n), got a stack of shape {tuple(kernel.shape)}: pass them one at a time."
+        raise ValueError(msg)
+    return values

@@ -40,18 +40,42 @@ def choose_ridge(
         raise ValueError(msg)
     ridges = [g * diagonal for g in DEFAULT_GRID] if grid is None else list(grid)
     if wide.shape[1] <= wide.shape[2]:
-        errors, floor = _dual_errors(wide, y, ridges)
+        count(flops=2 * wide.shape[0] * wide.shape[1] ** 2 * wide.shape[2])
+        errors, floor = _dual_errors(wide @ wide.mT, y, ridges)
     else:
         errors, floor = _primal_errors(wide, y, ridges)
+    return _least(errors, ridges, floor)
+
+
+def choose_kernel_ridge(
+    kernel: Float[Array, "c n n"], targets: Float[Array, "n c"], grid: Sequence[float] | None = None
+) -> float:
+    """As :func:`choose_ridge`, from the kernels themselves."""
+    xp = arrays.namespace(kernel)
+    dtype = arrays.accumulation_dtype(kernel)
+    wide, y = xp.astype(kernel, dtype, copy=False), xp.astype(targets, dtype, copy=False).T
+    diagonal = float(xp.mean(xp.linalg.diagonal(wide)))
+    if diagonal == 0:
+        msg = "the kernel is zero (a dead network?): there is nothing to choose a ridge for."
+        raise ValueError(msg)
+    ridges = [g * diagonal for g in DEFAULT_GRID] if grid is None else list(grid)
+    errors, floor = _dual_errors(wide, y, ridges)
+    return _least(errors, ridges, floor)
+
+
+def _least(errors: Sequence[float], ridges: Sequence[float], floor: float) -> float:
+    """Ridge of least error among those above the rounding of the kernel."""
     sound = [(error, ridge) for error, ridge in zip(errors, ridges, strict=True) if ridge >= floor]
     return min(sound)[1] if sound else max(ridges)
 
 
-def _dual_errors(features: Array, y: Float[Array, "c n"], ridges: Sequence[float]) -> tuple[list[float], float]:
-    xp = arrays.namespace(features)
-    c, n, k = features.shape
-    count(flops=c * (2 * n * n * k + 9 * n**3))
-    values, vectors = xp.linalg.eigh(features @ features.mT)
+def _dual_errors(
+    kernel: Float[Array, "c n n"], y: Float[Array, "c n"], ridges: Sequence[float]
+) -> tuple[list[float], float]:
+    xp = arrays.namespace(kernel)
+    c, n, _ = kernel.shape
+    count(flops=9 * c * n**3)
+    values, vectors = xp.linalg.eigh(kernel)
     values = xp.clip(values, min=0)
     coefficients = (vectors.mT @ y[:, :, None])[:, :, 0]
     squares = vectors * vectors

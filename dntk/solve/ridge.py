@@ -209,7 +209,7 @@ def _dual(features: Array, y: Float[Array, "c n"], ridge: float) -> tuple[Array,
     xp = arrays.namespace(features)
     c, n, k = features.shape
     count(flops=c * (2 * n * n * k + 2 * n**3))
-    inverse = _inverse_factor(features @ features.mT, ridge)
+    inverse = inverse_factor(features @ features.mT, ridge)
     dual = (inverse.mT @ (inverse @ y[:, :, None]))[:, :, 0]
     weights = (features.mT @ dual[:, :, None])[:, :, 0]
     return weights, dual, dual / xp.sum(inverse * inverse, axis=1)
@@ -220,7 +220,7 @@ def _primal(features: Array, y: Float[Array, "c n"], ridge: float) -> tuple[Arra
     xp = arrays.namespace(features)
     c, n, k = features.shape
     count(flops=c * (4 * n * k * k + 2 * k**3))
-    inverse = _inverse_factor(features.mT @ features, ridge)
+    inverse = inverse_factor(features.mT @ features, ridge)
     products = (features.mT @ y[:, :, None])[:, :, 0]
     weights = (inverse.mT @ (inverse @ products[:, :, None]))[:, :, 0]
     residual = y - (features @ weights[:, :, None])[:, :, 0]
@@ -229,7 +229,7 @@ def _primal(features: Array, y: Float[Array, "c n"], ridge: float) -> tuple[Arra
     return weights, residual / ridge, residual / slack
 
 
-def _inverse_factor(gram: Float[Array, "c n n"], ridge: float) -> Float[Array, "c n n"]:
+def inverse_factor(gram: Float[Array, "c n n"], ridge: float) -> Float[Array, "c n n"]:
     """L⁻¹ of the Cholesky factors of gram + λI, one output after another."""
     xp = arrays.namespace(gram)
     identity = xp.eye(gram.shape[1], dtype=gram.dtype, device=arrays.device_of(gram))

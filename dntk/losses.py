@@ -1,0 +1,59 @@
+"""The measured statement of what was lost."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Losses:
+    """What each stage of a fit lost, measured where the stage ran.
+
+    Parameters
+    ----------
+    points, kept_points
+        n and m.
+    data_trace_residual
+        Relative trace residual of the kernel of all points, given the kept ones, for the functional that the
+        selector saw; 0 without selection.
+    sketch_relative_error
+        Expected relative Frobenius error of the sketched mean kernel, √((sr² + 1)/k), from its own spectrum; 0
+        without sketch.
+    gradients
+        s, directions kept per output.
+    gradient_trace_residual
+        Relative trace residual of the kept points' kernels outside the span of the synthetic gradients.
+    coverage_gap
+        Eigenvalue-weighted share of the leading eigenvectors that the directions miss.
+    truncation_rank
+        r_ε of the mean kernel at ε = 0.05.
+    condition_number
+        Of K̄ + λI.
+    loo_error
+        Mean squared leave-one-out residual.
+    fidelity
+        Share of the kept points where predictor and network agree; in sample.
+    """
+
+    points: int
+    kept_points: int
+    data_trace_residual: float
+    sketch_relative_error: float
+    gradients: int
+    gradient_trace_residual: float
+    coverage_gap: float
+    truncation_rank: int
+    condition_number: float
+    loo_error: float
+    fidelity: float
+
+    def __str__(self) -> str:
+        """A verdict in words."""
+        return "\n".join(
+            (
+                f"data       {self.points} → {self.kept_points} points, {self.data_trace_residual:.2%} of the trace lost",
+                f"sketch     relative kernel error about {self.sketch_relative_error:.2%} (expected, Frobenius)",
+                f"gradients  {self.kept_points} → {self.gradients} per output, {self.gradient_trace_residual:.2%} of the "
+                f"trace lost, coverage gap {self.coverage_gap:.2%}",
+                f"kernel     truncation rank {self.truncation_rank} at 5%, condition number {self.condition_number:.3g}",
+                f"predictor  leave-one-out error {self.loo_error:.4g}, fidelity in sample {self.fidelity:.2%}",
+            )
+        )

@@ -1,0 +1,331 @@
+"""The whole pipeline behind one estimator: coreset, sketched features, synthetic gradients, ridge regression."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+from jaxtyping import Float, Int
+
+from dntk import arrays
+from dntk.batching import choose_batch_size
+from dntk.distill.data import DataSelector
+from dntk.distill.gradients import GradientDistiller
+from dntk.distilled_gradients import row_basis, trace_residual
+from dntk.features import TangentFeatures, tangent_features
+from dntk.gradient_blocks.dense import itemsize
+from dntk.ledger import Ledger, LedgerRecorder
+from dntk.losses import Losses
+from dntk.metrics import accuracy, fidelity, predicted_labels
+from dntk.model import Model, outputs_of
+from dntk.outputs import cotangents_for
+from dntk.random import check_seed
+from dntk.sketch import Sketch, SparseSign
+from dntk.solve.ridge import Ridge, RidgeFit, ridge, resolve_ridge
+from dntk.solve.same_span import same_span
+from dntk.spectrum import condition_number, eigenvalues, truncation_rank
+from dntk.targets import check_labels, check_targets, one_hot
+from dntk.types import Array
+
+_AUTO_DIM = 4096
+
+
+class NotFittedError(ValueError):
+    """An estimator was asked for something that only a fitted one knows."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FittedState:
+    """What a fit leaves behind: everything that prediction, storage and reports need.
+
+    ``weights`` (C, k) in sketched coordinates, ``basis`` orthonormal rows (C, s, k) of the span kept, ``spectrum`` the
+    eigenvalues of K̄ on the m kept points, ``indices`` of those points.
+    """
+
+    weights: Float[Array, "c k"]
+    basis: Float[Array, "c s k"]
+    sketch: Any
+    ridge: float
+    spectrum: Float[Array, " m"]
+    indices: Int[Array, " m"]
+    losses: Losses
+    ledger: Ledger
+
+
+class DistilledNTK:
+    """A distilled kernel and its predictor, fitted to a network's outputs or to labels.
+
+    Parameters
+    ----------
+    model
+        From :func:`dntk.as_model`.
+    data
+        Selector of points such as ``dntk.distill.data.RPCholesky(500)``; it sees features of one functional, one
+        backward pass per point. ``None``: all points.
+    sketch
+        A sketch; ``None``: all P coordinates; ``"auto"``: none up to 4,096 parameters, else ``SparseSign(4096)``.
+    gradients
+        Distiller of gradients such as ``dntk.distill.gradients.Solution(5)``; the regression is then solved in the
+        span of its synthetic gradients. ``None``: no distillation of gradients.
+    ridge
+        As for :func:`dntk.solve.ridge`; chosen on the features of the kept points, before gradients are distilled.
+    seed
+        Of the automatic sketch.
+
+    Attributes
+    ----------
+    ledger_, losses_, spectrum_, indices_
+        After :meth:`fit`: costs per stage, what each stage lost, eigenvalues of K̄ on the kept points, and the kept
+        points' positions.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        data: DataSelector | None = None,
+        sketch: Sketch | Literal["auto"] | None = "auto",
+        gradients: GradientDistiller | None = None,
+        ridge: Ridge = "loo",
+        seed: int = 0,
+    ) -> None:
+        if not isinstance(model, Model):
+            msg = f"`model` is a {type(model).__name__}: wrap the network first, model = dntk.as_model(net)."
+            raise TypeError(msg)
+        if isinstance(sketch, str) and sketch != "auto":
+            msg = f"`sketch`={sketch!r}: expected a sketch, None, or 'auto'."
+            raise ValueError(msg)
+        check_seed(seed)
+        self.model, self.data, self.sketch = model, data, sketch
+        self.gradients, self.ridge, self.seed = gradients, ridge, seed
+        self._state: FittedState | None = None
+        self._tangents: Array | None = None
+
+    def fit(self, x: Array, y: Array | None = None) -> "DistilledNTK":
+        """Distil the kernel at the points ``x`` and fit its predictor.
+
+        Parameters
+        ----------
+        x
+            Inputs of the model.
+        y
+            Targets (n, C), or integer class labels (n,), which become centred one-hot targets; default: the
+            network's own outputs.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs that the model does not take, that are empty or not finite; targets or labels of another length,
+            of one class, or not finite; more points or gradients asked than there are; a network whose tangent
+            features are zero.
+        """
+        self.model.check_inputs(x)
+        targets = self._targets(x, y)
+        recorder = LedgerRecorder()
+        with recorder.stage("data") as cost:
+            indices, data_residual = self._select(x)
+            cost.nbytes = indices.shape[0] * 8
+        xp = self.model.namespace
+        kept, y_kept = xp.take(x, indices, axis=0), xp.take(targets, indices, axis=0)
+        with recorder.stage("features") as cost:
+            phi = tangent_features(self.model, kept, sketch=self._resolved_sketch())
+            cost.nbytes = _nbytes(phi.values)
+        with recorder.stage("ridge") as cost:
+            chosen = resolve_ridge(self.ridge, phi.values, y_kept)
+        with recorder.stage("gradients") as cost:
+            fit, basis, gradient_losses = self._regress(phi, y_kept, chosen)
+            cost.nbytes = _nbytes(basis) + _nbytes(fit.weights)
+        with recorder.stage("spectrum"):
+            spectrum = eigenvalues(phi)
+        network = targets if y is None else self.model(x)
+        losses = Losses(
+            points=x.shape[0],
+            kept_points=indices.shape[0],
+            data_trace_residual=data_residual,
+            sketch_relative_error=_sketch_error(phi, spectrum),
+            gradient_trace_residual=gradient_losses[0],
+            coverage_gap=gradient_losses[1],
+            gradients=basis.shape[1],
+            truncation_rank=truncation_rank(spectrum),
+            condition_number=condition_number(spectrum, chosen),
+            loo_error=fit.loo_error,
+            fidelity=fidelity(fit.predict(phi), xp.take(network, indices, axis=0)),
+        )
+        self._state = FittedState(
+            weights=fit.weights,
+            basis=basis,
+            sketch=phi.sketch,
+            ridge=chosen,
+            spectrum=spectrum,
+            indices=indices,
+            losses=losses,
+            ledger=recorder.ledger(),
+        )
+        self._tangents = None
+        return self
+
+    def predict(self, x: Array) -> Float[Array, "n c"]:
+        """Predicted outputs f̂_c(x) = ⟨w_c, φ_c(x)⟩: one Jacobian-vector product per class, no gradient and no sketch.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        TypeError, ValueError
+            Inputs that the model does not take.
+        """
+        state = self._fitted()
+        self.model.check_inputs(x)
+        xp = self.model.namespace
+        if self._tangents is None:
+            self._tangents = state.weights if state.sketch is None else state.sketch.adjoint(state.weights)
+        # A product's memory is that of a few forward passes, well below the blocks that this size is made for.
+        size = choose_batch_size(self.model, x, self._one_cotangent(), None)
+        pieces = [
+            _diagonal(self.model.jvp(x[start:stop, ...], self._tangents))
+            for start, stop in arrays.spans(x.shape[0], size)
+        ]
+        return xp.concat(pieces, axis=0)
+
+    def predict_label(self, x: Array) -> Int[Array, " n"]:
+        """Class of the largest predicted output, the lower one where two are equal."""
+        return predicted_labels(self.predict(x))
+
+    def score(self, x: Array, y: Int[Array, " n"]) -> float:
+        """Accuracy: share of points whose predicted class is the label."""
+        check_labels("y", y, points=x.shape[0])
+        return accuracy(self.predict(x), y)
+
+    def fidelity(self, x: Array) -> float:
+        """Share of points where the predictor and the network choose the same class."""
+        return fidelity(self.predict(x), outputs_of(self.model, x))
+
+    def kernel(self, x1: Array, x2: Array | None = None) -> Float[Array, "n1 n2"]:
+        """Distilled mean kernel: that of the features projected on the span that was kept."""
+        left = self._projected(x1)
+        return left.kernel(None if x2 is None else self._projected(x2))
+
+    def trust(self, x: Array) -> Float[Array, " n"]:
+        """Tangent residual per query, Σ_c‖(I − Π_c)ψ_c(x)‖² / Σ_c‖ψ_c(x)‖², in [0, 1].
+
+        Near 0 the query's gradients lie in the span that was kept; near 1 the prediction rests on nothing (0 for
+        queries whose features are zero).
+        """
+        state = self._fitted()
+        phi = tangent_features(self.model, x, sketch=state.sketch)
+        xp = self.model.namespace
+        total = xp.sum(phi.values**2, axis=(0, 2))
+        inside = xp.sum((phi.values @ state.basis.mT) ** 2, axis=(0, 2))
+        ratio = 1 - inside / xp.where(total > 0, total, xp.ones_like(total))
+        return xp.where(total > 0, xp.clip(ratio, min=0, max=1), xp.zeros_like(ratio))
+
+    @property
+    def ledger_(self) -> Ledger:
+        """Costs of the stages of the fit."""
+        return self._fitted().ledger
+
+    @property
+    def losses_(self) -> Losses:
+        """What each stage lost, measured."""
+        return self._fitted().losses
+
+    @property
+    def spectrum_(self) -> Float[Array, " m"]:
+        """Eigenvalues of the mean kernel on the kept points, descending."""
+        return self._fitted().spectrum
+
+    @property
+    def indices_(self) -> Int[Array, " m"]:
+        """Positions of the kept points."""
+        return self._fitted().indices
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted estimator to a folder: safetensors and JSON, checksummed, nothing executable."""
+        from dntk.store import save
+
+        save(self, self._fitted(), path)
+
+    def report(self, path: str | Path) -> None:
+        """Write a self-contained HTML page: losses, costs and spectrum."""
+        from dntk.report import write_fit_report
+
+        write_fit_report(self._fitted(), path)
+
+    @classmethod
+    def from_state(cls, model: Model, state: FittedState) -> "DistilledNTK":
+        """A fitted estimator from stored parts."""
+        estimator = cls(model, sketch=state.sketch, ridge=state.ridge)
+        estimator._state = state
+        return estimator
+
+    def _fitted(self) -> FittedState:
+        if self._state is None:
+            msg = "this DistilledNTK is not fitted: call fit(x) first."
+            raise NotFittedError(msg)
+        return self._state
+
+    def _targets(self, x: Array, y: Array | None) -> Float[Array, "n c"]:
+        outputs = outputs_of(self.model, x)
+        if y is None:
+            return outputs
+        xp = arrays.require_same_place(x=x, y=y)
+        if xp.isdtype(y.dtype, "integral") and y.ndim == 1:
+            check_labels("y", y, points=x.shape[0])
+            return one_hot(y, self.model.n_outputs, like=outputs)
+        return check_targets(y, outputs, points=x.shape[0], outputs=self.model.n_outputs)
+
+    def _select(self, x: Array) -> tuple[Int[Array, " m"], float]:
+        """Kept points, and the relative trace residual that they leave of the kernel they were chosen by."""
+        xp = self.model.namespace
+        if self.data is None:
+            return xp.arange(x.shape[0], device=self.model.device), 0.0
+        phi = tangent_features(self.model, x, sketch=self._resolved_sketch(), outputs="sum")
+        selection = self.data.select(phi)
+        residual = float(selection.residual_trace[-1])
+        return selection.indices, residual / selection.trace if selection.trace > 0 else 0.0
+
+    def _resolved_sketch(self) -> Sketch | None:
+        if not isinstance(self.sketch, str):
+            return self.sketch
+        return None if self.model.n_parameters <= _AUTO_DIM else SparseSign(_AUTO_DIM, seed=self.seed)
+
+    def _regress(
+        self, phi: TangentFeatures, targets: Float[Array, "m c"], chosen: float
+    ) -> tuple[RidgeFit, Float[Array, "c s k"], tuple[float, float]]:
+        if self.gradients is None:
+            basis = row_basis(phi.values)
+            return ridge(phi, targets, ridge=chosen), basis, (trace_residual(phi.values, phi.values @ basis.mT), 0.0)
+        grads = self.gradients.distill(phi, targets)
+        return same_span(grads, ridge=chosen), grads.basis, (grads.trace_residual, grads.gap)
+
+    def _projected(self, x: Array) -> TangentFeatures:
+        state = self._fitted()
+        phi = tangent_features(self.model, x, sketch=state.sketch)
+        return TangentFeatures(phi.values @ state.basis.mT)
+
+    def _one_cotangent(self) -> Array:
+        m = self.model
+        return cotangents_for("sum", m.n_outputs, xp=m.namespace, dtype=m.dtype, device=m.device)
+
+
+def _diagonal(products: Float[Array, "c n c"]) -> Float[Array, "n c"]:
+    """Output c of the product along w_c."""
+    xp = arrays.namespace(products)
+    return xp.stack([products[c, :, c] for c in range(products.shape[0])], axis=1)
+
+
+def _sketch_error(phi: TangentFeatures, spectrum: Float[Array, " m"]) -> float:
+    """Root mean square of ‖K̂ − K‖_F/‖K‖_F expected of a Gaussian or sign sketch: √((sr² + 1)/k), sr = tr K/‖K‖_F."""
+    if phi.sketch is None:
+        return 0.0
+    xp = arrays.namespace(spectrum)
+    largest = float(spectrum[0])
+    if largest == 0:
+        return 0.0
+    scaled = spectrum / largest
+    return float(((xp.sum(scaled) ** 2 / xp.sum(scaled**2) + 1) / phi.dim) ** 0.5)
+
+
+def _nbytes(x: Array) -> int:
+    size = itemsize(x)
+    for side in x.shape:
+        size *= side
+    return size

@@ -290,11 +290,15 @@ class DistilledNTK:
     def _regress(
         self, phi: TangentFeatures, targets: Float[Array, "m c"], chosen: float
     ) -> tuple[RidgeFit, Float[Array, "c s k"], tuple[float, float]]:
+        fit = ridge(phi, targets, ridge=chosen)
         if self.gradients is None:
             basis = row_basis(phi.values)
-            return ridge(phi, targets, ridge=chosen), basis, (trace_residual(phi.values, phi.values @ basis.mT), 0.0)
+            return fit, basis, (trace_residual(phi.values, phi.values @ basis.mT), 0.0)
         grads = self.gradients.distill(phi, targets)
-        return same_span(grads, ridge=chosen), grads.basis, (grads.trace_residual, grads.gap)
+        distilled = same_span(grads, ridge=chosen)
+        # Leaving points out in a span made from their targets would flatter: keep the error of the full features.
+        distilled = dataclasses.replace(distilled, loo_error=fit.loo_error)
+        return distilled, grads.basis, (grads.trace_residual, grads.gap)
 
     def _projected(self, x: Array) -> TangentFeatures:
         state = self._fitted()

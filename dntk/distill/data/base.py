@@ -78,7 +78,9 @@ def pivoted_cholesky(
     count(flops=2 * n * d * (n if gram is not None else size))
     residual = xp.sum(joined * joined, axis=1)
     trace, noise = float(xp.sum(residual)), n * arrays.epsilon(joined) * float(xp.max(residual))
-    rows: list[Array] = []
+    # Rows not reached yet are zero: one shape throughout, which compiling libraries need to be fast.
+    factor = xp.zeros((size, n), dtype=joined.dtype, device=arrays.device_of(joined))
+    steps = xp.arange(size, device=arrays.device_of(joined))[:, None]
     indices: list[int] = []
     traces: list[Array] = []
     for step in range(size):
@@ -86,11 +88,8 @@ def pivoted_cholesky(
         indices.append(pivot)
         if float(residual[pivot]) > noise:
             column = gram[:, pivot] if gram is not None else joined @ joined[pivot, :]
-            if rows:
-                factor = xp.stack(rows)
-                column = column - factor[:, pivot] @ factor
-            column = column / xp.sqrt(residual[pivot])
-            rows.append(column)
+            column = (column - factor[:, pivot] @ factor) / xp.sqrt(residual[pivot])
+            factor = xp.where(steps == step, column[None, :], factor)
             residual = xp.clip(residual - column * column, min=0)
         # The pivot's own residual is zero, exactly, whatever rounding says.
         residual = xp.where(xp.arange(n, device=arrays.device_of(residual)) == pivot, 0 * residual, residual)

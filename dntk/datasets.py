@@ -1,0 +1,56 @@
+"""Real data that installs with dntk's own dependencies."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from dntk.random import check_seed, uniforms
+from dntk.types import Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Split:
+    """Inputs scaled to [0, 1] in float32 and integer labels of one part of a data set."""
+
+    x: Float[Array, "n d"]
+    y: Int[Array, " n"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Training, validation and test parts that share no point."""
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+
+
+def digits(*, train: int = 1000, validation: int = 300, seed: int = 0) -> Dataset:
+    """scikit-learn's handwritten digits: 1,797 images of 8 × 8 pixels, ten classes, shipped in its wheel.
+
+    Parameters
+    ----------
+    train, validation
+        Numbers of points; what is left is the test part.
+    seed
+        Of the permutation before splitting.
+
+    Raises
+    ------
+    ValueError
+        No test point would be left.
+    """
+    from sklearn.datasets import load_digits
+
+    check_seed(seed)
+    x, y = load_digits(return_X_y=True)
+    if train < 1 or validation < 0 or train + validation >= len(x):
+        msg = f"train={train} and validation={validation} leave no test point of {len(x)}: ask for fewer."
+        raise ValueError(msg)
+    order = np.argsort(uniforms(seed=seed, stream="digits", count=len(x)), kind="stable")
+    x, y = (x[order] / 16).astype(np.float32), y[order].astype(np.int64)
+    edges = (train, train + validation)
+    parts = [Split(x=a, y=b) for a, b in zip(np.split(x, edges), np.split(y, edges), strict=True)]
+    return Dataset(name="digits", train=parts[0], validation=parts[1], test=parts[2])

@@ -1,0 +1,26 @@
+"""Labels that no stage of the demo has seen: ten fixed groupings of the digits into two halves."""
+
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from dntk.random import uniforms
+from dntk.types import Array
+
+
+def groupings() -> tuple[tuple[int, ...], ...]:
+    """Ten of the 126 ways to split ten digits into two fives, always the same; each lists the half without digit 0."""
+    halves = list(combinations(range(1, 10), 5))
+    order = np.argsort(uniforms(seed=2602, stream="groupings", count=len(halves)), kind="stable")
+    return tuple(halves[i] for i in order[:10])
+
+
+def grouped_targets(labels: Int[Array, " n"]) -> Float[Array, "n c"]:
+    """±1 for membership in each grouping, one column per grouping, on the host."""
+    return np.stack([np.where(np.isin(labels, half), 1.0, -1.0) for half in groupings()], axis=1).astype(np.float32)
+
+
+def grouped_accuracy(predictions: Float[Array, "n c"], labels: Int[Array, " n"]) -> float:
+    """Mean over groupings of the share of points on the right side, on the host."""
+    return float(np.mean((predictions > 0) == (grouped_targets(labels) > 0)))

@@ -1,0 +1,26 @@
+"""The report of a fitted estimator."""
+
+import dataclasses
+from pathlib import Path
+
+from dntk.backend import backend_of
+from dntk.demo.table import cost_cells
+from dntk.pipeline import FittedState
+from dntk.report.page import figure, heading, table, write_page
+from dntk.report.plots import spectrum_plot
+
+
+def write_fit_report(state: FittedState, path: str | Path) -> None:
+    """Write losses, spectrum and costs of a fit as one self-contained HTML page."""
+    losses = dataclasses.asdict(state.losses)
+    spectrum = [float(value) for value in backend_of(state.spectrum).to_numpy(state.spectrum)]
+    costs = [*state.ledger.stages, state.ledger.total()]
+    parts = [
+        heading("What was lost"),
+        table(("quantity", "value"), [(name.replace("_", " "), f"{value:.5g}") for name, value in losses.items()]),
+        heading("The kernel on the kept points"),
+        figure(spectrum_plot(spectrum, state.losses.truncation_rank), f"Ridge {state.ridge:.3g}."),
+        heading("What it cost"),
+        table(("stage", "Jacobian rows", "GFLOP", "MB kept", "seconds"), [cost_cells(cost) for cost in costs]),
+    ]
+    write_page(path, "dntk: a distilled kernel", parts)

@@ -1,0 +1,68 @@
+"""Plots as SVG text, by matplotlib."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def require_matplotlib() -> None:
+    """Raise ``ImportError`` with the remedy where matplotlib is missing."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        msg = 'reports need matplotlib, which is not installed: pip install "dntk[report]"'
+        raise ImportError(msg) from error
+
+
+def spectrum_plot(spectrum: Sequence[float], truncation_rank: int) -> str:
+    """Eigenvalues over their rank, both logarithmic, with the truncation rank marked."""
+    figure, axes = _figure()
+    positive = [value for value in spectrum if value > 0]
+    axes.loglog(range(1, len(positive) + 1), positive, color="#1f5fa8", lw=1.8)
+    if truncation_rank:
+        axes.axvline(truncation_rank, color="#b3432b", lw=1, ls="--", label=f"truncation rank {truncation_rank} (5%)")
+        axes.legend(frameon=False)
+    axes.set(xlabel="rank", ylabel="eigenvalue of the mean kernel")
+    return _svg(figure)
+
+
+def coverage_plot(coverage: Mapping[int, Sequence[float]]) -> str:
+    """Energy coverage of leading eigenvectors, one line per number of gradients."""
+    figure, axes = _figure()
+    for (size, values), color in zip(coverage.items(), _COLORS, strict=False):
+        axes.plot(range(1, len(values) + 1), values, color=color, lw=1.6, marker=".", label=f"{size} gradients")
+    axes.set(xlabel="eigenvector of the mean kernel", ylabel="energy coverage", ylim=(-0.03, 1.03))
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def fidelity_plot(curves: Mapping[str, tuple[Sequence[int], Sequence[float]]], reference: float) -> str:
+    """Fidelity over the number of gradients, one line per method, with full regression as a level."""
+    figure, axes = _figure()
+    for (name, (sizes, values)), color in zip(curves.items(), _COLORS, strict=False):
+        axes.plot(sizes, values, color=color, lw=1.8, marker="o", ms=4, label=name)
+    axes.axhline(reference, color="#555", lw=1, ls="--", label="all coreset gradients")
+    axes.set(xlabel="synthetic gradients per output", ylabel="fidelity on test points")
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+_COLORS = ("#1f5fa8", "#b3432b", "#3c8a4f", "#8a5fb0", "#b58a1b", "#333333")
+
+
+def _figure() -> tuple[Any, Any]:
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(color="#ddd", lw=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _svg(figure: Any) -> str:
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    text = stream.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,69 @@
+# Every command of the project. Each target installs what it needs into .venv, once per change of pyproject.toml or
+# constraints.txt. Needs Python 3.11 or newer with pip and venv, make and git.
+
+VENV ?= .venv
+OUT ?= demo-out
+DIST ?= dist
+SITE ?= site
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: help demo test lint types docs examples fuzz wheel check clean
+
+help:
+	@echo "make demo      run the demonstration on the digits data; its report goes to $(OUT)/"
+	@echo "make test      unit, integration and property tests"
+	@echo "make lint      ruff: rules and formatting"
+	@echo "make types     mypy --strict"
+	@echo "make docs      build the documentation into $(SITE)/; a warning is an error"
+	@echo "make examples  run every file of examples/"
+	@echo "make fuzz      property tests with many random examples; takes long"
+	@echo "make wheel     build a wheel into $(DIST)/"
+	@echo "make check     lint, types, docs, examples, demo, test"
+	@echo "make clean     remove everything that these commands made"
+
+demo: $(VENV)/.installed-report
+	$(BIN)/dntk demo --out $(OUT)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n 2 tests property_tests
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/mkdocs build --strict --quiet --site-dir $(abspath $(SITE))
+
+examples: $(VENV)/.installed-all
+	set -e; for example in examples/*.py; do echo "$$example"; $(BIN)/python "$$example"; done
+
+fuzz: $(VENV)/.installed-test
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n 2 property_tests
+
+wheel: $(VENV)/.installed-report
+	rm -rf build
+	$(PIP) wheel --no-deps --wheel-dir $(DIST) .
+
+check: lint types docs examples demo test
+
+clean:
+	rm -rf $(VENV) $(OUT) $(DIST) $(SITE) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp per set of extra requirements.
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --editable ".[$*]" --constraint constraints.txt
+	@touch $@
+
+$(BIN)/python:
+	@for python in $(PYTHON) python3.11 python3 python3.12 python3.13; do \
+	  if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    $$python -m venv $(VENV); exit; \
+	  fi; \
+	done; \
+	echo "dntk needs Python 3.11 or newer with venv and ensurepip; pass it as make PYTHON=/path/to/python" >&2; exit 1

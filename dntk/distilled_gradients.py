@@ -73,11 +73,12 @@ def distil_along(
     directions: Float[Array, "m s"] | Float[Array, "c m s"],
     *,
     ridge: float | None = None,
+    spectra: tuple[Array, Array] | None = None,
 ) -> DistilledGradients:
     """Synthetic gradients along orthonormal ``directions``, with coverage and trace residual measured.
 
-    Cost O(C·m·s·k), and an eigendecomposition of the kernel for the coverage. Directions, features and targets share
-    namespace, device and dtype.
+    Cost O(C·m·s·k), and an eigendecomposition of the kernel for the coverage, unless ``spectra`` has it: what
+    :func:`coverage_spectra` returns. Directions, features and targets share namespace and device.
 
     Raises
     ------
@@ -93,7 +94,8 @@ def distil_along(
     basis = row_basis(values)
     projected = phi.values @ basis.mT
     count(flops=2 * phi.n_outputs * len(phi) * u.shape[-1] * phi.dim)
-    covered, gap = _coverage(phi, u)
+    known = spectra if spectra is not None else coverage_spectra(phi, per_class=u.ndim == 3, size=u.shape[-1])
+    covered, gap = _coverage(known, u)
     return DistilledGradients(
         directions=u,
         values=values,
@@ -142,12 +144,19 @@ def trace_residual(features: Float[Array, "c m k"], projected: Float[Array, "c m
     return min(1.0, max(0.0, 1 - kept / total))
 
 
-def _coverage(phi: TangentFeatures, u: Array) -> tuple[Array, float]:
+def coverage_spectra(phi: TangentFeatures, *, per_class: bool, size: int, seed: int = 0) -> tuple[Array, Array]:
+    """Eigenpairs of the mean kernel, or of every output's, that the coverage of ``size`` directions is measured on.
+
+    All of them up to a few thousand points; beyond, the leading ones, whose truncation rank stands for the whole.
+    """
+    features = phi.values if per_class else phi.joined()
+    return leading_eigenpairs(features, len(phi) if len(phi) <= 2048 else max(2 * size, 256), seed=seed)
+
+
+def _coverage(spectra: tuple[Array, Array], u: Array) -> tuple[Array, float]:
     """Coverage of the eigenvectors up to the truncation rank (the largest over classes), and its gap."""
     xp = arrays.namespace(u)
-    features = phi.joined() if u.ndim == 2 else phi.values
-    # Beyond a few thousand points the truncation rank of the leading part stands for the whole.
-    values, vectors = leading_eigenpairs(features, len(phi) if len(phi) <= 2048 else max(2 * u.shape[-1], 256))
+    values, vectors = spectra
     stack = values[None, :] if u.ndim == 2 else values
     rank = max(1, *(truncation_rank(stack[c, :]) for c in range(stack.shape[0])))
     covered = energy_coverage(vectors[..., :rank], xp.astype(u, vectors.dtype, copy=False))

@@ -192,10 +192,11 @@ def _best_local_global(
     """Algorithm 1 within a budget: its configuration of least validation error, test points untouched."""
     tried = []
     for clusters in (2, 3, 5, 10):
-        distiller = LocalGlobal(clusters=clusters, size=size)
-        grads = distiller.distill(sketched.phi, sketched.targets)
-        predicted = ridge(grads, ridge=sketched.ridge).predict(sketched.validation)
-        tried.append((mean_squared_error(predicted, scene.f_validation), clusters, distiller, grads))
+        for threshold in (0.5, 0.9):
+            distiller = LocalGlobal(clusters=clusters, coverage=threshold, size=size)
+            grads = distiller.distill(sketched.phi, sketched.targets)
+            predicted = ridge(grads, ridge=sketched.ridge).predict(sketched.validation)
+            tried.append((mean_squared_error(predicted, scene.f_validation), len(tried), distiller, grads))
     best = min(tried, key=lambda entry: entry[:2])
     return best[2], best[3]
 

@@ -97,29 +97,33 @@ class LocalGlobal:
         ValueError
             A budget larger than the number of points, zero features, or targets of another shape.
         """
-        return distil_along(phi, targets, self._plan(phi)[0])
+        directions, _, spectra = self._plan(phi)
+        return distil_along(phi, targets, directions, spectra=spectra)
 
     def diagnose(self, phi: TangentFeatures) -> LocalGlobalDiagnosis:
         """Clusters, ranks and coverage that lead to the directions."""
         return self._plan(phi)[1]
 
-    def _plan(self, phi: TangentFeatures) -> tuple[Float[Array, "m s"], LocalGlobalDiagnosis]:
+    def _plan(self, phi: TangentFeatures) -> tuple[Float[Array, "m s"], LocalGlobalDiagnosis, tuple[Array, Array]]:
         require_kernel(phi)
         points = len(phi)
         if self.size is not None:
             check_size(self.size, points)
-        joined = phi.joined()
-        spectra = leading_eigenpairs(joined, points)
+        spectra = leading_eigenpairs(phi.joined(), points)
+        # Q√Λ has the Gram matrix of the features at m columns in place of C·k.
+        root = spectra[1] * arrays.namespace(spectra[0]).sqrt(spectra[0])
         clusters = min(self.clusters or phi.n_outputs, points, self.size or points)
-        partition = _Partition.of(joined, clusters, self.seed)
-        if self.size is None:
-            return _directions(spectra, partition, self.variance, self.coverage)
         while True:
-            found = _within_budget(spectra, partition, self.variance, self.coverage, self.size)
+            partition = _Partition.of(root, clusters, self.seed)
+            if self.size is None:
+                found: tuple[Array, LocalGlobalDiagnosis] | None = _directions(
+                    spectra, partition, self.variance, self.coverage
+                )
+            else:
+                found = _within_budget(spectra, partition, self.variance, self.coverage, self.size)
             if found is not None:
-                return found
+                return *found, spectra
             clusters -= 1  # one direction per cluster and the gaps do not fit: use fewer clusters
-            partition = _Partition.of(joined, clusters, self.seed)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,33 +135,32 @@ class _Partition:
     vectors: tuple[Float[Array, "m _"], ...]
 
     @staticmethod
-    def of(joined: Float[Array, "m d"], clusters: int, seed: int) -> "_Partition":
-        labels = _cluster(joined, clusters, seed)
-        xp = arrays.namespace(joined)
+    def of(root: Float[Array, "m d"], clusters: int, seed: int) -> "_Partition":
+        labels = _cluster(root, clusters, seed)
+        xp = arrays.namespace(root)
+        positions = xp.arange(root.shape[0], device=arrays.device_of(root))
         values, vectors = [], []
         for cluster in range(int(xp.max(labels)) + 1):
-            inside = xp.astype(labels == cluster, joined.dtype)[:, None]
-            members = int(xp.sum(inside))
-            if members:
-                # Rows of other clusters are zero, so that the eigenvectors come out lifted to all points.
-                v, u = leading_eigenpairs(joined * inside, members)
+            members = xp.nonzero(labels == cluster)[0]
+            if members.shape[0]:
+                v, u = leading_eigenpairs(xp.take(root, members, axis=0), members.shape[0])
                 values.append(v)
-                vectors.append(u * xp.astype(inside, u.dtype))
+                vectors.append(xp.astype(positions[:, None] == members, u.dtype) @ u)
         return _Partition(labels=labels, values=tuple(values), vectors=tuple(vectors))
 
 
-def _cluster(joined: Float[Array, "m d"], clusters: int, seed: int) -> Int[Array, " m"]:
+def _cluster(root: Float[Array, "m d"], clusters: int, seed: int) -> Int[Array, " m"]:
     import numpy as np
 
-    backend, place = backend_of(joined), arrays.device_of(joined)
-    if clusters == 1 or joined.shape[0] <= clusters:
-        host = np.arange(joined.shape[0]) if clusters > 1 else np.zeros(joined.shape[0], dtype=np.int64)
+    backend, place = backend_of(root), arrays.device_of(root)
+    if clusters == 1 or root.shape[0] <= clusters:
+        host = np.arange(root.shape[0]) if clusters > 1 else np.zeros(root.shape[0], dtype=np.int64)
         return backend.from_numpy(host, device=place)
     import warnings
 
     from sklearn.cluster import SpectralClustering
 
-    kernel = np.asarray(backend.to_numpy(joined @ joined.T), dtype=np.float64)
+    kernel = np.asarray(backend.to_numpy(root @ root.T), dtype=np.float64)
     affinity = np.maximum((kernel + kernel.T) / 2, 0)
     with warnings.catch_warnings():
         # A graph in several pieces is already clustered; scikit-learn warns that its embedding then has no order.

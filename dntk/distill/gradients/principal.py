@@ -5,9 +5,8 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk.distill.gradients.base import check_size, require_kernel
-from dntk.distilled_gradients import DistilledGradients, distil_along
+from dntk.distilled_gradients import DistilledGradients, coverage_spectra, distil_along
 from dntk.features import TangentFeatures
-from dntk.spectrum.eigen import leading_eigenpairs
 from dntk.types import Array
 
 
@@ -44,6 +43,5 @@ class Principal:
         """
         check_size(self.size, len(phi))
         require_kernel(phi)
-        features = phi.values if self.per_class else phi.joined()
-        _, vectors = leading_eigenpairs(features, self.size, seed=self.seed)
-        return distil_along(phi, targets, vectors)
+        spectra = coverage_spectra(phi, per_class=self.per_class, size=self.size, seed=self.seed)
+        return distil_along(phi, targets, spectra[1][..., : self.size], spectra=spectra)

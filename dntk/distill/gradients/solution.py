@@ -6,12 +6,11 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.distill.gradients.base import check_size, require_kernel
-from dntk.distilled_gradients import DistilledGradients, distil_along
+from dntk.distilled_gradients import DistilledGradients, coverage_spectra, distil_along
 from dntk.features import TangentFeatures
 from dntk.ledger import count
 from dntk.solve.preconditioned_cg import Preconditioner, preconditioned_cg
 from dntk.solve.ridge import Ridge, resolve_ridge
-from dntk.spectrum.eigen import leading_eigenpairs
 from dntk.targets import check_targets
 from dntk.types import Array
 
@@ -58,9 +57,12 @@ class Solution:
         require_kernel(phi)
         y = check_targets(targets, phi.values, points=len(phi), outputs=phi.n_outputs)
         ridge = resolve_ridge(self.ridge, phi.values, y)
-        values, vectors = leading_eigenpairs(phi.values, max(self.rank, self.size), seed=self.seed)
+        spectra = coverage_spectra(phi, per_class=True, size=max(self.rank, self.size), seed=self.seed)
+        rank = min(len(phi), max(self.rank, self.size))
+        values, vectors = spectra[0][..., :rank], spectra[1][..., :rank]
         alpha = self._solve(phi.values, y, ridge, values, vectors)
-        return distil_along(phi, y, _solution_first(alpha, vectors[..., : self.size]), ridge=ridge)
+        directions = _solution_first(alpha, vectors[..., : self.size])
+        return distil_along(phi, y, directions, ridge=ridge, spectra=spectra)
 
     def _solve(self, features: Array, y: Array, ridge: float, values: Array, vectors: Array) -> Float[Array, "c m"]:
         """α by conjugate gradients, in the precision of the eigenvectors."""

@@ -1,0 +1,69 @@
+"""What PyTorch tensors need beyond the array API standard."""
+
+import dataclasses
+from typing import Any
+
+import array_api_compat.torch as xp
+import torch
+
+from dntk.types import Array, Namespace
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TorchBackend:
+    """Backend protocol for PyTorch."""
+
+    name: str = "torch"
+    version: str = torch.__version__
+    autodiff: str = "torch.nn.Module, dntk.MLP on tensors"
+
+    def devices(self) -> tuple[str, ...]:
+        """The CPU and every accelerator in sight."""
+        cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        mps = ["mps"] if torch.backends.mps.is_available() else []
+        return ("cpu", *cuda, *mps)
+
+    def namespace(self) -> Namespace:
+        """PyTorch through array-api-compat."""
+        return xp
+
+    def to_numpy(self, x: Any) -> Any:
+        """Copy to the host."""
+        return x.detach().cpu().numpy()
+
+    def from_numpy(self, x: Any, *, device: Any = None) -> Array:
+        """Tensor on ``device``."""
+        tensor: Any = torch.asarray(x, device=device)
+        return tensor  # type: ignore[no-any-return]
+
+    def scatter_add(self, updates: Any, index: Any, weights: Any, size: int) -> Array:
+        """``index_add_``, one nonzero of every update at a time."""
+        out = torch.zeros((size, updates.shape[1]), dtype=updates.dtype, device=updates.device)
+        for position in range(index.shape[1]):
+            out.index_add_(0, index[:, position], weights[:, position, None] * updates)
+        result: Any = out
+        return result  # type: ignore[no-any-return]
+
+    def triangular_solve(self, factor: Any, rhs: Any, *, lower: bool) -> Array:
+        """PyTorch's batched triangular solve."""
+        solution: Any = torch.linalg.solve_triangular(factor, rhs, upper=not lower)
+        return solution  # type: ignore[no-any-return]
+
+    def erf(self, x: Any) -> Array:
+        """PyTorch's error function."""
+        values: Any = torch.erf(x)
+        return values  # type: ignore[no-any-return]
+
+    def synchronize(self, x: Any) -> None:
+        """Wait for the tensor's device."""
+        if x.device.type == "cuda":
+            torch.cuda.synchronize(x.device)
+
+    def as_model(self, net: Any, params: Any, parameters: str | None) -> Any:
+        """Model of a ``torch.nn.Module``."""
+        from dntk_torch.model import TorchModel
+
+        if params is not None:
+            msg = "for PyTorch pass the module itself: dntk.as_model(module); functions of parameters are for JAX."
+            raise TypeError(msg)
+        return TorchModel.of(net, parameters)

@@ -90,8 +90,8 @@ def _instrument_class(cls: type) -> None:
 
 
 def _checkable(function: Any) -> bool:
-    """Annotated, not wrapped already, and not one that runs while checks are built."""
-    return bool(getattr(function, "__annotations__", None)) and not hasattr(function, "__dntk_checked__")
+    """Annotated and not wrapped: a wrapper, such as a context manager's, returns other things than it says."""
+    return bool(getattr(function, "__annotations__", None)) and not hasattr(function, "__wrapped__")
 
 
 class _Loader(importlib.abc.Loader):

@@ -135,13 +135,17 @@ def row_basis(values: Float[Array, "c s k"]) -> Float[Array, "c s k"]:
 def trace_residual(features: Float[Array, "c m k"], projected: Float[Array, "c m s"]) -> float:
     """1 − Σ‖Z‖²/Σ‖Ψ‖², in [0, 1]; 0 for features that are zero throughout."""
     xp = arrays.namespace(features)
-    dtype = arrays.accumulation_dtype(features)
     scale = float(xp.max(xp.abs(features)))
     if scale == 0:
         return 0.0
-    total = float(xp.sum(xp.astype(features / scale, dtype) ** 2))
-    kept = float(xp.sum(xp.astype(projected / scale, dtype) ** 2))
-    return min(1.0, max(0.0, 1 - kept / total))
+    return min(1.0, max(0.0, 1 - _energy(projected, scale) / _energy(features, scale)))
+
+
+def _energy(features: Float[Array, "c m k"], scale: float) -> float:
+    """Σ (ψ/scale)²: squares of rows in the features' own precision, added up in float64 where there is one."""
+    xp = arrays.namespace(features)
+    rows = xp.sum((features / scale) ** 2, axis=2)
+    return float(xp.sum(xp.astype(rows, arrays.accumulation_dtype(rows))))
 
 
 def coverage_spectra(phi: TangentFeatures, *, per_class: bool, size: int, seed: int = 0) -> tuple[Array, Array]:

@@ -92,11 +92,12 @@ def run(*, backend: str = "numpy", seed: int = 0, progress: Progress = lambda _:
     rows.append(_coreset_row(scene, sketched, full))
     covered: dict[int, tuple[float, ...]] = {}
     choices: dict[int, str] = {}
-    _, leading = leading_eigenpairs(sketched.phi.joined(), CURVE)
+    spectra = leading_eigenpairs(sketched.phi.joined(), len(sketched.phi))
+    leading = spectra[1][:, :CURVE]
     for size in SIZES:
         progress(f"distilling {size} gradients")
         with recorder.stage(f"{size} gradients"):
-            chosen, found = _best_local_global(scene, sketched, size)
+            chosen, found = _best_local_global(scene, sketched, size, spectra)
             others = _others(sketched, size)
         choices[size] = f"{chosen.clusters} clusters, coverage {chosen.coverage}"
         covered[size] = _floats(scene, coverage(leading, _wide(found.directions, leading)))
@@ -187,14 +188,14 @@ def _sketch(scene: _Scene, recorder: LedgerRecorder, seed: int, progress: Progre
 
 
 def _best_local_global(
-    scene: _Scene, sketched: _Sketched, size: int
+    scene: _Scene, sketched: _Sketched, size: int, spectra: tuple[Array, Array]
 ) -> tuple[LocalGlobal, DistilledGradients]:
     """Algorithm 1 within a budget: its configuration of least validation error, test points untouched."""
     tried = []
     for clusters in (2, 3, 5, 10):
         for threshold in (0.5, 0.9):
             distiller = LocalGlobal(clusters=clusters, coverage=threshold, size=size)
-            grads = distiller.distill(sketched.phi, sketched.targets)
+            grads = distiller.distill(sketched.phi, sketched.targets, spectra=spectra)
             predicted = ridge(grads, ridge=sketched.ridge).predict(sketched.validation)
             tried.append((mean_squared_error(predicted, scene.f_validation), len(tried), distiller, grads))
     best = min(tried, key=lambda entry: entry[:2])

@@ -89,27 +89,34 @@ class LocalGlobal:
             raise ValueError(msg)
         check_seed(self.seed)
 
-    def distill(self, phi: TangentFeatures, targets: Float[Array, "m c"]) -> DistilledGradients:
+    def distill(
+        self, phi: TangentFeatures, targets: Float[Array, "m c"], *, spectra: tuple[Array, Array] | None = None
+    ) -> DistilledGradients:
         """Synthetic gradients along the local and gap directions.
+
+        ``spectra``: all eigenvalues and eigenvectors of K̄ where they are known, from
+        ``dntk.spectrum.leading_eigenpairs(phi.joined(), len(phi))``; a search over configurations needs them once.
 
         Raises
         ------
         ValueError
             A budget larger than the number of points, zero features, or targets of another shape.
         """
-        directions, _, spectra = self._plan(phi)
+        directions, _, spectra = self._plan(phi, spectra)
         return distil_along(phi, targets, directions, spectra=spectra)
 
     def diagnose(self, phi: TangentFeatures) -> LocalGlobalDiagnosis:
         """Clusters, ranks and coverage that lead to the directions."""
-        return self._plan(phi)[1]
+        return self._plan(phi, None)[1]
 
-    def _plan(self, phi: TangentFeatures) -> tuple[Float[Array, "m s"], LocalGlobalDiagnosis, tuple[Array, Array]]:
+    def _plan(
+        self, phi: TangentFeatures, known: tuple[Array, Array] | None
+    ) -> tuple[Float[Array, "m s"], LocalGlobalDiagnosis, tuple[Array, Array]]:
         require_kernel(phi)
         points = len(phi)
         if self.size is not None:
             check_size(self.size, points)
-        spectra = leading_eigenpairs(phi.joined(), points)
+        spectra = known if known is not None else leading_eigenpairs(phi.joined(), points)
         # Q√Λ has the Gram matrix of the features at m columns in place of C·k.
         root = spectra[1] * arrays.namespace(spectra[0]).sqrt(spectra[0])
         clusters = min(self.clusters or phi.n_outputs, points, self.size or points)

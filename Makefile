@@ -26,8 +26,9 @@ help:
 demo: $(VENV)/.installed-report
 	$(BIN)/dntk demo --out $(OUT)
 
+# One thread per test process: more would wait for each other on small matrices.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n 2 tests property_tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests property_tests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -37,13 +38,13 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/mkdocs build --strict --quiet --site-dir $(abspath $(SITE))
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir $(abspath $(SITE))
 
 examples: $(VENV)/.installed-all
 	set -e; for example in examples/*.py; do echo "$$example"; $(BIN)/python "$$example"; done
 
 fuzz: $(VENV)/.installed-test
-	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n 2 property_tests
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n 2 property_tests
 
 wheel: $(VENV)/.installed-report
 	rm -rf build

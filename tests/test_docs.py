@@ -1,0 +1,66 @@
+"""Documentation that runs: every Python fence of a page, in order, in one namespace."""
+
+import pathlib
+import re
+
+import pytest
+from threadpoolctl import threadpool_limits
+
+import dntk
+
+ROOT = pathlib.Path(__file__).parent.parent
+FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PAGES_WITH_COMMANDS = ("README.md", "CONTRIBUTING.md", ".ci/run")
+
+# Pages show what users have: no run-time checks.
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+
+def run(page: str) -> dict:
+    """Namespace that the page's Python leaves behind; errors carry the page's own line numbers."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    names: dict = {"__name__": page}
+    with threadpool_limits(1):  # small matrices: threads of several test processes would only wait
+        for fence in FENCE.finditer(text):
+            lines_before = text.count("\n", 0, fence.start(1))
+            exec(compile("\n" * lines_before + fence.group(1), ROOT / page, "exec"), names)
+    return names
+
+
+def test_what_the_tutorial_says_is_so():
+    said = run("docs/tutorial.md")
+    assert dntk.spectrum.truncation_rank(said["kernel"]) < 30
+    assert said["fidelity"]["Solution"] >= max(said["fidelity"].values())
+    assert abs(said["fidelity"]["Solution"] - said["full"]) < 0.002  # one test point
+    trust = said["estimator"].trust
+    assert trust(said["noise"]).mean() > 2 * trust(said["x_test"]).mean()
+
+
+def test_the_example_of_the_readme_runs():
+    estimator = run("README.md")["estimator"]
+    assert estimator.losses_.gradients == 5
+
+
+def test_the_backend_of_the_guide_conforms_to_the_protocol():
+    said = run("docs/backends.md")
+    assert isinstance(said["entry"].load(), dntk.backend.Backend)
+
+
+def test_fences_are_found_and_their_errors_are_not_swallowed(tmp_path, monkeypatch):
+    page = "one\n\n```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n"
+    (tmp_path / "page.md").write_text(page, encoding="utf-8")
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    with pytest.raises(AssertionError) as caught:
+        run("page.md")
+    assert caught.traceback[-1].lineno + 1 == 8
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_COMMANDS)
+def test_every_make_command_in_the_page_exists(page):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    text = (ROOT / page).read_text(encoding="utf-8")
+    commands = re.findall(r"^make ([a-z ]+)", text, re.MULTILINE)
+    used = {target for command in commands for target in command.split()}
+    assert used
+    assert used <= targets

@@ -1,5 +1,7 @@
 """dntk.MLP against NumPy written out, SciPy's functions and PyTorch's automatic differentiation."""
 
+import itertools
+
 import array_api_compat
 import array_api_strict
 import numpy as np
@@ -22,14 +24,14 @@ SCIPY_ACTIVATIONS = {
     "logistic": scipy.special.expit,
     "identity": lambda h: h,
 }
-# Values before an activation: both tails, the flat parts, around 0 and 0 itself, where ReLU has its kink.
+# Values before an activation: both tails, the flat parts, and 0 itself, where ReLU has its kink.
 GRID = np.concatenate([np.linspace(-30, 30, 61), np.linspace(-2, 2, 24), [1e-4, -1e-4]])
 
 
 def random_parameters(sizes=SIZES, *, biases=True, seed=0):
-    """Weights and biases that float32 holds exactly, so that one reference serves both precisions."""
+    """Numbers that float32 holds exactly, so that one reference serves both precisions."""
     rng = np.random.default_rng(seed)
-    weights = [rng.normal(size=(b, a)) / a**0.5 for a, b in zip(sizes, sizes[1:], strict=False)]
+    weights = [rng.normal(size=(b, a)) / a**0.5 for a, b in itertools.pairwise(sizes)]
     shifts = [rng.normal(size=b) if biases else None for b in sizes[1:]]
     return [_float32(w) for w in weights], [None if b is None else _float32(b) for b in shifts]
 
@@ -123,7 +125,7 @@ def jacobian_from_blocks(model, x, cotangents):
 
 
 def assert_close(actual, expected, *, terms, dtype):
-    """Rounding of sums of ``terms`` products through three layers: 16 · terms · eps · largest value."""
+    """Rounding of sums of ``terms`` products in three layers: 16 · terms · eps · largest value."""
     bound = 16 * terms * np.finfo(dtype).eps * np.max(np.abs(expected))
     np.testing.assert_allclose(host(actual), expected, rtol=0, atol=bound)
 
@@ -159,7 +161,8 @@ def test_derivative_of_activation_equals_autograd(library, activation):
     torch_activation(activation)(leaf).sum().backward()
     actual = host(ACTIVATIONS[activation].derivative(library.array(grid)))
     assert actual.dtype == dtype
-    # 1 − tanh² loses eps, and gelu_tanh multiplies it by h (1 + 0.13 h²) · 0.4, below 8 until tanh rounds to one.
+    # 1 − tanh² loses eps; gelu_tanh multiplies it by h (1 + 0.13 h²) · 0.4, below 20 until tanh
+    # rounds to one.
     np.testing.assert_allclose(actual, leaf.grad.numpy(), rtol=0, atol=64 * np.finfo(dtype).eps)
 
 
@@ -324,18 +327,21 @@ def test_moving_without_dtype_keeps_float64():
     assert host(numpy_mlp().to("torch").weights[0]).dtype == np.float64
 
 
-def test_inputs_of_another_width_are_refused_with_the_width_the_model_takes(library, unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_inputs_of_another_width_are_refused_with_the_width_the_model_takes(library):
     model = mlp(library, *random_parameters())
     with pytest.raises(ValueError, match=r"`x` has shape \(4, 7\).*takes 3 features.*\(n, 3\)"):
         model(library.array(np.ones((4, 7)), float_of(library)))
 
 
-def test_one_input_without_its_batch_axis_is_refused(unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_one_input_without_its_batch_axis_is_refused():
     with pytest.raises(ValueError, match=r"`x` has shape \(3,\).*pass shape \(n, 3\)"):
         numpy_mlp()(np.ones(3))
 
 
-def test_integer_images_are_refused_with_the_conversion(library, unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_integer_images_are_refused_with_the_conversion(library):
     model = mlp(library, *random_parameters())
     with pytest.raises(
         TypeError, match=r"`x` has dtype .*int32.*convert.*x\.astype\(float32\) / 255"
@@ -343,8 +349,9 @@ def test_integer_images_are_refused_with_the_conversion(library, unchecked):
         model(library.array(np.ones((4, 3), dtype=np.int32)))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_inputs_that_are_not_finite_are_refused_with_their_row(library, unchecked, bad):
+def test_inputs_that_are_not_finite_are_refused_with_their_row(library, bad):
     x = points()
     x[2, 1] = x[3, 0] = bad
     model = mlp(library, *random_parameters())
@@ -354,13 +361,15 @@ def test_inputs_that_are_not_finite_are_refused_with_their_row(library, unchecke
         model(library.array(x, float_of(library)))
 
 
-def test_no_inputs_are_refused(library, unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_no_inputs_are_refused(library):
     model = mlp(library, *random_parameters())
     with pytest.raises(ValueError, match=r"`x` is empty \(shape \(0, 3\)\).*at least one point"):
         model(library.array(np.ones((0, 3)), float_of(library)))
 
 
-def test_inputs_of_another_namespace_are_refused(unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_inputs_of_another_namespace_are_refused():
     torch = pytest.importorskip("torch")
     with pytest.raises(
         TypeError, match=r"`x` is a torch array, but the model computes with numpy: convert"
@@ -368,12 +377,14 @@ def test_inputs_of_another_namespace_are_refused(unchecked):
         numpy_mlp()(torch.ones((4, 3), dtype=torch.float64))
 
 
-def test_inputs_that_are_no_array_are_refused(unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_inputs_that_are_no_array_are_refused():
     with pytest.raises(TypeError, match=r"expected arrays.*got builtins\.list"):
         numpy_mlp()([[1.0, 2.0, 3.0]])
 
 
-def test_inputs_on_another_device_are_refused(unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_inputs_on_another_device_are_refused():
     model = mlp(Library("strict", "array_api_strict", "device1"), *random_parameters())
     x = array_api_strict.ones((4, 3), dtype=array_api_strict.float64)
     with pytest.raises(
@@ -382,15 +393,17 @@ def test_inputs_on_another_device_are_refused(unchecked):
         model(x)
 
 
-def test_inputs_of_another_precision_are_refused(unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_inputs_of_another_precision_are_refused():
     with pytest.raises(
         TypeError, match=r"`x` has dtype float32, but the parameters have float64: convert"
     ):
         numpy_mlp()(np.ones((4, 3), dtype=np.float32))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("method", ["gradient_blocks", "jvp", "vjp"])
-def test_derivatives_check_their_inputs_too(unchecked, method):
+def test_derivatives_check_their_inputs_too(method):
     model = numpy_mlp()
     second = {
         "gradient_blocks": np.eye(2),
@@ -402,11 +415,13 @@ def test_derivatives_check_their_inputs_too(unchecked, method):
             pass
 
 
-def test_unknown_activation_is_refused_with_those_that_exist(unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_unknown_activation_is_refused_with_those_that_exist():
     with pytest.raises(ValueError, match=r"`activation`='swish': expected one of relu, tanh, gelu"):
         dntk.MLP(weights=(np.eye(2),), biases=(None,), activation="swish")
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("weights", "biases", "message"),
     [
@@ -429,12 +444,12 @@ def test_unknown_activation_is_refused_with_those_that_exist(unchecked):
     ],
     ids=["layers", "bias", "number of biases", "nothing"],
 )
-def test_layers_that_do_not_fit_together_are_refused(unchecked, weights, biases, message):
+def test_layers_that_do_not_fit_together_are_refused(weights, biases, message):
     with pytest.raises(ValueError, match=message):
         dntk.MLP(weights=weights, biases=biases)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.xfail(
     reason="MLP checks neither the number of axes nor equal dtypes of its parameters"
 )
@@ -448,24 +463,28 @@ def test_layers_that_do_not_fit_together_are_refused(unchecked, weights, biases,
     ],
     ids=["weight of one axis", "weight of three axes", "bias of two axes", "two precisions"],
 )
-def test_parameters_of_wrong_axes_or_mixed_precision_are_refused(unchecked, weights, biases):
+def test_parameters_of_wrong_axes_or_mixed_precision_are_refused(weights, biases):
     with pytest.raises((ValueError, TypeError), match=r"weights\.|biases\."):
         dntk.MLP(weights=weights, biases=biases)
 
 
-def test_parameters_that_are_not_finite_are_refused_by_name(library, unchecked, bad):
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_parameters_that_are_not_finite_are_refused_by_name(library, bad):
     weights, biases = random_parameters()
     biases[1][3] = bad
     with pytest.raises(ValueError, match=r"`biases\.1` has NaN or infinite values.*row 3"):
         mlp(library, weights, biases)
 
 
-def test_integer_parameters_are_refused(unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_integer_parameters_are_refused():
     with pytest.raises(TypeError, match=r"`weights\.0` has dtype int64"):
         dntk.MLP(weights=(np.eye(2, dtype=np.int64),), biases=(None,))
 
 
-def test_parameters_of_two_libraries_are_refused(unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_parameters_of_two_libraries_are_refused():
     torch = pytest.importorskip("torch")
     with pytest.raises(
         TypeError, match=r"`weights\.0` is a numpy ndarray, `biases\.0` is a torch Tensor"
@@ -473,7 +492,8 @@ def test_parameters_of_two_libraries_are_refused(unchecked):
         dntk.MLP(weights=(np.eye(2),), biases=(torch.ones(2, dtype=torch.float64),))
 
 
-def test_parameters_on_two_devices_are_refused(unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_parameters_on_two_devices_are_refused():
     here, there = array_api_strict.Device("CPU_DEVICE"), array_api_strict.Device("device1")
     weights = (
         array_api_strict.ones((2, 2), device=here),
@@ -485,21 +505,24 @@ def test_parameters_on_two_devices_are_refused(unchecked):
         dntk.MLP(weights=weights, biases=(None, None))
 
 
-def test_pattern_that_matches_nothing_is_refused_with_the_names(unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_pattern_that_matches_nothing_is_refused_with_the_names():
     with pytest.raises(
         ValueError, match=r"`parameters`='fc.*' matches none of the 6 .*weights\.0, biases\.0"
     ):
         numpy_mlp().subset("fc.*")
 
 
-def test_pattern_that_does_not_compile_is_refused(unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_pattern_that_does_not_compile_is_refused():
     with pytest.raises(
         ValueError, match=r"`parameters` is not a regular expression \(.*\): '\(fc'"
     ):
         dntk.as_model(numpy_mlp(), parameters="(fc")
 
 
-def test_network_of_no_known_framework_is_refused_with_the_known_ones(unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_network_of_no_known_framework_is_refused_with_the_known_ones():
     with pytest.raises(
         TypeError, match=r"cannot make a model of a builtins\.dict.*torch.*dntk\.MLP"
     ):

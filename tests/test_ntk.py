@@ -1,0 +1,218 @@
+"""Exact kernels against products of a dense Jacobian by complex steps."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import dntk
+from tests.libraries import Library, host
+
+NUMPY = Library("numpy", "numpy")
+SIZES = (3, 5, 2)
+OUTPUTS = ["mean", "each", "full", "sum", 0, 1]
+
+
+def random_network(sizes=SIZES, seed=0):
+    rng = np.random.default_rng(seed)
+    weights = [rng.normal(size=(b, a)) / a**0.5 for a, b in itertools.pairwise(sizes)]
+    biases = [rng.normal(size=b) for b in sizes[1:]]
+    return [_float32(w) for w in weights], [_float32(b) for b in biases]
+
+
+def _float32(values):
+    """Float64 numbers that float32 holds exactly, so that one reference serves both precisions."""
+    return np.asarray(values, dtype=np.float32).astype(np.float64)
+
+
+def points(n, d=SIZES[0], seed=1):
+    return _float32(np.random.default_rng(seed).normal(size=(n, d)))
+
+
+def float_of(library):
+    return np.float64 if library.has_float64 else np.float32
+
+
+def tanh_model(library, weights, biases, dtype):
+    return dntk.MLP(
+        weights=tuple(library.array(w, dtype) for w in weights),
+        biases=tuple(library.array(b, dtype) for b in biases),
+        activation="tanh",
+    )
+
+
+def complex_step_jacobian(weights, biases, x):
+    """(C, n, P): Im f(θ + i h e_p)/h, without cancellation, one parameter at a time."""
+    step, columns = 1e-30, []
+    arrays = [a for pair in zip(weights, biases, strict=True) for a in pair]
+    for number, array in enumerate(arrays):
+        for coordinate in range(array.size):
+            moved = [a.astype(complex) for a in arrays]
+            moved[number].reshape(-1)[coordinate] += 1j * step
+            value = x
+            for layer in range(0, len(moved), 2):
+                value = value @ moved[layer].T + moved[layer + 1]
+                value = value if layer == len(moved) - 2 else np.tanh(value)
+            columns.append(value.imag.T / step)
+    return np.stack(columns, axis=-1)
+
+
+def dense_kernel(left, right, outputs):
+    """The definitions of dntk.ntk on Jacobians (C, n, P), sums over explicit indices."""
+    n_outputs = left.shape[0]
+    full = np.einsum("cip,djp->ijcd", left, right)
+    if outputs == "full":
+        return full
+    if outputs == "sum":
+        return np.sum(full, axis=(2, 3)) / n_outputs
+    each = np.stack([full[:, :, c, c] for c in range(n_outputs)])
+    if outputs == "each":
+        return each
+    return np.sum(each, axis=0) / n_outputs if outputs == "mean" else each[outputs]
+
+
+def assert_close(actual, expected, *, terms, dtype):
+    """Rounding of sums of ``terms`` products of rounded numbers: 8 · terms · eps · largest."""
+    bound = 8 * terms * np.finfo(dtype).eps * np.max(np.abs(expected))
+    np.testing.assert_allclose(host(actual), expected, rtol=0, atol=bound)
+
+
+@pytest.fixture(scope="module")
+def network():
+    weights, biases = random_network()
+    x1, x2 = points(4, seed=1), points(3, seed=2)
+    jacobians = [complex_step_jacobian(weights, biases, x) for x in (x1, x2)]
+    return weights, biases, x1, x2, *jacobians
+
+
+@pytest.mark.parametrize("outputs", OUTPUTS)
+def test_kernel_equals_product_of_dense_jacobians(library, network, outputs):
+    weights, biases, x1, x2, jacobian1, jacobian2 = network
+    dtype = float_of(library)
+    model = tanh_model(library, weights, biases, dtype)
+    a, b = library.array(x1, dtype), library.array(x2, dtype)
+    terms = jacobian1.shape[2]
+
+    between = dntk.ntk(model, a, b, outputs=outputs)
+    expected = dense_kernel(jacobian1, jacobian2, outputs)
+    assert host(between).shape == expected.shape
+    assert between.dtype == model.dtype
+    assert between.device == model.device
+    assert_close(between, expected, terms=terms, dtype=dtype)
+
+    within = dntk.ntk(model, a, outputs=outputs)
+    assert_close(within, dense_kernel(jacobian1, jacobian1, outputs), terms=terms, dtype=dtype)
+
+
+def test_kernel_of_some_parameters_is_the_product_of_their_columns(network):
+    weights, biases, x1, x2, jacobian1, jacobian2 = network
+    model = tanh_model(NUMPY, weights, biases, np.float64).subset("weights.1|biases.0")
+    kept = list(range(15, 20)) + list(range(20, 30))
+    expected = dense_kernel(jacobian1[:, :, kept], jacobian2[:, :, kept], "full")
+    assert_close(dntk.ntk(model, x1, x2, outputs="full"), expected, terms=15, dtype=np.float64)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "shape"),
+    [("mean", (4, 3)), ("each", (2, 4, 3)), ("full", (4, 3, 2, 2)), ("sum", (4, 3)), (1, (4, 3))],
+)
+def test_shapes_are_those_of_the_documentation(network, outputs, shape):
+    weights, biases, x1, x2, *_ = network
+    model = tanh_model(NUMPY, weights, biases, np.float64)
+    assert dntk.ntk(model, x1, x2, outputs=outputs).shape == shape
+
+
+def test_outputs_default_to_the_mean_kernel(network):
+    weights, biases, x1, x2, *_ = network
+    model = tanh_model(NUMPY, weights, biases, np.float64)
+    expected = dntk.ntk(model, x1, x2, outputs="mean")
+    np.testing.assert_array_equal(dntk.ntk(model, x1, x2), expected)
+
+
+@pytest.mark.parametrize("outputs", OUTPUTS)
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 11, 100])
+@pytest.mark.parametrize("other", [False, True], ids=["within", "between"])
+def test_batch_size_does_not_change_the_kernel(outputs, batch_size, other):
+    model = tanh_model(NUMPY, *random_network(), np.float64)
+    x1, x2 = points(11), points(7, seed=2) if other else None
+    whole = dntk.ntk(model, x1, x2, outputs=outputs)
+    batched = dntk.ntk(model, x1, x2, outputs=outputs, batch_size=batch_size)
+    assert_close(batched, whole, terms=model.n_parameters, dtype=np.float64)
+
+
+@pytest.mark.parametrize("outputs", ["mean", "each", "full", "sum", 1])
+@pytest.mark.parametrize("batch_size", [None, 4, 37])
+@pytest.mark.parametrize("sizes", [(3, 5, 2), (40, 3, 2)], ids=["contracted", "materialised"])
+def test_kernel_of_one_set_of_points_is_symmetric_bit_for_bit(outputs, batch_size, sizes):
+    model = tanh_model(NUMPY, *random_network(sizes), np.float64)
+    kernel = dntk.ntk(model, points(37, sizes[0]), outputs=outputs, batch_size=batch_size)
+    if outputs == "full":
+        mirrored = np.transpose(kernel, (1, 0, 3, 2))
+    else:
+        mirrored = np.swapaxes(kernel, -1, -2)
+    np.testing.assert_array_equal(kernel, mirrored)
+
+
+def test_kernel_of_one_set_of_points_is_symmetric_though_products_are_not(monkeypatch):
+    """Blocks whose products err by an asymmetric bit, as some libraries' do."""
+    from dntk.gradient_blocks import FactoredBlock
+
+    exact = FactoredBlock.gram
+
+    def rounded_otherwise(self, other):
+        product = exact(self, other)
+        return product + np.triu(np.full(product.shape, 1e-15))
+
+    monkeypatch.setattr(FactoredBlock, "gram", rounded_otherwise)
+    model = tanh_model(NUMPY, *random_network(), np.float64)
+    kernel = dntk.ntk(model, points(6), outputs="each", batch_size=4)
+    np.testing.assert_array_equal(kernel, np.swapaxes(kernel, 1, 2))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_unknown_outputs_are_refused_with_those_that_exist(library):
+    model = tanh_model(library, *random_network(), np.float32)
+    x = library.array(points(2), np.float32)
+    for outputs in ("trace", 2, -1, True, 1.0, None):
+        with pytest.raises(
+            ValueError, match=r"`outputs`=.*'mean', 'each', 'full', 'sum'.*from 0 to 1"
+        ):
+            dntk.ntk(model, x, outputs=outputs)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("batch_size", [0, -3])
+def test_batch_size_below_one_is_refused(batch_size):
+    model = tanh_model(NUMPY, *random_network(), np.float64)
+    with pytest.raises(ValueError, match=rf"`batch_size` must be at least 1, got {batch_size}"):
+        dntk.ntk(model, points(3), batch_size=batch_size)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", ["x1", "x2"])
+def test_bad_inputs_are_refused_by_the_name_of_the_argument(name):
+    model = tanh_model(NUMPY, *random_network(), np.float64)
+    good, bad = points(3), np.ones((3, 4))
+    with pytest.raises(ValueError, match=rf"`{name}` has shape \(3, 4\).*takes 3 features"):
+        dntk.ntk(model, **{"x1": good, "x2": good, name: bad})
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_network_whose_outputs_overflow_is_refused(library):
+    huge = np.full((2, 3), 1e30)
+    model = dntk.MLP(
+        weights=(library.array(huge, np.float32), library.array(huge[:, :2], np.float32)),
+        biases=(None, None),
+        activation="identity",
+    )
+    x = library.array(np.ones((4, 3)), np.float32)
+    message = r"`the network's outputs` has NaN or infinite values in 4 of its 4 rows"
+    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(ValueError, match=message):
+        dntk.ntk(model, x)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_second_set_of_points_at_which_outputs_overflow_is_refused():
+    model = tanh_model(NUMPY, [np.full((1, 1), 1e200)], [np.zeros(1)], np.float64)
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="the network's outputs"):
+        dntk.ntk(model, np.ones((2, 1)), np.full((2, 1), 1e200))

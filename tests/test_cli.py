@@ -1,0 +1,87 @@
+import subprocess
+import sys
+
+import pytest
+
+from dntk.demo import SIZES, run
+from dntk.demo.unseen import groupings
+
+
+def _dntk(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "dntk.cli", *arguments], capture_output=True, text=True, **options)
+
+
+def test_backends_lists_what_is_installed():
+    done = _dntk("backends")
+    assert done.returncode == 0
+    assert "numpy" in done.stdout
+    assert "torch" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("demo", "--backend", "abacus"), "no backend is called 'abacus'"),
+        (("demo", "--out", "taken"), "is a file: pass a folder"),
+        (("demo", "--seed", "-1"), "`seed` must be an integer"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, message, tmp_path):
+    (tmp_path / "taken").write_text("")
+    done = _dntk(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_commands_exit_with_2():
+    assert _dntk("frobnicate").returncode == 2
+
+
+def test_demo_prints_its_tables_and_writes_a_self_contained_report(tmp_path):
+    done = _dntk("demo", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    for word in ("LocalGlobal", "Principal", "Solution", "Jacobian rows", "exact kernel", "unseen labels"):
+        assert word in done.stdout
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == 3
+    assert "<script" not in page
+    assert 'src="http' not in page
+
+
+@pytest.fixture(scope="module")
+def result():
+    return run()
+
+
+def test_demo_keeps_full_fidelity_at_five_label_aware_gradients(result):
+    rows = {(row.method, row.gradients): row for row in result.rows}
+    full = next(row for row in result.rows if row.method.startswith("coreset"))
+    solution = rows["Solution", 5]
+    assert solution.fidelity >= 0.99 * full.fidelity
+    # The paper's algorithm at the same size, and its own promise that unseen labels tell compression apart.
+    assert rows["LocalGlobal (paper's solve)", 5].fidelity < 0.9
+    assert solution.unseen < full.unseen - 0.1
+
+
+def test_demo_reports_every_size_and_each_method_improves_with_it(result):
+    for method in ("LocalGlobal, same span", "Principal", "Solution"):
+        residuals = [row.trace_residual for row in result.rows if row.method == method]
+        assert len(residuals) == len(SIZES)
+        assert residuals == sorted(residuals, reverse=True)
+
+
+def test_same_span_is_no_worse_than_the_papers_solve_in_the_demo(result):
+    paper = [row.mse for row in result.rows if row.method == "LocalGlobal (paper's solve)"]
+    span = [row.mse for row in result.rows if row.method == "LocalGlobal, same span"]
+    assert sum(span) < sum(paper)
+
+
+def test_demo_ledger_counts_fewer_jacobian_rows_than_the_exact_kernel(result):
+    assert result.ledger.total().jacobian_rows == 1000 + 10 * 500
+    assert result.exact.jacobian_rows == 10 * 1000
+
+
+def test_unseen_groupings_are_ten_different_halves():
+    assert len({frozenset(half) for half in groupings()}) == 10
+    assert all(len(half) == 5 and 0 not in half for half in groupings())

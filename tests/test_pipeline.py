@@ -1,0 +1,202 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+import dntk
+from dntk.distill.data import Random, RPCholesky
+from dntk.distill.gradients import LocalGlobal, Principal, Solution
+from tests.libraries import LIBRARIES, host
+from tests.networks import inputs, mlp
+
+NUMPY = LIBRARIES[0]
+
+
+@pytest.mark.parametrize("sketch", [None, dntk.sketch.SparseSign(512), dntk.sketch.Gaussian(512)])
+def test_prediction_by_jvp_equals_prediction_by_features(library, sketch):
+    model, x, query = mlp(library), inputs(library), inputs(library, n=8, seed=5)
+    est = dntk.DistilledNTK(model, sketch=sketch, ridge=1e-2).fit(x)
+    phi = dntk.tangent_features(model, x, sketch=sketch)
+    fit = dntk.solve.ridge(phi, model(x), ridge=1e-2)
+    by_features = host(fit.predict(dntk.tangent_features(model, query, sketch=sketch)))
+    np.testing.assert_allclose(host(est.predict(query)), by_features, atol=1e-3 * np.abs(by_features).max())
+
+
+@pytest.mark.parametrize("gradients", [None, Solution(4), Principal(8), LocalGlobal(size=8)])
+def test_every_stage_combination_fits_and_states_its_losses(library, gradients):
+    x = inputs(library, n=40)
+    est = dntk.DistilledNTK(mlp(library), data=RPCholesky(20), gradients=gradients, ridge=1e-3).fit(x)
+    losses = est.losses_
+    assert (losses.points, losses.kept_points) == (40, 20)
+    assert losses.gradients <= (20 if gradients is None else gradients.size)
+    assert losses.gradients >= 4
+    assert 0 < losses.data_trace_residual < 1
+    assert losses.sketch_relative_error == 0
+    assert 0 <= losses.gradient_trace_residual <= 1
+    assert len(host(est.indices_)) == 20
+    assert host(est.spectrum_).shape == (20,)
+    assert "20 points" in str(losses)
+    assert est.fidelity(x) > 0.5
+
+
+def test_without_compression_the_predictor_is_exact_kernel_regression():
+    model, x, query = mlp(NUMPY, dtype="f8"), inputs(NUMPY, dtype="f8"), inputs(NUMPY, n=9, seed=4, dtype="f8")
+    est = dntk.DistilledNTK(model, ridge=0.1).fit(x)
+    exact = dntk.solve.kernel_ridge(dntk.ntk(model, x, outputs="each"), model(x), ridge=0.1)
+    expected = exact.predict(dntk.ntk(model, query, x, outputs="each"))
+    np.testing.assert_allclose(est.predict(query), expected, rtol=1e-8)
+    np.testing.assert_allclose(est.kernel(x), dntk.ntk(model, x), rtol=1e-8, atol=1e-8)
+    assert est.losses_.gradient_trace_residual < 1e-12
+
+
+def test_the_ledger_counts_one_row_per_point_for_selection_and_one_per_output_for_features():
+    est = dntk.DistilledNTK(mlp(NUMPY), data=Random(10), gradients=Solution(2)).fit(inputs(NUMPY))
+    assert est.ledger_["data"].jacobian_rows == 30
+    assert est.ledger_["features"].jacobian_rows == 10 * 3
+    assert est.ledger_.total().jacobian_rows == 60
+    assert all(cost.seconds >= 0 for cost in est.ledger_.stages)
+    with pytest.raises(KeyError, match="it has: data"):
+        est.ledger_["nothing"]
+
+
+def test_trust_is_zero_on_the_points_of_the_span_and_grows_away_from_it():
+    model, x = mlp(NUMPY, (6, 64, 3)), inputs(NUMPY, n=15)
+    est = dntk.DistilledNTK(model, ridge=1e-3).fit(x)
+    assert est.trust(x).max() < 1e-4
+    assert est.trust(10 * inputs(NUMPY, seed=8)).mean() > 0.05
+
+
+def test_labels_become_centred_one_hot_targets():
+    rng = np.random.default_rng(0)
+    x = inputs(NUMPY, n=60)
+    labels = np.argmax(x[:, :3] + 0.01 * rng.normal(size=(60, 3)), axis=1)
+    est = dntk.DistilledNTK(mlp(NUMPY, (6, 64, 3)), ridge="loo").fit(x, labels)
+    assert est.score(x, labels) > 0.9
+    np.testing.assert_array_equal(est.predict_label(x), np.argmax(est.predict(x), axis=1))
+
+
+def test_float_targets_are_fitted_as_they_are():
+    model, x = mlp(NUMPY), inputs(NUMPY)
+    y = np.stack([x[:, 0], x[:, 1], x[:, 2]], axis=1)
+    assert np.mean((dntk.DistilledNTK(model, ridge=1e-4).fit(x, y).predict(x) - y) ** 2) < 0.05
+
+
+def test_automatic_sketch_is_none_for_small_networks_and_sparse_sign_for_large():
+    x = inputs(NUMPY, n=5)
+    small = dntk.DistilledNTK(mlp(NUMPY)).fit(x)
+    large = dntk.DistilledNTK(mlp(NUMPY, (6, 600, 3)), seed=4).fit(x)
+    assert small._fitted().sketch is None
+    assert large._fitted().sketch == dntk.sketch.SparseSign(4096, seed=4, n_parameters=6 * 600 + 600 + 3 * 600 + 3)
+    assert 0 < large.losses_.sketch_relative_error < 0.1
+
+
+def test_a_single_point_can_be_fitted():
+    x = inputs(NUMPY, n=1)
+    model = mlp(NUMPY)
+    est = dntk.DistilledNTK(model, ridge=1e-6).fit(x)
+    np.testing.assert_allclose(est.predict(x), model(x), atol=1e-4)
+
+
+def test_report_is_one_page_without_requests(tmp_path):
+    est = dntk.DistilledNTK(mlp(NUMPY), gradients=Solution(3)).fit(inputs(NUMPY))
+    est.report(tmp_path / "deep" / "report.html")
+    text = (tmp_path / "deep" / "report.html").read_text()
+    assert "<svg" in text
+    assert "gradient trace residual" in text
+    assert "<script" not in text
+    assert 'src="http' not in text
+
+
+def test_unfitted_use_says_to_fit(tmp_path):
+    est = dntk.DistilledNTK(mlp(NUMPY))
+    x = inputs(NUMPY)
+    for use in (
+        lambda: est.predict(x),
+        lambda: est.score(x, np.zeros(30, dtype=int)),
+        lambda: est.fidelity(x),
+        lambda: est.kernel(x),
+        lambda: est.trust(x),
+        lambda: est.ledger_,
+        lambda: est.losses_,
+        lambda: est.save(tmp_path / "x"),
+        lambda: est.report(tmp_path / "x.html"),
+    ):
+        with pytest.raises(dntk.NotFittedError, match="call fit"):
+            use()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("unchecked")
+class TestBadInput:
+    def test_a_network_that_is_not_wrapped(self):
+        with pytest.raises(TypeError, match="dntk.as_model"):
+            dntk.DistilledNTK(object())
+
+    def test_an_unknown_sketch_word(self):
+        with pytest.raises(ValueError, match="'auto'"):
+            dntk.DistilledNTK(mlp(NUMPY), sketch="gaussian")
+
+    def test_wrong_feature_count(self):
+        with pytest.raises(ValueError, match="the model takes 6 features"):
+            dntk.DistilledNTK(mlp(NUMPY)).fit(inputs(NUMPY, d=5))
+
+    def test_labels_of_another_length(self):
+        with pytest.raises(ValueError, match="29 entries, but there are 30 points"):
+            dntk.DistilledNTK(mlp(NUMPY)).fit(inputs(NUMPY), np.zeros(29, dtype=int))
+
+    def test_targets_of_another_length(self):
+        with pytest.raises(ValueError, match=r"expected \(30, 3\)"):
+            dntk.DistilledNTK(mlp(NUMPY)).fit(inputs(NUMPY), np.zeros((29, 3), dtype="f4"))
+
+    def test_one_class(self):
+        with pytest.raises(ValueError, match="all labels are of one class"):
+            dntk.DistilledNTK(mlp(NUMPY)).fit(inputs(NUMPY), np.ones(30, dtype=int))
+
+    def test_labels_beyond_the_outputs(self):
+        with pytest.raises(ValueError, match="the classes are 0 to 2"):
+            dntk.DistilledNTK(mlp(NUMPY)).fit(inputs(NUMPY), np.arange(30) % 5)
+
+    def test_not_finite_inputs(self):
+        x = inputs(NUMPY)
+        x[7, 2] = np.inf
+        with pytest.raises(ValueError, match="`x` has NaN or infinite values in 1"):
+            dntk.DistilledNTK(mlp(NUMPY)).fit(x)
+
+    def test_not_finite_outputs(self):
+        model = mlp(NUMPY, activation="relu")
+        huge = dataclasses.replace(model, weights=tuple(w * np.float32(1e30) for w in model.weights))
+        with np.errstate(all="ignore"), pytest.raises(ValueError, match="network's outputs"):
+            dntk.DistilledNTK(huge).fit(inputs(NUMPY))
+
+    def test_no_points(self):
+        with pytest.raises(ValueError, match="empty"):
+            dntk.DistilledNTK(mlp(NUMPY)).fit(np.zeros((0, 6), dtype="f4"))
+
+    def test_integer_images(self):
+        with pytest.raises(TypeError, match="/ 255"):
+            dntk.DistilledNTK(mlp(NUMPY)).fit(np.zeros((3, 6), dtype=np.uint8))
+
+    def test_another_library(self):
+        torch = pytest.importorskip("torch")
+        with pytest.raises(TypeError, match="`x` is a torch array, but the model computes with numpy"):
+            dntk.DistilledNTK(mlp(NUMPY)).fit(torch.zeros(3, 6))
+
+    def test_a_coreset_larger_than_the_data(self):
+        with pytest.raises(ValueError, match="`size`=31 points are asked of 30"):
+            dntk.DistilledNTK(mlp(NUMPY), data=Random(31)).fit(inputs(NUMPY))
+
+    def test_more_gradients_than_points(self):
+        with pytest.raises(ValueError, match="at most 30 directions"):
+            dntk.DistilledNTK(mlp(NUMPY), gradients=Principal(31)).fit(inputs(NUMPY))
+
+    def test_a_dead_network(self):
+        model = mlp(NUMPY, activation="relu")
+        dead = dataclasses.replace(
+            model, biases=(np.full(16, -1e3, dtype="f4"), model.biases[1]), selected=("weights.0", "biases.0")
+        )
+        with pytest.raises(ValueError, match="zero"):
+            dntk.DistilledNTK(dead).fit(inputs(NUMPY))
+
+    def test_a_ridge_that_is_not_positive(self):
+        with pytest.raises(ValueError, match="positive"):
+            dntk.DistilledNTK(mlp(NUMPY), ridge=0.0).fit(inputs(NUMPY))

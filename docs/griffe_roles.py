@@ -1,4 +1,4 @@
-"""Turns the roles of docstrings, such as ``:func:`dntk.ntk```, into links where the target has a page."""
+"""Turns roles in docstrings, such as ``:func:`dntk.ntk```, into links to what has a page."""
 
 import re
 from typing import Any

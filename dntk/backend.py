@@ -115,7 +115,7 @@ def _entry(point: importlib.metadata.EntryPoint) -> BackendEntry:
     return entry
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _loaded(name: str) -> Backend:
     return entries()[name].load()
 

@@ -23,7 +23,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for report.html.")] = Path("demo-out"),
     seed: Annotated[int, typer.Option(help="Of the split, the network, the sketch and the coreset.")] = 0,
 ) -> None:
-    """Distil the kernel of a network trained on 1,797 real images, and say what was lost."""
+    """Distil the kernel of a network trained on real handwritten digits, and say what was lost."""
     from dntk import demo as job
     from dntk.demo.run import STEPS
     from dntk.demo.table import tables

@@ -170,7 +170,7 @@ def _coverage(spectra: tuple[Array, Array], u: Array) -> tuple[Array, float]:
 def _require_orthonormal(u: Array, points: int) -> None:
     xp = arrays.namespace(u)
     if u.ndim not in (2, 3) or u.shape[-2] != points or u.shape[-1] == 0:
-        msg = f"`directions` has shape {tuple(u.shape)}: expected ({points}, s) or (C, {points}, s) with s of at least 1."
+        msg = f"`directions` has shape {tuple(u.shape)}: expected ({points}, s) or (C, {points}, s), s ≥ 1."
         raise ValueError(msg)
     s = u.shape[-1]
     defect = float(xp.max(xp.abs(u.mT @ u - xp.eye(s, dtype=u.dtype, device=arrays.device_of(u)))))

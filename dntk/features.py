@@ -42,7 +42,7 @@ class TangentFeatures:
         if self.values.ndim == 2:
             object.__setattr__(self, "values", self.values[None, :, :])
         if self.values.ndim != 3 or 0 in self.values.shape:
-            msg = f"`values` has shape {tuple(self.values.shape)}: expected (outputs, points, features), none of them 0."
+            msg = f"`values` has shape {tuple(self.values.shape)}: expected (outputs, points, features), none 0."
             raise ValueError(msg)
         # A finite sum of magnitudes is a finite array, at one pass and one synchronisation.
         if not bool(xp.all(xp.isfinite(self.values))):
@@ -79,7 +79,9 @@ class TangentFeatures:
         c, n, k = self.values.shape
         return xp.reshape(xp.permute_dims(self.values, (1, 0, 2)), (n, c * k)) * c**-0.5
 
-    def kernel(self, other: "TangentFeatures | None" = None, outputs: KernelOutputs = "mean") -> Float[Array, "*kernel"]:
+    def kernel(
+        self, other: "TangentFeatures | None" = None, outputs: KernelOutputs = "mean"
+    ) -> Float[Array, "*kernel"]:
         """Kernel between two sets of points, with the shapes of :func:`dntk.ntk`.
 
         Raises
@@ -159,16 +161,15 @@ def tangent_features(
     """
     xp = model.namespace
     if outputs in ("mean", "full"):
-        msg = f"features have no `outputs`={outputs!r}: take \"each\" and ask the features for .kernel(outputs={outputs!r})."
+        msg = f"features have no `outputs`={outputs!r}: take 'each', then ask for .kernel(outputs={outputs!r})."
         raise ValueError(msg)
-    cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=model.dtype, device=model.device)
     model.check_inputs(x)
     outputs_of(model, x)
+    # After the inputs: some networks tell their number of outputs only by running.
+    cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=model.dtype, device=model.device)
     bound = None if sketch is None else bind(sketch, model.n_parameters)
     size = choose_batch_size(model, x, cotangents, batch_size)
-    pieces = [
-        _features(model, x[start:stop, ...], cotangents, bound) for start, stop in arrays.spans(x.shape[0], size)
-    ]
+    pieces = [_features(model, x[start:stop, ...], cotangents, bound) for start, stop in arrays.spans(x.shape[0], size)]
     return TangentFeatures(xp.concat(pieces, axis=1), bound)
 
 
@@ -180,9 +181,7 @@ def bind(sketch: Sketch, n_parameters: int) -> Sketch:
     return dataclasses.replace(sketch, n_parameters=n_parameters)  # type: ignore[type-var]
 
 
-def _features(
-    model: Model, x: Array, cotangents: Float[Array, "q c"], sketch: Sketch | None
-) -> Float[Array, "q n k"]:
+def _features(model: Model, x: Array, cotangents: Float[Array, "q c"], sketch: Sketch | None) -> Float[Array, "q n k"]:
     xp = model.namespace
     count(jacobian_rows=x.shape[0] * cotangents.shape[0])
     if sketch is None:

@@ -47,13 +47,14 @@ class Losses:
 
     def __str__(self) -> str:
         """A verdict in words."""
+        data, gradients = self.data_trace_residual, self.gradient_trace_residual
         return "\n".join(
             (
-                f"data       {self.points} → {self.kept_points} points, {self.data_trace_residual:.2%} of the trace lost",
+                f"data       {self.points} → {self.kept_points} points, {data:.2%} of the trace lost",
                 f"sketch     relative kernel error about {self.sketch_relative_error:.2%} (expected, Frobenius)",
-                f"gradients  {self.kept_points} → {self.gradients} per output, {self.gradient_trace_residual:.2%} of the "
-                f"trace lost, coverage gap {self.coverage_gap:.2%}",
-                f"kernel     truncation rank {self.truncation_rank} at 5%, condition number {self.condition_number:.3g}",
+                f"gradients  {self.kept_points} → {self.gradients} per output, {gradients:.2%} of the trace lost, "
+                f"coverage gap {self.coverage_gap:.2%}",
+                f"kernel     truncation rank {self.truncation_rank}, condition number {self.condition_number:.3g}",
                 f"predictor  leave-one-out error {self.loo_error:.4g}, fidelity in sample {self.fidelity:.2%}",
             )
         )

@@ -11,7 +11,7 @@ def predicted_labels(outputs: Float[Array, "n c"]) -> Int[Array, " n"]:
     """Class of the largest output, the lower class where two are equal; for one output, whether it is positive."""
     xp = arrays.namespace(outputs)
     if outputs.shape[1] == 1:
-        return xp.astype(outputs[:, 0] > 0, xp.int64 if arrays.accumulation_dtype(outputs) != outputs.dtype else xp.int32)
+        return xp.astype(outputs[:, 0] > 0, xp.argmax(outputs, axis=1).dtype)
     labels: Array = xp.argmax(outputs, axis=1)
     return labels
 
@@ -40,5 +40,6 @@ def mean_squared_error(outputs: Float[Array, "n c"], network_outputs: Float[Arra
 
 def _require_equal_shapes(outputs: Array, network_outputs: Array) -> None:
     if outputs.shape != network_outputs.shape:
-        msg = f"`outputs` has shape {tuple(outputs.shape)}, `network_outputs` {tuple(network_outputs.shape)}: pass equal ones."
+        shapes = f"`outputs` has shape {tuple(outputs.shape)}, `network_outputs` {tuple(network_outputs.shape)}"
+        msg = f"{shapes}: pass outputs of the same points and classes."
         raise ValueError(msg)

@@ -1,7 +1,8 @@
 """A multilayer perceptron in array API alone, with its gradient blocks in closed form.
 
 It runs on every namespace, with no automatic differentiation: layers h_l = a_{l−1} W_lᵀ + b_l, a_l = σ(h_l), outputs
-h_L. The gradient of a functional u of the outputs in W_l is δ_l a_{l−1}ᵀ with δ_L = u, δ_l = (W_{l+1}ᵀ δ_{l+1}) σ'(h_l).
+h_L. For a functional u of the outputs, the gradient in W_l is δ_l a_{l−1}ᵀ with δ_L = u and
+δ_l = (W_{l+1}ᵀ δ_{l+1}) σ'(h_l).
 """
 
 import dataclasses
@@ -37,8 +38,8 @@ class MLP:
     biases
         One vector (d_out,) per layer, or ``None`` for a layer without.
     activation
-        ``"relu"``, ``"tanh"``, ``"gelu"`` (with erf), ``"gelu_tanh"``, ``"logistic"`` or ``"identity"``, between
-        layers.
+        Between layers: ``"relu"``, ``"tanh"``, ``"gelu"`` (with erf), ``"gelu_tanh"``, ``"logistic"`` or
+        ``"identity"``.
     selected
         Names of the parameters that are differentiated (``weights.0``, ``biases.0``, ...); ``None`` for all.
 
@@ -129,9 +130,8 @@ class MLP:
             host = source.to_numpy(x)
             return target.from_numpy(host if dtype is None else host.astype(dtype), device=device)
 
-        return dataclasses.replace(
-            self, weights=tuple(move(w) for w in self.weights), biases=tuple(move(b) for b in self.biases)
-        )
+        weights, biases = (tuple(move(x) for x in values) for values in (self.weights, self.biases))
+        return dataclasses.replace(self, weights=weights, biases=biases)
 
     def check_inputs(self, x: Array, name: str = "x") -> None:
         """Raise a clear error unless ``x`` is a finite (n, d) array of the network's namespace, device and dtype."""
@@ -184,8 +184,10 @@ class MLP:
         flow: Array | None = None  # tangent of the layer's input
         for layer, weight in enumerate(self.weights):
             step = None if flow is None else flow @ weight.T
-            step = _plus(step, self._tangent(tangents, f"weights.{layer}"), lambda t, a=inputs[layer]: a @ t.mT)
-            step = _plus(step, self._tangent(tangents, f"biases.{layer}"), lambda t: t[:, None, :])
+            turn = self._tangent(tangents, f"weights.{layer}")
+            shift = self._tangent(tangents, f"biases.{layer}")
+            step = _plus(step, None if turn is None else inputs[layer] @ turn.mT)
+            step = _plus(step, None if shift is None else shift[:, None, :])
             last = layer == len(self.weights) - 1
             flow = step if step is None or last else step * derivative(before[layer])
         assert flow is not None
@@ -235,10 +237,11 @@ class MLP:
         return self.namespace.reshape(piece, (tangents.shape[0], *shape))
 
 
-def _plus(total: Array | None, tangent: Array | None, term: Callable[[Array], Array]) -> Array | None:
-    if tangent is None:
-        return total
-    return term(tangent) if total is None else total + term(tangent)
+def _plus(total: Array | None, term: Array | None) -> Array | None:
+    """Sum in which ``None`` stands for zero."""
+    if total is None or term is None:
+        return term if total is None else total
+    return total + term
 
 
 def _size(value: Array) -> int:

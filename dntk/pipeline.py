@@ -20,7 +20,7 @@ from dntk.model import Model, outputs_of
 from dntk.outputs import cotangents_for
 from dntk.random import check_seed
 from dntk.sketch import Sketch, SparseSign
-from dntk.solve.ridge import Ridge, RidgeFit, ridge, resolve_ridge
+from dntk.solve.ridge import Ridge, RidgeFit, resolve_ridge, ridge
 from dntk.solve.same_span import same_span
 from dntk.spectrum import condition_number, eigenvalues, truncation_rank
 from dntk.targets import check_labels, check_targets, one_hot
@@ -306,8 +306,8 @@ class DistilledNTK:
         return TangentFeatures(phi.values @ state.basis.mT)
 
     def _one_cotangent(self) -> Array:
-        m = self.model
-        return cotangents_for("sum", m.n_outputs, xp=m.namespace, dtype=m.dtype, device=m.device)
+        m, outputs = self.model, self._fitted().weights.shape[0]
+        return cotangents_for("sum", outputs, xp=m.namespace, dtype=m.dtype, device=m.device)
 
 
 def _diagonal(products: Float[Array, "c n c"]) -> Float[Array, "n c"]:

@@ -41,7 +41,7 @@ def normals(*, seed: int, stream: str, start: int, count: int, dtype: Any) -> np
 def uniforms(*, seed: int, stream: str, count: int) -> npt.NDArray[np.float64]:
     """The first ``count`` uniform numbers in [0, 1) of a stream."""
     padded = -(-count // WORDS_PER_COUNTER) * WORDS_PER_COUNTER
-    return words(seed=seed, stream=stream, start=0, count=padded)[:count] * 2.0**-32
+    return words(seed=seed, stream=stream, start=0, count=padded)[:count].astype(np.float64) * 2.0**-32
 
 
 def check_seed(seed: int) -> None:

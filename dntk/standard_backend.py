@@ -43,7 +43,7 @@ class StandardBackend:
 
     def to_numpy(self, x: Array) -> Any:
         """Copy to host memory through DLPack."""
-        return np.array(np.from_dlpack(x))
+        return np.array(np.from_dlpack(x))  # type: ignore[arg-type]
 
     def from_numpy(self, x: Any, *, device: Any = None) -> Array:
         """Array of the namespace on ``device``."""

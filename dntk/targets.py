@@ -43,7 +43,8 @@ def one_hot(labels: Int[Array, " n"], n_classes: int, *, like: Array) -> Float[A
     xp = arrays.require_same_place(labels=labels, like=like)
     check_labels("labels", labels, points=labels.shape[0])
     if int(xp.min(labels)) < 0 or int(xp.max(labels)) >= n_classes:
-        msg = f"`labels` run from {int(xp.min(labels))} to {int(xp.max(labels))}, but the classes are 0 to {n_classes - 1}."
+        found = f"{int(xp.min(labels))} to {int(xp.max(labels))}"
+        msg = f"`labels` run from {found}, but the classes are 0 to {n_classes - 1}."
         raise ValueError(msg)
     if int(xp.min(labels)) == int(xp.max(labels)):
         msg = f"all labels are of one class ({int(labels[0])}): a classifier needs at least two."
@@ -56,7 +57,7 @@ def check_labels(name: str, labels: Array, *, points: int) -> None:
     """Raise unless ``labels`` is an integer vector with one entry per point."""
     xp = arrays.namespace(labels)
     if not xp.isdtype(labels.dtype, "integral") or labels.ndim != 1:
-        msg = f"`{name}` has dtype {labels.dtype} and shape {tuple(labels.shape)}: expected integer classes, shape (n,)."
+        msg = f"`{name}` has dtype {labels.dtype}, shape {tuple(labels.shape)}: expected integer classes, shape (n,)."
         raise TypeError(msg)
     if labels.shape[0] != points:
         msg = f"`{name}` has {labels.shape[0]} entries, but there are {points} points."

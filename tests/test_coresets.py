@@ -52,7 +52,9 @@ def test_columns_from_features_equal_columns_of_the_matrix():
     tall = features(NUMPY, c=1, n=50, k=10, decay=0.9)  # more points than features: no Gram matrix
     found = RPCholesky(6).select(tall)
     kernel = tall.kernel().astype("f8")
-    assert found.residual_trace[-1] == pytest.approx(_residual(kernel, list(found.indices)), abs=1e-5 * np.trace(kernel))
+    assert found.residual_trace[-1] == pytest.approx(
+        _residual(kernel, list(found.indices)), abs=1e-5 * np.trace(kernel)
+    )
 
 
 @pytest.mark.usefixtures("unchecked")

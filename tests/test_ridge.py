@@ -22,7 +22,8 @@ def test_ridge_predicts_as_scikit_learn_does(library, n, k):
     fit = ridge(phi, y, ridge=0.1)
     expected = _reference(host(phi.values).astype("f8"), host(y).astype("f8"), host(query.values).astype("f8"), 0.1)
     # Float32 weights of a system of condition 1 + 1/0.1, tried at features of norm up to about 2.
-    np.testing.assert_allclose(host(fit.predict(query)), expected, atol=200 * np.finfo("f4").eps * np.abs(expected).max())
+    tolerance = 200 * np.finfo("f4").eps * np.abs(expected).max()
+    np.testing.assert_allclose(host(fit.predict(query)), expected, atol=tolerance)
 
 
 @pytest.mark.parametrize(("n", "k"), [(12, 20), (20, 8)], ids=["dual", "primal"])

@@ -160,9 +160,11 @@ def _sketch(scene: _Scene, recorder: LedgerRecorder, seed: int, progress: Progre
     progress("selecting a coreset")
     with recorder.stage("coreset") as cost:
         # One functional of the outputs per point is enough to choose points by: a tenth of the backward passes.
-        indices = RPCholesky(CORESET, seed=seed).select(
-            tangent_features(model, scene.x_train, sketch=sketch, outputs="sum")
-        ).indices
+        indices = (
+            RPCholesky(CORESET, seed=seed)
+            .select(tangent_features(model, scene.x_train, sketch=sketch, outputs="sum"))
+            .indices
+        )
         cost.nbytes = 8 * CORESET
     progress("sketched tangent features")
     with recorder.stage("features") as cost:
@@ -191,7 +193,7 @@ def _best_local_global(
     scene: _Scene, sketched: _Sketched, size: int, spectra: tuple[Array, Array]
 ) -> tuple[LocalGlobal, DistilledGradients]:
     """Algorithm 1 within a budget: its configuration of least validation error, test points untouched."""
-    tried = []
+    tried: list[tuple[float, int, LocalGlobal, DistilledGradients]] = []
     for clusters in (2, 3, 5, 10):
         for threshold in (0.5, 0.9):
             distiller = LocalGlobal(clusters=clusters, coverage=threshold, size=size)

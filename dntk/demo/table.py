@@ -23,11 +23,9 @@ def _results(rows: tuple[Row, ...]) -> Table:
     table.add_column("method", no_wrap=True)
     for name in ("gradients", "compression", "accuracy", "fidelity", "MSE", "trace residual", "unseen labels"):
         table.add_column(name, justify="right")
-    size = None
     for row in rows:
-        if row.gradients != size and row.method.startswith("LocalGlobal (") or size is None:
+        if row.method.startswith("LocalGlobal (") or row.method.startswith("exact"):
             table.add_section()
-        size = row.gradients
         table.add_row(*cells(row))
     return table
 

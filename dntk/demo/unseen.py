@@ -18,7 +18,9 @@ def groupings() -> tuple[tuple[int, ...], ...]:
 
 def grouped_targets(labels: Int[Array, " n"]) -> Float[Array, "n c"]:
     """±1 for membership in each grouping, one column per grouping, on the host."""
-    return np.stack([np.where(np.isin(labels, half), 1.0, -1.0) for half in groupings()], axis=1).astype(np.float32)
+    return np.stack([np.where(np.isin(np.asarray(labels), half), 1.0, -1.0) for half in groupings()], axis=1).astype(
+        np.float32
+    )
 
 
 def grouped_accuracy(predictions: Float[Array, "n c"], labels: Int[Array, " n"]) -> float:

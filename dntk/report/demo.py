@@ -25,8 +25,8 @@ def write_demo_report(result: DemoResult, path: str | Path) -> None:
         paragraph(
             "All columns but the trace residual are measured on test points. The trace residual is the share of the "
             "coreset kernel that the span of the synthetic gradients loses; unseen labels are ten groupings of the "
-            "digits that no stage was shown: prediction of the network alone does not measure compression. LocalGlobal's "
-            "configuration was chosen on validation points: "
+            "digits that no stage was shown: prediction of the network alone does not measure compression. The "
+            "configuration of LocalGlobal was chosen on validation points: "
             + "; ".join(f"{size}: {choice}" for size, choice in result.choices.items())
             + "."
         ),

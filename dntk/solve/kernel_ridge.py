@@ -34,12 +34,14 @@ class KernelRidgeFit:
         """Predictions from the kernels between query points and the points of the fit."""
         c, n = self.dual.shape
         if kernel.ndim != 3 or kernel.shape[0] != c or kernel.shape[2] != n:
-            msg = f"`kernel` has shape {tuple(kernel.shape)}: expected ({c}, queries, {n}), as ntk(..., outputs=\"each\")."
+            msg = f"`kernel` has shape {tuple(kernel.shape)}: expected ({c}, queries, {n}), as of ntk(outputs='each')."
             raise ValueError(msg)
         return (kernel @ self.dual[:, :, None])[:, :, 0].T
 
 
-def kernel_ridge(kernel: Float[Array, "c n n"], targets: Float[Array, "n c"], *, ridge: Ridge = "loo") -> KernelRidgeFit:
+def kernel_ridge(
+    kernel: Float[Array, "c n n"], targets: Float[Array, "n c"], *, ridge: Ridge = "loo"
+) -> KernelRidgeFit:
     """Solve (K^c + λI)α_c = y_c; equivalent to scikit-learn's ``KernelRidge(kernel="precomputed")`` per output.
 
     Parameters

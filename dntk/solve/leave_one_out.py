@@ -1,7 +1,7 @@
 """Exact leave-one-out errors of ridge regression for many ridges at the cost of one eigendecomposition.
 
-With K = Q diag(e) Qᵀ, residual y − f = Q λ/(e + λ) Qᵀy and 1 − h_i = Σ_j q_ij² λ/(e_j + λ); the residual of point i when
-it is left out is (y_i − f_i)/(1 − h_i) (Allen 1974). The primal form, for more points than features, uses the
+With K = Q diag(e) Qᵀ, residual y − f = Q λ/(e + λ) Qᵀy and 1 − h_i = Σ_j q_ij² λ/(e_j + λ); the residual of point i
+when it is left out is (y_i − f_i)/(1 − h_i) (Allen 1974). The primal form, for more points than features, uses the
 eigenvectors of ΦᵀΦ.
 """
 

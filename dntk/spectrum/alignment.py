@@ -6,7 +6,7 @@ from dntk import arrays
 from dntk.types import Array
 
 
-def alignment(kernel: Float[Array, "n n"], targets: Float[Array, "n *c"]) -> float:
+def alignment(kernel: Float[Array, "n n"], targets: Float[Array, " n *c"]) -> float:
     """Kernel-target alignment ⟨K, YYᵀ⟩_F / (‖K‖_F ‖YYᵀ‖_F), in [0, 1] for a positive semidefinite K.
 
     Source: Cristianini, Shawe-Taylor, Elisseeff and Kandola, NIPS 2001. Nothing is centred.

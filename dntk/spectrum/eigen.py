@@ -15,9 +15,7 @@ _OVERSAMPLING = 8
 _PASSES = 3
 
 
-def eigenvalues(
-    kernel: TangentFeatures | Float[Array, "*c n n"], size: int | None = None
-) -> Float[Array, "*c r"]:
+def eigenvalues(kernel: TangentFeatures | Float[Array, "*c n n"], size: int | None = None) -> Float[Array, "*c r"]:
     """Eigenvalues in descending order: of the mean kernel of features, or of a symmetric matrix (or several).
 
     Parameters
@@ -89,7 +87,7 @@ def _randomized(wide: Array, size: int, seed: int) -> tuple[Array, Array]:
 
 
 def _feature_eigenvalues(joined: Float[Array, "n d"]) -> Float[Array, " n"]:
-    """n eigenvalues of F Fᵀ, the trailing ones exactly zero where n exceeds d."""
+    """All n eigenvalues of F Fᵀ, the trailing ones exactly zero where n exceeds d."""
     xp = arrays.namespace(joined)
     dtype = arrays.accumulation_dtype(joined)
     wide = xp.astype(joined, dtype, copy=False)

@@ -7,8 +7,11 @@ from dntk.features import TangentFeatures
 from dntk.spectrum.eigen import eigenvalues
 from dntk.types import Array
 
+Spectrum = TangentFeatures | Float[Array, "*c n n"] | Float[Array, " n"]
+"""Features, a kernel, or its descending eigenvalues."""
 
-def truncation_rank(kernel: TangentFeatures | Float[Array, "*c n n"] | Float[Array, " n"], epsilon: float = 0.05) -> int:
+
+def truncation_rank(kernel: Spectrum, epsilon: float = 0.05) -> int:
     """Least r whose leading eigenvalues hold 1 − ε of the trace: r_ε = min{r : Σ_{i≤r} λ_i ≥ (1 − ε) Σ λ_i}.
 
     Takes features, one kernel, or descending eigenvalues themselves. A zero kernel has truncation rank 0.
@@ -32,9 +35,7 @@ def truncation_rank(kernel: TangentFeatures | Float[Array, "*c n n"] | Float[Arr
     return int(xp.sum(xp.astype(held < needed, xp.int32))) + 1
 
 
-def effective_dimension(
-    kernel: TangentFeatures | Float[Array, "*c n n"] | Float[Array, " n"], ridge: float
-) -> float:
+def effective_dimension(kernel: Spectrum, ridge: float) -> float:
     """d_λ = tr K (K + λI)⁻¹ = Σ λ_i / (λ_i + λ), the degrees of freedom of ridge regression.
 
     Raises
@@ -49,7 +50,7 @@ def effective_dimension(
     return float(arrays.namespace(values).sum(values / (values + ridge)))
 
 
-def condition_number(kernel: TangentFeatures | Float[Array, "*c n n"] | Float[Array, " n"], ridge: float = 0.0) -> float:
+def condition_number(kernel: Spectrum, ridge: float = 0.0) -> float:
     """(λ_1 + λ) / (λ_n + λ); infinite for a singular kernel without ridge."""
     values = _spectrum(kernel)
     smallest = float(values[-1]) + ridge
@@ -61,6 +62,6 @@ def _spectrum(kernel: TangentFeatures | Array) -> Float[Array, " n"]:
         return kernel
     values = eigenvalues(kernel)
     if values.ndim != 1:
-        msg = f"expected one kernel (n, n), got a stack of shape {tuple(kernel.shape)}: pass them one at a time."
+        msg = f"expected one kernel (n, n), got a stack of {values.shape[0]}: pass them one at a time."
         raise ValueError(msg)
     return values

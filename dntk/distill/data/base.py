@@ -62,9 +62,7 @@ def check_selection_size(size: int, points: int) -> None:
         raise ValueError(msg)
 
 
-def pivoted_cholesky(
-    phi: TangentFeatures, size: int, pick: Callable[[int, Float[Array, " n"]], int]
-) -> Selection:
+def pivoted_cholesky(phi: TangentFeatures, size: int, pick: Callable[[int, Float[Array, " n"]], int]) -> Selection:
     """Partial Cholesky factorisation of K̄ with pivots from ``pick(step, residual diagonal)``.
 
     K̄'s columns come from the features, O(n·C·k) each, or from the whole matrix where that is no larger than the

@@ -10,8 +10,6 @@ from dntk.features import TangentFeatures
 from dntk.types import Array
 
 
-
-
 @dataclasses.dataclass(frozen=True)
 class Principal:
     """The leading eigenvectors of K̄, or of every K^c.

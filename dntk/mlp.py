@@ -75,8 +75,9 @@ class MLP:
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             if weight.shape[1] != width or (bias is not None and bias.shape[0] != weight.shape[0]):
                 msg = (
-                    f"weights.{layer} has shape {tuple(weight.shape)}, but {width} values enter that layer and its "
-                    f"bias has shape {None if bias is None else tuple(bias.shape)}: expected (d_out, {width}), (d_out,)."
+                    f"weights.{layer} has shape {tuple(weight.shape)} and its bias "
+                    f"{None if bias is None else tuple(bias.shape)}, but {width} values enter that layer: "
+                    f"expected (d_out, {width}) and (d_out,)."
                 )
                 raise ValueError(msg)
             width = weight.shape[0]
@@ -124,14 +125,15 @@ class MLP:
         """The same network with its arrays in another backend, through host memory."""
         source, target = backend_of(self.weights[0]), get_backend(backend)
 
-        def move(x: Array | None) -> Array | None:
-            if x is None:
-                return None
+        def move(x: Array) -> Array:
             host = source.to_numpy(x)
             return target.from_numpy(host if dtype is None else host.astype(dtype), device=device)
 
-        weights, biases = (tuple(move(x) for x in values) for values in (self.weights, self.biases))
-        return dataclasses.replace(self, weights=weights, biases=biases)
+        return dataclasses.replace(
+            self,
+            weights=tuple(move(w) for w in self.weights),
+            biases=tuple(None if b is None else move(b) for b in self.biases),
+        )
 
     def check_inputs(self, x: Array, name: str = "x") -> None:
         """Raise a clear error unless ``x`` is a finite (n, d) array of the network's namespace, device and dtype."""

@@ -18,11 +18,12 @@ def groupings() -> tuple[tuple[int, ...], ...]:
 
 def grouped_targets(labels: Int[Array, " n"]) -> Float[Array, "n c"]:
     """±1 for membership in each grouping, one column per grouping, on the host."""
-    return np.stack([np.where(np.isin(np.asarray(labels), half), 1.0, -1.0) for half in groupings()], axis=1).astype(
-        np.float32
-    )
+    members = np.stack([np.isin(np.asarray(labels), half) for half in groupings()], axis=1)
+    signs: Array = np.where(members, np.float32(1), np.float32(-1))
+    return signs
 
 
 def grouped_accuracy(predictions: Float[Array, "n c"], labels: Int[Array, " n"]) -> float:
     """Mean over groupings of the share of points on the right side, on the host."""
-    return float(np.mean((predictions > 0) == (grouped_targets(labels) > 0)))
+    right = np.asarray(predictions > 0) == np.asarray(grouped_targets(labels) > 0)
+    return float(np.mean(right))

@@ -164,8 +164,7 @@ def tangent_features(
         msg = f"features have no `outputs`={outputs!r}: take 'each', then ask for .kernel(outputs={outputs!r})."
         raise ValueError(msg)
     model.check_inputs(x)
-    outputs_of(model, x)
-    # After the inputs: some networks tell their number of outputs only by running.
+    outputs_of(model, x[:1, ...])  # some networks tell their number of outputs only by running
     cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=model.dtype, device=model.device)
     bound = None if sketch is None else bind(sketch, model.n_parameters)
     size = choose_batch_size(model, x, cotangents, batch_size)

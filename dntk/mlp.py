@@ -158,6 +158,7 @@ class MLP:
         xp = self.namespace
         self.check_inputs(x)
         inputs, before = self._forward(x)
+        arrays.require_finite("the network's outputs", before[-1])
         offsets = self._offsets()
         derivative = ACTIVATIONS[self.activation].derivative
         shape = (cotangents.shape[0], x.shape[0], self.n_outputs)

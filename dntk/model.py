@@ -54,7 +54,10 @@ class Model(Protocol):
         """The same network, differentiated only in parameters whose whole name matches ``pattern``."""
 
     def gradient_blocks(self, x: Array, cotangents: Float[Array, "q c"]) -> Iterator[GradientBlock]:
-        """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter."""
+        """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter.
+
+        Raises ``ValueError`` where outputs are not finite, as their gradients then mean nothing.
+        """
 
     def jvp(self, x: Array, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
         """Directional derivatives of all outputs along q parameter vectors."""

@@ -55,8 +55,7 @@ def ntk(
     for name, x in (("x1", x1), ("x2", x2)):
         if x is not None:
             model.check_inputs(x, name)
-            outputs_of(model, x)
-    # After the inputs: some networks tell their number of outputs only by running.
+    outputs_of(model, x1[:1, ...])  # some networks tell their number of outputs only by running
     cotangents = cotangents_for(outputs, model.n_outputs, xp=model.namespace, dtype=model.dtype, device=model.device)
     size = choose_batch_size(model, x1, cotangents, batch_size)
     # The two point axes come last while tiles are assembled, whatever leads.

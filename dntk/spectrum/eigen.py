@@ -92,6 +92,7 @@ def _feature_eigenvalues(joined: Float[Array, "n d"]) -> Float[Array, " n"]:
     dtype = arrays.accumulation_dtype(joined)
     wide = xp.astype(joined, dtype, copy=False)
     n, d = joined.shape
+    count(flops=2 * n * d * min(n, d) + 4 * min(n, d) ** 3)
     if xp.finfo(dtype).bits == 64:
         gram = wide @ wide.T if n <= d else wide.T @ wide
         values = xp.clip(xp.flip(xp.linalg.eigvalsh(gram), axis=0), min=0)

@@ -252,7 +252,7 @@ def test_integer_features_are_refused(library):
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 4, 2), (2, 0, 3), (2, 3, 0), (3,), (1, 2, 3, 4)])
 def test_features_of_other_shapes_are_refused(shape):
-    message = r"`values` has shape \(.*: expected \(outputs, points, features\), none of them 0"
+    message = r"`values` has shape \(.*: expected \(outputs, points, features\), none.* 0"
     with pytest.raises(ValueError, match=message):
         dntk.TangentFeatures(np.ones(shape))
 
@@ -308,7 +308,7 @@ def test_unknown_outputs_of_a_kernel_are_refused():
 @pytest.mark.parametrize("outputs", ["mean", "full"])
 def test_kernel_modes_are_refused_as_features_with_what_to_ask(outputs):
     model = tanh_model(NUMPY, *random_network(), np.float64)
-    message = rf"no `outputs`='{outputs}': take \"each\" .*\.kernel\(outputs='{outputs}'\)"
+    message = rf"no `outputs`='{outputs}': take .each..*\.kernel\(outputs='{outputs}'\)"
     with pytest.raises(ValueError, match=message):
         dntk.tangent_features(model, points(2), sketch=None, outputs=outputs)
 

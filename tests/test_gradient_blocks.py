@@ -88,9 +88,7 @@ def assert_grams(left, right, left_dense, right_dense, *, terms, dtype):
     for method, expected in expected_grams(left_dense, right_dense).items():
         actual = host(getattr(left, method)(right))
         assert actual.shape == expected.shape, method
-        assert_close(
-            actual, expected, terms=terms, dtype=dtype, scale=_scale(left_dense, right_dense)
-        )
+        assert_close(actual, expected, terms=terms, dtype=dtype, scale=_scale(left_dense, right_dense))
 
 
 def _scale(left, right):
@@ -189,9 +187,7 @@ def test_inner_products_of_indexed_blocks_equal_those_of_whole_tables(library):
 def test_inner_products_of_dense_blocks_are_those_of_their_values(library):
     values1, values2 = draw((2, 4, 7), 1), draw((2, 3, 7), 2)
     dtype = float_of(library)
-    left, right = (
-        DenseBlock(name="b", offset=0, values=library.array(v, dtype)) for v in (values1, values2)
-    )
+    left, right = (DenseBlock(name="b", offset=0, values=library.array(v, dtype)) for v in (values1, values2))
     assert_grams(left, right, values1, values2, terms=7, dtype=dtype)
 
 
@@ -300,6 +296,4 @@ def test_factored_blocks_cost_a_forward_and_q_backward_passes():
 
 def test_shape_checks_refuse_factors_of_other_numbers_of_inputs():
     with pytest.raises(jaxtyping.TypeCheckError, match="cotangents"):
-        FactoredBlock(
-            name="w", offset=0, inputs=np.ones((3, 1, 2)), cotangents=np.ones((1, 4, 1, 2))
-        )
+        FactoredBlock(name="w", offset=0, inputs=np.ones((3, 1, 2)), cotangents=np.ones((1, 4, 1, 2)))

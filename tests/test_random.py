@@ -153,9 +153,7 @@ def test_extreme_words_give_finite_normals(monkeypatch):
     for dtype in (np.float32, np.float64):
         draws = normals(seed=0, stream="s", start=0, count=8, dtype=dtype)
         assert np.all(np.isfinite(draws))
-        np.testing.assert_allclose(
-            draws[[0, 2]], [(66 * math.log(2)) ** 0.5, -((66 * math.log(2)) ** 0.5)], rtol=1e-6
-        )
+        np.testing.assert_allclose(draws[[0, 2]], [(66 * math.log(2)) ** 0.5, -((66 * math.log(2)) ** 0.5)], rtol=1e-6)
         np.testing.assert_allclose(draws[4:], 0, atol=1e-3)
 
 
@@ -169,9 +167,7 @@ def test_uniforms_fill_the_unit_interval():
 
 
 def test_first_uniforms_do_not_depend_on_their_number():
-    np.testing.assert_array_equal(
-        uniforms(seed=2, stream="s", count=3), uniforms(seed=2, stream="s", count=30)[:3]
-    )
+    np.testing.assert_array_equal(uniforms(seed=2, stream="s", count=3), uniforms(seed=2, stream="s", count=30)[:3])
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**64 - 1])

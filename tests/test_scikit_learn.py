@@ -44,9 +44,7 @@ def test_two_classes_have_one_output_whose_sigmoid_is_the_second_ones_probabilit
     net = fitted(MLPClassifier, x, y > 4)
     outputs = dntk.as_model(net)(x)
     assert outputs.shape == (300, 1)
-    np.testing.assert_allclose(
-        scipy.special.expit(outputs[:, 0]), net.predict_proba(x)[:, 1], rtol=1e-12
-    )
+    np.testing.assert_allclose(scipy.special.expit(outputs[:, 0]), net.predict_proba(x)[:, 1], rtol=1e-12)
 
 
 @pytest.mark.parametrize("columns", [1, 3])

@@ -1,0 +1,41 @@
+"""What ``import dntk`` loads: no framework, and nothing that only some features need."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "jax", "jaxlib", "cupy", "matplotlib", "sklearn", "flax", "equinox", "pandas")
+
+
+def loaded_by(program):
+    """Those of the heavy packages that a fresh interpreter has after running ``program``."""
+    probe = f"{program}\nimport sys\nprint(*sorted(set({HEAVY!r}) & set(sys.modules)))"
+    environment = {**os.environ, "DNTK_CHECK": "0"}  # jaxtyping itself loads JAX where it is installed
+    done = subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_dntk_loads_no_framework():
+    assert loaded_by("import dntk") == set()
+
+
+@pytest.mark.parametrize("package", ["sklearn", "jax"])
+def test_the_probe_sees_a_framework_that_was_loaded(package):
+    pytest.importorskip(package)
+    assert package in loaded_by(f"import dntk, {package}")
+
+
+def test_kernels_and_features_of_numpy_arrays_load_no_framework():
+    program = """
+import numpy, dntk
+net = dntk.MLP(weights=(numpy.eye(2),), biases=(None,))
+dntk.ntk(net, numpy.ones((2, 2)))
+dntk.tangent_features(net, numpy.ones((2, 2)), sketch=dntk.sketch.SparseSign(8))
+"""
+    assert loaded_by(program) <= {"sklearn"}
+
+
+def test_entry_points_of_backends_load_no_framework():
+    assert loaded_by("from dntk.backend import entries\nassert len(entries()) >= 3") == set()

@@ -1,0 +1,196 @@
+"""A forward pass that remembers what enters layers, and backward passes to what leaves them."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.autograd.graph import get_gradient_edge
+
+from dntk.gradient_blocks import GradientBlock
+from dntk_torch.execution import Values, own_precision, run
+from dntk_torch.layers import kind_of, merged
+
+Pulled = Mapping[torch.nn.Module, list[torch.Tensor | None]]
+"""Cotangents (q, *output) of every call of a layer."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where a parameter belongs to a known layer: the layer, and its own name for it."""
+
+    layer: torch.nn.Module
+    local: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LayerCall:
+    """One call of a layer: its input, and the place in the autograd graph of its output.
+
+    ``version`` tells whether the input was overwritten since.
+    """
+
+    input: torch.Tensor
+    version: int
+    edge: Any
+
+    def overwritten(self) -> bool:
+        """Whether a later operation wrote into the input."""
+        return bool(self.input._version != self.version)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Capture:
+    """Outputs of a forward pass, with the calls of each watched layer."""
+
+    outputs: torch.Tensor
+    calls: Mapping[torch.nn.Module, list[LayerCall]]
+
+    def pull(self, cotangents: torch.Tensor) -> Pulled:
+        """Cotangents (q, *output) of every call, by one backward pass per row of ``cotangents``.
+
+        Gradients of parameters are not formed. ``None`` for a call that the outputs cannot be
+        traced back to.
+        """
+        order = [(layer, call) for layer, calls in self.calls.items() for call in calls]
+        if not order:
+            return {}
+        passes: list[list[torch.Tensor | None]] = [[] for _ in order]
+        last = cotangents.shape[0] - 1
+        for q, cotangent in enumerate(cotangents):
+            grads = torch.autograd.grad(
+                self.outputs,
+                [call.edge for _, call in order],
+                grad_outputs=cotangent.to(self.outputs.dtype).expand_as(self.outputs),
+                retain_graph=q < last,
+                allow_unused=True,
+            )
+            for found, grad in zip(passes, grads, strict=True):
+                found.append(grad)
+        pulled: dict[torch.nn.Module, list[torch.Tensor | None]]
+        pulled = {layer: [] for layer in self.calls}
+        for position, (layer, _) in enumerate(order):
+            grads = [grad for grad in passes[position] if grad is not None]
+            complete = len(grads) == len(passes[position])
+            pulled[layer].append(torch.stack(grads).detach() if complete else None)
+            passes[position] = []  # one layer at a time holds its cotangents twice
+        return pulled
+
+
+def sites_of(module: torch.nn.Module) -> dict[str, list[Site]]:
+    """Where each parameter that only known layers own is used; tied weights in several places."""
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    sites: dict[str, list[Site]] = {name: [] for name in names.values()}
+    for layer in module.modules():
+        kind = kind_of(layer)
+        for local, parameter in layer._parameters.items():
+            if parameter is None or names[id(parameter)] not in sites:
+                continue
+            if kind is None or local not in kind.rules:
+                del sites[names[id(parameter)]]
+            else:
+                sites[names[id(parameter)]].append(Site(layer=layer, local=local))
+    return sites
+
+
+def capture(
+    module: torch.nn.Module,
+    parameters: Values,
+    x: torch.Tensor,
+    layers: set[torch.nn.Module],
+    *,
+    shielded: bool,
+) -> Capture:
+    """Run ``module`` and record every call of ``layers``.
+
+    ``shielded`` hands a copy of every output on, for networks that overwrite outputs which are
+    views: such an operation takes the recorded place out of the graph.
+    """
+    calls: dict[torch.nn.Module, list[LayerCall]] = {layer: [] for layer in layers}
+
+    def record(layer: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+        value = args[0] if args else next(iter(kwargs.values()), None)
+        if (
+            isinstance(value, torch.Tensor)
+            and isinstance(output, torch.Tensor)
+            and output.requires_grad
+        ):
+            call = LayerCall(
+                input=value.detach(),
+                version=value._version,
+                edge=get_gradient_edge(output),
+            )
+            calls[layer].append(call)
+            return output.clone() if shielded else None
+        return None
+
+    # Before the user's own hooks, so that the recorded output is the layer's.
+    handles = [
+        layer.register_forward_hook(record, prepend=True, with_kwargs=True) for layer in layers
+    ]
+    try:
+        outputs = run(module, parameters, x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Capture(outputs=outputs, calls=calls)
+
+
+def block_of(
+    sites: list[Site],
+    capture: Capture,
+    pulled: Pulled,
+    *,
+    layout: str,
+    name: str,
+    offset: int,
+) -> GradientBlock | None:
+    """Block of one parameter in a ``layout``, ``None`` where its calls do not fit that."""
+    n, blocks = capture.outputs.shape[0], []
+    for site in sites:
+        for call, cotangents in zip(capture.calls[site.layer], pulled[site.layer], strict=True):
+            kind = kind_of(site.layer)
+            if kind is None or cotangents is None or call.overwritten():
+                return None
+            laid = LAYOUTS[layout](call.input, cotangents, n, kind.feature_axes(site.layer))
+            if laid is None:
+                return None
+            with own_precision(cotangents.device):
+                blocks.append(kind.rules[site.local](site.layer, *laid, name, offset))
+    return merged(blocks) if blocks else None
+
+
+_Laid = tuple[torch.Tensor, torch.Tensor] | None
+
+
+def _batch_first(a: torch.Tensor, g: torch.Tensor, n: int, features: int | None) -> _Laid:
+    enough = a.ndim > (1 if features is None else features)
+    return (a, g) if enough and a.shape[0] == g.shape[1] == n else None
+
+
+def _batch_second(a: torch.Tensor, g: torch.Tensor, n: int, features: int | None) -> _Laid:
+    if features is None or a.ndim < features + 2 or a.shape[1] != n or g.shape[2] != n:
+        return None
+    return a.movedim(1, 0), g.movedim(2, 1)
+
+
+def _batch_flattened(a: torch.Tensor, g: torch.Tensor, n: int, features: int | None) -> _Laid:
+    """Positions joined to the batch, all of one input in a row."""
+    if features is None or a.ndim <= features:
+        return None
+    lead = a.ndim - features
+    if a.shape[:lead].numel() % n or g.shape[1 : 1 + lead] != a.shape[:lead]:
+        return None
+    return a.reshape(n, -1, *a.shape[lead:]), g.reshape(g.shape[0], n, -1, *g.shape[1 + lead :])
+
+
+LAYOUTS = {
+    "batch first": _batch_first,
+    "batch second": _batch_second,
+    "batch flattened": _batch_flattened,
+}
+
+
+def watched(sites: Mapping[str, list[Site]]) -> set[torch.nn.Module]:
+    """Layers to record."""
+    return {site.layer for found in sites.values() for site in found}

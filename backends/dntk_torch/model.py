@@ -1,0 +1,260 @@
+"""``torch.nn.Module`` as a model: exact per-sample gradients in their cheapest form."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import array_api_compat.torch as xp
+import torch
+from jaxtyping import Float
+
+from dntk.gradient_blocks import DenseBlock, GradientBlock
+from dntk.ledger import count
+from dntk.model import Model
+from dntk.types import Array, Namespace
+from dntk_torch import requirements
+from dntk_torch.behaviour import PROBES, evaluate, examine
+from dntk_torch.capture import Capture, Pulled, block_of, capture, watched
+from dntk_torch.example_inputs import guessed_outputs
+from dntk_torch.execution import detached, differentiable, run, without_graph
+from dntk_torch.per_sample import PerSample, Push, by_loop, gradient
+from dntk_torch.probe import Plan, make_plan, make_push
+from dntk_torch.requirements import require_shape
+
+
+@dataclasses.dataclass
+class _Findings:
+    """What calls have shown, by shape and dtype of one input, and how many inputs showed it."""
+
+    n_outputs: int | None = None
+    guessed: bool = False
+    examined: dict[Any, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    plans: dict[Any, tuple[int, Plan]] = dataclasses.field(default_factory=dict)
+    pushes: dict[Any, Push] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TorchModel(Model):
+    """A PyTorch network in evaluation mode, differentiable in the parameters called ``selected``.
+
+    Make it with :meth:`of`. The module is never changed: parameters, gradients, buffers, attributes
+    and hooks are after every call what they were before. Linear layers, convolutions, embeddings
+    and norms give their gradients in factored or closed form wherever a check on a few inputs
+    confirms it; all other parameters are differentiated input by input.
+    """
+
+    module: torch.nn.Module
+    selected: tuple[str, ...]
+    _findings: _Findings = dataclasses.field(default_factory=_Findings, repr=False)
+
+    @classmethod
+    def of(cls, module: Any, parameters: str | None = None) -> "TorchModel":
+        """Model of a module.
+
+        Parameters
+        ----------
+        module
+            ``torch.nn.Module`` in evaluation mode whose outputs are a tensor (n, C).
+        parameters
+            Regular expression that the whole name of a parameter must match to be differentiated,
+            whether it is trainable or not; default: all trainable ones.
+
+        Raises
+        ------
+        TypeError
+            ``module`` is no ``torch.nn.Module``, or a selected parameter is not floating point.
+        ValueError
+            It is in training mode, has lazy layers, batch norms without running statistics, no
+            parameters to differentiate, parameters of several dtypes or devices, or not finite
+            ones.
+        """
+        usable = requirements.usable_module(module)
+        names = requirements.selected_names(usable, parameters)
+        requirements.require_gradients_are_derivatives(usable, names)
+        return cls(module=usable, selected=names)
+
+    def subset(self, pattern: str) -> "TorchModel":
+        """The same network in the parameters whose whole name matches ``pattern``."""
+        return TorchModel.of(self.module, pattern)
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Selected parameters by name, in the module's order."""
+        every = dict(self.module.named_parameters())
+        return {name: every[name].detach() for name in self.selected}
+
+    @property
+    def n_parameters(self) -> int:
+        """Number P of selected parameters."""
+        return sum(value.numel() for value in self._selected_tensors().values())
+
+    @property
+    def n_outputs(self) -> int:
+        """Number C of outputs.
+
+        Raises
+        ------
+        AttributeError
+            The model has not been called, and no input made up from its first layer's sizes fits.
+        """
+        if self._findings.n_outputs is None and not self._findings.guessed:
+            self._findings.guessed = True
+            self._findings.n_outputs = guessed_outputs(self.module)
+        if self._findings.n_outputs is None:
+            msg = (
+                "the number of outputs is not known before the network has seen an input: call "
+                "model(x) once."
+            )
+            raise AttributeError(msg)
+        return self._findings.n_outputs
+
+    @property
+    def namespace(self) -> Namespace:
+        """PyTorch through array-api-compat."""
+        return xp
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the parameters."""
+        place: torch.device = self._selected_tensors()[self.selected[0]].device
+        return place
+
+    @property
+    def dtype(self) -> Any:
+        """Floating-point type of the selected parameters."""
+        return self._selected_tensors()[self.selected[0]].dtype
+
+    def __call__(self, x: Array) -> Float[Array, "n c"]:
+        """Outputs at the inputs ``x``."""
+        self.check_inputs(x)
+        with without_graph(self.device):
+            outputs: Any = evaluate(self.module, detached(self.module), x)
+        return outputs  # type: ignore[no-any-return]
+
+    def check_inputs(self, x: Array, name: str = "x") -> None:
+        """Raise a clear error unless ``x`` can be an input.
+
+        The first inputs of a new shape or dtype are run, to see that the network accepts them, is
+        deterministic, and treats every input by itself.
+
+        Raises
+        ------
+        TypeError
+            ``x`` is no tensor, or of another dtype than the network computes with.
+        ValueError
+            It is empty, not finite, on another device, or of a shape that the network rejects; or
+            the network is in training mode, depends on the batch, varies between calls, or returns
+            no tensor (n, C).
+        """
+        requirements.require_evaluation_mode(self.module)
+        requirements.require_input(x, self, self.module, name)
+        key, probes = _key(x), min(x.shape[0], PROBES)
+        found = self._findings.examined.get(key)
+        # One input alone cannot show batch dependence: look again when more come.
+        if found is None or found[0] < min(probes, 2):
+            found = self._findings.examined[key] = (probes, examine(self.module, x))
+        self._findings.n_outputs = found[1]
+
+    def gradient_blocks(self, x: Array, cotangents: Float[Array, "q c"]) -> Iterator[GradientBlock]:
+        """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter.
+
+        Cost: one forward pass and q backward passes to the outputs of layers, plus, where a
+        parameter has no verified closed form, q per-sample backward passes. The factors of all
+        layers are alive until consumed.
+        """
+        self.check_inputs(x)
+        require_shape("cotangents", cotangents, None, self.n_outputs, "output")
+        # A generator must not hold grad modes or hooks while its consumer runs, so all passes end
+        # before the first block is handed out.
+        for block in self._blocks(x, cotangents):
+            count(flops=block.backprop_flops)
+            yield block
+
+    def jvp(self, x: Array, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
+        """Directional derivatives of all outputs along q parameter vectors, one sweep each.
+
+        By forward mode where it agrees with the gradient on a few inputs, by the transpose of the
+        gradient (two backward passes) elsewhere.
+        """
+        self.check_inputs(x)
+        require_shape("tangents", tangents, None, self.n_parameters, "parameter")
+        parameters, every = self._selected_tensors(), torch.as_tensor(tangents).detach()
+        pieces = every.split([value.numel() for value in parameters.values()], dim=1)
+        named = {
+            name: piece.reshape(-1, *value.shape)
+            for (name, value), piece in zip(parameters.items(), pieces, strict=True)
+        }
+        key = _key(x)
+        if key not in self._findings.pushes:
+            self._findings.pushes[key] = make_push(self.module, self.selected, x)
+        pushed: Any = self._findings.pushes[key](self.module, named, x)
+        return pushed  # type: ignore[no-any-return]
+
+    def vjp(self, x: Array, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
+        """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward pass."""
+        self.check_inputs(x)
+        require_shape("cotangents", cotangents, x.shape[0], self.n_outputs, "output")
+        values = detached(self.module, self.selected)
+        with differentiable(self.device):
+            outputs = run(self.module, values, x)
+            chosen = [values[name] for name in self.selected]
+            weights = torch.as_tensor(cotangents, dtype=outputs.dtype).detach()
+            gradients = gradient(outputs, chosen, weights)
+        joined: Any = torch.cat([value.flatten() for value in gradients])
+        return joined  # type: ignore[no-any-return]
+
+    def _blocks(self, x: Any, cotangents: Any) -> Iterator[GradientBlock]:
+        plan = self._plan(x)
+        captured: Capture | None = None
+        pulled: Pulled = {}
+        cotangents = cotangents.detach()
+        if plan.layouts:
+            with differentiable(self.device):
+                values = detached(self.module, list(plan.layouts))
+                layers = watched(plan.sites)
+                captured = capture(self.module, values, x, layers, shielded=plan.shielded)
+                pulled = captured.pull(cotangents)
+        stored = self._per_sample(plan.per_sample, x, cotangents)
+        offset = 0
+        for name, value in self._selected_tensors().items():
+            block: Any = stored.pop(name, None)
+            if block is None and captured is not None:
+                layout = plan.layouts[name]
+                block = block_of(
+                    plan.sites[name], captured, pulled, layout=layout, name=name, offset=offset
+                )
+            if block is None:
+                # These inputs took another way through the network than those of the probe.
+                block = self._per_sample({name: by_loop}, x, cotangents)[name]
+            yield dataclasses.replace(block, offset=offset)
+            offset += value.numel()
+
+    def _per_sample(
+        self, methods: Mapping[str, PerSample], x: torch.Tensor, cotangents: torch.Tensor
+    ) -> dict[str, DenseBlock]:
+        """Stored gradients of parameters without a closed form; the caller sets offsets."""
+        blocks = {}
+        for method in set(methods.values()):
+            names = [name for name, chosen in methods.items() if chosen is method]
+            for name, values in method(self.module, names, x, cotangents).items():
+                q, n, p = values.shape
+                blocks[name] = DenseBlock(
+                    name=name, offset=0, values=values, backprop_flops=2 * n * p * (1 + 2 * q)
+                )
+        return blocks
+
+    def _plan(self, x: torch.Tensor) -> Plan:
+        key, probes = _key(x), min(x.shape[0], PROBES)
+        found = self._findings.plans.get(key)
+        if found is None or found[0] < min(probes, 2):
+            found = (probes, make_plan(self.module, self.selected, x))
+            self._findings.plans[key] = found
+        return found[1]
+
+    def _selected_tensors(self) -> dict[str, torch.Tensor]:
+        every = dict(self.module.named_parameters())
+        return {name: every[name] for name in self.selected}
+
+
+def _key(x: torch.Tensor) -> Any:
+    return tuple(x.shape[1:]), x.dtype

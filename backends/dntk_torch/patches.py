@@ -1,0 +1,42 @@
+"""The windows of its input that a convolution multiplies with its weight."""
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+
+def patches(layer: Any, a: torch.Tensor) -> torch.Tensor:
+    """Windows (n, t, in·k₁·…·k_d) of the input, in the order of the flattened weight.
+
+    For one, two or three dimensions, any stride, dilation, padding and padding mode. Memory: the
+    result.
+    """
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    if any(_padding(layer)):
+        a = functional.pad(a, _padding(layer), mode=mode)
+    dimensions = len(layer.kernel_size)
+    for axis, (size, step, spread) in enumerate(
+        zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)
+    ):
+        a = a.unfold(2 + axis, spread * (size - 1) + 1, step)[..., ::spread]
+    # From (n, in, outputs..., kernel...) to (n, in, kernel..., outputs...): the copy then runs
+    # along rows.
+    outputs, kernel = range(2, 2 + dimensions), range(2 + dimensions, 2 + 2 * dimensions)
+    columns = a.permute(0, 1, *kernel, *outputs)
+    rows = columns.shape[1 : 2 + dimensions].numel()
+    return columns.reshape(a.shape[0], rows, -1).mT
+
+
+def _padding(layer: Any) -> list[int]:
+    """Padding before and after each axis, last axis first, as ``pad`` takes it."""
+    pads: list[int] = []
+    for axis in range(len(layer.kernel_size) - 1, -1, -1):
+        if layer.padding == "valid":
+            pads += [0, 0]
+        elif layer.padding == "same":
+            total = layer.dilation[axis] * (layer.kernel_size[axis] - 1)
+            pads += [total // 2, total - total // 2]
+        else:
+            pads += [layer.padding[axis], layer.padding[axis]]
+    return pads

@@ -1,0 +1,256 @@
+"""Checks on a few inputs, before any number is believed.
+
+The cheap form of a parameter's per-sample gradients G_i is used only where Σ_i w_i G_i agrees with
+autograd's own gradient of Σ_i w_i ⟨u, f(x_i)⟩ for random w and u. Agreement for random weights w is
+agreement of every G_i, with probability one. Products with the Jacobian are compared in the same
+way with the gradient.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+
+from dntk import arrays
+from dntk.gradient_blocks import DenseBlock, GradientBlock
+from dntk_torch.behaviour import PROBES, evaluate, tolerance
+from dntk_torch.capture import LAYOUTS, Capture, Pulled, Site, block_of, capture, sites_of, watched
+from dntk_torch.execution import detached, differentiable, own_precision
+from dntk_torch.per_sample import (
+    PerSample,
+    Push,
+    by_loop,
+    by_vmap,
+    gradient,
+    push_forward,
+    push_forward_twice_backward,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How each selected parameter is differentiated, as the probe found it.
+
+    ``layouts``: where a layer's rule holds, how its batch axis lies. ``per_sample``: for all other
+    names, the way that works. ``sites``: the layers of the former.
+    """
+
+    layouts: Mapping[str, str]
+    shielded: bool
+    per_sample: Mapping[str, PerSample]
+    sites: Mapping[str, list[Site]]
+
+
+def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) -> Plan:
+    """The cheapest exact way for every parameter in ``names``, verified on the first few of ``x``.
+
+    Raises
+    ------
+    ValueError
+        No way reproduces autograd's gradient, or no parameter influences the outputs.
+    """
+    probe = x[:PROBES]
+    sites = {name: found for name, found in sites_of(module).items() if name in names}
+    test = _Test.draw(module, names, probe)
+    plain = _verified_layouts(test, sites, shielded=False)
+    shielded = {} if len(plain) == len(sites) else _verified_layouts(test, sites, shielded=True)
+    use_shield = len(shielded) > len(plain)
+    layouts = shielded if use_shield else plain
+    others = [name for name in names if name not in layouts]
+    return Plan(
+        layouts=layouts,
+        shielded=use_shield,
+        per_sample=_verified_per_sample(test, others),
+        sites={name: sites[name] for name in layouts},
+    )
+
+
+def make_push(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) -> Push:
+    """The way to multiply with the Jacobian that agrees with the gradient, forward mode if it does.
+
+    Raises
+    ------
+    ValueError
+        No way does.
+    """
+    test = _Test.draw(module, names, x[:PROBES])
+    # A padding row has no gradient by torch's convention, but forward mode would give it one, and
+    # the probe may hold no padding.
+    ways = [(push_forward_twice_backward, 1.0)]
+    if not _has_padding_row(module, names):
+        ways.insert(0, (push_forward, 0.1))  # stricter, as there is another way to go
+    reasons = []
+    for push, share in ways:
+        try:
+            if test.passes_push(push, share):
+                return push
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            # Operations without forward mode, user code that function transforms cannot run.
+            reasons.append(str(error).splitlines()[0] if str(error) else repr(error))
+    msg = (
+        "directional derivatives of the network disagree with its gradients or do not exist: an "
+        f"operation lacks forward mode and double backward ({'; '.join(reasons) or 'unknown'})."
+    )
+    raise ValueError(msg)
+
+
+def _has_padding_row(module: torch.nn.Module, names: tuple[str, ...]) -> bool:
+    chosen = {id(value) for name, value in module.named_parameters() if name in names}
+    tables = torch.nn.Embedding | torch.nn.EmbeddingBag
+    return any(
+        isinstance(layer, tables) and layer.padding_idx is not None and id(layer.weight) in chosen
+        for layer in module.modules()
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Test:
+    """A random functional Σ_i w_i ⟨u, f(x_i)⟩ with autograd's gradient of it."""
+
+    module: torch.nn.Module
+    x: torch.Tensor
+    weights: torch.Tensor
+    functional: torch.Tensor
+    gradients: Mapping[str, torch.Tensor]
+    rounding: float
+
+    @classmethod
+    def draw(cls, module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) -> "_Test":
+        """Test for a module at some inputs; the random numbers are fixed and not the caller's."""
+        floating = [name for name, value in module.named_parameters() if value.is_floating_point()]
+        values = detached(module, floating)
+        with differentiable(x.device):
+            outputs = evaluate(module, values, x)
+            generator = torch.Generator().manual_seed(20)
+            weights = torch.randn(x.shape[0], generator=generator, dtype=torch.float64).to(outputs)
+            functional = torch.randn(outputs.shape[1], generator=generator, dtype=torch.float64).to(
+                outputs
+            )
+            cotangents = weights[:, None] * functional
+            if not outputs.requires_grad:
+                msg = (
+                    "the network's outputs carry no gradient of any parameter: does its forward "
+                    "run under torch.no_grad(), detach, or round?"
+                )
+                raise ValueError(msg)
+            found = _gradients(outputs, [values[name] for name in floating], cotangents)
+        # Where a gradient vanishes in exact arithmetic (a bias before a normalisation), what
+        # remains is rounding of the size of the other parameters' gradients.
+        scale = torch.stack([grad.double().norm() for grad in found]).norm()
+        every = dict(zip(floating, found, strict=True))
+        return cls(
+            module=module,
+            x=x,
+            weights=weights,
+            functional=functional,
+            gradients={name: every[name] for name in names},
+            rounding=100 * arrays.epsilon(outputs) * float(scale),
+        )
+
+    def passes(self, block: GradientBlock) -> bool:
+        """Whether Σ_i w_i G_i of the block is the gradient, to rounding."""
+        expected = self.gradients[block.name].flatten()
+        if block.size != expected.shape[0]:
+            return False
+        total = torch.zeros_like(expected)
+        with own_precision(expected.device):
+            for start, values in block.chunks(2**20):
+                total[start : start + values.shape[2]] = self.weights.to(values.dtype) @ values[0]
+        error = float((total - expected).norm())
+        return error <= tolerance(expected) * float(expected.norm()) + self.rounding
+
+    def passes_push(self, push: Push, share: float) -> bool:
+        """Whether Σ_i w_i ⟨u, J_i τ⟩ = ⟨∇, τ⟩ for random τ, to a ``share`` of the tolerance."""
+        generator = torch.Generator().manual_seed(21)
+        tangents = {
+            name: torch.randn(grad.shape, generator=generator, dtype=torch.float64).to(grad)
+            for name, grad in self.gradients.items()
+        }
+        pushed = push(self.module, {name: value[None] for name, value in tangents.items()}, self.x)
+        expected: float = sum(
+            float((grad * tangents[name]).sum()) for name, grad in self.gradients.items()
+        )
+        size: float = sum(float(grad.norm()) ** 2 for grad in self.gradients.values()) ** 0.5
+        with own_precision(self.x.device):
+            error = abs(float(self.weights @ (pushed[0] @ self.functional)) - expected)
+        return error <= share * tolerance(self.functional) * size + self.rounding
+
+
+def _gradients(
+    outputs: torch.Tensor, parameters: list[torch.Tensor], cotangents: torch.Tensor
+) -> list[torch.Tensor]:
+    try:
+        return gradient(outputs, parameters, cotangents)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        msg = f"autograd cannot differentiate the network in its parameters: {error}"
+        raise ValueError(msg) from error
+
+
+def _verified_layouts(
+    test: _Test, sites: Mapping[str, list[Site]], *, shielded: bool
+) -> dict[str, str]:
+    """For each parameter whose layer's rule holds, the layout in which it does."""
+    values = detached(test.module, list(sites))
+    with differentiable(test.x.device):
+        captured = capture(test.module, values, test.x, watched(sites), shielded=shielded)
+        if not captured.outputs.requires_grad:
+            return {}
+        pulled = captured.pull(test.functional[None])
+    layouts = {}
+    for name, found in sites.items():
+        for layout in LAYOUTS:
+            if _fits(test, found, captured, pulled, layout, name):
+                layouts[name] = layout
+                break
+    return layouts
+
+
+def _fits(
+    test: _Test, sites: list[Site], captured: Capture, pulled: Pulled, layout: str, name: str
+) -> bool:
+    try:
+        block = block_of(sites, captured, pulled, layout=layout, name=name, offset=0)
+    except (RuntimeError, IndexError):
+        return False  # shapes that the rule does not know, such as a convolution without batch
+    return block is not None and test.passes(block)
+
+
+def _verified_per_sample(test: _Test, names: list[str]) -> dict[str, PerSample]:
+    """For each parameter, the general method that reproduces autograd's gradient."""
+    methods: dict[str, PerSample] = {}
+    for method in (by_vmap, by_loop):
+        left = [name for name in names if name not in methods]
+        if left:
+            found = _attempt(method, test, left)
+            methods.update(
+                {name: method for name in left if name in found and test.passes(found[name])}
+            )
+    wrong = [name for name in names if name not in methods]
+    if wrong:
+        msg = (
+            f"per-sample gradients in {', '.join(wrong[:4])} do not add up to autograd's gradient "
+            "for the batch: an operation's backward pass depends on the batch. Leave them out "
+            "with `parameters`."
+        )
+        raise ValueError(msg)
+    return methods
+
+
+def _attempt(method: PerSample, test: _Test, names: list[str]) -> dict[str, GradientBlock]:
+    try:
+        gradients = method(test.module, names, test.x, test.functional[None])
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:
+        # Any code of the user may fail in its own way under function transforms; the loop is plain
+        # autograd.
+        if method is by_loop:
+            raise
+        return {}
+    return {
+        name: DenseBlock(name=name, offset=0, values=values) for name, values in gradients.items()
+    }

@@ -1,0 +1,280 @@
+"""What is refused, and what the message says."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import dntk
+from tests.torch_networks import Text, batch, network, one_thread
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    with one_thread():
+        yield
+
+
+class Wrapped(nn.Module):
+    """A linear layer, and something done to its outputs."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.layer = nn.Linear(5, 3)
+        self.change = change
+
+    def forward(self, x):
+        return self.change(self.layer(x))
+
+
+def wrapped(change):
+    torch.manual_seed(0)
+    return dntk.as_model(Wrapped(change).eval())
+
+
+INPUTS = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (
+            lambda: nn.Linear(5, 3),
+            ValueError,
+            r"training mode \(the network itself, Linear\).*eval",
+        ),
+        (lambda: nn.ReLU().eval(), ValueError, "has no parameters"),
+        (
+            lambda: nn.Linear(5, 3).eval().requires_grad_(False),
+            ValueError,
+            "none of the network's 2",
+        ),
+        (lambda: nn.LazyLinear(3).eval(), ValueError, "lazy layer.*run the network once"),
+        (lambda: nn.Linear(5, 3, device="meta").eval(), ValueError, "meta device"),
+        (
+            lambda: nn.BatchNorm1d(5, track_running_stats=False).eval(),
+            ValueError,
+            "no running statistics.*track_running_stats=True",
+        ),
+        (
+            lambda: nn.Sequential(nn.Linear(5, 3), nn.Linear(3, 3).double()).eval(),
+            ValueError,
+            "several dtypes.*net.float",
+        ),
+        (
+            lambda: nn.Embedding(5, 3, scale_grad_by_freq=True).eval(),
+            ValueError,
+            "scale_grad_by_freq",
+        ),
+        (lambda: nn.Linear(5, 3, dtype=torch.complex64).eval(), TypeError, "complex64"),
+    ],
+)
+def test_networks_without_a_kernel_are_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        dntk.as_model(make())
+
+
+def test_parameters_that_are_not_finite_are_refused():
+    net = nn.Linear(5, 3).eval()
+    with torch.no_grad():
+        net.bias[1] = torch.nan
+    with pytest.raises(ValueError, match="parameter bias.*NaN"):
+        dntk.as_model(net)
+
+
+def test_the_first_layer_in_training_mode_is_named():
+    net = network("residual")
+    net.bn2.train()
+    with pytest.raises(ValueError, match=r"training mode \('bn2', BatchNorm2d\).*net\.eval\(\)"):
+        dntk.as_model(net)
+
+
+def test_a_network_put_back_into_training_mode_is_refused_at_every_call():
+    net, x = network("dense-tanh"), batch("dense-tanh")
+    model = dntk.as_model(net)
+    model(x)
+    net.train()
+    calls = [
+        lambda: model(x),
+        lambda: model.check_inputs(x),
+        lambda: list(model.gradient_blocks(x, torch.eye(3))),
+        lambda: model.jvp(x, torch.ones(1, model.n_parameters)),
+        lambda: model.vjp(x, torch.ones(5, 3)),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="training mode"):
+            call()
+
+
+def test_a_name_that_matches_nothing_lists_the_names():
+    with pytest.raises(ValueError, match=r"matches none of the 2 .*\(weight, bias\)"):
+        dntk.as_model(nn.Linear(5, 3).eval(), parameters="head.*")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h: h[:, 0], r"shape \(4,\) for 4 inputs.*unsqueeze\(-1\)"),
+        (lambda h: h[:, :, None], r"shape \(4, 3, 1\)"),
+        (lambda h: h.reshape(1, -1), r"shape \(1, 12\)"),
+        (lambda h: (h, h), "returns a tuple.*wrap it"),
+        (lambda h: {"logits": h}, "returns a dict.*wrap it"),
+        (lambda h: h.argmax(1, keepdim=True), "dtype torch.int64.*logits"),
+    ],
+)
+def test_outputs_must_be_one_row_per_input(change, message):
+    with pytest.raises(ValueError, match=message):
+        wrapped(change)(INPUTS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h: h - h.mean(0),
+        lambda h: h.softmax(0),
+        lambda h: h.flip(0),
+        lambda h: h.cumsum(0),
+        lambda h: functional.batch_norm(h, None, None, training=True) if h.shape[0] > 1 else h,
+    ],
+    ids=["centred", "softmax", "flipped", "cumulated", "batch-norm"],
+)
+def test_outputs_that_depend_on_the_batch_are_refused(change):
+    model = wrapped(change)
+    for call in (model, lambda x: list(model.gradient_blocks(x, torch.eye(3)))):
+        with pytest.raises(ValueError, match="batch dependence"):
+            call(INPUTS)
+
+
+def test_batch_dependence_is_seen_after_a_first_call_with_one_input():
+    model = wrapped(lambda h: h - 0.5 * h.mean(0))
+    model(INPUTS[:1])
+    with pytest.raises(ValueError, match="batch dependence"):
+        model(INPUTS)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda h: functional.dropout(h), lambda h: h + 0.01 * torch.randn_like(h)]
+)
+def test_outputs_that_change_between_calls_are_refused(change):
+    with pytest.raises(ValueError, match="second call.*dropout"):
+        wrapped(change)(INPUTS)
+
+
+def test_outputs_without_a_gradient_are_refused():
+    model = wrapped(lambda h: h.detach())
+    with pytest.raises(ValueError, match="no gradient of any parameter"):
+        list(model.gradient_blocks(INPUTS, torch.eye(3)))
+
+
+def test_outputs_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="outputs` has NaN or infinite"):
+        wrapped(lambda h: h / 0)(INPUTS)
+
+
+class BatchScaled(torch.autograd.Function):
+    """The identity, with a gradient divided by the size of the batch."""
+
+    @staticmethod
+    def forward(_ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(_ctx, g):
+        return g / g.shape[0]
+
+
+class Unfactored(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(5, 3))
+
+    def forward(self, x):
+        return BatchScaled.apply(x @ self.weight)
+
+
+def test_gradients_that_depend_on_the_batch_are_refused():
+    model = dntk.as_model(Unfactored().eval())
+    with pytest.raises(ValueError, match="do not add up to autograd's gradient"):
+        list(model.gradient_blocks(INPUTS, torch.eye(3)))
+
+
+class WithoutSecondDerivative(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.exp()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        return g * ctx.saved_tensors[0].exp()
+
+
+def test_a_network_without_directional_derivatives_says_so():
+    model = wrapped(WithoutSecondDerivative.apply)
+    assert len(list(model.gradient_blocks(INPUTS, torch.eye(3)))) == 2
+    with pytest.raises(ValueError, match="lacks forward mode and double backward"):
+        model.jvp(INPUTS, torch.ones(1, model.n_parameters))
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (np.zeros((4, 5), "f4"), TypeError, "numpy array.*computes with torch"),
+        ([[0.0] * 5], TypeError, "expected arrays"),
+        (torch.zeros(4, 5, dtype=torch.int64), TypeError, "int64.*floating point"),
+        (torch.zeros(4, 5, dtype=torch.bool), TypeError, "bool.*floating point"),
+        (torch.zeros(4, 5, dtype=torch.float64), TypeError, r"float64.*x1?\.to\(torch\.float32\)"),
+        (torch.zeros(4, 5, dtype=torch.float16), TypeError, "float16.*torch.float32"),
+        (torch.zeros(0, 5), ValueError, "empty"),
+        (torch.full((4, 5), torch.nan), ValueError, "NaN"),
+        (torch.zeros(4, 5, device="meta"), ValueError, "on device meta"),
+        (torch.zeros(4, 7), ValueError, r"fails on inputs of shape \(4, 7\).*shapes"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(x, error, message):
+    model = dntk.as_model(network("dense-tanh"))
+    for call in (model, model.check_inputs, lambda x: dntk.ntk(model, x)):
+        with pytest.raises(error, match=message):
+            call(x)
+
+
+def test_the_name_of_the_argument_is_in_the_message():
+    model = dntk.as_model(network("dense-tanh"))
+    with pytest.raises(TypeError, match="`x2` has dtype torch.float64"):
+        dntk.ntk(model, INPUTS, INPUTS.double())
+
+
+def test_token_ids_outside_of_the_table_are_refused():
+    torch.manual_seed(0)
+    model = dntk.as_model(Text().eval())
+    model(torch.zeros(6, 4, dtype=torch.int64))
+    late = torch.zeros(6, 4, dtype=torch.int64)
+    late[5] = 40
+    with pytest.raises(ValueError, match="fails on inputs.*out of range"):
+        model(late)
+
+
+def test_cotangents_and_tangents_of_another_size_are_refused():
+    model = dntk.as_model(network("dense-tanh"))
+    with pytest.raises(ValueError, match=r"`cotangents` has shape \(4, 4\), expected \(q, 3\)"):
+        list(model.gradient_blocks(INPUTS, torch.eye(4)))
+    with pytest.raises(ValueError, match=r"`cotangents` has shape \(5, 3\), expected \(6, 3\)"):
+        model.vjp(INPUTS, torch.ones(5, 3))
+    with pytest.raises(ValueError, match=r"`tangents` has shape \(1, 4\), expected \(q, 59\)"):
+        model.jvp(INPUTS, torch.ones(1, 4))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_script_modules_are_refused():
+    script = torch.jit.script(nn.Linear(5, 3).eval())
+    with pytest.raises(TypeError, match="TorchScript"):
+        dntk.as_model(script)
+
+
+def test_functions_with_parameters_are_refused():
+    with pytest.raises(TypeError, match="pass the module itself"):
+        dntk.as_model(lambda params, x: x @ params["w"], {"w": torch.ones(5, 3)})

@@ -193,6 +193,52 @@ def test_the_plan_of_one_input_is_checked_again_with_more():
     assert relative(assembled(model, x[2:3], eye), expected[:, 2:3]) < 1e-5
 
 
+def test_a_layout_that_one_input_cannot_tell_is_found_with_more():
+    model, x = dntk.as_model(network("transformer-batch-second")), torch.randn(5, 1, 8)
+    assert kinds(model, x[:1])["layer.linear1.weight"] == "FactoredBlock"
+    assert kinds(model, x)["layer.linear1.weight"] == "FactoredBlock"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dense-gelu-layer-norm",
+        "residual",
+        "signals",
+        "volumes",
+        "grouped-convolution",
+        "text",
+        "causal-attention",
+        "module-used-twice",
+        "tied-linear",
+        "hooked",
+        "joined-positions",
+    ],
+)
+def test_known_layers_need_no_pass_per_input(name, monkeypatch):
+    def refuse(*_arguments):
+        raise AssertionError
+
+    monkeypatch.setattr("dntk_torch.probe.by_vmap", refuse)
+    monkeypatch.setattr("dntk_torch.probe.by_loop", refuse)
+    assert kinds(dntk.as_model(network(name)), batch(name))
+
+
+def test_fused_transformer_layers_are_never_run(monkeypatch):
+    def refuse(*_arguments):
+        raise AssertionError
+
+    monkeypatch.setattr("torch._transformer_encoder_layer_fwd", refuse)
+    net, x = network("transformer-batch-first"), batch("transformer-batch-first")
+    model = dntk.as_model(net)
+    outputs = model(x)
+    model.jvp(x, torch.ones(1, model.n_parameters))
+    assert torch.backends.mha.get_fastpath_enabled()
+    with torch.no_grad(), pytest.raises(AssertionError):
+        net(x)
+    assert outputs.shape == (5, 3)
+
+
 def test_padding_positions_have_no_gradient():
     net, x = network("text"), torch.full((3, 6), 2)
     x[:, 0] = 1
@@ -259,6 +305,24 @@ def test_an_input_overwritten_later_is_not_trusted():
     model = dntk.as_model(net, parameters="layer.weight")
     with pytest.raises(ValueError, match="autograd cannot differentiate the network"):
         list(model.gradient_blocks(torch.randn(4, 5), torch.eye(2)))
+
+
+def test_an_input_overwritten_only_after_the_probe_is_an_error():
+    class SometimesOverwriting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(5, 2)
+
+        def forward(self, x):
+            hidden = self.layer(x)
+            if bool(x.detach().abs().max() > 10):
+                x.mul_(0)
+            return hidden + x[:, :2]
+
+    model, x = dntk.as_model(SometimesOverwriting().eval()), torch.randn(4, 5)
+    list(model.gradient_blocks(x, torch.eye(2)))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        list(model.gradient_blocks(20 * x, torch.eye(2)))
 
 
 def test_results_do_not_depend_on_the_grad_mode_of_the_caller():

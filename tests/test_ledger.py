@@ -83,6 +83,16 @@ def test_stage_that_fails_is_recorded_and_ends():
     assert recorder.ledger()["it"].flops == 4
 
 
+def test_work_after_another_recorders_stage_belongs_to_the_stage_around_it():
+    inner, outer = LedgerRecorder(), LedgerRecorder()
+    with outer.stage("around"):
+        with inner.stage("within"):
+            count(flops=1)
+        count(flops=10)
+    assert inner.ledger()["within"].flops == 1
+    assert outer.ledger()["around"].flops == 10
+
+
 def test_ledger_of_an_unfinished_run_has_the_stages_so_far():
     recorder = LedgerRecorder()
     with recorder.stage("a"):

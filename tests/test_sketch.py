@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dntk.random import normals
+from dntk.random import normals, words
 from dntk.sketch import Gaussian, Sketch, SparseSign
 from tests.libraries import Library, host
 
@@ -154,6 +154,18 @@ def test_gaussian_entries_are_the_documented_draws():
     drawn = normals(seed=5, stream="gaussian", start=0, count=6 * 16, dtype=np.float64)
     expected = drawn.reshape(6, 16)[:, :13].T * 13**-0.5
     np.testing.assert_allclose(matrix(Gaussian(13, seed=5), 6), expected, rtol=4e-16)
+
+
+def test_sparse_entries_are_the_documented_draws():
+    """Coordinate j uses the words from j times s rounded up to eight on: last bit sign, others row."""
+    drawn = words(seed=5, stream="sparse-sign", start=0, count=6 * 16).reshape(6, 16)
+    expected = np.zeros((32, 6))
+    for j, block in np.ndindex(6, 10):
+        start, stop = 32 * block // 10, 32 * (block + 1) // 10
+        word = int(drawn[j, block])
+        row = start + (word // 2) * (stop - start) // 2**31
+        expected[row, j] = (1 if word % 2 else -1) * 10**-0.5
+    np.testing.assert_array_equal(matrix(SparseSign(32, nonzeros=10, seed=5), 6), expected)
 
 
 @pytest.mark.parametrize("kind", [Gaussian, SparseSign])

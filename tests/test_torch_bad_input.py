@@ -155,9 +155,7 @@ def test_batch_dependence_is_seen_after_a_first_call_with_one_input():
         model(INPUTS)
 
 
-@pytest.mark.parametrize(
-    "change", [lambda h: functional.dropout(h), lambda h: h + 0.01 * torch.randn_like(h)]
-)
+@pytest.mark.parametrize("change", [lambda h: functional.dropout(h), lambda h: h + 0.01 * torch.randn_like(h)])
 def test_outputs_that_change_between_calls_are_refused(change):
     with pytest.raises(ValueError, match="second call.*dropout"):
         wrapped(change)(INPUTS)

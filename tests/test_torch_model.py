@@ -42,9 +42,7 @@ def jacobian(net, names, x):
             found = torch.func.jacrev(outputs)(chosen)
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
-    return torch.cat(
-        [found[name].reshape(*found[name].shape[:2], -1) for name in names], dim=2
-    ).transpose(0, 1)
+    return torch.cat([found[name].reshape(*found[name].shape[:2], -1) for name in names], dim=2).transpose(0, 1)
 
 
 def looped_jacobian(net, names, x):

@@ -235,9 +235,7 @@ def dense_tanh():
 
 
 def dense_gelu():
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(10, 7), nn.LayerNorm(7), nn.GELU(), nn.Linear(7, 3)
-    )
+    return nn.Sequential(nn.Flatten(), nn.Linear(10, 7), nn.LayerNorm(7), nn.GELU(), nn.Linear(7, 3))
 
 
 def signals():

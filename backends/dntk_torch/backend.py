@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import array_api_compat.torch as xp
+import numpy as np
 import torch
 
 from dntk.types import Array, Namespace
@@ -33,7 +34,8 @@ class TorchBackend:
 
     def from_numpy(self, x: Any, *, device: Any = None) -> Array:
         """Tensor on ``device``."""
-        tensor: Any = torch.asarray(x, device=device)
+        # A copy: the tensor must neither write into the array's memory nor follow its changes.
+        tensor: Any = torch.from_numpy(np.array(x)).to(device)
         return tensor  # type: ignore[no-any-return]
 
     def scatter_add(self, updates: Any, index: Any, weights: Any, size: int) -> Array:

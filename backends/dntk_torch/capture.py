@@ -110,11 +110,7 @@ def capture(
 
     def record(layer: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
         value = args[0] if args else next(iter(kwargs.values()), None)
-        if (
-            isinstance(value, torch.Tensor)
-            and isinstance(output, torch.Tensor)
-            and output.requires_grad
-        ):
+        if isinstance(value, torch.Tensor) and isinstance(output, torch.Tensor) and output.requires_grad:
             call = LayerCall(
                 input=value.detach(),
                 version=value._version,
@@ -125,9 +121,7 @@ def capture(
         return None
 
     # Before the user's own hooks, so that the recorded output is the layer's.
-    handles = [
-        layer.register_forward_hook(record, prepend=True, with_kwargs=True) for layer in layers
-    ]
+    handles = [layer.register_forward_hook(record, prepend=True, with_kwargs=True) for layer in layers]
     try:
         outputs = run(module, parameters, x)
     finally:

@@ -36,13 +36,9 @@ def _candidates(module: nn.Module) -> Iterator[tuple[tuple[int, ...], torch.dtyp
             yield (1, layer.in_features), layer.weight.dtype
             yield (1, 4, layer.in_features), layer.weight.dtype
         elif isinstance(layer, nn.Conv1d):
-            yield from (
-                ((1, layer.in_channels, length), layer.weight.dtype) for length in _SIGNAL_LENGTHS
-            )
+            yield from (((1, layer.in_channels, length), layer.weight.dtype) for length in _SIGNAL_LENGTHS)
         elif isinstance(layer, nn.Conv2d):
-            yield from (
-                ((1, layer.in_channels, side, side), layer.weight.dtype) for side in _IMAGE_SIDES
-            )
+            yield from (((1, layer.in_channels, side, side), layer.weight.dtype) for side in _IMAGE_SIDES)
         elif isinstance(layer, nn.Embedding | nn.EmbeddingBag):
             yield from (((1, length), torch.int64) for length in _TEXT_LENGTHS)
         elif isinstance(layer, nn.BatchNorm1d):

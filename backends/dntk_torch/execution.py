@@ -22,9 +22,7 @@ def run(module: torch.nn.Module, parameters: Values, x: torch.Tensor) -> torch.T
         return torch.func.functional_call(module, {**parameters, **buffers}, (x.clone(),))
 
 
-def detached(
-    module: torch.nn.Module, differentiated: Iterator[str] | list[str] | tuple[str, ...] = ()
-) -> Values:
+def detached(module: torch.nn.Module, differentiated: Iterator[str] | list[str] | tuple[str, ...] = ()) -> Values:
     """Parameters by name, cut off from any graph; those in ``differentiated`` require gradients."""
     wanted, copied = set(differentiated), _rewritten_in_forward(module)
     values = {}
@@ -97,6 +95,4 @@ def _unchanged(module: torch.nn.Module) -> Iterator[None]:
 def _rewritten_in_forward(module: torch.nn.Module) -> set[int]:
     """Identities of look-up tables that ``forward`` renormalises in place."""
     kinds = (torch.nn.Embedding, torch.nn.EmbeddingBag)
-    return {
-        id(m.weight) for m in module.modules() if isinstance(m, kinds) and m.max_norm is not None
-    }
+    return {id(m.weight) for m in module.modules() if isinstance(m, kinds) and m.max_norm is not None}

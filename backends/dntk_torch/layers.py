@@ -71,9 +71,7 @@ def merged(blocks: list[GradientBlock]) -> GradientBlock | None:
     return None
 
 
-def _linear_weight(
-    _layer: nn.Linear, a: torch.Tensor, g: torch.Tensor, name: str, offset: int
-) -> GradientBlock:
+def _linear_weight(_layer: nn.Linear, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
     n, q = a.shape[0], g.shape[0]
     return FactoredBlock(
         name=name,
@@ -83,30 +81,22 @@ def _linear_weight(
     )
 
 
-def _linear_bias(
-    _layer: nn.Linear, _a: torch.Tensor, g: torch.Tensor, name: str, offset: int
-) -> GradientBlock:
+def _linear_bias(_layer: nn.Linear, _a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
     q, n = g.shape[:2]
     return DenseBlock(name=name, offset=offset, values=g.reshape(q, n, -1, g.shape[-1]).sum(2))
 
 
-def _table(
-    layer: nn.Embedding, a: torch.Tensor, g: torch.Tensor, name: str, offset: int
-) -> GradientBlock:
+def _table(layer: nn.Embedding, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
     n, q = a.shape[0], g.shape[0]
     ids, cotangents = a.reshape(n, -1).long(), g.reshape(q, n, -1, g.shape[-1])
     if layer.padding_idx is not None:  # torch gives the padding row no gradient
         padding = ids == layer.padding_idx
         ids = ids.masked_fill(padding, -1)
         cotangents = cotangents.masked_fill(padding[None, :, :, None], 0)
-    return IndexedBlock(
-        name=name, offset=offset, ids=ids, cotangents=cotangents, rows=layer.num_embeddings
-    )
+    return IndexedBlock(name=name, offset=offset, ids=ids, cotangents=cotangents, rows=layer.num_embeddings)
 
 
-def _convolution_weight(
-    layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int
-) -> GradientBlock:
+def _convolution_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
     q, n, out = g.shape[:3]
     columns, cotangents = patches(layer, a), g.reshape(q, n, out, -1).mT
     if layer.groups == 1:
@@ -118,75 +108,47 @@ def _convolution_weight(
         columns.reshape(n, t, layer.groups, width),
     )
     flops = 2 * n * t * out * width * (1 + 2 * q)  # forward, backward, and this contraction
-    return DenseBlock(
-        name=name, offset=offset, values=values.reshape(q, n, -1), backprop_flops=flops
-    )
+    return DenseBlock(name=name, offset=offset, values=values.reshape(q, n, -1), backprop_flops=flops)
 
 
-def _channel_bias(
-    _layer: nn.Module, _a: torch.Tensor, g: torch.Tensor, name: str, offset: int
-) -> GradientBlock:
+def _channel_bias(_layer: nn.Module, _a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
     return DenseBlock(name=name, offset=offset, values=g.reshape(*g.shape[:3], -1).sum(3))
 
 
-def _batch_norm_weight(
-    layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int
-) -> GradientBlock:
+def _batch_norm_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
     shape = (1, -1) + (1,) * (a.ndim - 2)
     # Normalised afresh: dividing the output by the weight fails where the weight is zero.
     scale = (layer.running_var + layer.eps).rsqrt()
     return _channel_scale((a - layer.running_mean.view(shape)) * scale.view(shape), g, name, offset)
 
 
-def _group_norm_weight(
-    layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int
-) -> GradientBlock:
-    return _channel_scale(
-        functional.group_norm(a, layer.num_groups, eps=layer.eps), g, name, offset
-    )
+def _group_norm_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+    return _channel_scale(functional.group_norm(a, layer.num_groups, eps=layer.eps), g, name, offset)
 
 
 def _channel_scale(a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
     n, c = a.shape[:2]
     values = torch.einsum("qnct,nct->qnc", g.reshape(g.shape[0], n, c, -1), a.reshape(n, c, -1))
-    return DenseBlock(
-        name=name, offset=offset, values=values, backprop_flops=2 * a.numel() * (1 + g.shape[0])
-    )
+    return DenseBlock(name=name, offset=offset, values=values, backprop_flops=2 * a.numel() * (1 + g.shape[0]))
 
 
-def _layer_norm_weight(
-    layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int
-) -> GradientBlock:
-    return _position_scale(
-        functional.layer_norm(a, layer.normalized_shape, eps=layer.eps), layer, g, name, offset
-    )
+def _layer_norm_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+    return _position_scale(functional.layer_norm(a, layer.normalized_shape, eps=layer.eps), layer, g, name, offset)
 
 
-def _rms_norm_weight(
-    layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int
-) -> GradientBlock:
-    return _position_scale(
-        functional.rms_norm(a, layer.normalized_shape, eps=layer.eps), layer, g, name, offset
-    )
+def _rms_norm_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+    return _position_scale(functional.rms_norm(a, layer.normalized_shape, eps=layer.eps), layer, g, name, offset)
 
 
-def _position_scale(
-    a: torch.Tensor, layer: Any, g: torch.Tensor, name: str, offset: int
-) -> GradientBlock:
+def _position_scale(a: torch.Tensor, layer: Any, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
     n, q, p = a.shape[0], g.shape[0], math.prod(layer.normalized_shape)
     values = torch.einsum("qntp,ntp->qnp", g.reshape(q, n, -1, p), a.reshape(n, -1, p))
-    return DenseBlock(
-        name=name, offset=offset, values=values, backprop_flops=2 * a.numel() * (1 + q)
-    )
+    return DenseBlock(name=name, offset=offset, values=values, backprop_flops=2 * a.numel() * (1 + q))
 
 
-def _position_bias(
-    layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int
-) -> GradientBlock:
+def _position_bias(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
     p = math.prod(layer.normalized_shape)
-    return DenseBlock(
-        name=name, offset=offset, values=g.reshape(g.shape[0], a.shape[0], -1, p).sum(2)
-    )
+    return DenseBlock(name=name, offset=offset, values=g.reshape(g.shape[0], a.shape[0], -1, p).sum(2))
 
 
 def _normalised_axes(layer: Any) -> int:

@@ -101,10 +101,7 @@ class TorchModel(Model):
             self._findings.guessed = True
             self._findings.n_outputs = guessed_outputs(self.module)
         if self._findings.n_outputs is None:
-            msg = (
-                "the number of outputs is not known before the network has seen an input: call "
-                "model(x) once."
-            )
+            msg = "the number of outputs is not known before the network has seen an input: call model(x) once."
             raise AttributeError(msg)
         return self._findings.n_outputs
 
@@ -220,9 +217,7 @@ class TorchModel(Model):
             block: Any = stored.pop(name, None)
             if block is None and captured is not None:
                 layout = plan.layouts[name]
-                block = block_of(
-                    plan.sites[name], captured, pulled, layout=layout, name=name, offset=offset
-                )
+                block = block_of(plan.sites[name], captured, pulled, layout=layout, name=name, offset=offset)
             if block is None:
                 # These inputs took another way through the network than those of the probe.
                 block = self._per_sample({name: by_loop}, x, cotangents)[name]
@@ -238,9 +233,7 @@ class TorchModel(Model):
             names = [name for name, chosen in methods.items() if chosen is method]
             for name, values in method(self.module, names, x, cotangents).items():
                 q, n, p = values.shape
-                blocks[name] = DenseBlock(
-                    name=name, offset=0, values=values, backprop_flops=2 * n * p * (1 + 2 * q)
-                )
+                blocks[name] = DenseBlock(name=name, offset=0, values=values, backprop_flops=2 * n * p * (1 + 2 * q))
         return blocks
 
     def _plan(self, x: torch.Tensor) -> Plan:

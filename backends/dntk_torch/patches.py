@@ -16,9 +16,7 @@ def patches(layer: Any, a: torch.Tensor) -> torch.Tensor:
     if any(_padding(layer)):
         a = functional.pad(a, _padding(layer), mode=mode)
     dimensions = len(layer.kernel_size)
-    for axis, (size, step, spread) in enumerate(
-        zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)
-    ):
+    for axis, (size, step, spread) in enumerate(zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)):
         a = a.unfold(2 + axis, spread * (size - 1) + 1, step)[..., ::spread]
     # From (n, in, outputs..., kernel...) to (n, in, kernel..., outputs...): the copy then runs
     # along rows.

@@ -7,9 +7,7 @@ import torch
 
 from dntk_torch.execution import Values, detached, run, transformable
 
-PerSample = Callable[
-    [torch.nn.Module, list[str], torch.Tensor, torch.Tensor], dict[str, torch.Tensor]
-]
+PerSample = Callable[[torch.nn.Module, list[str], torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]
 """(module, parameter names, inputs (n, ...), cotangents (q, C)) to gradients (q, n, p) by name."""
 
 Push = Callable[[torch.nn.Module, Values, torch.Tensor], torch.Tensor]
@@ -51,25 +49,17 @@ def by_loop(
     with transformable(x.device):
         for point in x.split(1):
             outputs = run(module, values, point)
-            per_cotangent = [
-                gradient(outputs, chosen, u.to(outputs.dtype)[None]) for u in cotangents
-            ]
+            per_cotangent = [gradient(outputs, chosen, u.to(outputs.dtype)[None]) for u in cotangents]
             for position, name in enumerate(names):
-                rows[name].append(
-                    torch.stack([found[position].flatten() for found in per_cotangent])
-                )
+                rows[name].append(torch.stack([found[position].flatten() for found in per_cotangent]))
     return {name: torch.stack(rows[name], dim=1) for name in names}
 
 
-def gradient(
-    outputs: torch.Tensor, parameters: list[torch.Tensor], cotangents: torch.Tensor
-) -> list[torch.Tensor]:
+def gradient(outputs: torch.Tensor, parameters: list[torch.Tensor], cotangents: torch.Tensor) -> list[torch.Tensor]:
     """Dense gradients of Σ ⟨cotangents, outputs⟩, zero without influence; keeps the graph."""
     if not outputs.requires_grad:
         return [torch.zeros_like(parameter) for parameter in parameters]
-    found = torch.autograd.grad(
-        outputs, parameters, cotangents, retain_graph=True, allow_unused=True
-    )
+    found = torch.autograd.grad(outputs, parameters, cotangents, retain_graph=True, allow_unused=True)
     return [
         torch.zeros_like(parameter) if grad is None else grad.to_dense().detach()
         for parameter, grad in zip(parameters, found, strict=True)
@@ -95,9 +85,7 @@ def push_forward(module: torch.nn.Module, tangents: Values, x: torch.Tensor) -> 
     return torch.stack(derivatives)
 
 
-def push_forward_twice_backward(
-    module: torch.nn.Module, tangents: Values, x: torch.Tensor
-) -> torch.Tensor:
+def push_forward_twice_backward(module: torch.nn.Module, tangents: Values, x: torch.Tensor) -> torch.Tensor:
     """As :func:`push_forward` where an operation lacks forward mode.
 
     The gradient Jᵀ v is linear in v, so its own transposed derivative along a tangent τ is J τ.

@@ -125,9 +125,7 @@ class _Test:
             outputs = evaluate(module, values, x)
             generator = torch.Generator().manual_seed(20)
             weights = torch.randn(x.shape[0], generator=generator, dtype=torch.float64).to(outputs)
-            functional = torch.randn(outputs.shape[1], generator=generator, dtype=torch.float64).to(
-                outputs
-            )
+            functional = torch.randn(outputs.shape[1], generator=generator, dtype=torch.float64).to(outputs)
             cotangents = weights[:, None] * functional
             if not outputs.requires_grad:
                 msg = (
@@ -169,18 +167,14 @@ class _Test:
             for name, grad in self.gradients.items()
         }
         pushed = push(self.module, {name: value[None] for name, value in tangents.items()}, self.x)
-        expected: float = sum(
-            float((grad * tangents[name]).sum()) for name, grad in self.gradients.items()
-        )
+        expected: float = sum(float((grad * tangents[name]).sum()) for name, grad in self.gradients.items())
         size: float = sum(float(grad.norm()) ** 2 for grad in self.gradients.values()) ** 0.5
         with own_precision(self.x.device):
             error = abs(float(self.weights @ (pushed[0] @ self.functional)) - expected)
         return error <= share * tolerance(self.functional) * size + self.rounding
 
 
-def _gradients(
-    outputs: torch.Tensor, parameters: list[torch.Tensor], cotangents: torch.Tensor
-) -> list[torch.Tensor]:
+def _gradients(outputs: torch.Tensor, parameters: list[torch.Tensor], cotangents: torch.Tensor) -> list[torch.Tensor]:
     try:
         return gradient(outputs, parameters, cotangents)
     except torch.OutOfMemoryError:
@@ -190,9 +184,7 @@ def _gradients(
         raise ValueError(msg) from error
 
 
-def _verified_layouts(
-    test: _Test, sites: Mapping[str, list[Site]], *, shielded: bool
-) -> dict[str, str]:
+def _verified_layouts(test: _Test, sites: Mapping[str, list[Site]], *, shielded: bool) -> dict[str, str]:
     """For each parameter whose layer's rule holds, the layout in which it does."""
     values = detached(test.module, list(sites))
     with differentiable(test.x.device):
@@ -209,9 +201,7 @@ def _verified_layouts(
     return layouts
 
 
-def _fits(
-    test: _Test, sites: list[Site], captured: Capture, pulled: Pulled, layout: str, name: str
-) -> bool:
+def _fits(test: _Test, sites: list[Site], captured: Capture, pulled: Pulled, layout: str, name: str) -> bool:
     try:
         block = block_of(sites, captured, pulled, layout=layout, name=name, offset=0)
     except (RuntimeError, IndexError):
@@ -226,9 +216,7 @@ def _verified_per_sample(test: _Test, names: list[str]) -> dict[str, PerSample]:
         left = [name for name in names if name not in methods]
         if left:
             found = _attempt(method, test, left)
-            methods.update(
-                {name: method for name in left if name in found and test.passes(found[name])}
-            )
+            methods.update({name: method for name in left if name in found and test.passes(found[name])})
     wrong = [name for name in names if name not in methods]
     if wrong:
         msg = (
@@ -251,6 +239,4 @@ def _attempt(method: PerSample, test: _Test, names: list[str]) -> dict[str, Grad
         if method is by_loop:
             raise
         return {}
-    return {
-        name: DenseBlock(name=name, offset=0, values=values) for name, values in gradients.items()
-    }
+    return {name: DenseBlock(name=name, offset=0, values=values) for name, values in gradients.items()}

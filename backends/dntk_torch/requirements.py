@@ -20,10 +20,7 @@ _BATCH_NORMS = (
 def usable_module(net: Any) -> torch.nn.Module:
     """The module itself, whose outputs must be a function of one input at a time."""
     if isinstance(net, torch.jit.ScriptModule):
-        msg = (
-            "the network is a TorchScript module, whose layers cannot be observed: pass the "
-            "original torch.nn.Module."
-        )
+        msg = "the network is a TorchScript module, whose layers cannot be observed: pass the original torch.nn.Module."
         raise TypeError(msg)
     if not isinstance(net, torch.nn.Module):
         msg = f"expected a torch.nn.Module, got {type(net).__name__}."
@@ -60,15 +57,11 @@ def require_initialised(module: torch.nn.Module) -> None:
     for name, value in [*module.named_parameters(), *module.named_buffers()]:
         if isinstance(value, lazy):
             msg = (
-                f"{name!r} belongs to a lazy layer without a shape: run the network once on an "
-                "input, then net.eval()."
+                f"{name!r} belongs to a lazy layer without a shape: run the network once on an input, then net.eval()."
             )
             raise ValueError(msg)
         if value.is_meta:
-            msg = (
-                f"{name!r} is on the meta device and has no values: load the network's weights "
-                "first."
-            )
+            msg = f"{name!r} is on the meta device and has no values: load the network's weights first."
             raise ValueError(msg)
 
 
@@ -76,10 +69,7 @@ def selected_names(module: torch.nn.Module, pattern: str | None) -> tuple[str, .
     """Names to differentiate: all trainable ones, or all that ``pattern`` matches in full."""
     every = dict(module.named_parameters())
     if not every:
-        msg = (
-            f"the network ({type(module).__name__}) has no parameters, so that it has no tangent "
-            "kernel."
-        )
+        msg = f"the network ({type(module).__name__}) has no parameters, so that it has no tangent kernel."
         raise ValueError(msg)
     trainable = [name for name, value in every.items() if value.requires_grad]
     if pattern is None and not trainable:
@@ -103,17 +93,11 @@ def _require_one_place(every: Mapping[str, torch.Tensor], names: list[str]) -> N
     kinds = {every[name].dtype for name in names}
     if len(places) > 1:
         shown = ", ".join(sorted(str(place) for place in places))
-        msg = (
-            f"the network's parameters lie on several devices ({shown}): move it to one with "
-            "net.to(device)."
-        )
+        msg = f"the network's parameters lie on several devices ({shown}): move it to one with net.to(device)."
         raise ValueError(msg)
     if len(kinds) > 1:
         shown = ", ".join(sorted(str(kind) for kind in kinds))
-        msg = (
-            f"the network's parameters have several dtypes ({shown}): convert it, for example "
-            "with net.float()."
-        )
+        msg = f"the network's parameters have several dtypes ({shown}): convert it, for example with net.float()."
         raise ValueError(msg)
 
 
@@ -121,10 +105,7 @@ def require_gradients_are_derivatives(module: torch.nn.Module, names: tuple[str,
     """Raise ``ValueError`` for a selected table whose gradients torch rescales by counts."""
     chosen = {id(value): name for name, value in module.named_parameters() if name in names}
     for layer in module.modules():
-        if (
-            isinstance(layer, torch.nn.Embedding | torch.nn.EmbeddingBag)
-            and layer.scale_grad_by_freq
-        ):
+        if isinstance(layer, torch.nn.Embedding | torch.nn.EmbeddingBag) and layer.scale_grad_by_freq:
             name = chosen.get(id(layer.weight))
             if name is not None:
                 msg = (
@@ -160,10 +141,7 @@ def require_outputs(outputs: Any, n: int) -> None:
         )
         raise ValueError(msg)
     if outputs.ndim == 1 and outputs.shape[0] == n:
-        msg = (
-            f"the network returns shape ({n},) for {n} inputs, expected (n, C): end its forward "
-            "with .unsqueeze(-1)."
-        )
+        msg = f"the network returns shape ({n},) for {n} inputs, expected (n, C): end its forward with .unsqueeze(-1)."
         raise ValueError(msg)
     if outputs.ndim != 2 or outputs.shape[0] != n or outputs.shape[1] == 0:
         msg = (
@@ -173,25 +151,15 @@ def require_outputs(outputs: Any, n: int) -> None:
         )
         raise ValueError(msg)
     if not outputs.dtype.is_floating_point:
-        msg = (
-            f"the network's outputs have dtype {outputs.dtype}, which has no derivatives: return "
-            "logits, not labels."
-        )
+        msg = f"the network's outputs have dtype {outputs.dtype}, which has no derivatives: return logits, not labels."
         raise ValueError(msg)
 
 
 def require_shape(name: str, value: Any, rows: int | None, columns: int, what: str) -> None:
     """Raise ``ValueError`` unless ``value`` has shape (rows, columns)."""
-    if (
-        value.ndim != 2
-        or value.shape[1] != columns
-        or (rows is not None and value.shape[0] != rows)
-    ):
+    if value.ndim != 2 or value.shape[1] != columns or (rows is not None and value.shape[0] != rows):
         first = "q" if rows is None else rows
-        msg = (
-            f"`{name}` has shape {tuple(value.shape)}, expected ({first}, {columns}): one column "
-            f"per {what}."
-        )
+        msg = f"`{name}` has shape {tuple(value.shape)}, expected ({first}, {columns}): one column per {what}."
         raise ValueError(msg)
 
 

@@ -177,6 +177,19 @@ class Functional(nn.Module):
         return self.head(torch.tanh(functional.linear(x, self.first.weight, self.first.bias)))
 
 
+class Unused(nn.Module):
+    """A layer that is called for nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(5, 3)
+        self.other = nn.Linear(5, 2)
+
+    def forward(self, x):
+        self.other(x)
+        return self.head(x)
+
+
 class Recurrent(nn.Module):
     def __init__(self):
         super().__init__()
@@ -331,6 +344,7 @@ NETWORKS = {
     "overwritten-views": (OverwrittenViews, (4, 5)),
     "joined-positions": (JoinedPositions, (4, 5)),
     "functional-use": (Functional, (5,)),
+    "unused-layer": (Unused, (5,)),
     "parametrised": (parametrised, (5,)),
     "untransformable": (Untransformable, (5,)),
     "lying-subclass": (doubled, (5,)),

@@ -35,7 +35,7 @@ class TorchBackend:
     def from_numpy(self, x: Any, *, device: Any = None) -> Array:
         """Tensor on ``device``."""
         # A copy: the tensor must neither write into the array's memory nor follow its changes.
-        tensor: Any = torch.from_numpy(np.array(x)).to(device)
+        tensor: Any = torch.from_numpy(np.array(x)).to("cpu" if device is None else device)
         return tensor  # type: ignore[no-any-return]
 
     def scatter_add(self, updates: Any, index: Any, weights: Any, size: int) -> Array:

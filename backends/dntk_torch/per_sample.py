@@ -35,8 +35,8 @@ def by_vmap(
 
     with transformable(x.device), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="There is a performance drop")
-        gradients = torch.func.vmap(one, out_dims=1)(x.clone())
-    return {name: gradients[name].detach() for name in names}
+        gradients = torch.func.vmap(one)(x.clone())
+    return {name: gradients[name].detach().movedim(0, 1) for name in names}
 
 
 def by_loop(

@@ -105,7 +105,7 @@ def entries() -> dict[str, BackendEntry]:
 def _entry(point: importlib.metadata.EntryPoint) -> BackendEntry:
     try:
         entry: BackendEntry = point.load()
-    except ImportError as error:  # one broken plug-in must not stop the others
+    except (ImportError, AttributeError) as error:  # one broken plug-in must not stop the others
         cause = str(error)
 
         def load() -> Backend:
@@ -185,7 +185,7 @@ def _status(entry: BackendEntry) -> BackendStatus:
     try:
         backend = _loaded(entry.name)
     except (ImportError, OSError) as error:  # a broken installation is a reason, not a crash
-        why = f"import failed: {error}"
+        why = f"import failed: {error}" + (f"; {entry.install}" if entry.install else "")
         return BackendStatus(name=entry.name, available=False, version="", devices=(), autodiff="", why_not=why)
     return BackendStatus(
         name=entry.name,

@@ -53,14 +53,16 @@ class TangentFeatures:
         return self.values.shape[1]
 
     def __getitem__(self, points: Any) -> "TangentFeatures":
-        """Features of some points: a slice, or an integer array of indices."""
+        """Features of some points: a slice, an index, an array of indices, or a mask."""
         xp = arrays.namespace(self.values)
         if isinstance(points, slice):
             return dataclasses.replace(self, values=self.values[:, points, :])
-        if isinstance(points, int):
-            points = [points]
         if isinstance(points, list | tuple):
             points = xp.asarray(points, device=arrays.device_of(self.values))
+        if isinstance(points, int) or points.ndim == 0:
+            points = xp.asarray([int(points)], device=arrays.device_of(self.values))
+        if xp.isdtype(points.dtype, "bool"):
+            points = xp.nonzero(points)[0]
         return dataclasses.replace(self, values=xp.take(self.values, points, axis=1))
 
     @property

@@ -1,6 +1,6 @@
 """Accuracy, fidelity and mean squared error of predictors."""
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
 from dntk.targets import check_labels
@@ -16,7 +16,7 @@ def predicted_labels(outputs: Float[Array, "n c"]) -> Int[Array, " n"]:
     return labels
 
 
-def accuracy(outputs: Float[Array, "n c"], labels: Int[Array, " n"]) -> float:
+def accuracy(outputs: Float[Array, "n c"], labels: Integer[Array, " n"]) -> float:
     """Share of points whose predicted class is the label."""
     xp = arrays.require_same_place(outputs=outputs, labels=labels)
     check_labels("labels", labels, points=outputs.shape[0])

@@ -68,7 +68,17 @@ class MLP:
         for name, value in every.items():
             arrays.require_floating(name, value)
             arrays.require_finite(name, value)
+            self._check_parameter(name, value)
         self._check_layer_sizes()
+
+    def _check_parameter(self, name: str, value: Array) -> None:
+        axes = 2 if name.startswith("weights") else 1
+        if value.ndim != axes or 0 in value.shape:
+            msg = f"{name} has shape {tuple(value.shape)}: expected {axes} axes, none empty."
+            raise ValueError(msg)
+        if value.dtype != self.dtype:
+            msg = f"{name} has dtype {value.dtype}, but weights.0 has {self.dtype}: convert them to one precision."
+            raise TypeError(msg)
 
     def _check_layer_sizes(self) -> None:
         width = self.weights[0].shape[1]

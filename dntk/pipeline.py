@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
 from dntk.batching import choose_batch_size
@@ -189,7 +189,7 @@ class DistilledNTK:
         """Class of the largest predicted output, the lower one where two are equal."""
         return predicted_labels(self.predict(x))
 
-    def score(self, x: Array, y: Int[Array, " n"]) -> float:
+    def score(self, x: Array, y: Integer[Array, " n"]) -> float:
         """Accuracy: share of points whose predicted class is the label."""
         check_labels("y", y, points=x.shape[0])
         return accuracy(self.predict(x), y)

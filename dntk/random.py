@@ -19,7 +19,7 @@ def words(*, seed: int, stream: str, start: int, count: int) -> npt.NDArray[np.u
     """32-bit words [start, start + count) of a stream; both multiples of :data:`WORDS_PER_COUNTER`."""
     assert start % WORDS_PER_COUNTER == 0
     assert count % WORDS_PER_COUNTER == 0
-    generator = np.random.Philox(key=[seed & 0xFFFF_FFFF_FFFF_FFFF, zlib.crc32(stream.encode())])
+    generator = np.random.Philox(key=np.array([seed, zlib.crc32(stream.encode())], dtype=np.uint64))
     generator.advance(start // WORDS_PER_COUNTER)
     raw = generator.random_raw(count // 2)
     return raw.astype("<u8", copy=False).view("<u4").astype(np.uint32, copy=False)

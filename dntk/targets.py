@@ -1,6 +1,6 @@
 """Targets of a regression, checked, and class labels made into targets."""
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 
 from dntk import arrays
 from dntk.types import Array
@@ -30,7 +30,7 @@ def check_targets(targets: Array, like: Array, *, points: int, outputs: int) -> 
     return xp.astype(targets, like.dtype, copy=False)
 
 
-def one_hot(labels: Int[Array, " n"], n_classes: int, *, like: Array) -> Float[Array, "n c"]:
+def one_hot(labels: Integer[Array, " n"], n_classes: int, *, like: Array) -> Float[Array, "n c"]:
     """Centred one-hot targets, 1 − 1/C for the label's class and −1/C for the others, of the dtype of ``like``.
 
     Raises
@@ -41,6 +41,7 @@ def one_hot(labels: Int[Array, " n"], n_classes: int, *, like: Array) -> Float[A
         Labels outside 0 .. C − 1, or all of one class.
     """
     xp = arrays.require_same_place(labels=labels, like=like)
+    arrays.require_points("labels", labels)
     check_labels("labels", labels, points=labels.shape[0])
     if int(xp.min(labels)) < 0 or int(xp.max(labels)) >= n_classes:
         found = f"{int(xp.min(labels))} to {int(xp.max(labels))}"

@@ -104,13 +104,11 @@ def test_broken_plug_in_is_a_reason_and_leaves_the_others_alone(registered):
         get_backend("mlx")
 
 
-@pytest.mark.xfail(reason="the command to reinstall a broken plug-in is kept, but never shown")
 def test_broken_plug_in_tells_what_to_do(registered):
     registered(mlx="dntk_no_such_module:entry")
     assert "reinstall" in dntk.backends()["mlx"].why_not
 
 
-@pytest.mark.xfail(raises=AttributeError, reason="only ImportError is caught while an entry loads")
 def test_plug_in_without_the_promised_entry_is_a_reason(registered):
     registered(mlx="dntk_numpy:no_such_name", numpy="dntk_numpy:entry")
     assert not dntk.backends()["mlx"].available
@@ -197,7 +195,6 @@ def test_arrays_survive_the_way_to_the_library_and_back(library, dtype, shape):
     np.testing.assert_array_equal(back, values)
 
 
-@pytest.mark.xfail(reason="PyTorch warns that the memory is read-only, and writes into it all the same")
 @pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 def test_tensors_made_from_read_only_memory_do_not_write_into_it():
     """As the host copies of JAX arrays are."""
@@ -208,7 +205,6 @@ def test_tensors_made_from_read_only_memory_do_not_write_into_it():
     np.testing.assert_array_equal(frozen, 1)
 
 
-@pytest.mark.xfail(reason="NumPy memory is shared, not copied, by PyTorch")
 def test_moved_arrays_do_not_share_memory_with_the_original():
     pytest.importorskip("torch")
     original = np.ones((2, 2))

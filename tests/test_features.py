@@ -220,7 +220,6 @@ def test_points_are_chosen_by_slice_list_index_and_array(library):
         assert part.sketch == sketch
 
 
-@pytest.mark.xfail(reason="take() reads a mask as the indices 0 and 1, and drops the axis of a scalar")
 @pytest.mark.parametrize(
     ("points", "expected"),
     [(np.asarray([True, False, True, False, False]), [0, 2]), (np.int64(3), [3])],

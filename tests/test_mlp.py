@@ -429,7 +429,6 @@ def test_layers_that_do_not_fit_together_are_refused(weights, biases, message):
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.xfail(reason="MLP checks neither the number of axes nor equal dtypes of its parameters")
 @pytest.mark.parametrize(
     ("weights", "biases"),
     [

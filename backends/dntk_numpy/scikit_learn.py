@@ -27,7 +27,7 @@ def from_scikit_learn(net: Any) -> MLP:
         msg = f"the {type(net).__name__} is not fitted: call fit(x, y) before dntk.as_model."
         raise ValueError(msg)
     return MLP(
-        weights=tuple(np.ascontiguousarray(w.T) for w in net.coefs_),
-        biases=tuple(np.asarray(b) for b in net.intercepts_),
+        weights=tuple(np.array(w.T, order="C") for w in net.coefs_),
+        biases=tuple(np.array(b) for b in net.intercepts_),
         activation=net.activation,
     )

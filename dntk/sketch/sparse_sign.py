@@ -48,8 +48,9 @@ class SparseSign:
 
     def __post_init__(self) -> None:
         check_sketch_fields(self.dim, self.seed, self.n_parameters)
-        if not 1 <= self.nonzeros <= self.dim:
-            msg = f"`nonzeros` must be from 1 to dim={self.dim}, got {self.nonzeros}."
+        whole = isinstance(self.nonzeros, int) and not isinstance(self.nonzeros, bool)
+        if not whole or not 1 <= self.nonzeros <= self.dim:
+            msg = f"`nonzeros` must be an integer from 1 to dim={self.dim}, got {self.nonzeros!r}."
             raise ValueError(msg)
 
     def apply(self, gradients: Float[Array, "*batch p"]) -> Float[Array, "*batch k"]:

@@ -1,10 +1,14 @@
+import io
 import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 from dntk.demo import SIZES, run
+from dntk.demo.table import tables
 from dntk.demo.unseen import groupings
+from dntk.report import write_demo_report
 
 
 def _dntk(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
@@ -38,20 +42,22 @@ def test_unknown_commands_exit_with_2():
     assert _dntk("frobnicate").returncode == 2
 
 
-def test_demo_prints_its_tables_and_writes_a_self_contained_report(tmp_path):
-    done = _dntk("demo", "--out", str(tmp_path))
-    assert done.returncode == 0, done.stderr
+@pytest.fixture(scope="module")
+def result():
+    return run()
+
+
+def test_demo_prints_its_tables_and_writes_a_self_contained_report(result, tmp_path):
+    console = Console(width=130, record=True, file=io.StringIO())
+    console.print(tables(result))
+    text = console.export_text()
     for word in ("LocalGlobal", "Principal", "Solution", "Jacobian rows", "exact kernel", "unseen labels"):
-        assert word in done.stdout
+        assert word in text
+    write_demo_report(result, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert page.count("<svg") == 3
     assert "<script" not in page
     assert 'src="http' not in page
-
-
-@pytest.fixture(scope="module")
-def result():
-    return run()
 
 
 def test_demo_keeps_full_fidelity_at_five_label_aware_gradients(result):

@@ -1,0 +1,1 @@
+"""Properties that hold by theorem, tested on adversarial inputs with derived allowances."""

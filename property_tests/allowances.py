@@ -1,10 +1,11 @@
 """Rounding and sampling allowances, derived; nothing here was tuned until a test passed.
 
-Rounding: every inequality has a constant c, the largest multiple of eps·N·scale by which it was exceeded over 13,500
-adversarial cases in float64 and float32 (N: the largest dimension of the products, inner ones included). The
-allowance is four times that. Where a step has its own rigorous bound, that bound is used instead, with
-γ_n = n·eps/(1 − n·eps), which holds for every order of summation. All of it is computed in Python floats, because
-``float32 eps × Python float`` is float32 and leaves its range.
+Rounding: every inequality has a constant c, the largest multiple of eps·N·scale by which it was
+exceeded over 13,500 adversarial cases in float64 and float32 (N: the largest dimension of the
+products, inner ones included). The allowance is four times that. Where a step has its own rigorous
+bound, that bound is used instead, with γ_n = n·eps/(1 − n·eps), which holds for every order of
+summation. All of it is computed in Python floats, because ``float32 eps × Python float`` is float32
+and leaves its range.
 
 Sampling: theorems with constants, at failure probability 1e-12 a draw.
 """
@@ -56,7 +57,7 @@ def gamma(terms: int, dtype: str) -> float:
 
 
 def bernstein(draws: int, variance: float, bound: float, delta: float = DELTA) -> float:
-    """Deviation t of a mean of independent draws, |X − EX| ≤ ``bound``, with P(|mean − EX| > t) ≤ δ."""
+    """Deviation t with P(|mean − EX| > t) ≤ δ for independent draws with |X − EX| ≤ ``bound``."""
     log = math.log(2 / delta)
     return math.sqrt(2 * variance * log / draws) + 2 * bound * log / (3 * draws)
 

@@ -1,16 +1,18 @@
-"""The regression on synthetic gradients is a Galerkin projection (C1), bettered in the same span (C3, T2).
+"""Regression on synthetic gradients is a Galerkin projection (C1), bettered in its span (C3, T2).
 
 With A = K + λI, α = A⁻¹y, orthonormal U, a = (UᵀAU)⁻¹Uᵀy, e = α − Ua and r = y − AUa:
 
     ‖e‖_A = min over span(U),   ‖e‖_A² = yᵀα − ŷᵀa,   ‖r‖²/(λ + ‖K‖) ≤ ‖e‖_A² ≤ ‖r‖²/λ,
 
-and ‖e‖_A does not grow when U is enlarged. With J(w) = ‖Φw − y‖² + λ‖w‖², J(same span) ≤ J(Galerkin) in the same
-span, and both predictors are those of the span: U → UM changes nothing for orthogonal M.
+and ‖e‖_A does not grow when U is enlarged. With J(w) = ‖Φw − y‖² + λ‖w‖², J(same span) ≤
+J(Galerkin) in the same span, and both predictors are those of the span: U → UM changes nothing for
+orthogonal M.
 
-Rounding: energies 4c·eps·N·κ‖y‖²/λ, c = 0.74 (C1); objectives 4c·eps·N·κ‖y‖², c = 0.31 (C3), plus 2·eps·N·κ‖y‖² because
-the same-span basis drops directions below N·eps of the largest; predictions 4c·eps·N·κ‖y‖, c = 0.18 (K3), for same_span
-times σ_1/σ_s of the synthetic gradients, whose row space is only known that well. κ = (‖K‖ + λ)/λ.
-A direction of U is rounded to the dtype: η‖K‖ (T1) is a backward error as the one that C1 already counts.
+Rounding: energies 4c·eps·N·κ‖y‖²/λ, c = 0.74 (C1); objectives 4c·eps·N·κ‖y‖², c = 0.31 (C3), plus
+2·eps·N·κ‖y‖² because the same-span basis drops directions below N·eps of the largest; predictions
+4c·eps·N·κ‖y‖, c = 0.18 (K3), for same_span times σ_1/σ_s of the synthetic gradients, whose row
+space is only known that well. κ = (‖K‖ + λ)/λ. A direction of U is rounded to the dtype: η‖K‖ (T1)
+is a backward error as the one that C1 already counts.
 """
 
 import numpy as np
@@ -52,6 +54,7 @@ class Problem:
         self.outputs = c
 
     def along(self, u):
+        """Distil along u."""
         directions = self.library.array(u, self.dtype)
         return distil_along(self.case.phi(self.library), self.case.y(self.library), directions)
 
@@ -66,16 +69,18 @@ class Problem:
         return np.sum((fits - self.y) ** 2, axis=1) + self.ridge * np.sum(weights**2, axis=1)
 
     def galerkin(self):
+        """Ridge regression on the synthetic gradients."""
         return solve_ridge(self.grads, ridge=self.ridge)
 
     @property
     def energy_slack(self):
+        """Allowance of energies."""
         return allowance("C1", self.dtype, self.size, self.kappa * self.y2 / self.ridge)
 
 
 @for_libraries(
     case=features(),
-    fraction=fractions(),
+    fraction=fractions,
     relative=relative_ridges,
     seed=st.integers(0, 2**32 - 1),
     step=st.sampled_from([1e-3, 1e-1, 1.0, 10.0]),
@@ -93,9 +98,7 @@ def test_galerkin_error_is_least_in_the_span(library, case, fraction, relative, 
         assert np.all(best <= problem.energy(other @ u.T) + problem.energy_slack)
 
 
-@for_libraries(
-    case=features(), fraction=fractions(), relative=relative_ridges, seed=st.integers(0, 2**32 - 1)
-)
+@for_libraries(case=features(), fraction=fractions, relative=relative_ridges, seed=st.integers(0, 2**32 - 1))
 def test_galerkin_energy_identity_and_residual_bounds(library, case, fraction, relative, seed):
     problem = Problem(library, case, fraction, relative, seed)
     dual = host64(problem.galerkin().dual)
@@ -108,9 +111,7 @@ def test_galerkin_energy_identity_and_residual_bounds(library, case, fraction, r
     assert np.all(energy <= squared / problem.ridge + slack)
 
 
-@for_libraries(
-    case=features(), fraction=fractions(), relative=relative_ridges, seed=st.integers(0, 2**32 - 1)
-)
+@for_libraries(case=features(), fraction=fractions, relative=relative_ridges, seed=st.integers(0, 2**32 - 1))
 def test_galerkin_error_does_not_grow_with_the_span(library, case, fraction, relative, seed):
     smaller = Problem(library, case, fraction, relative, seed)
     larger = Problem(library, case, 1.0, relative, seed)
@@ -120,9 +121,7 @@ def test_galerkin_error_does_not_grow_with_the_span(library, case, fraction, rel
     assert np.all(larger.error <= smaller.energy_slack)  # span(U) = R^m: the exact solution
 
 
-@for_libraries(
-    case=features(), fraction=fractions(), relative=relative_ridges, seed=st.integers(0, 2**32 - 1)
-)
+@for_libraries(case=features(), fraction=fractions, relative=relative_ridges, seed=st.integers(0, 2**32 - 1))
 def test_dual_and_weights_are_one_predictor(library, case, fraction, relative, seed):
     problem = Problem(library, case, fraction, relative, seed)
     fit = problem.galerkin()
@@ -130,14 +129,10 @@ def test_dual_and_weights_are_one_predictor(library, case, fraction, relative, s
     norm = np.sqrt(case.norm)
     # w = Φᵀα: both carry the forward error of the small system, ‖Φ‖κ‖y‖/λ times eps.
     slack = allowance("K3", problem.dtype, problem.size, problem.kappa * np.sqrt(problem.y2))
-    assert np.all(
-        np.linalg.norm(weights - host64(fit.weights), axis=1) <= norm * slack / problem.ridge
-    )
+    assert np.all(np.linalg.norm(weights - host64(fit.weights), axis=1) <= norm * slack / problem.ridge)
 
 
-@for_libraries(
-    case=features(), fraction=fractions(), relative=relative_ridges, seed=st.integers(0, 2**32 - 1)
-)
+@for_libraries(case=features(), fraction=fractions, relative=relative_ridges, seed=st.integers(0, 2**32 - 1))
 def test_same_span_objective_is_not_above_galerkin(library, case, fraction, relative, seed):
     problem = Problem(library, case, fraction, relative, seed)
     better = same_span(problem.grads, ridge=problem.ridge)
@@ -152,9 +147,7 @@ def test_same_span_objective_is_not_above_galerkin(library, case, fraction, rela
     assert np.all(objective >= least - slack)
 
 
-@for_libraries(
-    case=features(), fraction=fractions(), relative=relative_ridges, seed=st.integers(0, 2**32 - 1)
-)
+@for_libraries(case=features(), fraction=fractions, relative=relative_ridges, seed=st.integers(0, 2**32 - 1))
 def test_predictors_depend_on_the_span_only(library, case, fraction, relative, seed):
     problem = Problem(library, case, fraction, relative, seed)
     s = problem.u.shape[1]
@@ -190,9 +183,7 @@ def test_basis_is_orthonormal_and_projections_are_in_it(library, case, relative,
         kept = b[np.any(b != 0, axis=1)]
         size = max(case.shape[1:])
         assert np.all(np.abs(kept @ kept.T - np.eye(len(kept))) <= 8 * eps(case.dtype) * size)
-        assert np.all(
-            np.abs(z - phi @ b.T) <= 2 * size * eps(case.dtype) * (np.abs(phi) @ np.abs(b.T))
-        )
+        assert np.all(np.abs(z - phi @ b.T) <= 2 * size * eps(case.dtype) * (np.abs(phi) @ np.abs(b.T)))
     total, kept = np.sum(case.wide**2), np.sum(projected**2)
     slack = allowance("N5", case.dtype, case.size, 1.0)
     assert abs(problem.grads.trace_residual - (1 - kept / total)) <= slack

@@ -4,9 +4,10 @@ For U (m, s) with UᵀU = I, for every output:
 
     λ_{i+m−s}(K) ≤ λ_i(UᵀKU) ≤ λ_i(K),    σ_i(UᵀΦ) ≤ σ_i(Φ),    tr UᵀKU ≤ Σ_{i≤s} λ_i(K).
 
-Rounding: 4c·eps·N·‖K‖ (‖Φ‖ for singular values), c = 2.0, 1.8, 2.0 (I1, I1', I2), plus the measured orthonormality
-defect η = ‖UᵀU − I‖ times ‖K‖ (T1), which has its own allowance of 8·eps·m. Unit norm in place of orthonormality is not
-enough: the counterexample below breaks the inequality by O(‖K‖), and `distil_along` must refuse it.
+Rounding: 4c·eps·N·‖K‖ (‖Φ‖ for singular values), c = 2.0, 1.8, 2.0 (I1, I1', I2), plus the measured
+orthonormality defect η = ‖UᵀU − I‖ times ‖K‖ (T1), which has its own allowance of 8·eps·m. Unit
+norm in place of orthonormality is not enough: the counterexample below breaks the inequality by
+O(‖K‖), and `distil_along` must refuse it.
 """
 
 import math
@@ -43,9 +44,7 @@ DISTILLERS = [
 ]
 
 
-def distil(
-    kind: str, case: Case, library: Library, fraction: float, seed: int
-) -> dntk.DistilledGradients:
+def distil(kind: str, case: Case, library: Library, fraction: float, seed: int) -> dntk.DistilledGradients:
     c, n, _ = case.shape
     size = part(fraction, n)
     phi, y = case.phi(library), case.y(library)
@@ -66,16 +65,14 @@ def distil(
 @for_libraries(
     case=features(),
     kind=st.sampled_from(DISTILLERS),
-    fraction=fractions(),
+    fraction=fractions,
     seed=st.integers(0, 2**32 - 1),
 )
 def test_distilled_kernels_interlace(library, case, kind, fraction, seed):
     grads = distil(kind, case, library, fraction, seed)
     m, dtype = case.shape[1], case.dtype
     directions = per_class(host64(grads.directions), case.shape[0])
-    for kernel, phi, u, values in zip(
-        case.kernels, case.wide, directions, host64(grads.values), strict=True
-    ):
+    for kernel, phi, u, values in zip(case.kernels, case.wide, directions, host64(grads.values), strict=True):
         s = u.shape[1]
         eta = defect(u)
         assert eta <= 8 * eps(dtype) * m
@@ -95,12 +92,10 @@ def test_distilled_kernels_interlace(library, case, kind, fraction, seed):
 @for_libraries(
     case=features(),
     kind=st.sampled_from(DISTILLERS),
-    fraction=fractions(),
+    fraction=fractions,
     seed=st.integers(0, 2**32 - 1),
 )
-def test_synthetic_gradients_are_the_combinations_that_the_directions_say(
-    library, case, kind, fraction, seed
-):
+def test_synthetic_gradients_are_the_combinations_that_the_directions_say(library, case, kind, fraction, seed):
     grads = distil(kind, case, library, fraction, seed)
     c, m, _ = case.shape
     u = per_class(host64(grads.directions), c)

@@ -1,12 +1,14 @@
 """What `Solution` loses of the kernel is bracketed (T7, H1), and its predictor is the exact one.
 
-With U = [α̂, u_1 … u_{s−1}] and Π the projector on the span of the synthetic gradients, for every output:
+With U = [α̂, u_1 … u_{s−1}] and Π the projector on the span of the synthetic gradients, for every
+output:
 
     Σ_{i>s} λ_i ≤ tr(K − K_Π) ≤ Σ_{i≥s} λ_i.
 
-`Principal` attains the lower end (Eckart and Young, E1). Rounding: 4c·eps·N·tr K, c = 9 (H1: 2e-15 of tr K in float64).
-Conjugate gradients obey ‖α − α_t‖_A ≤ 2((√κ − 1)/(√κ + 1))^t ‖α‖_A and never raise it (T5), up to the κ-scaled
-allowance of energies (C1). With α̂ in the span, the Galerkin predictor is the full one: 4c·eps·N·κ‖y‖, c = 0.18 (K3).
+`Principal` attains the lower end (Eckart and Young, E1). Rounding: 4c·eps·N·tr K, c = 9 (H1: 2e-15
+of tr K in float64). Conjugate gradients obey ‖α − α_t‖_A ≤ 2((√κ − 1)/(√κ + 1))^t ‖α‖_A and never
+raise it (T5), up to the κ-scaled allowance of energies (C1). With α̂ in the span, the Galerkin
+predictor is the full one: 4c·eps·N·κ‖y‖, c = 0.18 (K3).
 """
 
 import math
@@ -46,7 +48,7 @@ def tails(case, size):
     return np.sum(np.clip(eigenvalues(case.kernels), 0, None)[:, size:], axis=1)
 
 
-@for_libraries(case=features(), fraction=fractions(), relative=relative_ridges)
+@for_libraries(case=features(), fraction=fractions, relative=relative_ridges)
 def test_solution_loses_at_most_one_principal_direction(library, case, fraction, relative):
     size = part(fraction, case.shape[1])
     ridge = relative * case.norm
@@ -59,7 +61,7 @@ def test_solution_loses_at_most_one_principal_direction(library, case, fraction,
     assert abs(grads.trace_residual * np.sum(trace) - np.sum(lost)) <= np.sum(slack)
 
 
-@for_libraries(case=features(), fraction=fractions(), per_class=st.booleans())
+@for_libraries(case=features(), fraction=fractions, per_class=st.booleans())
 def test_principal_loses_the_least_possible(library, case, fraction, per_class):
     size = part(fraction, case.shape[1])
     grads = Principal(size, per_class=per_class).distill(case.phi(library), case.y(library))
@@ -73,7 +75,7 @@ def test_principal_loses_the_least_possible(library, case, fraction, per_class):
 
 @for_libraries(
     case=features(),
-    fraction=fractions(),
+    fraction=fractions,
     relative=relative_ridges,
     rank=st.sampled_from([1, 4, 40]),
 )
@@ -104,9 +106,7 @@ def test_solution_reproduces_the_full_predictor(library, case, fraction, relativ
     rank=st.sampled_from([1, 3]),
     steps=st.sampled_from([0, 1, 2, 5]),
 )
-def test_conjugate_gradients_obey_chebyshev_and_never_step_back(
-    library, case, relative, rank, steps
-):
+def test_conjugate_gradients_obey_chebyshev_and_never_step_back(library, case, relative, rank, steps):
     ridge = relative * case.norm
     phi, y = case.phi(library), case.wide_targets.T
     values, vectors = leading_eigenpairs(phi.values, rank)
@@ -121,17 +121,13 @@ def test_conjugate_gradients_obey_chebyshev_and_never_step_back(
     alpha = np.linalg.solve(a, y[:, :, None])[:, :, 0]
 
     def energy(iterations):
-        found = preconditioned_cg(
-            lambda v: (wide @ v[:, :, None])[:, :, 0], rhs, precondition, iterations=iterations
-        )
+        found = preconditioned_cg(lambda v: (wide @ v[:, :, None])[:, :, 0], rhs, precondition, iterations=iterations)
         x = host64(found.solution)
         residual = np.linalg.norm(y - np.einsum("cmn,cn->cm", a, x), axis=1)
         told = host64(found.relative_residual) * np.linalg.norm(y, axis=1)
         norm = np.linalg.norm(x, axis=1)
         backward = allowance("K1", dtype, case.size, 1.0) * (case.norm + ridge) * norm
-        assert np.all(
-            np.abs(residual - told) <= backward + allowance("K1", dtype, case.size, residual.max())
-        )
+        assert np.all(np.abs(residual - told) <= backward + allowance("K1", dtype, case.size, residual.max()))
         e = alpha - x
         return np.einsum("cm,cmn,cn->c", e, a, e)
 
@@ -141,8 +137,6 @@ def test_conjugate_gradients_obey_chebyshev_and_never_step_back(
     root = np.sqrt(kappa)
     factor = np.minimum(1.0, 2 * ((root - 1) / (root + 1)) ** steps)
     start, reached, further = energy(0), energy(steps), energy(steps + 1)
-    slack = allowance(
-        "C1", dtype, case.size, (1 + 1 / relative) * np.max(np.sum(y**2, axis=1)) / ridge
-    )
+    slack = allowance("C1", dtype, case.size, (1 + 1 / relative) * np.max(np.sum(y**2, axis=1)) / ridge)
     assert np.all(reached <= factor**2 * start + slack)
     assert np.all(further <= reached + slack)

@@ -1,0 +1,157 @@
+"""Changes that must not matter, or matter in a known way.
+
+* Points permuted: weights and predictions are those of before, the dual and the eigenvectors' rows
+  move along.
+* Features in another orthonormal basis, ψ → Qψ: kernels, hence predictions, spectra and traces,
+  stay.
+* Features scaled by c with the ridge scaled by c²: predictions stay, w → w/c, α → α/c²; targets
+  scaled: all scale.
+* Outputs are independent problems: solving them one at a time gives the same.
+* A slice of points has the slice of the kernel.
+
+Rounding: fits 4c·eps·N·κ‖y‖, c = 0.18 (K3); a transformed input is rounded to its dtype once more,
+a backward error of 2·eps·√P·‖K‖ of the same kind, and is given the same allowance once more.
+Spectra: 4c·eps·N·‖K‖, c = 0.46 (W1), twice.
+"""
+
+import dataclasses
+
+import numpy as np
+from hypothesis import strategies as st
+
+from dntk import spectrum
+from dntk.distill.gradients import Principal
+from dntk.solve import ridge as solve_ridge
+from dntk.solve import same_span
+from property_tests.allowances import allowance, gamma
+from property_tests.strategies import (
+    features,
+    for_libraries,
+    host64,
+    orthogonal,
+    relative_ridges,
+)
+
+
+def changed(case, values, targets=None):
+    """The case with other features and targets, in the same dtype."""
+    targets = case.targets if targets is None else targets
+    return dataclasses.replace(case, values=np.asarray(values).astype(case.dtype), targets=targets.astype(case.dtype))
+
+
+def fits_of(library, case, ridge):
+    fit = solve_ridge(case.phi(library), case.y(library), ridge=ridge)
+    return fit, host64(fit.predict(case.phi(library)))
+
+
+def fit_slack(case, relative):
+    return 2 * allowance("K3", case.dtype, case.size, (1 + 1 / relative) * np.linalg.norm(case.wide_targets))
+
+
+def spectrum_slack(case):
+    return 2 * allowance("W1", case.dtype, case.size, np.linalg.norm(case.joined, 2) ** 2)
+
+
+def values_of(library, case):
+    """Eigenvalues; where there is no float64, accurate to √: compare within the Gram's rounding."""
+    return host64(spectrum.eigenvalues(case.phi(library)))
+
+
+@for_libraries(case=features(), relative=relative_ridges, seed=st.integers(0, 2**32 - 1))
+def test_points_may_come_in_any_order(library, case, relative, seed):
+    ridge = relative * case.norm
+    order = np.random.default_rng(seed).permutation(case.shape[1])
+    other = changed(case, case.values[:, order], case.targets[order])
+    first, fits = fits_of(library, case, ridge)
+    second, turned = fits_of(library, other, ridge)
+    slack = fit_slack(case, relative)
+    assert np.linalg.norm(fits[order] - turned) <= slack
+    assert np.linalg.norm(host64(first.dual)[:, order] - host64(second.dual)) <= slack / ridge
+    difference = host64(first.weights) - host64(second.weights)
+    assert np.linalg.norm(difference) <= slack * np.sqrt(case.norm) / ridge
+    spectra = values_of(library, case) - values_of(library, other)
+    assert np.all(np.abs(spectra) <= 4 * spectrum_slack(case))
+
+
+@for_libraries(case=features(), relative=relative_ridges, seed=st.integers(0, 2**32 - 1))
+def test_basis_of_the_features_does_not_matter(library, case, relative, seed):
+    ridge = relative * case.norm
+    turn = orthogonal(np.random.default_rng(seed), case.shape[2])
+    other = changed(case, case.wide @ turn)
+    _, fits = fits_of(library, case, ridge)
+    _, turned = fits_of(library, other, ridge)
+    assert np.linalg.norm(fits - turned) <= 2 * fit_slack(case, relative)
+    spectra = values_of(library, case) - values_of(library, other)
+    assert np.all(np.abs(spectra) <= 4 * spectrum_slack(case))
+    scale = allowance("H1", case.dtype, case.size, 2.0)
+    residuals = [Principal(1).distill(c.phi(library), c.y(library)).trace_residual for c in (case, other)]
+    if case.shape[0] == 1:  # with several outputs, equal eigenvalues of K̄ may choose other directions
+        assert abs(residuals[0] - residuals[1]) <= scale
+
+
+@for_libraries(case=features(), relative=relative_ridges, factor=st.sampled_from([2.0**-5, 0.3, 1.0, 4.0, 1e3]))
+def test_scales_of_features_and_ridge_cancel(library, case, relative, factor):
+    ridge = relative * case.norm
+    other = changed(case, case.wide * factor)
+    first, fits = fits_of(library, case, ridge)
+    second, scaled = fits_of(library, other, ridge * factor**2)
+    slack = fit_slack(case, relative)
+    assert np.linalg.norm(fits - scaled) <= slack
+    difference = host64(first.dual) - host64(second.dual) * factor**2
+    assert np.linalg.norm(difference) <= slack / ridge
+    difference = host64(first.weights) - host64(second.weights) * factor
+    assert np.linalg.norm(difference) <= slack * np.sqrt(case.norm) / ridge
+    kappa = (1 + 1 / relative) * case.shape[1]
+    change = spectrum.effective_dimension(case.phi(library), ridge)
+    change -= spectrum.effective_dimension(other.phi(library), ridge * factor**2)
+    assert abs(change) <= 2 * allowance("K6", case.dtype, case.size, kappa)
+
+
+@for_libraries(case=features(), relative=relative_ridges, seed=st.integers(0, 2**32 - 1))
+def test_fits_are_linear_in_the_targets(library, case, relative, seed):
+    ridge = relative * case.norm
+    more = np.random.default_rng(seed).standard_normal(case.targets.shape).astype(case.dtype)
+    both = case.wide_targets - 3 * more.astype(np.float64)
+    all_fits = [fits_of(library, changed(case, case.values, y), ridge)[1] for y in (case.targets, more, both)]
+    slack = sum(fit_slack(changed(case, case.values, y), relative) for y in (case.targets, 3 * more, both))
+    assert np.linalg.norm(all_fits[0] - 3 * all_fits[1] - all_fits[2]) <= slack
+
+
+@for_libraries(case=features(), relative=relative_ridges)
+def test_outputs_are_independent_problems(library, case, relative):
+    ridge = relative * case.norm
+    fit, fits = fits_of(library, case, ridge)
+    slack = fit_slack(case, relative)
+    errors = []
+    for c in range(case.shape[0]):
+        one = changed(case, case.values[c : c + 1], case.targets[:, c : c + 1])
+        single, alone = fits_of(library, one, ridge)
+        errors.append(single.loo_error)
+        assert np.linalg.norm(alone[:, 0] - fits[:, c]) <= slack
+    # Left-out residuals carry κ² (K7); squares of residuals of the size of ‖y‖.
+    norm = np.linalg.norm(case.wide_targets)
+    kappa = 1 + 1 / relative
+    each = allowance("K7", case.dtype, case.size, kappa**2 * norm)
+    assert abs(np.mean(errors) - fit.loo_error) <= 4 * each * (norm * kappa + each)
+
+
+@for_libraries(case=features(), seed=st.integers(0, 2**32 - 1))
+def test_slices_of_points_have_slices_of_the_kernel(library, case, seed):
+    phi, n = case.phi(library), case.shape[1]
+    chosen = np.random.default_rng(seed).integers(0, n, size=3)
+    each = host64(phi.kernel(outputs="each"))
+    found = host64(phi[library.array(chosen)].kernel(phi, outputs="each"))
+    lengths = np.sqrt(np.sum(case.wide**2, axis=2))
+    slack = 2 * gamma(case.shape[2] + 2, case.dtype) * lengths[:, chosen, None] * lengths[:, None, :]
+    assert np.all(np.abs(found - each[:, chosen]) <= slack)
+    assert len(phi[: n // 2 + 1]) == n // 2 + 1
+
+
+@for_libraries(case=features(), relative=relative_ridges)
+def test_all_directions_give_the_full_regression(library, case, relative):
+    ridge = relative * case.norm
+    grads = Principal(case.shape[1]).distill(case.phi(library), case.y(library))
+    _, exact = fits_of(library, case, ridge)
+    slack = 2 * fit_slack(case, relative)
+    for fit in (solve_ridge(grads, ridge=ridge), same_span(grads, ridge=ridge)):
+        assert np.linalg.norm(host64(fit.predict(case.phi(library))) - exact) <= slack

@@ -1,6 +1,5 @@
 """Tangent features: sketches of a dense Jacobian by complex steps, and kernels of raw arrays."""
 
-import contextlib
 import dataclasses
 import itertools
 import tracemalloc
@@ -220,16 +219,21 @@ def test_points_are_chosen_by_slice_list_index_and_array(library):
         assert part.sketch == sketch
 
 
-@pytest.mark.parametrize(
-    ("points", "expected"),
-    [(np.asarray([True, False, True, False, False]), [0, 2]), (np.int64(3), [3])],
-    ids=["mask", "NumPy integer"],
-)
-def test_masks_and_numpy_integers_choose_their_points_or_are_refused(points, expected):
-    values = raw()
-    with contextlib.suppress(TypeError, ValueError, IndexError):  # a refusal is as good
-        part = dntk.TangentFeatures(values)[points]
-        np.testing.assert_array_equal(part.values, values[:, expected])
+def test_points_are_chosen_by_mask_and_by_integers_of_arrays(library):
+    values = raw().astype(float_of(library))
+    phi = dntk.TangentFeatures(library.array(values))
+    mask = np.asarray([True, False, True, False, True])
+    np.testing.assert_array_equal(host(phi[library.array(mask)].values), values[:, [0, 2, 4]])
+    np.testing.assert_array_equal(host(phi[mask.tolist()].values), values[:, [0, 2, 4]])
+    np.testing.assert_array_equal(host(phi[library.array(np.asarray(3))].values), values[:, 3:4])
+    np.testing.assert_array_equal(host(phi[np.int64(3)].values), values[:, 3:4])
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.xfail(reason="the length of a mask is not compared with the number of points")
+def test_masks_of_another_length_are_refused():
+    with pytest.raises((ValueError, IndexError)):
+        dntk.TangentFeatures(raw())[np.asarray([True, False, True])]
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -84,7 +84,7 @@ def networks(library: Library, activations: list[str] = ACTIVATIONS) -> st.Searc
         Network,
         st.just(library),
         st.sampled_from([(2, 4, 3)] if few else WIDTHS),
-        st.sampled_from([3] if few else [1, 2, 5, 9]),
+        st.sampled_from([4] if few else [1, 2, 5, 9]),
         st.sampled_from(activations[:1] if few else activations),
         st.just(True) if few else st.booleans(),
         st.sampled_from(dtypes_of(library)),

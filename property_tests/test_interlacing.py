@@ -44,6 +44,12 @@ DISTILLERS = [
 ]
 
 
+def distillers_for(library: Library) -> st.SearchStrategy[str]:
+    """All; local-global has as many shapes as outcomes, so that compiling it is left to its own file."""
+    few = [kind for kind in DISTILLERS if kind != "local-global"]
+    return st.sampled_from(few if library.module == "jax" else DISTILLERS)
+
+
 def distil(kind: str, case: Case, library: Library, fraction: float, seed: int) -> dntk.DistilledGradients:
     c, n, _ = case.shape
     size = part(fraction, n)
@@ -64,7 +70,7 @@ def distil(kind: str, case: Case, library: Library, fraction: float, seed: int) 
 
 @for_libraries(
     case=features(),
-    kind=st.sampled_from(DISTILLERS),
+    kind=distillers_for,
     fraction=fractions,
     seed=st.integers(0, 2**32 - 1),
 )
@@ -91,7 +97,7 @@ def test_distilled_kernels_interlace(library, case, kind, fraction, seed):
 
 @for_libraries(
     case=features(),
-    kind=st.sampled_from(DISTILLERS),
+    kind=distillers_for,
     fraction=fractions,
     seed=st.integers(0, 2**32 - 1),
 )

@@ -119,7 +119,7 @@ def test_budget_is_kept_where_the_spectrum_is_long(size):
     assert 1 <= grads.size <= size
 
 
-@for_libraries(case=features(), variance=st.sampled_from([0.3, 0.9, 0.99]))
+@for_libraries(jax_examples=4, case=features(), variance=st.sampled_from([0.3, 0.9, 0.99]))
 def test_one_cluster_is_principal(library, case, variance):
     phi, y, m = case.phi(library), case.y(library), case.shape[1]
     values = np.clip(eigenvalues(case.joined @ case.joined.T), 0, None)

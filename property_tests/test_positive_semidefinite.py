@@ -107,7 +107,7 @@ def test_all_forms_of_the_kernel_agree(library, network):
     assert np.all(np.abs(host64(phi.kernel()) - mean) <= np.mean(slack, axis=0))
 
 
-@for_libraries(network=smooth, batch=st.sampled_from([1, 2, 3]))
+@for_libraries(network=smooth, batch=batches)
 def test_batch_size_does_not_matter(library, network, batch):
     assert network.library is library
     model, x = network.model, network.x

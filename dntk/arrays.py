@@ -91,7 +91,10 @@ def require_finite(name: str, x: Array) -> None:
 
 def require_points(name: str, x: Array) -> None:
     """Raise ``ValueError`` unless ``x`` has at least one point along its first axis."""
-    if x.ndim == 0 or x.shape[0] == 0 or math.prod(x.shape) == 0:
+    if x.ndim == 0:
+        msg = f"`{name}` is a single number: pass an array with one point per row."
+        raise ValueError(msg)
+    if math.prod(x.shape) == 0:
         msg = f"`{name}` is empty (shape {tuple(x.shape)}): pass at least one point of at least one feature."
         raise ValueError(msg)
 

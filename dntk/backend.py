@@ -80,7 +80,14 @@ class BackendEntry:
 
     def missing(self) -> tuple[str, ...]:
         """Required modules that are not installed."""
-        return tuple(m for m in self.requires if importlib.util.find_spec(m) is None)
+        return tuple(m for m in self.requires if not _importable(m))
+
+
+def _importable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of a parent package
+        return False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,13 +112,13 @@ def entries() -> dict[str, BackendEntry]:
 def _entry(point: importlib.metadata.EntryPoint) -> BackendEntry:
     try:
         entry: BackendEntry = point.load()
-    except (ImportError, AttributeError) as error:  # one broken plug-in must not stop the others
-        cause = str(error)
+    except Exception as error:  # one broken plug-in, whatever is wrong with it, must not stop the others
+        cause = f"{error}; reinstall its package"
 
         def load() -> Backend:
             raise ImportError(cause)
 
-        return BackendEntry(name=point.name, modules=(), requires=(), install="reinstall its package", load=load)
+        return BackendEntry(name=point.name, modules=(), requires=(), install="", load=load)
     return entry
 
 
@@ -184,7 +191,7 @@ def _status(entry: BackendEntry) -> BackendStatus:
         return BackendStatus(name=entry.name, available=False, version="", devices=(), autodiff="", why_not=why)
     try:
         backend = _loaded(entry.name)
-    except (ImportError, OSError) as error:  # a broken installation is a reason, not a crash
+    except Exception as error:  # a broken installation is a reason, not a crash
         why = f"import failed: {error}" + (f"; {entry.install}" if entry.install else "")
         return BackendStatus(name=entry.name, available=False, version="", devices=(), autodiff="", why_not=why)
     return BackendStatus(

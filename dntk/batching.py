@@ -12,8 +12,8 @@ BUDGET = 2**28
 def choose_batch_size(model: Model, x: Array, cotangents: Float[Array, "q c"], batch_size: int | None) -> int:
     """``batch_size`` if given, else as many inputs as fit :data:`BUDGET`, measured on the first input."""
     if batch_size is not None:
-        if batch_size < 1:
-            msg = f"`batch_size` must be at least 1, got {batch_size}."
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            msg = f"`batch_size` must be an integer of at least 1, got {batch_size!r}."
             raise ValueError(msg)
         return batch_size
     if x.shape[0] == 1:

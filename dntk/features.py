@@ -3,9 +3,11 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk.backend import backend_of
 from dntk.batching import choose_batch_size
 from dntk.ledger import count
 from dntk.model import Model, outputs_of
@@ -57,13 +59,27 @@ class TangentFeatures:
         xp = arrays.namespace(self.values)
         if isinstance(points, slice):
             return dataclasses.replace(self, values=self.values[:, points, :])
-        if isinstance(points, list | tuple):
-            points = xp.asarray(points, device=arrays.device_of(self.values))
-        if isinstance(points, int) or points.ndim == 0:
-            points = xp.asarray([int(points)], device=arrays.device_of(self.values))
+        return dataclasses.replace(self, values=xp.take(self.values, self._indices(points), axis=1))
+
+    def _indices(self, points: Any) -> Array:
+        """Indices on the device of the features, from an index, indices or a mask, checked to exist."""
+        xp, device, n = arrays.namespace(self.values), arrays.device_of(self.values), len(self)
+        if isinstance(points, int | list | tuple | np.generic | np.ndarray):
+            points = backend_of(self.values).from_numpy(np.atleast_1d(np.asarray(points)), device=device)
+        arrays.require_same_place(features=self.values, points=points)
+        points = xp.reshape(points, (1,)) if points.ndim == 0 else points
         if xp.isdtype(points.dtype, "bool"):
+            if points.shape != (n,):
+                msg = f"the mask has shape {tuple(points.shape)}, but there are {n} points: expected ({n},)."
+                raise ValueError(msg)
             points = xp.nonzero(points)[0]
-        return dataclasses.replace(self, values=xp.take(self.values, points, axis=1))
+        if not xp.isdtype(points.dtype, "integral") or points.ndim != 1 or points.shape[0] == 0:
+            msg = f"points are chosen by indices or by a mask of at least one point, got {points.dtype} {points.shape}."
+            raise ValueError(msg)
+        if int(xp.min(points)) < -n or int(xp.max(points)) >= n:
+            msg = f"an index from {int(xp.min(points))} to {int(xp.max(points))} is asked of {n} points."
+            raise IndexError(msg)
+        return xp.where(points < 0, points + n, points)
 
     @property
     def n_outputs(self) -> int:
@@ -162,6 +178,9 @@ def tangent_features(
     Memory O(batch · C · k + the blocks of one batch + one chunk): neither n × P nor P × k exists.
     """
     xp = model.namespace
+    if sketch is not None and not isinstance(sketch, Sketch):
+        msg = f"`sketch`={sketch!r}: expected a sketch such as dntk.sketch.SparseSign(4096), or None."
+        raise TypeError(msg)
     if outputs in ("mean", "full"):
         msg = f"features have no `outputs`={outputs!r}: take 'each', then ask for .kernel(outputs={outputs!r})."
         raise ValueError(msg)

@@ -70,6 +70,10 @@ class MLP:
             arrays.require_finite(name, value)
             self._check_parameter(name, value)
         self._check_layer_sizes()
+        unknown = set(self.selected or ()) - set(every)
+        if unknown:
+            msg = f"`selected` names {', '.join(sorted(unknown))}, but the parameters are {', '.join(every)}."
+            raise ValueError(msg)
 
     def _check_parameter(self, name: str, value: Array) -> None:
         axes = 2 if name.startswith("weights") else 1
@@ -167,6 +171,7 @@ class MLP:
         """Factored blocks of weights and dense blocks of biases, last layer first."""
         xp = self.namespace
         self.check_inputs(x)
+        _check_width("cotangents", cotangents, self.n_outputs, "output")
         inputs, before = self._forward(x)
         arrays.require_finite("the network's outputs", before[-1])
         offsets = self._offsets()
@@ -192,6 +197,7 @@ class MLP:
     def jvp(self, x: Float[Array, "n d"], tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
         """Directional derivatives of all outputs along q parameter vectors, by one forward sweep."""
         self.check_inputs(x)
+        _check_width("tangents", tangents, self.n_parameters, "parameter")
         inputs, before = self._forward(x)
         derivative = ACTIVATIONS[self.activation].derivative
         flow: Array | None = None  # tangent of the layer's input
@@ -211,6 +217,7 @@ class MLP:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward sweep."""
         xp = self.namespace
         self.check_inputs(x)
+        _check_width("cotangents", cotangents, self.n_outputs, "output", rows=x.shape[0])
         inputs, before = self._forward(x)
         derivative = ACTIVATIONS[self.activation].derivative
         pieces: dict[str, Array] = {}
@@ -248,6 +255,14 @@ class MLP:
         start = offsets[name]
         piece = tangents[:, start : start + _size(parameters[name])]
         return self.namespace.reshape(piece, (tangents.shape[0], *shape))
+
+
+def _check_width(name: str, value: Array, width: int, what: str, rows: int | None = None) -> None:
+    """Raise ``ValueError`` unless ``value`` has one column per ``what``, and ``rows`` rows where that is said."""
+    if value.ndim != 2 or value.shape[1] != width or (rows is not None and value.shape[0] != rows):
+        first = "q" if rows is None else rows
+        msg = f"`{name}` has shape {tuple(value.shape)}, expected ({first}, {width}): one column per {what}."
+        raise ValueError(msg)
 
 
 def _plus(total: Array | None, term: Array | None) -> Array | None:

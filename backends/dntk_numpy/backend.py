@@ -49,8 +49,10 @@ class NumpyBackend:
         return product
 
     def triangular_solve(self, factor: Array, rhs: Array, *, lower: bool) -> Array:
-        """LAPACK's trtrs, batched by SciPy."""
-        solution: Array = scipy.linalg.solve_triangular(factor, rhs, lower=lower, check_finite=False)
+        """LAPACK's trtrs, one system after another: batches are new in SciPy."""
+        pairs = zip(factor.reshape(-1, *factor.shape[-2:]), rhs.reshape(-1, *rhs.shape[-2:]), strict=True)  # type: ignore[attr-defined]
+        solved = [scipy.linalg.solve_triangular(a, b, lower=lower, check_finite=False) for a, b in pairs]
+        solution: Array = np.stack(solved).reshape(rhs.shape)
         return solution
 
     def erf(self, x: Array) -> Array:

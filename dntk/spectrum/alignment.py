@@ -21,8 +21,17 @@ def alignment(kernel: Float[Array, "n n"], targets: Float[Array, " n *c"]) -> fl
     if columns.shape[0] != kernel.shape[0]:
         msg = f"`targets` has {columns.shape[0]} rows, but the kernel has {kernel.shape[0]} points."
         raise ValueError(msg)
+    # Alignment has no scale: without one, squares stay within the range of the dtype.
+    kernel, columns = _unit(kernel), _unit(columns)
     norm = float(xp.linalg.matrix_norm(kernel)) * float(xp.linalg.matrix_norm(columns.T @ columns))
     if norm == 0:
         msg = "the alignment of a zero kernel or of zero targets is not defined."
         raise ValueError(msg)
     return float(xp.sum(columns * (kernel @ columns))) / norm
+
+
+def _unit(x: Array) -> Array:
+    """``x`` with a largest entry of magnitude one; zeros stay zeros."""
+    xp = arrays.namespace(x)
+    largest = xp.max(xp.abs(x))
+    return x / xp.where(largest > 0, largest, xp.ones_like(largest))

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 from jaxtyping import Float, Int
 
 from dntk import arrays
@@ -121,7 +122,7 @@ class LocalGlobal:
         root = spectra[1] * arrays.namespace(spectra[0]).sqrt(spectra[0])
         clusters = min(self.clusters or phi.n_outputs, points, self.size or points)
         while True:
-            partition = _Partition.of(root, clusters, self.seed)
+            partition = _Partition.of(root, clusters, self.seed) if clusters > 1 else _Partition.whole(spectra)
             if self.size is None:
                 found: tuple[Array, LocalGlobalDiagnosis] | None = _directions(
                     spectra, partition, self.variance, self.coverage
@@ -142,6 +143,14 @@ class _Partition:
     vectors: tuple[Float[Array, "m _"], ...]
 
     @staticmethod
+    def whole(spectra: tuple[Array, Array]) -> "_Partition":
+        """One cluster: its eigenvectors are the global ones, the same where eigenvalues are equal."""
+        values, vectors = spectra
+        place = arrays.device_of(vectors)
+        labels = backend_of(vectors).from_numpy(np.zeros(vectors.shape[0], dtype=np.int64), device=place)
+        return _Partition(labels=labels, values=(values,), vectors=(vectors,))
+
+    @staticmethod
     def of(root: Float[Array, "m d"], clusters: int, seed: int) -> "_Partition":
         labels = _cluster(root, clusters, seed)
         xp = arrays.namespace(root)
@@ -157,12 +166,9 @@ class _Partition:
 
 
 def _cluster(root: Float[Array, "m d"], clusters: int, seed: int) -> Int[Array, " m"]:
-    import numpy as np
-
     backend, place = backend_of(root), arrays.device_of(root)
-    if clusters == 1 or root.shape[0] <= clusters:
-        host = np.arange(root.shape[0]) if clusters > 1 else np.zeros(root.shape[0], dtype=np.int64)
-        return backend.from_numpy(host, device=place)
+    if root.shape[0] <= clusters:
+        return backend.from_numpy(np.arange(root.shape[0]), device=place)
     import warnings
 
     from sklearn.cluster import SpectralClustering
@@ -223,9 +229,12 @@ def _new_directions(local: Float[Array, "m a"], columns: Float[Array, "m b"]) ->
 def _within_budget(
     spectra: tuple[Array, Array], partition: _Partition, variance: float, threshold: float, size: int
 ) -> tuple[Float[Array, "m s"], LocalGlobalDiagnosis] | None:
-    """The largest number of directions up to ``size`` over 64 thresholds up to ``variance``; None if all exceed it."""
+    """The largest number of directions up to ``size`` over 65 thresholds up to ``variance``; None if all exceed it.
+
+    The last threshold, zero, asks for one direction per cluster, which one cluster can always afford.
+    """
     best = None
-    for step in range(64, 0, -1):
+    for step in range(64, -1, -1):
         found = _directions(spectra, partition, variance * step / 64, threshold)
         count = found[0].shape[1]
         if count <= size and (best is None or count > best[0].shape[1]):

@@ -81,19 +81,12 @@ def test_directions_are_orthonormal_and_cover_what_was_asked(library, case, dist
 def test_budget_is_kept(library, case, size, clusters, variance):
     m = case.shape[1]
     size = min(size, m)
-    values = eigenvalues(case.joined @ case.joined.T)
-    assume(values[0] - values[1] > 1e-5 * values[0])  # see the test below
     distiller = LocalGlobal(variance=variance, size=size, clusters=clusters)
     grads = distiller.distill(case.phi(library), case.y(library))
     assert 1 <= grads.size <= size
     assert grads.directions.shape == (m, grads.size)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(AssertionError, ValueError),
-    reason="local and global eigenvectors of equal eigenvalues differ even with one cluster",
-)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_one_cluster_is_principal_where_eigenvalues_are_equal(seed):
     phi = dntk.TangentFeatures(orthogonal(np.random.default_rng(seed), 6))
@@ -105,11 +98,6 @@ def test_one_cluster_is_principal_where_eigenvalues_are_equal(seed):
     assert LocalGlobal(size=1, clusters=1).distill(phi, y).size == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=ValueError,
-    reason="the least threshold tried, 1/64 of the variance, may still ask for too many directions",
-)
 @pytest.mark.parametrize("size", [1, 2])
 def test_budget_is_kept_where_the_spectrum_is_long(size):
     rng = np.random.default_rng(0)

@@ -20,7 +20,7 @@ from dntk.model import Model, outputs_of
 from dntk.outputs import cotangents_for
 from dntk.random import check_seed
 from dntk.sketch import Sketch, SparseSign
-from dntk.solve.ridge import Ridge, RidgeFit, resolve_ridge, ridge
+from dntk.solve.ridge import Ridge, RidgeFit, feature_ridge, ridge
 from dntk.solve.same_span import same_span
 from dntk.spectrum import condition_number, eigenvalues, truncation_rank
 from dntk.targets import check_labels, check_targets, one_hot
@@ -129,7 +129,7 @@ class DistilledNTK:
             phi = tangent_features(self.model, kept, sketch=self._resolved_sketch())
             cost.nbytes = _nbytes(phi.values)
         with recorder.stage("ridge") as cost:
-            chosen = resolve_ridge(self.ridge, phi.values, y_kept)
+            chosen = feature_ridge(self.ridge, phi.values, y_kept)
         with recorder.stage("gradients") as cost:
             fit, basis, gradient_losses = self._regress(phi, y_kept, chosen)
             cost.nbytes = _nbytes(basis) + _nbytes(fit.weights)

@@ -1,7 +1,6 @@
 """Tangent features: sketches of a dense Jacobian by complex steps, and kernels of raw arrays."""
 
 import dataclasses
-import itertools
 import tracemalloc
 
 import numpy as np
@@ -9,55 +8,11 @@ import pytest
 
 import dntk
 from dntk.sketch import Gaussian, SparseSign
+from tests.jacobians import as_float32, complex_step_jacobian, float_of, points, random_network, tanh_model
 from tests.libraries import Library, host
 
 NUMPY = Library("numpy", "numpy")
-SIZES = (3, 5, 2)
 SKETCHES = [Gaussian(16, seed=1), SparseSign(16, nonzeros=4, seed=1), None]
-
-
-def random_network(sizes=SIZES, seed=0):
-    rng = np.random.default_rng(seed)
-    weights = [rng.normal(size=(b, a)) / a**0.5 for a, b in itertools.pairwise(sizes)]
-    biases = [rng.normal(size=b) for b in sizes[1:]]
-    return [_float32(w) for w in weights], [_float32(b) for b in biases]
-
-
-def _float32(values):
-    """Float64 numbers that float32 holds exactly, so that one reference serves both precisions."""
-    return np.asarray(values, dtype=np.float32).astype(np.float64)
-
-
-def points(n, d=SIZES[0], seed=1):
-    return _float32(np.random.default_rng(seed).normal(size=(n, d)))
-
-
-def float_of(library):
-    return np.float64 if library.has_float64 else np.float32
-
-
-def tanh_model(library, weights, biases, dtype):
-    return dntk.MLP(
-        weights=tuple(library.array(w, dtype) for w in weights),
-        biases=tuple(library.array(b, dtype) for b in biases),
-        activation="tanh",
-    )
-
-
-def complex_step_jacobian(weights, biases, x):
-    """(C, n, P): Im f(θ + i h e_p)/h, without cancellation, one parameter at a time."""
-    step, columns = 1e-30, []
-    arrays = [a for pair in zip(weights, biases, strict=True) for a in pair]
-    for number, array in enumerate(arrays):
-        for coordinate in range(array.size):
-            moved = [a.astype(complex) for a in arrays]
-            moved[number].reshape(-1)[coordinate] += 1j * step
-            value = x
-            for layer in range(0, len(moved), 2):
-                value = value @ moved[layer].T + moved[layer + 1]
-                value = value if layer == len(moved) - 2 else np.tanh(value)
-            columns.append(value.imag.T / step)
-    return np.stack(columns, axis=-1)
 
 
 def functionals(jacobian, outputs):
@@ -164,7 +119,7 @@ def test_raw_arrays_of_three_axes_are_kept():
 @pytest.mark.parametrize("outputs", ["mean", "each", "full", "sum", 0, 1])
 def test_kernels_are_inner_products_of_features(library, outputs):
     dtype = float_of(library)
-    left, right = _float32(raw(seed=1)), _float32(raw((2, 4, 3), seed=2))
+    left, right = as_float32(raw(seed=1)), as_float32(raw((2, 4, 3), seed=2))
     full = np.zeros((5, 4, 2, 2))
     for i, j, c, d in np.ndindex(full.shape):
         full[i, j, c, d] = sum(left[c, i, f] * right[d, j, f] for f in range(3))
@@ -194,7 +149,7 @@ def test_kernel_of_unsketched_features_is_the_exact_kernel():
 
 
 def test_joined_features_put_outputs_side_by_side(library):
-    values = _float32(raw())
+    values = as_float32(raw())
     joined = dntk.TangentFeatures(library.array(values, float_of(library))).joined()
     expected = np.concatenate([values[0], values[1]], axis=1) / 2**0.5
     assert_close(joined, expected, terms=1, dtype=float_of(library))

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.ledger import count
 from dntk.solve.leave_one_out import choose_kernel_ridge
-from dntk.solve.ridge import Ridge, check_ridge, inverse_factor
+from dntk.solve.ridge import Ridge, inverse_factor, resolve_ridge
 from dntk.targets import check_targets
 from dntk.types import Array
 
@@ -65,7 +65,7 @@ def kernel_ridge(
         raise ValueError(msg)
     arrays.require_finite("kernel", kernel)
     y = check_targets(targets, kernel, points=kernel.shape[1], outputs=kernel.shape[0])
-    chosen = _resolve(ridge, kernel, y)
+    chosen = resolve_ridge(ridge, lambda grid: choose_kernel_ridge(kernel, y, grid))
     dtype = arrays.accumulation_dtype(kernel)
     count(flops=2 * kernel.shape[0] * kernel.shape[1] ** 3)
     inverse = inverse_factor(xp.astype(kernel, dtype, copy=False), chosen)
@@ -75,17 +75,3 @@ def kernel_ridge(
     return KernelRidgeFit(
         dual=xp.astype(dual, kernel.dtype, copy=False), ridge=chosen, loo_error=float(xp.mean(left_out**2))
     )
-
-
-def _resolve(ridge: Ridge, kernel: Array, targets: Array) -> float:
-    if isinstance(ridge, str):
-        if ridge != "loo":
-            msg = f"`ridge`={ridge!r}: expected a positive number, a sequence of them, or 'loo'."
-            raise ValueError(msg)
-        return choose_kernel_ridge(kernel, targets)
-    if isinstance(ridge, int | float):
-        check_ridge(float(ridge))
-        return float(ridge)
-    for value in ridge:
-        check_ridge(float(value))
-    return choose_kernel_ridge(kernel, targets, [float(value) for value in ridge])

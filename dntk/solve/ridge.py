@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from jaxtyping import Float
@@ -102,17 +102,17 @@ def ridge(
         msg = "`targets` is missing: pass one row per point and one column per output."
         raise ValueError(msg)
     y = check_targets(targets, features.values, points=len(features), outputs=features.n_outputs)
-    chosen = resolve_ridge(ridge, features.values, y)
+    chosen = feature_ridge(ridge, features.values, y)
     return _fit(features.values, y, chosen, features.sketch)
 
 
-def resolve_ridge(ridge: Ridge, features: Float[Array, "c n k"], targets: Float[Array, "n c"]) -> float:
-    """λ as a positive number, chosen by leave-one-out where that is asked for."""
+def resolve_ridge(ridge: Ridge, choose: Callable[[Sequence[float] | None], float]) -> float:
+    """λ as a positive number; ``choose`` finds it on a grid, or on the default one, by leave-one-out."""
     if isinstance(ridge, str):
         if ridge != "loo":
             msg = f"`ridge`={ridge!r}: expected a positive number, a sequence of them, or 'loo'."
             raise ValueError(msg)
-        return choose_ridge(features, targets)
+        return choose(None)
     if isinstance(ridge, int | float):
         check_ridge(float(ridge))
         return float(ridge)
@@ -122,7 +122,12 @@ def resolve_ridge(ridge: Ridge, features: Float[Array, "c n k"], targets: Float[
         raise ValueError(msg)
     for value in grid:
         check_ridge(value)
-    return choose_ridge(features, targets, grid)
+    return choose(grid)
+
+
+def feature_ridge(ridge: Ridge, features: Float[Array, "c n k"], targets: Float[Array, "n c"]) -> float:
+    """λ for a regression on features."""
+    return resolve_ridge(ridge, lambda grid: choose_ridge(features, targets, grid))
 
 
 def check_ridge(ridge: float) -> None:
@@ -156,7 +161,7 @@ def ridge_in_span(grads: DistilledGradients, targets: Array | None, ridge: Ridge
     """
     if isinstance(ridge, str) and ridge == "loo" and targets is None and grads.ridge is not None:
         return grads.ridge
-    return resolve_ridge(ridge, grads.projected, synthetic_targets(grads, targets)[0])
+    return feature_ridge(ridge, grads.projected, synthetic_targets(grads, targets)[0])
 
 
 def synthetic_targets(

@@ -10,7 +10,7 @@ from dntk.distilled_gradients import DistilledGradients, coverage_spectra, disti
 from dntk.features import TangentFeatures
 from dntk.ledger import count
 from dntk.solve.preconditioned_cg import Preconditioner, preconditioned_cg
-from dntk.solve.ridge import Ridge, resolve_ridge
+from dntk.solve.ridge import Ridge, feature_ridge
 from dntk.targets import check_targets
 from dntk.types import Array
 
@@ -56,7 +56,7 @@ class Solution:
         check_size(self.size, len(phi))
         require_kernel(phi)
         y = check_targets(targets, phi.values, points=len(phi), outputs=phi.n_outputs)
-        ridge = resolve_ridge(self.ridge, phi.values, y)
+        ridge = feature_ridge(self.ridge, phi.values, y)
         spectra = coverage_spectra(phi, per_class=True, size=max(self.rank, self.size), seed=self.seed)
         rank = min(len(phi), max(self.rank, self.size))
         values, vectors = spectra[0][..., :rank], spectra[1][..., :rank]

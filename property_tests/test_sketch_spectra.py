@@ -207,6 +207,25 @@ def test_sparse_sign_second_moments(first, shape):
     assert abs(np.mean(products**2) - 1 / dim) <= spread
 
 
+@given(first=st.integers(0, 2**62))
+def test_sparse_sign_draws_every_block_by_itself(first):
+    dim, nonzeros, draws, pairs = 32, 8, 16, 512
+    b = dim // nonzeros
+    same, signs = [], []
+    for j in range(draws):
+        matrix = SparseSign(dim, nonzeros=nonzeros, seed=first + j).apply(np.eye(2 * pairs))
+        blocks = matrix.reshape(2 * pairs, nonzeros, b)
+        rows = np.argmax(blocks != 0, axis=2)
+        same.append(rows[::2] == rows[1::2])
+        signs.append(np.sign(np.sum(blocks, axis=2)))
+    same, signs = np.concatenate(same), np.concatenate(signs)
+    for i in range(nonzeros):
+        for j in range(i):
+            both = np.mean(same[:, i] & same[:, j])
+            assert abs(both - b**-2.0) <= bernstein(len(same), b**-2.0, 1.0)
+            assert abs(np.mean(signs[:, i] * signs[:, j])) <= bernstein(len(signs), 1.0, 1.0)
+
+
 def test_gaussian_with_more_coordinates_than_features_is_still_random():
     # k ≥ P does not make it an isometry: were it one, the bands above would hold trivially.
     out = Gaussian(64, seed=1).apply(np.eye(4))

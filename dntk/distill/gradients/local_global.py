@@ -176,8 +176,9 @@ def _cluster(root: Float[Array, "m d"], clusters: int, seed: int) -> Int[Array, 
     kernel = np.asarray(backend.to_numpy(root @ root.T), dtype=np.float64)
     affinity = np.maximum((kernel + kernel.T) / 2, 0)
     with warnings.catch_warnings():
-        # A graph in several pieces is already clustered; scikit-learn warns that its embedding then has no order.
+        # A graph in several pieces is already clustered, and duplicates may fill fewer clusters: both are no fault.
         warnings.filterwarnings("ignore", message="Graph is not fully connected")
+        warnings.filterwarnings("ignore", message="Number of distinct clusters")
         found = SpectralClustering(clusters, affinity="precomputed", random_state=seed % 2**32).fit_predict(
             affinity / affinity.max()
         )

@@ -50,6 +50,19 @@ def allowance(which: str, dtype: str, size: int, scale: float) -> float:
     return 4 * CONSTANTS[which] * eps(dtype) * size * float(scale)
 
 
+def solved(dtype: str, size: int, kappa: float, norm: float) -> float:
+    """Allowance of λ·α for one solve of (K + λI)α = y: K1 carried forward.
+
+    ‖Δα‖ ≤ ‖(K + λI)⁻¹‖ · 4c·eps·N·(‖K‖ + λ)‖α‖ ≤ 4c·eps·N·κ‖y‖/λ, where ``norm`` is ‖y‖.
+    """
+    return allowance("K1", dtype, size, kappa * norm)
+
+
+def underflow(terms: int, dtype: str) -> float:
+    """Bound on what gradual underflow takes from a sum of so many products."""
+    return terms * {"float32": 2.0**-149, "float64": 2.0**-1074}[dtype]
+
+
 def gamma(terms: int, dtype: str) -> float:
     """γ of a sum of so many products, any order: |fl(Σ x_j y_j) − Σ x_j y_j| ≤ γ Σ |x_j||y_j|."""
     error = terms * eps(dtype)

@@ -16,7 +16,7 @@ from dntk.activations import ACTIVATIONS
 from dntk.backend import backend_of, get_backend
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
 from dntk.ledger import count
-from dntk.model import check_placement, select_names
+from dntk.model import Cotangents, check_placement, per_input, select_names
 from dntk.types import Array, Namespace
 
 
@@ -160,17 +160,14 @@ class MLP:
         self.check_inputs(x)
         return self._forward(x)[1][-1]
 
-    def gradient_blocks(self, x: Float[Array, "n d"], cotangents: Float[Array, "q c"]) -> Iterator[GradientBlock]:
+    def gradient_blocks(self, x: Float[Array, "n d"], cotangents: Cotangents) -> Iterator[GradientBlock]:
         """Factored blocks of weights and dense blocks of biases, last layer first."""
-        xp = self.namespace
         self.check_inputs(x)
-        _check_width("cotangents", cotangents, self.n_outputs, "output")
+        delta = per_input(cotangents, x.shape[0], self.n_outputs)
         inputs, before = self._forward(x)
         arrays.require_finite("the network's outputs", before[-1])
         offsets = self._offsets()
         derivative = ACTIVATIONS[self.activation].derivative
-        shape = (cotangents.shape[0], x.shape[0], self.n_outputs)
-        delta = xp.broadcast_to(cotangents[:, None, :], shape)
         for layer in range(len(self.weights) - 1, -1, -1):
             weight, bias = f"weights.{layer}", f"biases.{layer}"
             block = FactoredBlock(

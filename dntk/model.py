@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Float
 
@@ -10,6 +10,9 @@ from dntk import arrays
 from dntk.backend import backend_for_network
 from dntk.gradient_blocks import GradientBlock
 from dntk.types import Array, Namespace
+
+Cotangents: TypeAlias = Float[Array, "q c"] | Float[Array, "q n c"]
+"""q linear functionals of the outputs: the same for every input, or each input's own."""
 
 
 @runtime_checkable
@@ -53,10 +56,11 @@ class Model(Protocol):
     def subset(self, pattern: str) -> "Model":
         """The same network, differentiated only in parameters whose whole name matches ``pattern``."""
 
-    def gradient_blocks(self, x: Array, cotangents: Float[Array, "q c"]) -> Iterator[GradientBlock]:
+    def gradient_blocks(self, x: Array, cotangents: Cotangents) -> Iterator[GradientBlock]:
         """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter.
 
-        Raises ``ValueError`` where outputs are not finite, as their gradients then mean nothing.
+        Cotangents (q, n, C) give each input functionals of its own, ⟨cotangents[q, i], f(x_i)⟩. Raises
+        ``ValueError`` where outputs are not finite, as their gradients then mean nothing.
         """
 
     def jvp(self, x: Array, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
@@ -150,3 +154,23 @@ def outputs_of(model: Model, x: Array) -> Float[Array, "n c"]:
     outputs = model(x)
     arrays.require_finite("the network's outputs", outputs)
     return outputs
+
+
+def per_input(cotangents: Cotangents, points: int, n_outputs: int) -> Float[Array, "q n c"]:
+    """Functionals of every input, a view where all inputs share them.
+
+    Raises
+    ------
+    ValueError
+        ``cotangents`` has another shape than (q, C) or (q, n, C).
+    """
+    shape = tuple(cotangents.shape)
+    if shape[1:] not in ((n_outputs,), (points, n_outputs)):
+        msg = (
+            f"`cotangents` has shape {shape}, expected (q, {n_outputs}) or (q, {points}, {n_outputs}): one column per "
+            "output, for all inputs or for each."
+        )
+        raise ValueError(msg)
+    xp = arrays.namespace(cotangents)
+    wide = cotangents[:, None, :] if len(shape) == 2 else cotangents
+    return xp.broadcast_to(wide, (shape[0], points, n_outputs))

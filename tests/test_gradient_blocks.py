@@ -1,5 +1,7 @@
 """Gradient blocks with several positions against gradients expanded by explicit loops."""
 
+import dataclasses
+
 import jaxtyping
 import numpy as np
 import pytest
@@ -101,6 +103,17 @@ def assert_close(actual, expected, *, terms, dtype, scale):
     """Rounding of inner products of ``terms`` numbers, each a sum of rounded products."""
     bound = 8 * terms * np.finfo(dtype).eps * scale
     np.testing.assert_allclose(host(actual), expected, rtol=0, atol=bound)
+
+
+def test_weights_stored_the_other_way_round_have_their_gradients_in_that_order(library):
+    inputs, cotangents = factored_data(n=3, t=2, b=5, a=4)
+    block = dataclasses.replace(factored(library, inputs, cotangents), transposed=True)
+    expected = np.swapaxes(factored_dense(inputs, cotangents).reshape(2, 3, 5, 4), 2, 3).reshape(2, 3, 20)
+    scale = _scale(expected, expected)
+    assert_close(block.dense(), expected, terms=2, dtype=float_of(library), scale=scale)
+    for start, values in block.chunks(7):
+        part = expected[:, :, start : start + values.shape[2]]
+        assert_close(values, part, terms=2, dtype=float_of(library), scale=scale)
 
 
 @pytest.mark.parametrize("sizes", FACTORED_SIZES)

@@ -183,6 +183,9 @@ def test_gradient_blocks_of_any_cotangents_equal_combined_jacobian(library):
     actual = jacobian_from_blocks(model, library.array(x, dtype), library.array(cotangents, dtype))
     jacobian = autograd_jacobian(weights, biases, "tanh", x)
     assert_close(actual, np.einsum("qc,cnp->qnp", cotangents, jacobian), terms=5, dtype=dtype)
+    own = _float32(np.random.default_rng(3).normal(size=(3, x.shape[0], 2)))  # each input's own functionals
+    actual = jacobian_from_blocks(model, library.array(x, dtype), library.array(own, dtype))
+    assert_close(actual, np.einsum("qnc,cnp->qnp", own, jacobian), terms=5, dtype=dtype)
 
 
 def test_jvp_equals_jacobian_times_tangents(library):

@@ -47,7 +47,7 @@ class Capture:
     calls: Mapping[torch.nn.Module, list[LayerCall]]
 
     def pull(self, cotangents: torch.Tensor) -> Pulled:
-        """Cotangents (q, *output) of every call, by one backward pass per row of ``cotangents``.
+        """Cotangents (q, *output) of every call, by one backward pass per row of ``cotangents`` (q, n, C).
 
         Gradients of parameters are not formed. ``None`` for a call that the outputs cannot be
         traced back to.
@@ -61,7 +61,7 @@ class Capture:
             grads = torch.autograd.grad(
                 self.outputs,
                 [call.edge for _, call in order],
-                grad_outputs=cotangent.to(self.outputs.dtype).expand_as(self.outputs),
+                grad_outputs=cotangent.to(self.outputs.dtype),
                 retain_graph=q < last,
                 allow_unused=True,
             )

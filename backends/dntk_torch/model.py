@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from dntk.gradient_blocks import DenseBlock, GradientBlock
 from dntk.ledger import count
-from dntk.model import Model
+from dntk.model import Cotangents, Model, per_input
 from dntk.types import Array, Namespace
 from dntk_torch import requirements
 from dntk_torch.behaviour import PROBES, evaluate, examine
@@ -152,7 +152,7 @@ class TorchModel(Model):
             found = self._findings.examined[key] = (probes, examine(self.module, x))
         self._findings.n_outputs = found[1]
 
-    def gradient_blocks(self, x: Array, cotangents: Float[Array, "q c"]) -> Iterator[GradientBlock]:
+    def gradient_blocks(self, x: Array, cotangents: Cotangents) -> Iterator[GradientBlock]:
         """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter.
 
         Cost: one forward pass and q backward passes to the outputs of layers, plus, where a
@@ -160,10 +160,10 @@ class TorchModel(Model):
         layers are alive until consumed.
         """
         self.check_inputs(x)
-        require_shape("cotangents", cotangents, None, self.n_outputs, "output")
+        functionals = per_input(cotangents, x.shape[0], self.n_outputs)
         # A generator must not hold grad modes or hooks while its consumer runs, so all passes end
         # before the first block is handed out.
-        for block in self._blocks(x, cotangents):
+        for block in self._blocks(x, functionals):
             count(flops=block.backprop_flops)
             yield block
 

@@ -8,7 +8,7 @@ import torch
 from dntk_torch.execution import Values, detached, run, transformable
 
 PerSample = Callable[[torch.nn.Module, list[str], torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]
-"""(module, parameter names, inputs (n, ...), cotangents (q, C)) to gradients (q, n, p) by name."""
+"""(module, parameter names, inputs (n, ...), cotangents (q, n, C)) to gradients (q, n, p) by name."""
 
 Push = Callable[[torch.nn.Module, Values, torch.Tensor], torch.Tensor]
 """(module, parameter tangents (q, *shape) by name, inputs) to output tangents (q, n, C)."""
@@ -25,17 +25,17 @@ def by_vmap(
     values = dict(detached(module))
     chosen = {name: values.pop(name) for name in names}
 
-    def one(point: torch.Tensor) -> Values:
+    def one(point: torch.Tensor, functionals: torch.Tensor) -> Values:
         def outputs(some: Values) -> torch.Tensor:
             return run(module, {**values, **some}, point[None])[0]
 
         primal, pull = torch.func.vjp(outputs, chosen)
-        rows = [pull(u)[0] for u in cotangents.to(primal.dtype)]
+        rows = [pull(u)[0] for u in functionals.to(primal.dtype)]
         return {name: torch.stack([row[name].flatten() for row in rows]) for name in names}
 
     with transformable(x.device), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="There is a performance drop")
-        gradients = torch.func.vmap(one)(x.clone())
+        gradients = torch.func.vmap(one, (0, 1))(x.clone(), cotangents.clone())
     return {name: gradients[name].detach().movedim(0, 1) for name in names}
 
 
@@ -47,9 +47,9 @@ def by_loop(
     chosen = [values[name] for name in names]
     rows: dict[str, list[torch.Tensor]] = {name: [] for name in names}
     with transformable(x.device):
-        for point in x.split(1):
+        for point, functionals in zip(x.split(1), cotangents.split(1, dim=1), strict=True):
             outputs = run(module, values, point)
-            per_cotangent = [gradient(outputs, chosen, u.to(outputs.dtype)[None]) for u in cotangents]
+            per_cotangent = [gradient(outputs, chosen, u.to(outputs.dtype)) for u in functionals]
             for position, name in enumerate(names):
                 rows[name].append(torch.stack([found[position].flatten() for found in per_cotangent]))
     return {name: torch.stack(rows[name], dim=1) for name in names}

@@ -116,6 +116,11 @@ class _Test:
     gradients: Mapping[str, torch.Tensor]
     rounding: float
 
+    @property
+    def outputs_shape(self) -> tuple[int, int]:
+        """Shape (n, C) of the outputs."""
+        return self.x.shape[0], self.functional.shape[0]
+
     @classmethod
     def draw(cls, module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) -> "_Test":
         """Test for a module at some inputs; the random numbers are fixed and not the caller's."""
@@ -191,7 +196,7 @@ def _verified_layouts(test: _Test, sites: Mapping[str, list[Site]], *, shielded:
         captured = capture(test.module, values, test.x, watched(sites), shielded=shielded)
         if not captured.outputs.requires_grad:
             return {}
-        pulled = captured.pull(test.functional[None])
+        pulled = captured.pull(test.functional.expand(1, *test.outputs_shape))
     layouts = {}
     for name, found in sites.items():
         for layout in LAYOUTS:
@@ -231,7 +236,7 @@ def _verified_per_sample(test: _Test, names: list[str]) -> dict[str, PerSample]:
 def _attempt(method: PerSample, test: _Test, names: list[str]) -> dict[str, GradientBlock]:
     try:
         # Two cotangents, as a way that works for one alone may fail for more.
-        gradients = method(test.module, names, test.x, test.functional.expand(2, -1))
+        gradients = method(test.module, names, test.x, test.functional.expand(2, *test.outputs_shape))
     except torch.OutOfMemoryError:
         raise
     except Exception:

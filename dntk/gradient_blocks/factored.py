@@ -20,12 +20,17 @@ _PIECE = 2**24  # entries of one temporary: 64 MiB in float32
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FactoredBlock:
-    """Gradients Σ_t ``cotangents[q,i,t]`` ⊗ ``inputs[i,t]`` of a weight of shape (b, a), flattened row by row."""
+    """Gradients Σ_t ``cotangents[q,i,t]`` ⊗ ``inputs[i,t]`` of a weight of shape (b, a), flattened row by row.
+
+    ``transposed`` says that the weight is stored as (a, b), as in y = a W; its gradients are then
+    Σ_t ``inputs[i,t]`` ⊗ ``cotangents[q,i,t]``. Inner products do not depend on it.
+    """
 
     name: str
     offset: int
     inputs: Float[Array, "n t a"]
     cotangents: Float[Array, "q n t b"]
+    transposed: bool = False
 
     @property
     def size(self) -> int:
@@ -74,13 +79,16 @@ class FactoredBlock:
         return _materialised_pairs(self, other)
 
     def chunks(self, max_coordinates: int) -> Iterator[tuple[int, Float[Array, "q n b"]]]:
-        """Whole rows of the weight at a time."""
+        """Whole rows of the weight, as it is stored, at a time."""
         xp = namespace(self.inputs)
-        q, n, _, rows = self.cotangents.shape
-        width = self.inputs.shape[2]
+        q, n, t, b = self.cotangents.shape
+        rows, width = (self.inputs.shape[2], b) if self.transposed else (b, self.inputs.shape[2])
         for start, stop in spans(rows, max(1, max_coordinates // width)):
-            count(flops=2 * q * n * self.inputs.shape[1] * (stop - start) * width)
-            values = self.cotangents[:, :, :, start:stop].mT @ self.inputs[None, :, :, :]
+            count(flops=2 * q * n * t * (stop - start) * width)
+            if self.transposed:
+                values = self.inputs[None, :, :, start:stop].mT @ self.cotangents
+            else:
+                values = self.cotangents[:, :, :, start:stop].mT @ self.inputs[None, :, :, :]
             yield start * width, xp.reshape(values, (q, n, (stop - start) * width))
 
     def dense(self) -> Float[Array, "q n p"]:

@@ -54,6 +54,12 @@ class Backend(Protocol):
     def triangular_solve(self, factor: Array, rhs: Array, *, lower: bool) -> Array:
         """Solution of factor @ x = rhs for batches of triangular factors."""
 
+    def inner(self, x: Array, y: Array) -> Array:
+        """X yᵀ of the last two axes, at the full precision of their dtype."""
+
+    def gram(self, x: Array) -> Array:
+        """X xᵀ of the last two axes, symmetric to the last bit, at half the work where the library can."""
+
     def erf(self, x: Array) -> Array:
         """Error function, elementwise."""
 

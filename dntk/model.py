@@ -51,7 +51,10 @@ class Model(Protocol):
         """Outputs at the inputs ``x``."""
 
     def check_inputs(self, x: Array, name: str = "x") -> None:
-        """Raise a clear error unless ``x`` can be an input: namespace, device, dtype, shape, finite values."""
+        """Raise a clear error unless ``x`` can be an input: namespace, device, dtype, shape, finite values.
+
+        Afterwards :attr:`n_outputs` is known, also of networks that tell it only by running.
+        """
 
     def subset(self, pattern: str) -> "Model":
         """The same network, differentiated only in parameters whose whole name matches ``pattern``."""

@@ -69,6 +69,15 @@ class StandardBackend:
         solution: Array = xp.linalg.solve(triangle, rhs)
         return solution
 
+    def inner(self, x: Array, y: Array) -> Array:
+        """The product."""
+        return x @ y.mT
+
+    def gram(self, x: Array) -> Array:
+        """The product, made symmetric: the standard promises no symmetry of rounding."""
+        product = x @ x.mT
+        return (product + product.mT) / 2
+
     def erf(self, x: Array) -> Array:
         """Chebyshev series of log(erfc(z) e^{z²} / t) in t = 2 / (2 + z); accurate to about 1e-15."""
         xp = namespace(x)

@@ -50,6 +50,16 @@ class JaxBackend:
         solution: Array = jax.scipy.linalg.solve_triangular(factor, rhs, lower=lower)
         return solution
 
+    def inner(self, x: Array, y: Array) -> Array:
+        """XLA's product, not rounded to fewer bits on accelerators."""
+        product: Array = jnp.matmul(x, y.mT, precision="highest")
+        return product
+
+    def gram(self, x: Array) -> Array:
+        """XLA's general product, made symmetric."""
+        product: Array = jnp.matmul(x, x.mT, precision="highest")
+        return (product + product.mT) / 2
+
     def erf(self, x: Array) -> Array:
         """XLA's error function."""
         values: Array = jax.scipy.special.erf(x)

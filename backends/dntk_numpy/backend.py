@@ -55,6 +55,19 @@ class NumpyBackend:
         solution: Array = np.stack(solved).reshape(rhs.shape)
         return solution
 
+    def inner(self, x: Array, y: Array) -> Array:
+        """BLAS's product."""
+        return x @ y.mT
+
+    def gram(self, x: Any) -> Array:
+        """BLAS's symmetric product (syrk), which NumPy calls for a matrix and its own transpose."""
+        if x.ndim > 2:
+            batch: Array = np.stack([self.gram(matrix) for matrix in x])
+            return batch
+        matrix = np.ascontiguousarray(x)  # of other strides NumPy makes a copy, and then a general product
+        product: Array = matrix @ matrix.T
+        return product
+
     def erf(self, x: Array) -> Array:
         """SciPy's error function."""
         values: Array = scipy.special.erf(x)

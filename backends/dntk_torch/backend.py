@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from dntk.types import Array, Namespace
+from dntk_torch import products
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,16 @@ class TorchBackend:
         """PyTorch's batched triangular solve."""
         solution: Any = torch.linalg.solve_triangular(factor, rhs, upper=not lower)
         return solution  # type: ignore[no-any-return]
+
+    def inner(self, x: Any, y: Any) -> Array:
+        """PyTorch's product, or oneDNN's where that is faster."""
+        product: Any = products.inner(x, y)
+        return product  # type: ignore[no-any-return]
+
+    def gram(self, x: Any) -> Array:
+        """Half the product, mirrored."""
+        product: Any = products.gram(x)
+        return product  # type: ignore[no-any-return]
 
     def erf(self, x: Any) -> Array:
         """PyTorch's error function."""

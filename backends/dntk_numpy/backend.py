@@ -62,7 +62,8 @@ class NumpyBackend:
     def gram(self, x: Any) -> Array:
         """BLAS's symmetric product (syrk), which NumPy calls for a matrix and its own transpose."""
         if x.ndim > 2:
-            batch: Array = np.stack([self.gram(matrix) for matrix in x])
+            products: list[Any] = [self.gram(matrix) for matrix in x]
+            batch: Array = np.stack(products)
             return batch
         matrix = np.ascontiguousarray(x)  # of other strides NumPy makes a copy, and then a general product
         product: Array = matrix @ matrix.T

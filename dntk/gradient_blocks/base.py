@@ -1,8 +1,8 @@
 """What a gradient block answers.
 
 For n inputs and q cotangents (linear functionals of the outputs), a block holds the gradients of those functionals
-in one parameter, or a weight with its bias, of ``size`` coordinates, which begin at ``offset`` in the flattened parameter vector. Kernels and
-sketches are sums over blocks, so that an n × P Jacobian never exists.
+in one parameter, or in a weight and its bias, of ``size`` coordinates, which begin at ``offset`` in the flattened
+parameter vector. Kernels and sketches are sums over blocks, so that an n × P Jacobian never exists.
 """
 
 from collections.abc import Iterator

@@ -20,6 +20,7 @@ from dntk.mlp import MLP as MLP  # noqa: E402
 from dntk.model import Model as Model  # noqa: E402
 from dntk.model import as_model as as_model  # noqa: E402
 from dntk.ntk import ntk as ntk  # noqa: E402
+from dntk.ntk_operator import NTKOperator as NTKOperator  # noqa: E402
 from dntk.pipeline import DistilledNTK as DistilledNTK  # noqa: E402
 from dntk.pipeline import NotFittedError as NotFittedError  # noqa: E402
 from dntk.store import StoreError as StoreError  # noqa: E402

@@ -16,6 +16,7 @@ NAMES = [
     "DistilledNTK",
     "Ledger",
     "Model",
+    "NTKOperator",
     "NotFittedError",
     "StoreError",
     "TangentFeatures",

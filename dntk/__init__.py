@@ -6,6 +6,7 @@ _checking.install()  # before any other module of the package is imported
 
 from dntk import distill as distill  # noqa: E402
 from dntk import metrics as metrics  # noqa: E402
+from dntk import outputs as outputs  # noqa: E402
 from dntk import sketch as sketch  # noqa: E402
 from dntk import solve as solve  # noqa: E402
 from dntk import spectrum as spectrum  # noqa: E402

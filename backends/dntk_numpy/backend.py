@@ -43,6 +43,11 @@ class NumpyBackend:
         array: Array = np.asarray(x)
         return array
 
+    def from_dlpack(self, x: Any) -> Array:
+        """View of memory on the host; read-only where it belongs to an immutable array, as those of JAX are."""
+        array: Array = np.from_dlpack(x)
+        return array
+
     def scatter_add(self, updates: Array, index: Array, weights: Array, size: int) -> Array:
         """Product with a sparse matrix of SciPy's, one column per update."""
         indptr = np.arange(index.shape[0] + 1) * index.shape[1]

@@ -4,9 +4,12 @@ from dntk.backend import Backend, BackendEntry
 
 
 def _load() -> Backend:
-    from dntk_cupy.backend import usable_backend
+    from dntk_cupy.requirements import require_gpu
 
-    return usable_backend()
+    require_gpu()
+    from dntk_cupy.backend import CupyBackend
+
+    return CupyBackend()
 
 
 entry = BackendEntry(

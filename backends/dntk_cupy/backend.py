@@ -14,7 +14,7 @@ from dntk.types import Array, Namespace
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CupyBackend:
-    """Backend protocol for CuPy 14 or later; make it with :func:`usable_backend`."""
+    """Backend protocol for CuPy 14 or later, on a machine with a GPU."""
 
     name: str = "cupy"
     version: str = cupy.__version__
@@ -77,23 +77,6 @@ class CupyBackend:
             'then dntk.bridge(model, "cupy") takes and returns CuPy arrays without copies. dntk.MLP takes CuPy weights.'
         )
         raise TypeError(msg)
-
-
-def usable_backend() -> CupyBackend:
-    """The backend where there is a GPU.
-
-    Raises
-    ------
-    ImportError
-        CuPy finds no GPU, or is older than version 14.
-    """
-    if int(cupy.__version__.partition(".")[0]) < 14:
-        msg = f"CuPy {cupy.__version__} lacks parts of the array API standard: dntk needs CuPy 14 or later"
-        raise ImportError(msg)
-    if not cupy.cuda.is_available():
-        msg = f"CuPy {cupy.__version__} finds no NVIDIA GPU here: check the driver with nvidia-smi"
-        raise ImportError(msg)
-    return CupyBackend()
 
 
 def _device(device: Any) -> Any:

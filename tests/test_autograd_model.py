@@ -206,6 +206,29 @@ def test_inputs_that_take_another_way_than_the_probe_are_differentiated_all_the_
     assert_close(joined(model, x, np.eye(2)), jacobian(model, function, x))
 
 
+def test_product_of_two_parameters_is_not_mistaken_for_a_layer_of_as_many_rows_as_inputs():
+    def function(params, x):
+        first, second = params
+        return x @ (first @ second) if len(x) > 4 else (x @ first) @ second
+
+    rng = np.random.default_rng(0)
+    x, params = rng.normal(size=(8, 8)), [rng.normal(size=(8, 3)), rng.normal(size=(3, 2))]
+    model = dntk.as_model(function, params)
+    model(x)
+    assert_close(joined(model, x, np.eye(2)), jacobian(model, function, x))
+
+
+def test_precision_is_that_of_the_parameters_whatever_constants_the_function_has():
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(5, 3)).astype(np.float32), rng.normal(size=(3, 2)).astype(np.float32)
+    model = dntk.as_model(lambda w, x: anp.tanh(np.float64(0.5) * (x @ w)), w)
+    ones = np.ones((1, 2), np.float32)
+    assert model(x).dtype == np.float32
+    assert joined(model, x, ones).dtype == np.float32
+    assert model.jvp(x, np.ones((1, 6), np.float32)).dtype == np.float32
+    assert model.vjp(x, np.ones((5, 2), np.float32)).dtype == np.float32
+
+
 def test_features_and_predictions_are_those_of_the_same_perceptron():
     rng = np.random.default_rng(0)
     weights, biases = [rng.normal(size=(9, 5)), rng.normal(size=(3, 9))], [rng.normal(size=9), rng.normal(size=3)]

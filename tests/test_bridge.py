@@ -133,8 +133,8 @@ def test_arrays_of_jax_are_read_only_in_numpy_and_shared():
     assert address(weight) == model.parameters["weights.0"].unsafe_buffer_pointer()
 
 
-def test_kernels_features_and_operators_are_bit_for_bit_those_of_the_blocks(way):
-    """The same blocks, and from there on the arithmetic of the library outside."""
+def test_kernels_and_features_are_those_of_the_same_network_outside(way):
+    """Two forward passes in two libraries, and then the same arithmetic."""
     inside, outside = way
     _, over = bridged(inside, outside)
     native = mlp(outside)
@@ -236,6 +236,25 @@ def test_blocks_of_another_kind_are_handed_over_expanded(monkeypatch):
     assert isinstance(block, DenseBlock)
     assert (block.name, block.offset, block.backprop_flops) == ("w", 3, 5)
     np.testing.assert_array_equal(block.values, np.ones((1, 4, 2)))
+
+
+def test_arrays_inside_blocks_of_blocks_are_handed_over(monkeypatch):
+    torch = pytest.importorskip("torch")
+
+    @dataclasses.dataclass(frozen=True)
+    class Joined:
+        """Several blocks as one."""
+
+        parts: tuple
+        name: str = "w"
+
+    parts = (DenseBlock(name="a", offset=0, values=torch.ones(1, 4, 2)), None)
+    model, over = bridged(BY_ID["torch"], BY_ID["numpy"])
+    monkeypatch.setattr(type(model), "gradient_blocks", lambda *_: iter([Joined(parts=parts)]))
+    with dntk.checking(False):
+        (block,) = over.gradient_blocks(inputs(BY_ID["numpy"], 4), np.eye(3, dtype=np.float32)[:1])
+    assert isinstance(block.parts[0].values, np.ndarray)
+    assert block.parts[1] is None
 
 
 def test_subsets_are_bridged():

@@ -38,7 +38,9 @@ def torch_net():
 
 
 def test_registry_knows_cupy_without_importing_it():
-    program = "import sys\nfrom dntk.backend import entries\nassert 'cupy' in entries()\nassert 'cupy' not in sys.modules"
+    program = (
+        "import sys\nfrom dntk.backend import entries\nassert 'cupy' in entries()\nassert 'cupy' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": ":".join(filter(None, sys.path))})
 
 

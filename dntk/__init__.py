@@ -12,6 +12,7 @@ from dntk import solve as solve  # noqa: E402
 from dntk import spectrum as spectrum  # noqa: E402
 from dntk import targets as targets  # noqa: E402
 from dntk.backend import backends as backends  # noqa: E402
+from dntk.bridge import bridge as bridge  # noqa: E402
 from dntk.checking import checking as checking  # noqa: E402
 from dntk.distilled_gradients import DistilledGradients as DistilledGradients  # noqa: E402
 from dntk.features import TangentFeatures as TangentFeatures  # noqa: E402

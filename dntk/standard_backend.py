@@ -50,6 +50,11 @@ class StandardBackend:
         array: Array = self.xp.asarray(x, device=device)
         return array
 
+    def from_dlpack(self, x: Any) -> Array:
+        """The namespace's own ``from_dlpack``."""
+        array: Array = self.xp.from_dlpack(x)
+        return array
+
     def scatter_add(self, updates: Array, index: Array, weights: Array, size: int) -> Array:
         """One-hot matrix product, in chunks of updates."""
         xp = namespace(updates, index, weights)

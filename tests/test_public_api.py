@@ -22,6 +22,7 @@ NAMES = [
     "TangentFeatures",
     "as_model",
     "backends",
+    "bridge",
     "checking",
     "distill.data.RPCholesky",
     "distill.data.Random",

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg
 import jax.scipy.special
 import numpy as np
+from array_api_compat import array_namespace
 
 from dntk.types import Array, Namespace
 
@@ -35,6 +36,18 @@ class JaxBackend:
     def from_numpy(self, x: Any, *, device: Any = None) -> Array:
         """Array on ``device``; 64-bit numbers become 32-bit ones where x64 is off."""
         array: Array = jax.device_put(x, device)
+        return array
+
+    def from_dlpack(self, x: Any) -> Array:
+        """Array over the memory of ``x``.
+
+        A copy where that is read-only, has gaps, or is not aligned to 64 bytes; 64-bit numbers become 32-bit ones where
+        x64 is off.
+        """
+        try:
+            array: Array = jnp.from_dlpack(x)
+        except (BufferError, RuntimeError):
+            array = jnp.from_dlpack(array_namespace(x).asarray(x, copy=True))
         return array
 
     def scatter_add(self, updates: Array, index: Array, weights: Array, size: int) -> Array:

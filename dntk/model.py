@@ -80,7 +80,8 @@ def as_model(net: Any, params: Any = None, *, parameters: str | None = None) -> 
     ----------
     net
         ``torch.nn.Module`` in evaluation mode, fitted scikit-learn ``MLPClassifier`` or ``MLPRegressor``,
-        :class:`dntk.MLP`, or any object whose framework has a registered backend. A model is returned unchanged.
+        :class:`dntk.MLP`, a function ``net(params, x)`` written with ``autograd.numpy``, or any object whose
+        framework has a registered backend. A model is returned unchanged.
     params
         For a function ``net(params, x)``: its parameters.
     parameters

@@ -217,7 +217,7 @@ def test_blocks_of_another_kind_are_handed_over_expanded(monkeypatch):
     class Opaque:
         """Of a third party: the protocol and no more."""
 
-        name, offset, size, shape, nbytes, backprop_flops = "w", 3, 2, (1, 4), 32, 5
+        name, offset, size, shape, nbytes, cotangent_nbytes, backprop_flops = "w", 3, 2, (1, 4), 32, 32, 5
 
         def gram(self, other):
             return self.dense() @ other.dense().mT

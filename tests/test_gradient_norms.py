@@ -10,14 +10,14 @@ from tests.libraries import Library, host
 NUMPY = Library("numpy", "numpy")
 
 
-def factored(library, t, a, b, *, q=2, n=5, transposed=False):
+def factored(library, t, a, b, *, q=2, n=5, **options):
     rng = np.random.default_rng(t + a + b)
     return FactoredBlock(
         name="w",
         offset=0,
         inputs=library.array(rng.normal(size=(n, t, a)), "f4"),
         cotangents=library.array(rng.normal(size=(q, n, t, b)), "f4"),
-        transposed=transposed,
+        **options,
     )
 
 
@@ -40,6 +40,9 @@ BLOCKS = {
     "few positions": lambda library: factored(library, 2, 6, 5),
     "many positions": lambda library: factored(library, 30, 2, 3),
     "many positions, transposed": lambda library: factored(library, 30, 2, 3, transposed=True),
+    "one position, with a bias": lambda library: factored(library, 1, 4, 3, bias=True),
+    "few positions, with a bias": lambda library: factored(library, 2, 6, 5, bias=True),
+    "many positions, with a bias": lambda library: factored(library, 30, 2, 3, bias=True),
     "a table": indexed,
     "stored": dense,
 }

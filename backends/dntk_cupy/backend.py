@@ -58,6 +58,19 @@ class CupyBackend:
             solution: Array = cupyx.scipy.linalg.solve_triangular(factor, rhs, lower=lower)
         return solution
 
+    def inner(self, x: Any, y: Any) -> Array:
+        """CuBLAS's product."""
+        with x.device:
+            product: Array = x @ y.mT
+        return product
+
+    def gram(self, x: Any) -> Array:
+        """CuBLAS's product, made symmetric."""
+        with x.device:
+            product = x @ x.mT
+            symmetric: Array = (product + product.mT) / 2
+        return symmetric
+
     def erf(self, x: Any) -> Array:
         """CUDA's error function."""
         with x.device:

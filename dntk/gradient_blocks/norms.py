@@ -38,11 +38,14 @@ def _factored(block: FactoredBlock) -> Float[Array, "q n"]:
     q, n, t, b = block.cotangents.shape
     count(flops=2 * n * t * t * (block.inputs.shape[2] + q * b))
     if t == 1:
-        return xp.sum(block.inputs**2, axis=(1, 2))[None, :] * xp.sum(block.cotangents**2, axis=(2, 3))
+        return (xp.sum(block.inputs**2, axis=(1, 2)) + int(block.bias))[None, :] * xp.sum(
+            block.cotangents**2, axis=(2, 3)
+        )
     slabs = []
     for start, stop in spans(n, max(1, _PIECE // (q * t * t))):
         a, g = block.inputs[start:stop, :, :], block.cotangents[:, start:stop, :, :]
-        slabs.append(xp.sum((a @ a.mT)[None, ...] * (g @ g.mT), axis=(2, 3)))
+        alike = a @ a.mT + int(block.bias)  # a bias is a further activation of 1
+        slabs.append(xp.sum(alike[None, ...] * (g @ g.mT), axis=(2, 3)))
     return xp.concat(slabs, axis=1)
 
 

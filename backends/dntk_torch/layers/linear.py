@@ -1,0 +1,47 @@
+"""Linear layers and look-up tables."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock, IndexedBlock
+from dntk_torch.layers.base import LayerKind
+
+
+def linear_weight(_layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+    """∇W = Σ_t g_t a_tᵀ of y = W a."""
+    n, q = a.shape[0], g.shape[0]
+    return FactoredBlock(
+        name=name,
+        offset=offset,
+        inputs=a.reshape(n, -1, a.shape[-1]),
+        cotangents=g.reshape(q, n, -1, g.shape[-1]),
+    )
+
+
+def linear_bias(_layer: Any, _a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+    """∇b = Σ_t g_t."""
+    q, n = g.shape[:2]
+    return DenseBlock(name=name, offset=offset, values=g.reshape(q, n, -1, g.shape[-1]).sum(2))
+
+
+def table(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+    """Row a_t receives g_t, the padding row nothing, as torch has it."""
+    n, q = a.shape[0], g.shape[0]
+    ids, cotangents = a.reshape(n, -1).long(), g.reshape(q, n, -1, g.shape[-1])
+    if layer.padding_idx is not None:
+        padding = ids == layer.padding_idx
+        ids = ids.masked_fill(padding, -1)
+        cotangents = cotangents.masked_fill(padding[None, :, :, None], 0)
+    return IndexedBlock(name=name, offset=offset, ids=ids, cotangents=cotangents, rows=layer.num_embeddings)
+
+
+KINDS = (
+    LayerKind(
+        layer=nn.Linear,
+        rules={"weight": linear_weight, "bias": linear_bias},
+        feature_axes=lambda _: 1,
+    ),
+    LayerKind(layer=nn.Embedding, rules={"weight": table}, feature_axes=lambda _: 0),
+)

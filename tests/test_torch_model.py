@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import dntk
 from dntk.ledger import LedgerRecorder
-from tests.torch_networks import NETWORKS, OverwrittenViews, batch, network, one_thread
+from tests.torch_networks import NETWORKS, Bag, OverwrittenViews, batch, network, one_thread
 
 # PyTorch announces that it pads even kernels unevenly, which is what is tested.
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
@@ -59,7 +59,7 @@ def looped_jacobian(net, names, x):
 
 
 def reference(name, net, names, x):
-    slow = name in ("untransformable", "text-renormalised", "lying-attribute")
+    slow = name in ("untransformable", "text-renormalised", "lying-attribute", "checkpointed")
     return (looped_jacobian if slow else jacobian)(net, names, x)
 
 
@@ -175,6 +175,13 @@ def test_the_module_is_left_as_it_was(case):
         ("functional-use", {"head.weight"}, {"first.weight"}),
         ("tied-language-model", {"mix.weight"}, {"embed.weight"}),
         ("grouped-convolution", {"4.weight"}, {"0.weight"}),
+        ("depthwise-convolution", {"2.weight", "5.weight"}, {"0.weight", "3.weight"}),
+        ("transposed-convolution-of-volumes", {"0.weight"}, {"0.bias"}),
+        ("transposed-convolution-of-signals", {"7.weight"}, {"0.weight", "2.weight", "3.weight", "4.weight"}),
+        ("transposed-convolution-in-groups", {"4.weight"}, {"0.weight", "2.weight"}),
+        ("checkpointed", {"block.0.weight", "block.2.weight", "head.weight"}, {"block.0.bias"}),
+        ("weight-norm", {"2.weight"}, {"0.parametrizations.weight.original1"}),
+        ("bilinear", {"first.weight"}, {"product.weight"}),
     ],
 )
 def test_gradients_are_factored_wherever_that_is_exact(name, factored, stored):
@@ -208,6 +215,12 @@ def test_a_layout_that_one_input_cannot_tell_is_found_with_more():
         "signals",
         "volumes",
         "grouped-convolution",
+        "depthwise-convolution",
+        "transposed-convolution",
+        "transposed-convolution-of-signals",
+        "transposed-convolution-of-volumes",
+        "transposed-convolution-in-groups",
+        "checkpointed",
         "text",
         "causal-attention",
         "module-used-twice",
@@ -260,6 +273,25 @@ def test_padding_first_met_after_the_probe_has_no_tangent():
     expected = jacobian(net, names, padded)
     found = model.jvp(padded, tangents)
     assert relative(found, torch.einsum("qp,cnp->qnc", tangents.double(), expected)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("mode", "padding_idx", "form"),
+    [
+        ("mean", None, "IndexedBlock"),
+        ("sum", None, "IndexedBlock"),
+        ("mean", 3, "IndexedBlock"),
+        ("max", None, "DenseBlock"),
+    ],
+)
+def test_bags_of_embeddings_are_differentiated(mode, padding_idx, form):
+    torch.manual_seed(0)
+    net, x = Bag(mode, padding_idx).eval(), batch("text")
+    x[:, 0] = 3
+    model = dntk.as_model(net)
+    expected = looped_jacobian(net, list(model.parameters), x)
+    assert relative(assembled(model, x, torch.eye(3)), expected) < 1e-5
+    assert kinds(model, x)["bag.weight"] == form
 
 
 class Routed(nn.Module):

@@ -37,6 +37,27 @@ def table(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) 
     return IndexedBlock(name=name, offset=offset, ids=ids, cotangents=cotangents, rows=layer.num_embeddings)
 
 
+def bag(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+    """Every row in a bag receives the bag's g, divided by their number where they are averaged.
+
+    Raises
+    ------
+    RuntimeError
+        The bag takes maxima, or bags have lengths of their own.
+    """
+    if layer.mode == "max" or a.ndim != 2:
+        msg = f"bags of mode {layer.mode!r} and input {tuple(a.shape)} have no closed form."
+        raise RuntimeError(msg)
+    ids = a.long()
+    kept = ids >= 0 if layer.padding_idx is None else ids != layer.padding_idx
+    shares = kept.to(g.dtype)
+    if layer.mode == "mean":
+        shares = shares / shares.sum(1, keepdim=True).clamp(min=1)
+    cotangents = g[:, :, None, :] * shares[None, :, :, None]
+    ids = ids.masked_fill(~kept, -1)
+    return IndexedBlock(name=name, offset=offset, ids=ids, cotangents=cotangents, rows=layer.num_embeddings)
+
+
 KINDS = (
     LayerKind(
         layer=nn.Linear,
@@ -44,4 +65,5 @@ KINDS = (
         feature_axes=lambda _: 1,
     ),
     LayerKind(layer=nn.Embedding, rules={"weight": table}, feature_axes=lambda _: 0),
+    LayerKind(layer=nn.EmbeddingBag, rules={"weight": bag}),
 )

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.autograd.graph import get_gradient_edge
 
+from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
 from dntk_torch.execution import Values, own_precision, run
 from dntk_torch.layers import kind_of, merged
@@ -149,8 +150,9 @@ def block_of(
             laid = LAYOUTS[layout](call.input, cotangents, n, kind.feature_axes(site.layer))
             if laid is None:
                 return None
+            a, g = (arrays.widened(factor) for factor in laid)
             with own_precision(cotangents.device):
-                blocks.append(kind.rules[site.local](site.layer, *laid, name, offset))
+                blocks.append(kind.rules[site.local](site.layer, a, g, name, offset))
     return merged(blocks) if blocks else None
 
 

@@ -15,7 +15,7 @@ from dntk import arrays
 from dntk.gradient_blocks import DenseBlock, GradientBlock
 from dntk_torch.behaviour import PROBES, evaluate, tolerance
 from dntk_torch.capture import LAYOUTS, Capture, Pulled, Site, block_of, capture, sites_of, watched
-from dntk_torch.execution import detached, differentiable, own_precision
+from dntk_torch.execution import detached, differentiable, in_single_precision, own_precision
 from dntk_torch.per_sample import (
     PerSample,
     Push,
@@ -49,9 +49,9 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
     ValueError
         No way reproduces autograd's gradient, or no parameter influences the outputs.
     """
-    probe = x[:PROBES]
-    sites = {name: found for name, found in sites_of(module).items() if name in names}
-    test = _Test.draw(module, names, probe)
+    exact, probe = in_single_precision(module, x[:PROBES])
+    sites = {name: found for name, found in sites_of(exact).items() if name in names}
+    test = _Test.draw(exact, probe, names)
     plain = _verified_layouts(test, sites, shielded=False)
     shielded = {} if len(plain) == len(sites) else _verified_layouts(test, sites, shielded=True)
     use_shield = len(shielded) > len(plain)
@@ -60,8 +60,8 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
     return Plan(
         layouts=layouts,
         shielded=use_shield,
-        per_sample=_verified_per_sample(test, others),
-        sites={name: sites[name] for name in layouts},
+        per_sample=_runnable(_verified_per_sample(test, others), module, x[:PROBES], test),
+        sites={name: found for name, found in sites_of(module).items() if name in layouts},
     )
 
 
@@ -73,7 +73,7 @@ def make_push(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
     ValueError
         No way does.
     """
-    test = _Test.draw(module, names, x[:PROBES])
+    test = _Test.draw(*in_single_precision(module, x[:PROBES]), names)
     # A padding row has no gradient by torch's convention, but forward mode would give it one, and
     # the probe may hold no padding.
     ways = [(push_forward_twice_backward, 1.0)]
@@ -83,6 +83,8 @@ def make_push(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
     for push, share in ways:
         try:
             if test.passes_push(push, share):
+                if test.module is not module:  # what holds for a wider copy must run in the network's dtype
+                    push(module, {name: value.detach()[None] for name, value in _chosen(module, names)}, x[:1])
                 return push
         except torch.OutOfMemoryError:
             raise
@@ -122,7 +124,7 @@ class _Test:
         return self.x.shape[0], self.functional.shape[0]
 
     @classmethod
-    def draw(cls, module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) -> "_Test":
+    def draw(cls, module: torch.nn.Module, x: torch.Tensor, names: tuple[str, ...]) -> "_Test":
         """Test for a module at some inputs; the random numbers are fixed and not the caller's."""
         floating = [name for name, value in module.named_parameters() if value.is_floating_point()]
         values = detached(module, floating)
@@ -231,6 +233,27 @@ def _verified_per_sample(test: _Test, names: list[str]) -> dict[str, PerSample]:
         )
         raise ValueError(msg)
     return methods
+
+
+def _runnable(
+    methods: dict[str, PerSample], module: torch.nn.Module, x: torch.Tensor, test: _Test
+) -> dict[str, PerSample]:
+    """The methods, but plain autograd where one that holds for a wider copy fails in the network's own dtype."""
+    names = [name for name, method in methods.items() if method is by_vmap]
+    if test.module is module or not names:
+        return methods
+    try:
+        by_vmap(module, names, x, test.functional.expand(2, *test.outputs_shape))
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:
+        # Any code of the user's may refuse in its own way.
+        return {**methods, **dict.fromkeys(names, by_loop)}
+    return methods
+
+
+def _chosen(module: torch.nn.Module, names: tuple[str, ...]) -> list[tuple[str, torch.Tensor]]:
+    return [(name, value) for name, value in module.named_parameters() if name in names]
 
 
 def _attempt(method: PerSample, test: _Test, names: list[str]) -> dict[str, GradientBlock]:

@@ -13,6 +13,7 @@ import torch
 
 from dntk import arrays
 from dntk.gradient_blocks import DenseBlock, GradientBlock
+from dntk.gradient_blocks.finite import require_finite
 from dntk_torch.behaviour import PROBES, evaluate, tolerance
 from dntk_torch.capture import LAYOUTS, Capture, Pulled, Site, block_of, capture, sites_of, watched
 from dntk_torch.execution import detached, differentiable, in_single_precision, own_precision
@@ -25,6 +26,7 @@ from dntk_torch.per_sample import (
     push_forward,
     push_forward_twice_backward,
 )
+from dntk_torch.requirements import with_owners
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -226,10 +228,11 @@ def _verified_per_sample(test: _Test, names: list[str]) -> dict[str, PerSample]:
             methods.update({name: method for name in left if name in found and test.passes(found[name])})
     wrong = [name for name in names if name not in methods]
     if wrong:
+        for block in _attempt(by_loop, test, wrong).values():
+            require_finite(block)  # nothing agrees with what is not finite
         msg = (
-            f"per-sample gradients in {', '.join(wrong[:4])} do not add up to autograd's gradient "
-            "for the batch: an operation's backward pass depends on the batch. Leave them out "
-            "with `parameters`."
+            "per-sample gradients do not add up to autograd's gradient for the batch, as an operation's "
+            f"backward pass depends on the batch, in {with_owners(test.module, wrong)}."
         )
         raise ValueError(msg)
     return methods
@@ -262,10 +265,11 @@ def _attempt(method: PerSample, test: _Test, names: list[str]) -> dict[str, Grad
         gradients = method(test.module, names, test.x, test.functional.expand(2, *test.outputs_shape))
     except torch.OutOfMemoryError:
         raise
-    except Exception:
+    except Exception as error:
         # Any code of the user may fail in its own way under function transforms; the loop is plain
         # autograd.
         if method is by_loop:
-            raise
+            msg = f"per-sample gradients fail ({error}) in {with_owners(test.module, names)}."
+            raise ValueError(msg) from error
         return {}
     return {name: DenseBlock(name=name, offset=0, values=values) for name, values in gradients.items()}

@@ -32,7 +32,7 @@ def transposed_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, o
     The patches are those of the cotangents. With more positions than channels the gradients
     themselves are smaller than their factors, and are stored, as they are for groups.
     """
-    q, n, channels = g.shape[0], *a.shape[:2]
+    q, (n, channels) = g.shape[0], a.shape[:2]
     inputs, columns = a.reshape(n, channels, -1).mT, cotangent_patches(layer, g, a.shape[2:])
     t, width = columns.shape[2], columns.shape[3]
     if layer.groups == 1 and t <= channels:

@@ -34,11 +34,9 @@ def instance_norm_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str
 
 def slope(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
     """Σ_t g_t min(a_t, 0), for every channel or for all together."""
-    block = _channel_scale(a.clamp(max=0), g, name, offset)
-    if layer.num_parameters > 1:
-        return block
-    values = block.dense().sum(2, keepdim=True)
-    return DenseBlock(name=name, offset=offset, values=values, backprop_flops=block.backprop_flops)
+    shared = layer.num_parameters == 1
+    a, g = (a[:, None].flatten(2), g[:, :, None].flatten(3)) if shared else (a, g)
+    return _channel_scale(a.clamp(max=0), g, name, offset)
 
 
 def layer_norm_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:

@@ -16,6 +16,7 @@ from tests.torch_networks import NETWORKS, Bag, OverwrittenViews, batch, network
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 
 FACTORED = {"FactoredBlock", "IndexedBlock"}
+ATTENTION = {"layer.self_attn.in_proj_weight", "layer.self_attn.out_proj.weight"}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -167,12 +168,14 @@ def test_the_module_is_left_as_it_was(case):
         ("tied-linear", {"first.weight"}, {"second.bias"}),
         ("overwritten-views", {"first.weight", "second.weight"}, {"first.bias"}),
         ("joined-positions", {"first.weight", "second.weight"}, {"first.bias"}),
-        ("transformer-batch-second", {"layer.linear1.weight"}, {"layer.self_attn.in_proj_weight"}),
+        ("transformer-batch-second", {"layer.linear1.weight", *ATTENTION}, {"layer.self_attn.in_proj_bias"}),
+        ("transformer-batch-first", {"layer.linear2.weight", *ATTENTION}, {"layer.self_attn.out_proj.bias"}),
         ("causal-attention", {"qkv.weight", "out.weight"}, {"norm.weight"}),
         ("hooked", {"0.weight", "2.weight"}, {"2.bias"}),
-        ("lying-subclass", {"2.weight"}, {"0.weight"}),
+        ("lying-subclass", {"0.weight", "2.weight"}, {"0.bias"}),
         ("lying-attribute", {"2.weight"}, {"0.weight"}),
-        ("functional-use", {"head.weight"}, {"first.weight"}),
+        ("functional-use", {"first.weight", "head.weight"}, {"first.bias"}),
+        ("bare-parameters", {"matrix", "head.weight"}, {"scale"}),
         ("tied-language-model", {"mix.weight"}, {"embed.weight"}),
         ("grouped-convolution", {"4.weight"}, {"0.weight"}),
         ("depthwise-convolution", {"2.weight", "5.weight"}, {"0.weight", "3.weight"}),
@@ -223,6 +226,12 @@ def test_a_layout_that_one_input_cannot_tell_is_found_with_more():
         "checkpointed",
         "text",
         "causal-attention",
+        "transformer-batch-first",
+        "transformer-batch-second",
+        "transformer-as-long-as-the-batch",
+        "bare-parameters",
+        "functional-use",
+        "lying-subclass",
         "module-used-twice",
         "tied-linear",
         "hooked",
@@ -464,7 +473,8 @@ def test_the_ledger_counts_what_was_differentiated():
     assert recorder.ledger()["blocks"].flops == sum(b.backprop_flops for b in blocks)
     by_name = {b.name: b.backprop_flops for b in blocks}
     assert by_name["head.weight"] == 2 * 5 * 12 * (1 + 3)
-    assert by_name["matrix"] == 2 * 5 * 20 * (1 + 2 * 3)
+    assert by_name["matrix"] == 2 * 5 * 20 * (1 + 3)
+    assert by_name["scale"] == 2 * 5 * 4 * (1 + 3)
 
 
 def test_more_inputs_than_the_probe_and_another_shape_stay_exact():

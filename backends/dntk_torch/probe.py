@@ -15,7 +15,18 @@ from dntk import arrays
 from dntk.gradient_blocks import DenseBlock, GradientBlock
 from dntk.gradient_blocks.finite import require_finite
 from dntk_torch.behaviour import PROBES, evaluate, tolerance
-from dntk_torch.capture import LAYOUTS, Capture, Pulled, Site, block_of, capture, sites_of, watched
+from dntk_torch.calls import Functions
+from dntk_torch.capture import (
+    LAYOUTS,
+    Capture,
+    Pulled,
+    Site,
+    block_of,
+    capture,
+    sites_in_functions,
+    sites_of,
+    watched,
+)
 from dntk_torch.execution import detached, differentiable, in_single_precision, own_precision
 from dntk_torch.per_sample import (
     PerSample,
@@ -54,17 +65,26 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
     exact, probe = in_single_precision(module, x[:PROBES])
     sites = {name: found for name, found in sites_of(exact).items() if name in names}
     test = _Test.draw(exact, probe, names)
-    plain = _verified_layouts(test, sites, shielded=False)
-    shielded = {} if len(plain) == len(sites) else _verified_layouts(test, sites, shielded=True)
-    use_shield = len(shielded) > len(plain)
-    layouts = shielded if use_shield else plain
+    layouts, shielded = _most_layouts(test, sites)
+    if len(layouts) < len(names):
+        rest = sites_in_functions([name for name in names if name not in layouts])
+        sites = {name: sites[name] for name in layouts} | rest
+        layouts, shielded = _most_layouts(test, sites)
+    own = sites_of(module) | {name: found for name, found in sites.items() if isinstance(found[0].layer, Functions)}
     others = [name for name in names if name not in layouts]
     return Plan(
         layouts=layouts,
-        shielded=use_shield,
+        shielded=shielded,
         per_sample=_runnable(_verified_per_sample(test, others), module, x[:PROBES], test),
-        sites={name: found for name, found in sites_of(module).items() if name in layouts},
+        sites={name: own[name] for name in layouts},
     )
+
+
+def _most_layouts(test: "_Test", sites: Mapping[str, list[Site]]) -> tuple[dict[str, str], bool]:
+    """The layouts that hold, and whether outputs must be shielded for most of them."""
+    plain = _verified_layouts(test, sites, shielded=False)
+    shielded = {} if len(plain) == len(sites) else _verified_layouts(test, sites, shielded=True)
+    return (shielded, True) if len(shielded) > len(plain) else (plain, False)
 
 
 def make_push(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) -> Push:

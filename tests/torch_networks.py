@@ -402,7 +402,10 @@ def doubled():
 
 
 def patched():
-    return nn.Sequential(PatchedLinear(5, 6), nn.Tanh(), nn.Linear(6, 3))
+    net = nn.Sequential(PatchedLinear(5, 6), nn.Tanh(), nn.Linear(6, 3))
+    with torch.no_grad():  # the layer itself wrote its first numbers into a product
+        net[0]._parameters["weight"].normal_()
+    return net
 
 
 def hooked():

@@ -21,7 +21,10 @@ Pulled = Mapping[torch.nn.Module | Functions, list[torch.Tensor | None]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Site:
-    """Where a parameter is used: the known layer that it belongs to, and its own name for it, or functions."""
+    """Where a parameter is used: the known layer that it belongs to, and its own name for it, or functions.
+
+    Functions have no name of their own for a parameter: ``local`` is then empty.
+    """
 
     layer: torch.nn.Module | Functions
     local: str
@@ -211,7 +214,7 @@ LAYOUTS = {
 def sites_in_functions(names: Collection[str]) -> dict[str, list[Site]]:
     """Parameters to look for in calls of functions."""
     functions = Functions(names=frozenset(names))
-    return {name: [Site(layer=functions, local=name)] for name in names}
+    return {name: [Site(layer=functions, local="")] for name in names}
 
 
 def watched(sites: Mapping[str, list[Site]]) -> set[torch.nn.Module | Functions]:

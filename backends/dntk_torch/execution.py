@@ -6,7 +6,6 @@ inference and autocast modes do not reach the computation.
 """
 
 import contextlib
-import copy
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -67,26 +66,6 @@ def own_precision(device: torch.device) -> contextlib.AbstractContextManager[Non
         return contextlib.nullcontext()
     autocast: contextlib.AbstractContextManager[None] = torch.autocast(device.type, enabled=False)
     return autocast
-
-
-def in_single_precision(module: torch.nn.Module, x: torch.Tensor) -> tuple[torch.nn.Module, torch.Tensor]:
-    """Copies in float32 of a 16-bit network and its inputs, so that checks of it have digits to compare.
-
-    Others, and networks that cannot be copied or that run in their own dtype only, as they are.
-    """
-    parameter = next(module.parameters())
-    if not parameter.is_floating_point() or torch.finfo(parameter.dtype).bits >= 32:
-        return module, x
-    try:
-        wide, inputs = copy.deepcopy(module).float(), x.float() if x.is_floating_point() else x
-        with without_graph(x.device):
-            run(wide, detached(wide), inputs)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:
-        # Any code of the user's may refuse in its own way.
-        return module, x
-    return wide, inputs
 
 
 @contextlib.contextmanager

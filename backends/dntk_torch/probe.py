@@ -6,6 +6,7 @@ agreement of every G_i, with probability one. Products with the Jacobian are com
 way with the gradient.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 
@@ -27,7 +28,7 @@ from dntk_torch.capture import (
     sites_of,
     watched,
 )
-from dntk_torch.execution import detached, differentiable, in_single_precision, own_precision
+from dntk_torch.execution import detached, differentiable, own_precision
 from dntk_torch.per_sample import (
     PerSample,
     Push,
@@ -37,6 +38,7 @@ from dntk_torch.per_sample import (
     push_forward,
     push_forward_twice_backward,
 )
+from dntk_torch.precision import in_single_precision, runnable
 from dntk_torch.requirements import with_owners
 
 
@@ -63,21 +65,32 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
         No way reproduces autograd's gradient, or no parameter influences the outputs.
     """
     exact, probe = in_single_precision(module, x[:PROBES])
-    sites = {name: found for name, found in sites_of(exact).items() if name in names}
     test = _Test.draw(exact, probe, names)
-    layouts, shielded = _most_layouts(test, sites)
-    if len(layouts) < len(names):
-        rest = sites_in_functions([name for name in names if name not in layouts])
-        sites = {name: sites[name] for name in layouts} | rest
-        layouts, shielded = _most_layouts(test, sites)
-    own = sites_of(module) | {name: found for name, found in sites.items() if isinstance(found[0].layer, Functions)}
-    others = [name for name in names if name not in layouts]
+    sites: dict[str, list[Site]] = {}
+    layouts: dict[str, str] = {}
+    shielded = False
+    for find in (lambda _left: sites_of(exact), sites_in_functions):
+        left = [name for name in names if name not in layouts]
+        found = find(left) if left else {}
+        known = {name: sites[name] for name in layouts} | {name: found[name] for name in left if name in found}
+        if len(known) > len(layouts):
+            with contextlib.suppress(_Unobservable):
+                layouts, shielded = _most_layouts(test, known)
+                sites = known
+    # Only what is used is recorded, in the layers of the network itself.
+    in_functions = [name for name in layouts if isinstance(sites[name][0].layer, Functions)]
+    own = sites_of(module) | sites_in_functions(in_functions)
+    methods = _verified_per_sample(test, [name for name in names if name not in layouts])
     return Plan(
         layouts=layouts,
         shielded=shielded,
-        per_sample=_runnable(_verified_per_sample(test, others), module, x[:PROBES], test),
+        per_sample=methods if exact is module else runnable(methods, module, x[:PROBES], test.outputs_shape[1]),
         sites={name: own[name] for name in layouts},
     )
+
+
+class _Unobservable(Exception):
+    """The network fails where calls of functions are recorded."""
 
 
 def _most_layouts(test: "_Test", sites: Mapping[str, list[Site]]) -> tuple[dict[str, str], bool]:
@@ -106,7 +119,7 @@ def make_push(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
         try:
             if test.passes_push(push, share):
                 if test.module is not module:  # what holds for a wider copy must run in the network's dtype
-                    push(module, {name: value.detach()[None] for name, value in _chosen(module, names)}, x[:1])
+                    push(module, {name: value[None] for name, value in detached(module).items() if name in names}, x)
                 return push
         except torch.OutOfMemoryError:
             raise
@@ -217,7 +230,13 @@ def _verified_layouts(test: _Test, sites: Mapping[str, list[Site]], *, shielded:
     """For each parameter whose layer's rule holds, the layout in which it does."""
     values = detached(test.module, list(sites))
     with differentiable(test.x.device):
-        captured = capture(test.module, values, test.x, watched(sites), shielded=shielded)
+        try:
+            captured = capture(test.module, values, test.x, watched(sites), shielded=shielded)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            # It ran before, unobserved; code of the user's may refuse modes of torch in any way.
+            raise _Unobservable from error
         if not captured.outputs.requires_grad:
             return {}
         pulled = captured.pull(test.functional.expand(1, *test.outputs_shape))
@@ -256,27 +275,6 @@ def _verified_per_sample(test: _Test, names: list[str]) -> dict[str, PerSample]:
         )
         raise ValueError(msg)
     return methods
-
-
-def _runnable(
-    methods: dict[str, PerSample], module: torch.nn.Module, x: torch.Tensor, test: _Test
-) -> dict[str, PerSample]:
-    """The methods, but plain autograd where one that holds for a wider copy fails in the network's own dtype."""
-    names = [name for name, method in methods.items() if method is by_vmap]
-    if test.module is module or not names:
-        return methods
-    try:
-        by_vmap(module, names, x, test.functional.expand(2, *test.outputs_shape))
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:
-        # Any code of the user's may refuse in its own way.
-        return {**methods, **dict.fromkeys(names, by_loop)}
-    return methods
-
-
-def _chosen(module: torch.nn.Module, names: tuple[str, ...]) -> list[tuple[str, torch.Tensor]]:
-    return [(name, value) for name, value in module.named_parameters() if name in names]
 
 
 def _attempt(method: PerSample, test: _Test, names: list[str]) -> dict[str, GradientBlock]:

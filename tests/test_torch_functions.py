@@ -134,12 +134,12 @@ class Normalised(nn.Module):
         super().__init__()
         self.scales = nn.Parameter(torch.randn(3, 8))
         self.shifts = nn.Parameter(torch.randn(2, 8))
-        self.table = nn.Parameter(torch.randn(9, 8))
+        self.table = nn.Parameter(torch.randn(10, 8))
         self.kernel = nn.Parameter(torch.randn(4, 3, 2))
 
     def forward(self, x):
         x = functional.layer_norm(x, (8,), self.scales[0], self.shifts[0])
-        x = x + functional.embedding((x > 0).long().sum(-1).detach(), self.table, padding_idx=-1)
+        x = x + functional.embedding((x > 0).long().sum(-1).detach(), self.table[1:], padding_idx=-1)
         x = functional.rms_norm(torch.tanh(x), (8,), self.scales[1])
         x = functional.group_norm(x.transpose(1, 2), 4, self.scales[2], self.shifts[1])
         return torch.tanh(functional.conv_transpose1d(x.transpose(1, 2), self.kernel, stride=2)).mean(2)
@@ -178,16 +178,20 @@ def inputs(*shape, seed=1):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_gradients_of_functions_are_the_jacobian_in_factored_form(name, monkeypatch):
+def refuse_passes_per_input(monkeypatch):
     def refuse(*_arguments):
         raise AssertionError
 
+    monkeypatch.setattr("dntk_torch.probe.by_vmap", refuse)
+    monkeypatch.setattr("dntk_torch.probe.by_loop", refuse)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradients_of_functions_are_the_jacobian_in_factored_form(name, monkeypatch):
     make, factored = NETWORKS[name]
     net, x = network(make), inputs(5, 4, 8)
     expected = looped_jacobian(net, [name for name, _ in net.named_parameters()], x)
-    monkeypatch.setattr("dntk_torch.probe.by_vmap", refuse)
-    monkeypatch.setattr("dntk_torch.probe.by_loop", refuse)
+    refuse_passes_per_input(monkeypatch)
     model = dntk.as_model(net)
     eye = torch.eye(model(x).shape[1])
     assert relative(assembled(model, x, eye), expected) < 1e-5
@@ -210,7 +214,7 @@ def test_tokens_positions_and_scales_are_differentiated_in_closed_form(monkeypat
     net, x = network(VisionTransformer), inputs(5, 1, 4, 4)
     model = dntk.as_model(net)
     expected = jacobian(net, list(model.parameters), x)
-    monkeypatch.setattr("dntk_torch.probe.by_vmap", None)
+    refuse_passes_per_input(monkeypatch)
     assert relative(assembled(model, x, torch.eye(3)), expected) < 1e-5
     assert kinds(model, x)["patch"] == "FactoredBlock"
 
@@ -225,17 +229,26 @@ def test_parts_of_a_parameter_that_lie_apart_stay_exact():
 class Sometimes(nn.Module):
     """Uses its weight in another way too, for large inputs only."""
 
-    def __init__(self):
+    def __init__(self, use):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(8, 3))
+        self.use = use
 
     def forward(self, x):
         outputs = x @ self.weight
-        return outputs + torch.einsum("ni,io->no", x, self.weight**2) if bool(x.abs().max() > 10) else outputs
+        return outputs + self.use(x, self.weight) if bool(x.abs().max() > 10) else outputs
 
 
-def test_an_unknown_use_that_the_probe_did_not_meet_stays_exact():
-    net, x = network(Sometimes), inputs(4, 8)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x, w: torch.einsum("ni,io->no", x, w**2),
+        lambda _x, w: functional.linear(w.T, w.T).diagonal(),  # as many rows as there are inputs
+    ],
+    ids=["unknown", "as-an-input"],
+)
+def test_a_use_that_the_probe_did_not_meet_stays_exact(use):
+    net, x = network(lambda: Sometimes(use)), inputs(3, 8)
     model = dntk.as_model(net)
     assert kinds(model, x)["weight"] == "FactoredBlock"
     expected = looped_jacobian(net, ["weight"], 20 * x)

@@ -40,17 +40,17 @@ class Recorder(TorchFunctionMode):  # type: ignore[misc]
             with self:
                 return _OPENED[func](*args, **kwargs)
         output = func(*args, **kwargs)
-        given = {name for value in _tensors((args, kwargs)) if (name := self._name(value))}
+        given = [name for value in _tensors((args, kwargs)) if (name := self._name(value))]
         if not given:
             return output
         found = _read(func, output, args, kwargs)
         uses = [use for argument in found.arguments if (use := self._use(argument))] if found else []
-        known = {use.name for use in uses}
         if found and uses and isinstance(output, torch.Tensor) and output.requires_grad:
-            self.escaped |= given - known
+            if len(uses) < len(given):  # some went in as an input
+                self.escaped.update(given)
             return self._recorded(found, uses, output)
         if not all(self._name(value) for value in _tensors(output)):
-            self.escaped |= given
+            self.escaped.update(given)
         return output
 
     def _recorded(self, found: Read, uses: list[Use], output: torch.Tensor) -> torch.Tensor:

@@ -217,6 +217,7 @@ def test_tokens_positions_and_scales_are_differentiated_in_closed_form(monkeypat
     refuse_passes_per_input(monkeypatch)
     assert relative(assembled(model, x, torch.eye(3)), expected) < 1e-5
     assert kinds(model, x)["patch"] == "FactoredBlock"
+    assert not make_plan(net, tuple(model.parameters), x).shielded  # no copies of everything for the token's sake
 
 
 def test_parts_of_a_parameter_that_lie_apart_stay_exact():

@@ -48,11 +48,24 @@ class Backend(Protocol):
     def from_numpy(self, x: Any, *, device: Any = None) -> Array:
         """Array on ``device`` with the dtype and values of a NumPy array."""
 
+    def from_dlpack(self, x: Any) -> Array:
+        """Array over the memory of ``x``, an array of any library on a device of this one.
+
+        It is a copy only where this library cannot use such memory: it must not be written to. Raises what the
+        library raises where device or dtype are foreign to it.
+        """
+
     def scatter_add(self, updates: Array, index: Array, weights: Array, size: int) -> Array:
         """Rows out[index[j, z]] += weights[j, z] · updates[j], repeated indices added; shape (size, r)."""
 
     def triangular_solve(self, factor: Array, rhs: Array, *, lower: bool) -> Array:
         """Solution of factor @ x = rhs for batches of triangular factors."""
+
+    def inner(self, x: Array, y: Array) -> Array:
+        """X yᵀ of the last two axes, at the full precision of their dtype."""
+
+    def gram(self, x: Array) -> Array:
+        """X xᵀ of the last two axes, symmetric to the last bit, at half the work where the library can."""
 
     def erf(self, x: Array) -> Array:
         """Error function, elementwise."""

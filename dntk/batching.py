@@ -5,12 +5,17 @@ from jaxtyping import Float
 from dntk.model import Model
 from dntk.types import Array
 
-BUDGET = 2**28
-"""Bytes of gradient blocks that one batch may keep alive where no batch size is given."""
+BUDGET = 2**30
+"""Bytes of gradient blocks that may be alive at once where no batch size is given: 1 GiB."""
 
 
-def choose_batch_size(model: Model, x: Array, cotangents: Float[Array, "q c"], batch_size: int | None) -> int:
-    """``batch_size`` if given, else as many inputs as fit :data:`BUDGET`, measured on the first input."""
+def choose_batch_size(
+    model: Model, x: Array, cotangents: Float[Array, "q c"], batch_size: int | None, *, sides: int = 1
+) -> int:
+    """``batch_size`` if given, else as many inputs as fit :data:`BUDGET`, measured on the first input.
+
+    ``sides`` tells how many batches are alive together where one does not suffice.
+    """
     if batch_size is not None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             msg = f"`batch_size` must be an integer of at least 1, got {batch_size!r}."
@@ -18,5 +23,8 @@ def choose_batch_size(model: Model, x: Array, cotangents: Float[Array, "q c"], b
         return batch_size
     if x.shape[0] == 1:
         return 1
-    per_input = sum(block.nbytes for block in model.gradient_blocks(x[:1, ...], cotangents))
-    return max(1, min(x.shape[0], BUDGET // max(1, per_input)))
+    further = cotangents.shape[0] - 1  # one functional tells what all would take
+    blocks = model.gradient_blocks(x[:1, ...], cotangents[:1, ...])
+    per_input = max(1, sum(block.nbytes + further * block.cotangent_nbytes for block in blocks))
+    fitting = BUDGET // per_input
+    return x.shape[0] if fitting >= x.shape[0] else max(1, fitting // sides)

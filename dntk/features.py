@@ -10,7 +10,7 @@ from dntk import arrays
 from dntk.backend import backend_of
 from dntk.batching import choose_batch_size
 from dntk.ledger import count
-from dntk.model import Model, outputs_of
+from dntk.model import Model
 from dntk.outputs import FeatureOutputs, KernelOutputs, check_output_index, cotangents_for
 from dntk.sketch import Sketch, sketch_block
 from dntk.types import Array
@@ -185,7 +185,6 @@ def tangent_features(
         msg = f"features have no `outputs`={outputs!r}: take 'each', then ask for .kernel(outputs={outputs!r})."
         raise ValueError(msg)
     model.check_inputs(x)
-    outputs_of(model, x[:1, ...])  # some networks tell their number of outputs only by running
     cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=model.dtype, device=model.device)
     bound = None if sketch is None else bind(sketch, model.n_parameters)
     size = choose_batch_size(model, x, cotangents, batch_size)

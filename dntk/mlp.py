@@ -161,7 +161,7 @@ class MLP:
         return self._forward(x)[1][-1]
 
     def gradient_blocks(self, x: Float[Array, "n d"], cotangents: Cotangents) -> Iterator[GradientBlock]:
-        """Factored blocks of weights and dense blocks of biases, last layer first."""
+        """A factored block for every weight with its bias, a dense one for a bias alone, last layer first."""
         self.check_inputs(x)
         delta = per_input(cotangents, x.shape[0], self.n_outputs)
         inputs, before = self._forward(x)
@@ -175,11 +175,12 @@ class MLP:
                 offset=offsets.get(weight, 0),
                 inputs=inputs[layer][:, None, :],
                 cotangents=delta[:, :, None, :],
+                bias=weight in offsets and bias in offsets,
             )
             count(flops=block.backprop_flops)
             if weight in offsets:
                 yield block
-            if bias in offsets:
+            elif bias in offsets:
                 yield DenseBlock(name=bias, offset=offsets[bias], values=delta)
             if layer:
                 delta = (delta @ self.weights[layer]) * derivative(before[layer - 1])

@@ -51,7 +51,10 @@ class Model(Protocol):
         """Outputs at the inputs ``x``."""
 
     def check_inputs(self, x: Array, name: str = "x") -> None:
-        """Raise a clear error unless ``x`` can be an input: namespace, device, dtype, shape, finite values."""
+        """Raise a clear error unless ``x`` can be an input: namespace, device, dtype, shape, finite values.
+
+        Afterwards :attr:`n_outputs` is known, also of networks that tell it only by running.
+        """
 
     def subset(self, pattern: str) -> "Model":
         """The same network, differentiated only in parameters whose whole name matches ``pattern``."""
@@ -77,7 +80,8 @@ def as_model(net: Any, params: Any = None, *, parameters: str | None = None) -> 
     ----------
     net
         ``torch.nn.Module`` in evaluation mode, fitted scikit-learn ``MLPClassifier`` or ``MLPRegressor``,
-        :class:`dntk.MLP`, or any object whose framework has a registered backend. A model is returned unchanged.
+        :class:`dntk.MLP`, a function ``net(params, x)`` written with ``autograd.numpy``, or any object whose
+        framework has a registered backend. A model is returned unchanged.
     params
         For a function ``net(params, x)``: its parameters.
     parameters

@@ -1,6 +1,7 @@
 """The exact empirical neural tangent kernel, block by block."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
 
 from jaxtyping import Float
 
@@ -8,7 +9,7 @@ from dntk import arrays
 from dntk.batching import choose_batch_size
 from dntk.gradient_blocks import GradientBlock
 from dntk.ledger import count
-from dntk.model import Model, outputs_of
+from dntk.model import Model
 from dntk.outputs import KernelOutputs, cotangents_for
 from dntk.types import Array
 
@@ -55,87 +56,75 @@ def ntk(
     for name, x in (("x1", x1), ("x2", x2)):
         if x is not None:
             model.check_inputs(x, name)
-    outputs_of(model, x1[:1, ...])  # some networks tell their number of outputs only by running
     cotangents = cotangents_for(outputs, model.n_outputs, xp=model.namespace, dtype=model.dtype, device=model.device)
-    size = choose_batch_size(model, x1, cotangents, batch_size)
-    # The two point axes come last while tiles are assembled, whatever leads.
-    kernel = _assemble(model, x1, x2, cotangents, size, _CONTRIBUTIONS.get(outputs, _only))
-    if outputs == "full":
-        return model.namespace.permute_dims(kernel, (2, 3, 0, 1))
-    return kernel
+    size = choose_batch_size(model, x1, cotangents, batch_size, sides=2)
+    kernel = _assemble(model, x1, x2, cotangents, size, _FORMS.get(outputs, _ONLY))
+    return model.namespace.permute_dims(kernel, (1, 3, 0, 2)) if outputs == "full" else kernel
 
 
-_Contribution = Callable[[GradientBlock, GradientBlock], Array]
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Form:
+    """What a block contributes to a kernel, and where that has its axes of inputs."""
+
+    contribution: Callable[[GradientBlock, GradientBlock], Array]
+    axes: tuple[int, int] = (-2, -1)
+
+    def mirrored(self, tile: Array) -> Array:
+        """The tile of the swapped batches: Θ_{ij,cd} = Θ_{ji,dc}."""
+        return arrays.namespace(tile).permute_dims(tile, (2, 3, 0, 1)) if tile.ndim == 4 else tile.mT
+
+    def tile(self, left: Iterable[GradientBlock], right: Iterable[GradientBlock] | None) -> Array:
+        """Sum over blocks, taken one by one; ``None`` for the same inputs on both sides."""
+        total: Array | None = None
+        pairs = ((block, block) for block in left) if right is None else zip(left, right, strict=True)
+        for mine, theirs in pairs:
+            part = self.contribution(mine, theirs)
+            total = part if total is None else _added(total, part)
+        assert total is not None
+        return total
+
+
+def _added(total: Array, part: Array) -> Array:
+    total += part
+    return total
 
 
 def _assemble(
-    model: Model,
-    x1: Array,
-    x2: Array | None,
-    cotangents: Float[Array, "q c"],
-    size: int,
-    contribution: _Contribution,
+    model: Model, x1: Array, x2: Array | None, cotangents: Float[Array, "q c"], size: int, form: _Form
 ) -> Array:
     """Kernel from tiles of batches; without ``x2`` only tiles on and above the diagonal are computed."""
     xp = model.namespace
-    columns = list(arrays.spans((x1 if x2 is None else x2).shape[0], size))
-    tiles: dict[tuple[int, int], Array] = {}
     rows = list(arrays.spans(x1.shape[0], size))
+    columns = rows if x2 is None else list(arrays.spans(x2.shape[0], size))
+    tiles: dict[tuple[int, int], Array] = {}
     for i, (start, stop) in enumerate(rows):
-        left = _blocks(model, x1[start:stop, ...], cotangents)
+        left: Iterable[GradientBlock] = _blocks(model, x1[start:stop, ...], cotangents)
+        if len(columns) > 1:  # used more than once: kept, where otherwise one block at a time exists
+            left = list(left)
         if x2 is None:
-            tiles[i, i] = _symmetrised(_tile(left, left, contribution))
+            tiles[i, i] = form.tile(left, None)
         for j, (a, b) in enumerate(columns):
             if x2 is None and j <= i:
                 continue
             right = _blocks(model, (x1 if x2 is None else x2)[a:b, ...], cotangents)
-            tiles[i, j] = _tile(left, right, contribution)
+            tiles[i, j] = form.tile(left, right)
             if x2 is None:
-                tiles[j, i] = _mirrored(tiles[i, j])
-    return xp.concat(
-        [xp.concat([tiles[i, j] for j in range(len(columns))], axis=-1) for i in range(len(rows))], axis=-2
-    )
+                tiles[j, i] = form.mirrored(tiles[i, j])
+    if len(tiles) == 1:
+        return tiles[0, 0]
+    lines = [xp.concat([tiles[i, j] for j in range(len(columns))], axis=form.axes[1]) for i in range(len(rows))]
+    return xp.concat(lines, axis=form.axes[0])
 
 
-def _blocks(model: Model, x: Array, cotangents: Float[Array, "q c"]) -> list[GradientBlock]:
+def _blocks(model: Model, x: Array, cotangents: Float[Array, "q c"]) -> Iterator[GradientBlock]:
     count(jacobian_rows=x.shape[0] * cotangents.shape[0])
-    return list(model.gradient_blocks(x, cotangents))
+    return model.gradient_blocks(x, cotangents)
 
 
-def _tile(left: list[GradientBlock], right: list[GradientBlock], contribution: _Contribution) -> Array:
-    total = None
-    for mine, theirs in zip(left, right, strict=True):
-        part = contribution(mine, theirs)
-        total = part if total is None else total + part
-    assert total is not None
-    return total
-
-
-def _mirrored(tile: Array) -> Array:
-    """The tile of the swapped batches: Θ_{ij,cd} = Θ_{ji,dc}."""
-    xp = arrays.namespace(tile)
-    return xp.permute_dims(tile, (1, 0, 3, 2)) if tile.ndim == 4 else tile.mT
-
-
-def _symmetrised(tile: Array) -> Array:
-    """Symmetric to the last bit, which products of rounded factors need not be."""
-    return (tile + _mirrored(tile)) / 2
-
-
-def _mean(left: GradientBlock, right: GradientBlock) -> Array:
-    return left.mean_gram(right)
-
-
-def _each(left: GradientBlock, right: GradientBlock) -> Array:
-    return left.gram(right)
-
-
-def _full(left: GradientBlock, right: GradientBlock) -> Array:
-    return left.cross_gram(right)
-
-
-def _only(left: GradientBlock, right: GradientBlock) -> Array:
-    return left.gram(right)[0, ...]
-
-
-_CONTRIBUTIONS: dict[object, _Contribution] = {"mean": _mean, "each": _each, "full": _full, "sum": _only}
+_ONLY = _Form(contribution=lambda left, right: left.gram(right)[0, ...])
+_FORMS: dict[object, _Form] = {
+    "mean": _Form(contribution=lambda left, right: left.mean_gram(right)),
+    "each": _Form(contribution=lambda left, right: left.gram(right)),
+    "full": _Form(contribution=lambda left, right: left.cross_gram(right), axes=(1, 3)),
+    "sum": _ONLY,
+}

@@ -18,6 +18,7 @@ from dntk.losses import Losses
 from dntk.metrics import accuracy, fidelity, predicted_labels
 from dntk.model import Model, outputs_of
 from dntk.outputs import cotangents_for
+from dntk.outputs.inputs import take_points
 from dntk.random import check_seed
 from dntk.sketch import Sketch, SparseSign
 from dntk.solve.ridge import Ridge, RidgeFit, feature_ridge, ridge
@@ -124,7 +125,7 @@ class DistilledNTK:
             indices, data_residual = self._select(x)
             cost.nbytes = indices.shape[0] * 8
         xp = self.model.namespace
-        kept, y_kept = xp.take(x, indices, axis=0), xp.take(targets, indices, axis=0)
+        kept, y_kept = take_points(x, indices), xp.take(targets, indices, axis=0)
         with recorder.stage("features") as cost:
             phi = tangent_features(self.model, kept, sketch=self._resolved_sketch())
             cost.nbytes = _nbytes(phi.values)
@@ -266,7 +267,7 @@ class DistilledNTK:
         outputs = outputs_of(self.model, x)
         if y is None:
             return outputs
-        xp = arrays.require_same_place(x=x, y=y)
+        xp = arrays.require_same_place(outputs=outputs, y=y)
         if xp.isdtype(y.dtype, "integral") and y.ndim == 1:
             check_labels("y", y, points=x.shape[0])
             return one_hot(y, self.model.n_outputs, like=outputs)

@@ -50,6 +50,11 @@ class StandardBackend:
         array: Array = self.xp.asarray(x, device=device)
         return array
 
+    def from_dlpack(self, x: Any) -> Array:
+        """The namespace's own ``from_dlpack``."""
+        array: Array = self.xp.from_dlpack(x)
+        return array
+
     def scatter_add(self, updates: Array, index: Array, weights: Array, size: int) -> Array:
         """One-hot matrix product, in chunks of updates."""
         xp = namespace(updates, index, weights)
@@ -68,6 +73,15 @@ class StandardBackend:
         triangle = xp.tril(factor) if lower else xp.triu(factor)
         solution: Array = xp.linalg.solve(triangle, rhs)
         return solution
+
+    def inner(self, x: Array, y: Array) -> Array:
+        """The product."""
+        return x @ y.mT
+
+    def gram(self, x: Array) -> Array:
+        """The product, made symmetric: the standard promises no symmetry of rounding."""
+        product = x @ x.mT
+        return (product + product.mT) / 2
 
     def erf(self, x: Array) -> Array:
         """Chebyshev series of log(erfc(z) e^{z²} / t) in t = 2 / (2 + z); accurate to about 1e-15."""

@@ -13,7 +13,7 @@ from tests.libraries import Library, host
 NUMPY = Library("numpy", "numpy")
 CONTRACTED, MATERIALISED = "contraction is cheaper", "materialisation is cheaper"
 # Positions t and sizes (b, a) of the weight, one for each branch of the cost model.
-FACTORED_SIZES = {CONTRACTED: (2, 5, 6), MATERIALISED: (4, 2, 3)}
+FACTORED_SIZES = {CONTRACTED: (2, 40, 30), MATERIALISED: (4, 2, 3)}
 
 
 def float_of(library):
@@ -78,11 +78,11 @@ def indexed_dense(ids, cotangents, rows):
 
 
 def expected_grams(left, right):
-    cross = np.zeros((left.shape[0], right.shape[0], left.shape[1], right.shape[1]))
+    cross = np.zeros((*left.shape[:2], *right.shape[:2]))
     for q, mine in enumerate(left):
         for r, theirs in enumerate(right):
-            cross[q, r] = mine @ theirs.T
-    same = np.stack([cross[q, q] for q in range(left.shape[0])])
+            cross[q, :, r, :] = mine @ theirs.T
+    same = np.stack([cross[q, :, q, :] for q in range(left.shape[0])])
     return {"gram": same, "mean_gram": sum(same) / len(same), "cross_gram": cross}
 
 
@@ -267,18 +267,56 @@ def test_padding_of_id_minus_one_has_no_gradient():
     assert [start for start, _ in block.chunks(100)] == [2]
 
 
-@pytest.mark.parametrize("module", ["factored", "indexed"])
-@pytest.mark.parametrize("piece", [1, 20])
-def test_slabs_of_any_size_give_the_same_inner_products(monkeypatch, module, piece):
-    monkeypatch.setattr(f"dntk.gradient_blocks.{module}._PIECE", piece)
-    if module == "factored":
-        for t, b, a in FACTORED_SIZES.values():
-            data = factored_data(n=5, t=t, b=b, a=a)
-            block, dense = factored(NUMPY, *data), factored_dense(*data)
-            assert_grams(block, block, dense, dense, terms=t * t * a * b, dtype=np.float64)
-    else:
-        block, dense = twelve_coordinates(IndexedBlock, 1, n=5)
-        assert_grams(block, block, dense, dense, terms=9 * 12, dtype=np.float64)
+@pytest.mark.parametrize("entries", [1, 20])
+def test_tiles_and_pieces_of_any_size_give_the_same_inner_products(library, monkeypatch, entries):
+    monkeypatch.setattr("dntk.gradient_blocks.contraction.TILE", entries)
+    monkeypatch.setattr("dntk.gradient_blocks.expansion.PIECE", entries)
+    dtype = float_of(library)
+    for t, b, a in FACTORED_SIZES.values():
+        data = factored_data(n=5, t=t, b=b, a=a)
+        block, dense = factored(library, *data), factored_dense(*data)
+        assert_grams(block, block, dense, dense, terms=t * t * a * b, dtype=dtype)
+    ids, cotangents = indexed_data(n=5, t=3, b=2, rows=6)
+    block, dense = indexed(library, ids, cotangents, 6), indexed_dense(ids, cotangents, 6)
+    assert_grams(block, block, dense, dense, terms=9 * 12, dtype=dtype)
+
+
+@pytest.mark.parametrize("sizes", FACTORED_SIZES)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_bias_in_the_block_of_its_weight_adds_what_its_own_block_would(library, sizes, transposed):
+    t, b, a = FACTORED_SIZES[sizes]
+    data1, data2 = factored_data(n=5, t=t, b=b, a=a, seed=1), factored_data(n=3, t=t, b=b, a=a, seed=2)
+    both, dense = [], []
+    for inputs, cotangents in (data1, data2):
+        block = factored(library, inputs, cotangents)
+        both.append(dataclasses.replace(block, bias=True, transposed=transposed))
+        weight = factored_dense(inputs, cotangents)
+        if transposed:
+            q, n, _ = weight.shape
+            weight = np.swapaxes(weight.reshape(q, n, b, a), 2, 3).reshape(q, n, -1)
+        dense.append(np.concatenate([weight, np.sum(cotangents, axis=2)], axis=2))
+    assert both[0].size == dense[0].shape[2]
+    settings = {"terms": t * t * a * b, "dtype": float_of(library)}
+    assert_close(both[0].dense(), dense[0], **settings, scale=_scale(*dense))
+    assert_grams(*both, *dense, **settings)
+    assert_grams(both[0], both[0], dense[0], dense[0], **settings)
+
+
+@pytest.mark.parametrize("kind", [FactoredBlock, IndexedBlock, DenseBlock])
+@pytest.mark.parametrize("n", [5, 300])
+def test_products_of_a_block_with_itself_are_symmetric_bit_for_bit(library, kind, n):
+    """300 inputs take more than one tile or panel."""
+    rng = np.random.default_rng(3)
+    dtype, make = float_of(library), {}
+    g = library.array(rng.normal(size=(2, n, 3, 4)), dtype)
+    make[FactoredBlock] = lambda: factored(library, rng.normal(size=(n, 3, 5)), rng.normal(size=(2, n, 3, 4)))
+    make[IndexedBlock] = lambda: indexed(library, rng.integers(0, 9, size=(n, 3)), rng.normal(size=(2, n, 3, 4)), 9)
+    make[DenseBlock] = lambda: DenseBlock(name="b", offset=0, values=g[:, :, 0, :])
+    block = make[kind]()
+    each, mean, cross = (host(product(block)) for product in (block.gram, block.mean_gram, block.cross_gram))
+    np.testing.assert_array_equal(each, np.swapaxes(each, 1, 2))
+    np.testing.assert_array_equal(mean, mean.T)
+    np.testing.assert_array_equal(cross, np.transpose(cross, (2, 3, 0, 1)))
 
 
 def test_bytes_are_those_of_the_stored_arrays():

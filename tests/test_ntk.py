@@ -104,22 +104,6 @@ def test_kernel_of_one_set_of_points_is_symmetric_bit_for_bit(outputs, batch_siz
     np.testing.assert_array_equal(kernel, mirrored)
 
 
-def test_kernel_of_one_set_of_points_is_symmetric_though_products_are_not(monkeypatch):
-    """Blocks whose products err by an asymmetric bit, as some libraries' do."""
-    from dntk.gradient_blocks import FactoredBlock
-
-    exact = FactoredBlock.gram
-
-    def rounded_otherwise(self, other):
-        product = exact(self, other)
-        return product + np.triu(np.full(product.shape, 1e-15))
-
-    monkeypatch.setattr(FactoredBlock, "gram", rounded_otherwise)
-    model = tanh_model(NUMPY, *random_network(), np.float64)
-    kernel = dntk.ntk(model, points(6), outputs="each", batch_size=4)
-    np.testing.assert_array_equal(kernel, np.swapaxes(kernel, 1, 2))
-
-
 @pytest.mark.usefixtures("unchecked")
 def test_unknown_outputs_are_refused_with_those_that_exist(library):
     model = tanh_model(library, *random_network(), np.float32)

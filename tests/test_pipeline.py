@@ -202,3 +202,12 @@ class TestBadInput:
     def test_a_ridge_that_is_not_positive(self):
         with pytest.raises(ValueError, match="positive"):
             dntk.DistilledNTK(mlp(NUMPY), ridge=0.0).fit(inputs(NUMPY))
+
+
+def test_inputs_with_labels_go_through_the_pipeline(library):
+    model = dntk.outputs.margin(mlp(library))
+    x = dntk.outputs.labelled(inputs(library, 20), library.array(np.arange(20) % 3, "i4"))
+    coreset = dntk.distill.data.RPCholesky(12, seed=0)
+    fit = dntk.DistilledNTK(model, data=coreset, sketch=None, ridge=1e-2).fit(x)
+    assert fit.predict(x).shape == (20, 1)
+    assert fit.predict(x.take(fit.indices_)).shape == (12, 1)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg
 import jax.scipy.special
 import numpy as np
+from array_api_compat import array_namespace
 
 from dntk.types import Array, Namespace
 
@@ -37,6 +38,18 @@ class JaxBackend:
         array: Array = jax.device_put(x, device)
         return array
 
+    def from_dlpack(self, x: Any) -> Array:
+        """Array over the memory of ``x``.
+
+        A copy where that is read-only, has gaps, or is not aligned to 64 bytes; 64-bit numbers become 32-bit ones where
+        x64 is off.
+        """
+        try:
+            array: Array = jnp.from_dlpack(x)
+        except (BufferError, RuntimeError):
+            array = jnp.from_dlpack(array_namespace(x).asarray(x, copy=True))
+        return array
+
     def scatter_add(self, updates: Array, index: Array, weights: Array, size: int) -> Array:
         """``.at[].add``, one nonzero of every update at a time."""
         out = jnp.zeros((size, updates.shape[1]), dtype=updates.dtype)
@@ -49,6 +62,16 @@ class JaxBackend:
         """XLA's triangular solve."""
         solution: Array = jax.scipy.linalg.solve_triangular(factor, rhs, lower=lower)
         return solution
+
+    def inner(self, x: Array, y: Array) -> Array:
+        """XLA's product, not rounded to fewer bits on accelerators."""
+        product: Array = jnp.matmul(x, y.mT, precision="highest")
+        return product
+
+    def gram(self, x: Array) -> Array:
+        """XLA's general product, made symmetric."""
+        product: Array = jnp.matmul(x, x.mT, precision="highest")
+        return (product + product.mT) / 2
 
     def erf(self, x: Array) -> Array:
         """XLA's error function."""

@@ -1,6 +1,7 @@
 """What NumPy arrays need beyond the array API standard, from SciPy."""
 
 import dataclasses
+import importlib.util
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -9,7 +10,9 @@ import scipy.linalg
 import scipy.sparse
 import scipy.special
 
+from dntk.backend import entries
 from dntk.mlp import MLP
+from dntk.model import Model
 from dntk.types import Array, Namespace
 from dntk_numpy.scikit_learn import from_scikit_learn
 
@@ -20,7 +23,7 @@ class NumpyBackend:
 
     name: str = "numpy"
     version: str = np.__version__
-    autodiff: str = "dntk.MLP, scikit-learn MLPClassifier and MLPRegressor"
+    autodiff: str = "dntk.MLP, scikit-learn MLPClassifier and MLPRegressor, functions of autograd.numpy"
 
     def devices(self) -> tuple[str, ...]:
         """The host."""
@@ -40,6 +43,11 @@ class NumpyBackend:
         array: Array = np.asarray(x)
         return array
 
+    def from_dlpack(self, x: Any) -> Array:
+        """View of memory on the host; read-only where it belongs to an immutable array, as those of JAX are."""
+        array: Array = np.from_dlpack(x)
+        return array
+
     def scatter_add(self, updates: Array, index: Array, weights: Array, size: int) -> Array:
         """Product with a sparse matrix of SciPy's, one column per update."""
         indptr = np.arange(index.shape[0] + 1) * index.shape[1]
@@ -55,6 +63,20 @@ class NumpyBackend:
         solution: Array = np.stack(solved).reshape(rhs.shape)
         return solution
 
+    def inner(self, x: Array, y: Array) -> Array:
+        """BLAS's product."""
+        return x @ y.mT
+
+    def gram(self, x: Any) -> Array:
+        """BLAS's symmetric product (syrk), which NumPy calls for a matrix and its own transpose."""
+        if x.ndim > 2:
+            products: list[Any] = [self.gram(matrix) for matrix in x]
+            batch: Array = np.stack(products)
+            return batch
+        matrix = np.ascontiguousarray(x)  # of other strides NumPy makes a copy, and then a general product
+        product: Array = matrix @ matrix.T
+        return product
+
     def erf(self, x: Array) -> Array:
         """SciPy's error function."""
         values: Array = scipy.special.erf(x)
@@ -63,10 +85,28 @@ class NumpyBackend:
     def synchronize(self, x: Array) -> None:
         """Nothing to wait for."""
 
-    def as_model(self, net: Any, params: Any, parameters: str | None) -> MLP:
-        """Model of a dntk.MLP or of a fitted scikit-learn network."""
+    def as_model(self, net: Any, params: Any, parameters: str | None) -> Model:
+        """Model of a dntk.MLP, of a fitted scikit-learn network, or of a function ``net(params, x)``."""
         if params is not None:
-            msg = "functions with `params` need a framework that differentiates them: JAX arrays, for example."
-            raise TypeError(msg)
+            return _function_model(net, params, parameters)
         model = net if isinstance(net, MLP) else from_scikit_learn(net)
         return model if parameters is None else model.subset(parameters)
+
+
+def _function_model(function: Any, params: Any, parameters: str | None) -> Model:
+    """Model of a function that autograd differentiates."""
+    kinds = {cls.__module__.partition(".")[0] for cls in type(function).__mro__}
+    owners = [name for name, entry in entries().items() if kinds & set(entry.modules)]
+    if owners or not callable(function):
+        msg = (
+            "functions with `params` need a framework that differentiates them: with NumPy arrays pass fn(params, x) "
+            f"written with autograd.numpy, got a {type(function).__module__}.{type(function).__qualname__}. Networks "
+            "that hold their parameters themselves come without `params`; functions of JAX arrays, with those."
+        )
+        raise TypeError(msg)
+    if importlib.util.find_spec("autograd") is None:
+        msg = "functions of NumPy arrays are differentiated by autograd, which is not installed: "
+        raise ImportError(msg + 'pip install "dntk[autograd]".')
+    from dntk_numpy.autograd_model import AutogradModel
+
+    return AutogradModel.of(function, params, parameters)

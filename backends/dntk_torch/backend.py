@@ -6,8 +6,12 @@ from typing import Any
 import array_api_compat.torch as xp
 import numpy as np
 import torch
+from array_api_compat import array_namespace
 
 from dntk.types import Array, Namespace
+from dntk_torch import products
+
+_HOST = 1  # kDLCPU in DLPack's list of devices
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,11 @@ class TorchBackend:
         tensor: Any = torch.from_numpy(np.array(x)).to("cpu" if device is None else device)
         return tensor  # type: ignore[no-any-return]
 
+    def from_dlpack(self, x: Any) -> Array:
+        """Tensor over the memory of ``x``; a copy of what runs backwards, which no tensor can."""
+        tensor: Any = torch.from_dlpack(_forwards(x))
+        return tensor  # type: ignore[no-any-return]
+
     def scatter_add(self, updates: Any, index: Any, weights: Any, size: int) -> Array:
         """``index_add_``, one nonzero of every update at a time."""
         out = torch.zeros((size, updates.shape[1]), dtype=updates.dtype, device=updates.device)
@@ -50,6 +59,16 @@ class TorchBackend:
         """PyTorch's batched triangular solve."""
         solution: Any = torch.linalg.solve_triangular(factor, rhs, upper=not lower)
         return solution  # type: ignore[no-any-return]
+
+    def inner(self, x: Any, y: Any) -> Array:
+        """PyTorch's product, or oneDNN's where that is faster."""
+        product: Any = products.inner(x, y)
+        return product  # type: ignore[no-any-return]
+
+    def gram(self, x: Any) -> Array:
+        """Half the product, mirrored."""
+        product: Any = products.gram(x)
+        return product  # type: ignore[no-any-return]
 
     def erf(self, x: Any) -> Array:
         """PyTorch's error function."""
@@ -69,3 +88,19 @@ class TorchBackend:
             msg = "for PyTorch pass the module itself: dntk.as_model(module); functions of parameters are for JAX."
             raise TypeError(msg)
         return TorchModel.of(net, parameters)
+
+
+def _forwards(x: Any) -> Any:
+    """``x``, or a copy where a stride is negative: PyTorch's import of such memory ends the process."""
+    backwards = any(step < 0 for step in getattr(_seen_from_host(x), "strides", ()))
+    return array_namespace(x).asarray(x, copy=True) if backwards else x
+
+
+def _seen_from_host(x: Any) -> Any:
+    """NumPy's view, which every library's strides can be read from; ``x`` where NumPy has no such device or dtype."""
+    if x.__dlpack_device__()[0] != _HOST:
+        return x
+    try:
+        return np.from_dlpack(x)
+    except (BufferError, RuntimeError):
+        return x

@@ -45,12 +45,13 @@ class Capture:
         """Cotangents (q, *output) of every call, by one backward pass per row of ``cotangents`` (q, n, C).
 
         Gradients of parameters are not formed. ``None`` for a call that the outputs cannot be
-        traced back to.
+        traced back to. In memory the first axis of the output comes before that of the functionals,
+        so that one product per input can serve all functionals.
         """
         order = [(layer, call) for layer, calls in self.calls.items() for call in calls]
         if not order:
             return {}
-        passes: list[list[torch.Tensor | None]] = [[] for _ in order]
+        found: list[torch.Tensor | None] = [None] * len(order)
         last = cotangents.shape[0] - 1
         for q, cotangent in enumerate(cotangents):
             grads = torch.autograd.grad(
@@ -60,16 +61,25 @@ class Capture:
                 retain_graph=q < last,
                 allow_unused=True,
             )
-            for found, grad in zip(passes, grads, strict=True):
-                found.append(grad)
+            for position, grad in enumerate(grads):
+                found[position] = _collected(found[position], grad, q, last + 1)
         pulled: dict[torch.nn.Module | Functions, list[torch.Tensor | None]]
         pulled = {layer: [] for layer in self.calls}
-        for position, (layer, _) in enumerate(order):
-            grads = [grad for grad in passes[position] if grad is not None]
-            complete = len(grads) == len(passes[position])
-            pulled[layer].append(torch.stack(grads).detach() if complete else None)
-            passes[position] = []  # one layer at a time holds its cotangents twice
+        for (layer, _), values in zip(order, found, strict=True):
+            pulled[layer].append(None if values is None else values.movedim(1, 0))
         return pulled
+
+
+def _collected(found: torch.Tensor | None, grad: torch.Tensor | None, q: int, count: int) -> torch.Tensor | None:
+    """The cotangents so far (first, q, ...) with those of one more functional; ``None`` once one is missing."""
+    if grad is None or (found is None and q):
+        return None
+    if count == 1:
+        return grad[:, None]
+    if found is None:
+        found = grad.new_empty((grad.shape[0], count, *grad.shape[1:]))
+    found[:, q] = grad
+    return found
 
 
 def sites_of(module: torch.nn.Module) -> dict[str, list[Site]]:

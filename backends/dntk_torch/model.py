@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.gradient_blocks import DenseBlock, GradientBlock
+from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
 from dntk.ledger import count
 from dntk.model import Cotangents, Model, per_input
 from dntk.types import Array, Namespace
@@ -214,10 +214,14 @@ class TorchModel(Model):
                 values = detached(self.module, list(plan.layouts))
                 layers = watched(plan.sites)
                 captured = capture(self.module, values, x, layers, shielded=plan.shielded)
+                arrays.require_finite("the network's outputs", captured.outputs.detach())
                 pulled = captured.pull(cotangents)
         stored = self._per_sample(plan.per_sample, x, cotangents)
-        offset = 0
+        offset, absorbed = 0, 0
         for name, value in self._selected_tensors().items():
+            if absorbed:  # the bias of the block before
+                offset, absorbed = offset + value.numel(), 0
+                continue
             block: Any = stored.pop(name, None)
             if block is None and captured is not None:
                 layout = plan.layouts[name]
@@ -225,6 +229,8 @@ class TorchModel(Model):
             if block is None:
                 # These inputs took another way through the network than those of the probe.
                 block = self._per_sample({name: by_loop}, x, cotangents)[name]
+            if name in plan.with_bias and isinstance(block, FactoredBlock) and not block.transposed:
+                block, absorbed = dataclasses.replace(block, bias=True), 1
             yield dataclasses.replace(block, offset=offset)
             offset += value.numel()
 

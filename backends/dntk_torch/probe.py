@@ -8,6 +8,7 @@ way with the gradient.
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Mapping
 
 import torch
@@ -47,13 +48,15 @@ class Plan:
     """How each selected parameter is differentiated, as the probe found it.
 
     ``layouts``: where a layer's rule holds, how its batch axis lies. ``per_sample``: for all other
-    names, the way that works. ``sites``: the layers of the former.
+    names, the way that works. ``sites``: the layers of the former. ``with_bias``: weights whose
+    layer's bias is the next parameter and used in the same calls, so that one block holds both.
     """
 
     layouts: Mapping[str, str]
     shielded: bool
     per_sample: Mapping[str, PerSample]
     sites: Mapping[str, list[Site]]
+    with_bias: frozenset[str]
 
 
 def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) -> Plan:
@@ -86,6 +89,12 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
         shielded=shielded,
         per_sample=methods if exact is module else runnable(methods, module, x[:PROBES], test.outputs_shape[1]),
         sites={name: own[name] for name in layouts},
+        with_bias=frozenset(
+            weight
+            for weight, bias in itertools.pairwise(names)
+            if layouts.get(weight, "none") == layouts.get(bias)
+            and [(site.layer, site.local) for site in own[bias]] == [(s.layer, "bias") for s in own[weight]]
+        ),
     )
 
 

@@ -1,8 +1,8 @@
 """What a gradient block answers.
 
 For n inputs and q cotangents (linear functionals of the outputs), a block holds the gradients of those functionals
-in one parameter of ``size`` coordinates, which begin at ``offset`` in the flattened parameter vector. Kernels and
-sketches are sums over blocks, so that an n × P Jacobian never exists.
+in one parameter, or in a weight and its bias, of ``size`` coordinates, which begin at ``offset`` in the flattened
+parameter vector. Kernels and sketches are sums over blocks, so that an n × P Jacobian never exists.
 """
 
 from collections.abc import Iterator
@@ -38,17 +38,24 @@ class GradientBlock(Protocol):
         """Bytes that the block keeps alive."""
 
     @property
+    def cotangent_nbytes(self) -> int:
+        """Bytes of it that one further cotangent adds."""
+
+    @property
     def backprop_flops(self) -> int:
         """Operations of its layer's forward pass and of q backward passes, for the ledger."""
 
     def gram(self, other: "GradientBlock") -> Float[Array, "q n1 n2"]:
-        """Inner products ⟨G_qi, G'_qj⟩, cotangent by cotangent."""
+        """Inner products ⟨G_qi, G'_qj⟩, cotangent by cotangent.
+
+        These and the following two are symmetric to the last bit where ``other`` is the block itself.
+        """
 
     def mean_gram(self, other: "GradientBlock") -> Float[Array, "n1 n2"]:
         """Mean over cotangents of :meth:`gram`, without storing the summands."""
 
-    def cross_gram(self, other: "GradientBlock") -> Float[Array, "q1 q2 n1 n2"]:
-        """Inner products of every pair of cotangents."""
+    def cross_gram(self, other: "GradientBlock") -> Float[Array, "q n1 r n2"]:
+        """Inner products ⟨G_qi, G'_rj⟩ of every pair of cotangents."""
 
     def chunks(self, max_coordinates: int) -> Iterator[tuple[int, Float[Array, "q n b"]]]:
         """Dense pieces (first coordinate within the block, gradients); coordinates left out are zero."""

@@ -1,11 +1,13 @@
 """Gradients stored as they are: biases, affine parameters of norms, layers without a factored form."""
 
 import dataclasses
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 
 from jaxtyping import Float
 
 from dntk.arrays import namespace, spans
+from dntk.backend import backend_of
 from dntk.gradient_blocks.base import GradientBlock
 from dntk.ledger import count
 from dntk.types import Array
@@ -36,29 +38,42 @@ class DenseBlock:
     @property
     def nbytes(self) -> int:
         """Bytes of the stored gradients."""
-        q, n, p = self.values.shape
-        return q * n * p * itemsize(self.values)
+        return self.shape[0] * self.cotangent_nbytes
+
+    @property
+    def cotangent_nbytes(self) -> int:
+        """Bytes that one further functional adds."""
+        return self.values.shape[1] * self.values.shape[2] * itemsize(self.values)
 
     def gram(self, other: GradientBlock) -> Float[Array, "q n1 n2"]:
         """Batched product of the stored gradients."""
-        theirs = other.dense()
-        count(flops=2 * self.shape[0] * self.shape[1] * theirs.shape[1] * self.size)
-        return self.values @ theirs.mT
+        return self._product(self.values, other, lambda values: values)
 
     def mean_gram(self, other: GradientBlock) -> Float[Array, "n1 n2"]:
         """One product with cotangents and coordinates joined."""
-        xp = namespace(self.values)
-        theirs = other.dense()
-        q, p = self.shape[0], self.size
-        count(flops=2 * q * self.shape[1] * theirs.shape[1] * p)
-        mine = xp.reshape(xp.permute_dims(self.values, (1, 0, 2)), (-1, q * p))
-        return mine @ xp.reshape(xp.permute_dims(theirs, (1, 0, 2)), (-1, q * p)).T / q
+        xp, q = namespace(self.values), self.shape[0]
 
-    def cross_gram(self, other: GradientBlock) -> Float[Array, "q1 q2 n1 n2"]:
-        """Products of all pairs of cotangents."""
-        theirs = other.dense()
-        count(flops=2 * self.shape[0] * theirs.shape[0] * self.shape[1] * theirs.shape[1] * self.size)
-        return self.values[:, None, :, :] @ theirs.mT[None, :, :, :]
+        def joined(values: Array) -> Array:
+            return xp.reshape(xp.permute_dims(values, (1, 0, 2)), (values.shape[1], q * values.shape[2]))
+
+        return self._product(joined(self.values), other, joined) / q
+
+    def cross_gram(self, other: GradientBlock) -> Float[Array, "q n1 r n2"]:
+        """One product with cotangents and inputs joined."""
+        xp = namespace(self.values)
+
+        def joined(values: Array) -> Array:
+            return xp.reshape(values, (values.shape[0] * values.shape[1], values.shape[2]))
+
+        return xp.reshape(self._product(joined(self.values), other, joined), (*self.shape, *other.shape))
+
+    def _product(self, mine: Array, other: GradientBlock, shaped: Callable[[Array], Array]) -> Array:
+        if other is self:
+            count(flops=math.prod(mine.shape) * mine.shape[-2])
+            return backend_of(mine).gram(mine)
+        theirs = shaped(other.dense())
+        count(flops=2 * math.prod(mine.shape) * theirs.shape[-2])
+        return backend_of(mine).inner(mine, theirs)
 
     def chunks(self, max_coordinates: int) -> Iterator[tuple[int, Float[Array, "q n b"]]]:
         """Slices of the stored gradients."""

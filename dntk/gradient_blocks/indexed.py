@@ -5,13 +5,11 @@ from collections.abc import Iterator
 
 from jaxtyping import Float, Int
 
-from dntk.arrays import device_of, namespace, spans
+from dntk.arrays import device_of, namespace
 from dntk.gradient_blocks.base import GradientBlock
+from dntk.gradient_blocks.contraction import Similarity, Span, contract, contract_pairs
 from dntk.gradient_blocks.dense import itemsize
-from dntk.ledger import count
 from dntk.types import Array
-
-_PIECE = 2**24
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,8 +35,14 @@ class IndexedBlock:
     @property
     def nbytes(self) -> int:
         """Bytes of ids and cotangents."""
-        q, n, t, b = self.cotangents.shape
-        return n * t * (8 + q * b * itemsize(self.cotangents))
+        n, t = self.ids.shape
+        return n * t * 8 + self.shape[0] * self.cotangent_nbytes
+
+    @property
+    def cotangent_nbytes(self) -> int:
+        """Bytes that one further functional adds."""
+        _, n, t, b = self.cotangents.shape
+        return n * t * b * itemsize(self.cotangents)
 
     @property
     def backprop_flops(self) -> int:
@@ -49,23 +53,24 @@ class IndexedBlock:
         """Σ over position pairs that used the same row."""
         if not isinstance(other, IndexedBlock):
             return self.dense() @ other.dense().mT
-        xp = namespace(self.cotangents)
-        return xp.stack([self._contract(other, q, q) for q in range(self.shape[0])])
+        return contract(self.cotangents, other.cotangents, self._similarity(other))
 
     def mean_gram(self, other: GradientBlock) -> Float[Array, "n1 n2"]:
         """One contraction with cotangents and coordinates joined."""
-        xp = namespace(self.cotangents)
         if not isinstance(other, IndexedBlock):
-            return xp.mean(self.gram(other), axis=0)
-        return self._joined()._contract(other._joined(), 0, 0) / self.shape[0]
+            return namespace(self.cotangents).mean(self.gram(other), axis=0)
+        mine = self._joined()
+        theirs = mine if other is self else other._joined()
+        return contract(mine, theirs, self._similarity(other))[0, ...] / self.shape[0]
 
-    def cross_gram(self, other: GradientBlock) -> Float[Array, "q1 q2 n1 n2"]:
+    def cross_gram(self, other: GradientBlock) -> Float[Array, "q n1 r n2"]:
         """All pairs of cotangents."""
-        xp = namespace(self.cotangents)
         if not isinstance(other, IndexedBlock):
-            return self.dense()[:, None, :, :] @ other.dense().mT[None, :, :, :]
-        rows = [xp.stack([self._contract(other, q, r) for r in range(other.shape[0])]) for q in range(self.shape[0])]
-        return xp.stack(rows)
+            (q, n1), (r, n2) = self.shape, other.shape
+            xp = namespace(self.cotangents)
+            mine, theirs = xp.reshape(self.dense(), (q * n1, -1)), xp.reshape(other.dense(), (r * n2, -1))
+            return xp.reshape(mine @ theirs.T, (q, n1, r, n2))
+        return contract_pairs(self.cotangents, other.cotangents, self._similarity(other))
 
     def chunks(self, max_coordinates: int) -> Iterator[tuple[int, Float[Array, "q n b"]]]:
         """One row of the table at a time, only rows that were used; reads the ids on the host."""
@@ -87,22 +92,18 @@ class IndexedBlock:
         hits = xp.astype(self.ids[:, None, :] == rows[None, :, None], self.cotangents.dtype)
         return xp.reshape(hits[None, ...] @ self.cotangents, (q, n, self.rows * b))
 
-    def _contract(self, other: "IndexedBlock", q: int, r: int) -> Float[Array, "n1 n2"]:
-        xp = namespace(self.cotangents)
-        (n2, t2), t1, b = other.ids.shape, self.ids.shape[1], self.cotangents.shape[3]
-        theirs = xp.reshape(other.cotangents[r, ...], (n2 * t2, b)).T
-        slabs = []
-        for start, stop in spans(self.shape[1], max(1, _PIECE // max(1, t1 * n2 * t2))):
-            rows = (stop - start) * t1
-            count(flops=2 * rows * n2 * t2 * b)
-            same = xp.reshape(self.ids[start:stop, :], (rows, 1)) == xp.reshape(other.ids, (1, n2 * t2))
-            products = xp.reshape(self.cotangents[q, start:stop, :, :], (rows, b)) @ theirs
-            products = xp.where(same, products, xp.zeros_like(products))
-            slabs.append(xp.sum(xp.reshape(products, (stop - start, t1, n2, t2)), axis=(1, 3)))
-        return xp.concat(slabs, axis=0)
+    def _similarity(self, other: "IndexedBlock") -> Similarity:
+        """1 where two positions used the same row; padding is its own only, and has no cotangent."""
 
-    def _joined(self) -> "IndexedBlock":
+        def similarity(rows: Span, columns: Span) -> Array:
+            mine, theirs = self.ids[rows[0] : rows[1], :], other.ids[columns[0] : columns[1], :]
+            same = mine[:, :, None, None] == theirs[None, None, :, :]
+            return namespace(self.cotangents).astype(same, self.cotangents.dtype)
+
+        return similarity
+
+    def _joined(self) -> Float[Array, "1 n t b"]:
+        """Cotangents of one functional whose output coordinates are those of all q, side by side."""
         xp = namespace(self.cotangents)
         q, n, t, b = self.cotangents.shape
-        joined = xp.reshape(xp.permute_dims(self.cotangents, (1, 2, 0, 3)), (1, n, t, q * b))
-        return dataclasses.replace(self, cotangents=joined)
+        return xp.reshape(xp.permute_dims(self.cotangents, (1, 2, 0, 3)), (1, n, t, q * b))

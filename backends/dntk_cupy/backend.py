@@ -1,0 +1,88 @@
+"""What CuPy arrays need beyond the array API standard."""
+
+import dataclasses
+from typing import Any, NoReturn
+
+import array_api_compat.cupy as xp
+import cupy
+import cupyx
+import cupyx.scipy.linalg
+import cupyx.scipy.special
+
+from dntk.types import Array, Namespace
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CupyBackend:
+    """Backend protocol for CuPy 14 or later, on a machine with a GPU."""
+
+    name: str = "cupy"
+    version: str = cupy.__version__
+    autodiff: str = "dntk.MLP on CuPy arrays, models of other libraries through dntk.bridge"
+
+    def devices(self) -> tuple[str, ...]:
+        """Every GPU in sight."""
+        return tuple(f"cuda:{i}" for i in range(cupy.cuda.runtime.getDeviceCount()))
+
+    def namespace(self) -> Namespace:
+        """CuPy through array-api-compat."""
+        return xp
+
+    def to_numpy(self, x: Any) -> Any:
+        """Copy to the host."""
+        return cupy.asnumpy(x)
+
+    def from_numpy(self, x: Any, *, device: Any = None) -> Array:
+        """Copy on ``device``: a ``cupy.cuda.Device``, its number, a name of :meth:`devices`, or the current one."""
+        with _device(device):
+            array: Array = cupy.array(x)
+        return array
+
+    def from_dlpack(self, x: Any) -> Array:
+        """Array over the memory of ``x``, which must be on a GPU."""
+        array: Array = cupy.from_dlpack(x)
+        return array
+
+    def scatter_add(self, updates: Any, index: Any, weights: Any, size: int) -> Array:
+        """CUDA's atomic additions, one nonzero of every update at a time; their order, and rounding, may vary."""
+        with updates.device:
+            out = cupy.zeros((size, updates.shape[1]), dtype=updates.dtype)
+            for position in range(index.shape[1]):
+                cupyx.scatter_add(out, index[:, position], weights[:, position, None] * updates)
+        result: Array = out
+        return result
+
+    def triangular_solve(self, factor: Any, rhs: Any, *, lower: bool) -> Array:
+        """Triangular solve of cuBLAS, of batches too."""
+        with rhs.device:
+            solution: Array = cupyx.scipy.linalg.solve_triangular(factor, rhs, lower=lower)
+        return solution
+
+    def erf(self, x: Any) -> Array:
+        """CUDA's error function."""
+        with x.device:
+            values: Array = cupyx.scipy.special.erf(x)
+        return values
+
+    def synchronize(self, x: Any) -> None:
+        """Wait for the array's device."""
+        x.device.synchronize()
+
+    def as_model(self, net: Any, params: Any, parameters: str | None) -> NoReturn:
+        """Refused: CuPy has no derivatives, other libraries' models are bridged."""
+        del params, parameters
+        msg = (
+            f"a {type(net).__name__} with CuPy arrays cannot be differentiated, as CuPy has no automatic "
+            "differentiation: make the model in PyTorch or JAX on the same GPU, model = dntk.as_model(net.cuda()), "
+            'then dntk.bridge(model, "cupy") takes and returns CuPy arrays without copies. dntk.MLP takes CuPy weights.'
+        )
+        raise TypeError(msg)
+
+
+def _device(device: Any) -> Any:
+    """Context manager of a device."""
+    if device is None:
+        return cupy.cuda.Device()
+    if isinstance(device, cupy.cuda.Device):
+        return device
+    return cupy.cuda.Device(int(str(device).removeprefix("cuda:")))

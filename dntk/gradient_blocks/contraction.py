@@ -1,0 +1,122 @@
+"""Inner products of gradients Σ_t g_t ⊗ a_t from their factors, by contraction over pairs of positions.
+
+⟨Σ_t g_t ⊗ a_t, Σ_t' g'_t' ⊗ a'_t'⟩ = Σ_{t,t'} ⟨a_t, a'_t'⟩ ⟨g_t, g'_t'⟩. The similarities ⟨a_t, a'_t'⟩ are the same for
+all functionals and computed once. Work goes tile by tile of inputs, each small enough for a processor's cache.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from jaxtyping import Float
+
+from dntk.arrays import namespace, spans
+from dntk.backend import backend_of
+from dntk.ledger import count
+from dntk.types import Array
+
+TILE = 2**19
+"""Entries of one tile of products; 2 MiB in float32."""
+
+Span = tuple[int, int]
+
+Similarity = Callable[[Span, Span], Float[Array, "i t1 j t2"]]
+"""⟨a_it, a'_jt'⟩ for inputs i and j of two ranges."""
+
+
+def contract(
+    left: Float[Array, "q n1 t1 b"], right: Float[Array, "q n2 t2 b"], similarity: Similarity
+) -> Float[Array, "q n1 n2"]:
+    """Inner products functional by functional; symmetric to the last bit where ``left`` is ``right``."""
+    mine, theirs = _flat(left), _flat(right)
+
+    def tile(rows: Span, columns: Span) -> Array:
+        alike = similarity(rows, columns)
+        (i, t1, j, t2), q = alike.shape, left.shape[0]
+        products = backend_of(left).inner(_of(mine, rows, t1), _of(theirs, columns, t2))
+        count(flops=2 * math.prod(products.shape) * (left.shape[3] + 1))
+        products *= namespace(products).reshape(alike, (1, i * t1, j * t2))
+        return _over_positions(products, (q, i, t1, j, t2), axes=(2, 4))
+
+    return _tiled(left, right, tile, _mirrored, left.shape[0], axes=(1, 2))
+
+
+def contract_pairs(
+    left: Float[Array, "q n1 t1 b"], right: Float[Array, "r n2 t2 b"], similarity: Similarity
+) -> Float[Array, "q n1 r n2"]:
+    """Inner products of every pair of functionals; symmetric to the last bit where ``left`` is ``right``."""
+    mine, theirs = _flat(left), _flat(right)
+    q, r, b = left.shape[0], right.shape[0], left.shape[3]
+
+    def tile(rows: Span, columns: Span) -> Array:
+        xp = namespace(left)
+        alike = similarity(rows, columns)
+        i, t1, j, t2 = alike.shape
+        first, second = _of(mine, rows, t1), _of(theirs, columns, t2)
+        products = backend_of(left).inner(xp.reshape(first, (q * i * t1, b)), xp.reshape(second, (r * j * t2, b)))
+        count(flops=2 * math.prod(products.shape) * (b + 1))
+        products = xp.reshape(products, (q, i * t1, r, j * t2))
+        products *= xp.reshape(alike, (1, i * t1, 1, j * t2))
+        return _over_positions(products, (q, i, t1, r, j, t2), axes=(2, 5))
+
+    return _tiled(left, right, tile, _swapped, left.shape[0] * right.shape[0], axes=(1, 3))
+
+
+def _flat(cotangents: Float[Array, "q n t b"]) -> Float[Array, "q rows b"]:
+    q, n, t, b = cotangents.shape
+    return namespace(cotangents).reshape(cotangents, (q, n * t, b))
+
+
+def _of(flat: Float[Array, "q rows b"], inputs: Span, positions: int) -> Float[Array, "q some b"]:
+    return flat[:, inputs[0] * positions : inputs[1] * positions, :]
+
+
+def _over_positions(products: Array, shape: tuple[int, ...], *, axes: tuple[int, int]) -> Array:
+    """Sum over both axes of positions, the inner one first: its numbers lie side by side."""
+    xp = namespace(products)
+    wide = xp.reshape(products, shape)
+    for axis in sorted(axes, reverse=True):
+        wide = xp.sum(wide, axis=axis) if shape[axis] > 1 else xp.squeeze(wide, axis=axis)
+    return wide
+
+
+def _mirrored(tile: Float[Array, "q i j"]) -> Float[Array, "q j i"]:
+    return tile.mT
+
+
+def _swapped(tile: Float[Array, "q i r j"]) -> Float[Array, "r j q i"]:
+    return namespace(tile).permute_dims(tile, (2, 3, 0, 1))
+
+
+def _tiled(
+    left: Array,
+    right: Array,
+    tile: Callable[[Span, Span], Array],
+    mirrored: Callable[[Array], Array],
+    functionals: int,
+    *,
+    axes: tuple[int, int],
+) -> Array:
+    """All tiles put together; of a symmetric result only those on and above the diagonal are computed."""
+    side = max(1, int((TILE / max(1, functionals * left.shape[2] * right.shape[2])) ** 0.5))
+    rows, columns = list(spans(left.shape[1], side)), list(spans(right.shape[1], side))
+    tiles: dict[tuple[int, int], Array] = {}
+    for i, j in _needed(len(rows), len(columns), symmetric=left is right):
+        found = tile(rows[i], columns[j])
+        if left is right:
+            tiles[j, i] = mirrored(found)
+            found = (found + tiles[j, i]) / 2 if i == j else found
+        tiles[i, j] = found
+    xp = namespace(left)
+    return _concat(
+        xp, [_concat(xp, [tiles[i, j] for j in range(len(columns))], axes[1]) for i in range(len(rows))], axes[0]
+    )
+
+
+def _needed(rows: int, columns: int, *, symmetric: bool) -> Iterator[tuple[int, int]]:
+    return ((i, j) for i in range(rows) for j in range(i if symmetric else 0, columns))
+
+
+def _concat(xp: Any, parts: list[Array], axis: int) -> Array:
+    whole: Array = xp.concat(parts, axis=axis) if len(parts) > 1 else parts[0]
+    return whole

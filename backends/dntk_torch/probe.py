@@ -40,7 +40,7 @@ from dntk_torch.per_sample import (
     push_forward_twice_backward,
 )
 from dntk_torch.precision import in_single_precision, runnable
-from dntk_torch.requirements import with_owners
+from dntk_torch.requirements import has_padding_row, with_owners
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,12 +89,16 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
         shielded=shielded,
         per_sample=methods if exact is module else runnable(methods, module, x[:PROBES], test.outputs_shape[1]),
         sites={name: own[name] for name in layouts},
-        with_bias=frozenset(
-            weight
-            for weight, bias in itertools.pairwise(names)
-            if layouts.get(weight, "none") == layouts.get(bias)
-            and [(site.layer, site.local) for site in own[bias]] == [(s.layer, "bias") for s in own[weight]]
-        ),
+        with_bias=_with_bias(names, layouts, own),
+    )
+
+
+def _with_bias(names: tuple[str, ...], layouts: Mapping[str, str], sites: Mapping[str, list[Site]]) -> frozenset[str]:
+    return frozenset(
+        weight
+        for weight, bias in itertools.pairwise(names)
+        if layouts.get(weight, "none") == layouts.get(bias)
+        and [(site.layer, site.local) for site in sites[bias]] == [(s.layer, "bias") for s in sites[weight]]
     )
 
 
@@ -121,7 +125,7 @@ def make_push(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
     # A padding row has no gradient by torch's convention, but forward mode would give it one, and
     # the probe may hold no padding.
     ways = [(push_forward_twice_backward, 1.0)]
-    if not _has_padding_row(module, names):
+    if not has_padding_row(module, names):
         ways.insert(0, (push_forward, 0.1))  # stricter, as there is another way to go
     reasons = []
     for push, share in ways:
@@ -140,15 +144,6 @@ def make_push(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
         f"operation lacks forward mode and double backward ({'; '.join(reasons) or 'unknown'})."
     )
     raise ValueError(msg)
-
-
-def _has_padding_row(module: torch.nn.Module, names: tuple[str, ...]) -> bool:
-    chosen = {id(value) for name, value in module.named_parameters() if name in names}
-    tables = torch.nn.Embedding | torch.nn.EmbeddingBag
-    return any(
-        isinstance(layer, tables) and layer.padding_idx is not None and id(layer.weight) in chosen
-        for layer in module.modules()
-    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

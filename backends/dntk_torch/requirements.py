@@ -117,6 +117,16 @@ def require_gradients_are_derivatives(module: torch.nn.Module, names: tuple[str,
                 raise ValueError(msg)
 
 
+def has_padding_row(module: torch.nn.Module, names: tuple[str, ...]) -> bool:
+    """Whether a selected table has a row to which torch gives no gradient."""
+    chosen = {id(value) for name, value in module.named_parameters() if name in names}
+    tables = torch.nn.Embedding | torch.nn.EmbeddingBag
+    return any(
+        isinstance(layer, tables) and layer.padding_idx is not None and id(layer.weight) in chosen
+        for layer in module.modules()
+    )
+
+
 def require_input(x: Any, model: Model, module: torch.nn.Module, name: str) -> None:
     """Raise unless ``x`` is a finite tensor of the network's device and dtype, or of ids."""
     check_placement(x, model, name)

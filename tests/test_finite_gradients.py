@@ -5,6 +5,7 @@ import types
 import numpy as np
 import pytest
 
+from dntk.finite_results import require_finite_result
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, IndexedBlock
 from dntk.gradient_blocks.finite import require_finite
 
@@ -37,7 +38,9 @@ def blocks(library, *, bad=None):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_gradient_that_is_not_finite_is_named_with_its_input(library, bad):
     for block in blocks(library, bad=bad):
-        with pytest.raises(ValueError, match=rf"`{block.name}` is NaN or infinite for 1 of 4 inputs \(first: row 2\)"):
+        with pytest.raises(
+            ValueError, match=rf"`{block.name}` is NaN or infinite for 1 of 4 inputs \(first: row 2 of `x`\)"
+        ):
             require_finite(block)
 
 
@@ -56,3 +59,31 @@ def test_a_block_of_another_class_is_expanded(library):
     theirs = types.SimpleNamespace(**{name: getattr(ours, name) for name in dir(ours) if not name.startswith("_")})
     with pytest.raises(ValueError, match=r"`bias` is NaN or infinite"):
         require_finite(theirs)
+
+
+class Rooted:
+    """Two outputs of three inputs whose gradients are arrays given by hand, as a model gives them."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def gradient_blocks(self, x, _cotangents):
+        rows = self.values[:, x[0, 0] : x[-1, 0] + 1, :]
+        yield DenseBlock(name="weight", offset=0, values=rows)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_result_that_is_not_finite_is_explained_by_its_first_bad_gradient():
+    values = np.ones((2, 6, 3), dtype="f4")
+    x = np.arange(6)[:, None]
+    values[1, 4, 2] = np.nan
+    with pytest.raises(ValueError, match=r"`weight` is NaN or infinite for 1 of 2 inputs \(first: row 4 of `x2`\)"):
+        require_finite_result(values, Rooted(values), {"x1": x[:3], "x2": x}, np.eye(2), 2)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_result_that_overflows_says_so():
+    values, x = np.ones((2, 6, 3), dtype="f4"), np.arange(6)[:, None]
+    with pytest.raises(ValueError, match="products overflow float32"):
+        require_finite_result(np.asarray([np.inf], "f4"), Rooted(values), {"x": x}, np.eye(2), 2)
+    require_finite_result(values, None, {}, np.eye(2), 2)

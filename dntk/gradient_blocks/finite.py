@@ -8,11 +8,12 @@ from dntk.gradient_blocks.base import GradientBlock
 from dntk.types import Array
 
 
-def require_finite(block: GradientBlock) -> None:
+def require_finite(block: GradientBlock, *, name: str = "x", first_row: int = 0) -> None:
     """Raise ``ValueError`` that names parameter and input where a gradient is NaN or infinite.
 
     One pass over what the block stores and one synchronisation with the device; nothing is expanded. Where
-    kernels are sums over blocks, call it only once a sum has turned out not to be finite.
+    kernels are sums over blocks, call it only once a sum has turned out not to be finite. ``name`` and
+    ``first_row`` tell of which inputs the block's are a batch, and from which row on.
 
     Raises
     ------
@@ -23,17 +24,17 @@ def require_finite(block: GradientBlock) -> None:
     some = next(iter(stored.values()))
     xp = arrays.namespace(some)
     finite = xp.ones((n,), dtype=xp.bool, device=arrays.device_of(some))
-    for name, values in stored.items():
-        points = 0 if name == "inputs" else 1
+    for field, values in stored.items():
+        points = 0 if field == "inputs" else 1
         others = tuple(axis for axis in range(values.ndim) if axis != points)
         finite = xp.logical_and(finite, xp.all(xp.isfinite(values), axis=others))
     bad = int(xp.sum(xp.astype(~finite, xp.int32)))
     if bad:
         first = int(xp.argmax(xp.astype(~finite, xp.int32)))
         msg = (
-            f"the gradient in `{block.name}` is NaN or infinite for {bad} of {n} inputs (first: row {first}): the "
-            "network has no derivative there, as sqrt or a norm has none at 0, or it overflows. Add a small constant "
-            "under the root, or leave such inputs out."
+            f"the gradient in `{block.name}` is NaN or infinite for {bad} of {n} inputs (first: row {first_row + first} "
+            f"of `{name}`): the network has no derivative there, as sqrt or a norm has none at 0, or it overflows. Add "
+            "a small constant under the root, or leave such inputs out."
         )
         raise ValueError(msg)
 

@@ -107,6 +107,23 @@ def accumulation_dtype(x: Array) -> Any:
     return available.get("float64", x.dtype)
 
 
+def kernel_dtype(xp: Namespace, dtype: Any) -> Any:
+    """Type of kernels and features of a network of some ``dtype``: float32 for 16-bit ones, else the same.
+
+    Sums over parameters and positions in 16 bits would lose all digits.
+    """
+    return xp.float32 if xp.finfo(dtype).bits < 32 else dtype
+
+
+def widened(x: Array) -> Array:
+    """The array with 16-bit floating-point numbers as float32; others, and integers, as they are."""
+    xp = array_api_compat.array_namespace(x)
+    if not is_floating(x):
+        return x
+    wide = kernel_dtype(xp, x.dtype)
+    return x if x.dtype == wide else xp.astype(x, wide)
+
+
 def epsilon(x: Array) -> float:
     """Unit of rounding of the array's dtype as a Python float (float64, so that products do not overflow)."""
     xp = array_api_compat.array_namespace(x)

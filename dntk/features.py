@@ -9,6 +9,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.backend import backend_of
 from dntk.batching import choose_batch_size
+from dntk.finite_results import require_finite_result
 from dntk.ledger import count
 from dntk.model import Model
 from dntk.outputs import FeatureOutputs, KernelOutputs, check_output_index, cotangents_for
@@ -185,11 +186,14 @@ def tangent_features(
         msg = f"features have no `outputs`={outputs!r}: take 'each', then ask for .kernel(outputs={outputs!r})."
         raise ValueError(msg)
     model.check_inputs(x)
-    cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=model.dtype, device=model.device)
+    dtype = arrays.kernel_dtype(xp, model.dtype)
+    cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=dtype, device=model.device)
     bound = None if sketch is None else bind(sketch, model.n_parameters)
     size = choose_batch_size(model, x, cotangents, batch_size)
     pieces = [_features(model, x[start:stop, ...], cotangents, bound) for start, stop in arrays.spans(x.shape[0], size)]
-    return TangentFeatures(xp.concat(pieces, axis=1), bound)
+    values = xp.concat(pieces, axis=1)
+    require_finite_result(values, model, {"x": x}, cotangents, size)
+    return TangentFeatures(values, bound)
 
 
 def bind(sketch: Sketch, n_parameters: int) -> Sketch:
@@ -211,4 +215,4 @@ def _features(model: Model, x: Array, cotangents: Float[Array, "q c"], sketch: S
         part = sketch_block(sketch, block)
         total = part if total is None else total + part
     assert total is not None
-    return xp.astype(total, model.dtype)
+    return xp.astype(total, arrays.kernel_dtype(xp, model.dtype))

@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.batching import choose_batch_size
+from dntk.finite_results import require_finite_result
 from dntk.gradient_blocks import GradientBlock
 from dntk.ledger import count
 from dntk.model import Model
@@ -39,7 +40,7 @@ def ntk(
     Returns
     -------
     Array
-        Kernel of the model's dtype on its device.
+        Kernel of the model's dtype on its device, of float32 for a 16-bit one.
 
     Raises
     ------
@@ -56,9 +57,12 @@ def ntk(
     for name, x in (("x1", x1), ("x2", x2)):
         if x is not None:
             model.check_inputs(x, name)
-    cotangents = cotangents_for(outputs, model.n_outputs, xp=model.namespace, dtype=model.dtype, device=model.device)
+    place = {"xp": model.namespace, "dtype": arrays.kernel_dtype(model.namespace, model.dtype), "device": model.device}
+    cotangents = cotangents_for(outputs, model.n_outputs, **place)
     size = choose_batch_size(model, x1, cotangents, batch_size, sides=2)
     kernel = _assemble(model, x1, x2, cotangents, size, _FORMS.get(outputs, _ONLY))
+    inputs = {"x1": x1} if x2 is None else {"x1": x1, "x2": x2}
+    require_finite_result(kernel, model, inputs, cotangents, size)
     return model.namespace.permute_dims(kernel, (1, 3, 0, 2)) if outputs == "full" else kernel
 
 

@@ -78,7 +78,7 @@ class NTKOperator:
             raise TypeError(msg)
         model.check_inputs(x)
         outputs_of(model, x[:1, ...])  # some networks tell their number of outputs only by running
-        place = {"xp": model.namespace, "dtype": model.dtype, "device": model.device}
+        place = {"xp": model.namespace, "dtype": self.dtype, "device": model.device}
         functionals = cotangents_for(self.outputs, model.n_outputs, **place)
         # A product sends one functional through the network at a time, the diagonal all of them.
         one = functionals[:1, :]
@@ -107,8 +107,8 @@ class NTKOperator:
 
     @property
     def dtype(self) -> Any:
-        """Floating-point type of the kernel: the model's."""
-        return self.model.dtype
+        """Floating-point type of the kernel: the model's, or float32 for a 16-bit one."""
+        return arrays.kernel_dtype(self.model.namespace, self.model.dtype)
 
     @property
     def device(self) -> Any:

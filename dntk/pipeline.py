@@ -308,7 +308,8 @@ class DistilledNTK:
 
     def _one_cotangent(self) -> Array:
         m, outputs = self.model, self._fitted().weights.shape[0]
-        return cotangents_for("sum", outputs, xp=m.namespace, dtype=m.dtype, device=m.device)
+        dtype = arrays.kernel_dtype(m.namespace, m.dtype)
+        return cotangents_for("sum", outputs, xp=m.namespace, dtype=dtype, device=m.device)
 
 
 def _diagonal(products: Float[Array, "c n c"]) -> Float[Array, "n c"]:

@@ -1,5 +1,7 @@
 """What is refused, and what the message says."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -172,6 +174,22 @@ def test_outputs_that_are_not_finite_are_refused():
         wrapped(lambda h: h / 0)(INPUTS)
 
 
+def test_a_derivative_that_does_not_exist_is_named_with_parameter_and_input():
+    x = INPUTS.clone()
+    x[2] = 0
+    model = wrapped(lambda h: (h - h.detach()).abs().sqrt() + h)
+    with pytest.raises(ValueError, match=r"gradient in `layer.weight` is NaN or infinite for 4 of 4 .*no derivative"):
+        list(model.gradient_blocks(INPUTS, torch.eye(3)))
+    biasless = nn.Sequential(nn.Linear(5, 3, bias=False), _Length()).eval()
+    with pytest.raises(ValueError, match=r"gradient in `0.weight` is NaN or infinite for 1 of 4 inputs \(first: row 2"):
+        list(dntk.as_model(biasless).gradient_blocks(x, torch.eye(1)))
+
+
+class _Length(nn.Module):
+    def forward(self, h):
+        return (h * h).sum(1, keepdim=True).sqrt()
+
+
 class BatchScaled(torch.autograd.Function):
     """The identity, with a gradient divided by the size of the batch."""
 
@@ -190,13 +208,65 @@ class Unfactored(nn.Module):
         self.weight = nn.Parameter(torch.randn(5, 3))
 
     def forward(self, x):
-        return BatchScaled.apply(x @ self.weight)
+        return BatchScaled.apply(torch.einsum("ni,io->no", x, self.weight))
 
 
 def test_gradients_that_depend_on_the_batch_are_refused():
     model = dntk.as_model(Unfactored().eval())
-    with pytest.raises(ValueError, match="do not add up to autograd's gradient"):
+    with pytest.raises(
+        ValueError, match=r"do not add up.*in `weight` of Unfactored the network itself; leave them out"
+    ):
         list(model.gradient_blocks(INPUTS, torch.eye(3)))
+
+
+class PartlyUnfactored(nn.Module):
+    """A cell whose gradients depend on the batch, and a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = Unfactored()
+        self.head = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.head(self.cell(x))
+
+
+def test_a_parameter_without_gradients_is_named_with_its_module_and_the_way_around():
+    net = PartlyUnfactored().eval()
+    with pytest.raises(ValueError, match="in `cell.weight` of Unfactored 'cell'") as caught:
+        list(dntk.as_model(net).gradient_blocks(INPUTS, torch.eye(3)))
+    pattern = re.search(r'parameters=r"(.*)"', str(caught.value)).group(1)
+    model = dntk.as_model(net, parameters=pattern)
+    assert list(model.parameters) == ["head.weight", "head.bias"]
+    assert sum(block.size for block in model.gradient_blocks(INPUTS, torch.eye(3))) == model.n_parameters
+
+
+class OneByOne(torch.autograd.Function):
+    """The identity, whose backward pass takes batches of several inputs only."""
+
+    @staticmethod
+    def forward(_ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(_ctx, g):
+        if g.shape[0] == 1:
+            msg = "no single inputs"
+            raise RuntimeError(msg)
+        return g
+
+
+def test_the_reason_why_a_gradient_fails_is_told():
+    class Failing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(5, 3))
+
+        def forward(self, x):
+            return OneByOne.apply(torch.einsum("ni,io->no", x, self.weight))
+
+    with pytest.raises(ValueError, match=r"fail \(no single inputs\) in `weight` of Failing"):
+        list(dntk.as_model(Failing().eval()).gradient_blocks(INPUTS, torch.eye(3)))
 
 
 class WithoutSecondDerivative(torch.autograd.Function):

@@ -10,12 +10,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import dntk
 from dntk.ledger import LedgerRecorder
-from tests.torch_networks import NETWORKS, OverwrittenViews, batch, network, one_thread
+from tests.torch_networks import NETWORKS, Bag, OverwrittenViews, batch, network, one_thread
 
 # PyTorch announces that it pads even kernels unevenly, which is what is tested.
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 
 FACTORED = {"FactoredBlock", "IndexedBlock"}
+ATTENTION = {"layer.self_attn.in_proj_weight", "layer.self_attn.out_proj.weight"}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -59,7 +60,7 @@ def looped_jacobian(net, names, x):
 
 
 def reference(name, net, names, x):
-    slow = name in ("untransformable", "text-renormalised", "lying-attribute")
+    slow = name in ("untransformable", "text-renormalised", "lying-attribute", "checkpointed")
     return (looped_jacobian if slow else jacobian)(net, names, x)
 
 
@@ -167,14 +168,23 @@ def test_the_module_is_left_as_it_was(case):
         ("tied-linear", {"first.weight"}, {"first.bias", "second.bias"}),
         ("overwritten-views", {"first.weight", "second.weight"}, set()),
         ("joined-positions", {"first.weight", "second.weight"}, set()),
-        ("transformer-batch-second", {"layer.linear1.weight"}, {"layer.self_attn.in_proj_weight"}),
+        ("transformer-batch-second", {"layer.linear1.weight", *ATTENTION}, {"layer.self_attn.in_proj_bias"}),
+        ("transformer-batch-first", {"layer.linear2.weight", *ATTENTION}, {"layer.self_attn.out_proj.bias"}),
         ("causal-attention", {"qkv.weight", "out.weight"}, {"norm.weight"}),
         ("hooked", {"0.weight", "2.weight"}, set()),
-        ("lying-subclass", {"2.weight"}, {"0.weight"}),
+        ("lying-subclass", {"0.weight", "2.weight"}, {"0.bias"}),
         ("lying-attribute", {"2.weight"}, {"0.weight"}),
-        ("functional-use", {"head.weight"}, {"first.weight"}),
+        ("functional-use", {"first.weight", "head.weight"}, {"first.bias"}),
+        ("bare-parameters", {"matrix", "head.weight"}, {"scale"}),
         ("tied-language-model", {"mix.weight"}, {"embed.weight"}),
         ("grouped-convolution", {"4.weight"}, {"0.weight"}),
+        ("depthwise-convolution", {"2.weight", "5.weight"}, {"0.weight", "3.weight"}),
+        ("transposed-convolution-of-volumes", {"0.weight"}, {"0.bias"}),
+        ("transposed-convolution-of-signals", {"7.weight"}, {"0.weight", "2.weight", "3.weight", "4.weight"}),
+        ("transposed-convolution-in-groups", {"4.weight"}, {"0.weight", "2.weight"}),
+        ("checkpointed", {"block.0.weight", "block.2.weight", "head.weight"}, set()),
+        ("weight-norm", {"2.weight"}, {"0.parametrizations.weight.original1"}),
+        ("bilinear", {"first.weight"}, {"product.weight"}),
     ],
 )
 def test_gradients_are_factored_wherever_that_is_exact(name, factored, stored):
@@ -208,8 +218,20 @@ def test_a_layout_that_one_input_cannot_tell_is_found_with_more():
         "signals",
         "volumes",
         "grouped-convolution",
+        "depthwise-convolution",
+        "transposed-convolution",
+        "transposed-convolution-of-signals",
+        "transposed-convolution-of-volumes",
+        "transposed-convolution-in-groups",
+        "checkpointed",
         "text",
         "causal-attention",
+        "transformer-batch-first",
+        "transformer-batch-second",
+        "transformer-as-long-as-the-batch",
+        "bare-parameters",
+        "functional-use",
+        "lying-subclass",
         "module-used-twice",
         "tied-linear",
         "hooked",
@@ -240,6 +262,17 @@ def test_fused_transformer_layers_are_never_run(monkeypatch):
     assert outputs.shape == (5, 3)
 
 
+def test_recurrent_layers_are_run_without_cudnn():
+    # cuDNN's recurrent layers refuse to be differentiated in evaluation mode.
+    net, x, found = network("recurrent"), batch("recurrent"), []
+    net.cell.register_forward_hook(lambda *_: found.append(torch.backends.cudnn.enabled))
+    before = torch.backends.cudnn.enabled
+    dntk.as_model(net)(x)
+    assert found
+    assert not any(found)
+    assert torch.backends.cudnn.enabled == before
+
+
 def test_padding_positions_have_no_gradient():
     net, x = network("text"), torch.full((3, 6), 2)
     x[:, 0] = 1
@@ -260,6 +293,25 @@ def test_padding_first_met_after_the_probe_has_no_tangent():
     expected = jacobian(net, names, padded)
     found = model.jvp(padded, tangents)
     assert relative(found, torch.einsum("qp,cnp->qnc", tangents.double(), expected)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("mode", "padding_idx", "form"),
+    [
+        ("mean", None, "IndexedBlock"),
+        ("sum", None, "IndexedBlock"),
+        ("mean", 3, "IndexedBlock"),
+        ("max", None, "DenseBlock"),
+    ],
+)
+def test_bags_of_embeddings_are_differentiated(mode, padding_idx, form):
+    torch.manual_seed(0)
+    net, x = Bag(mode, padding_idx).eval(), batch("text")
+    x[:, 0] = 3
+    model = dntk.as_model(net)
+    expected = looped_jacobian(net, list(model.parameters), x)
+    assert relative(assembled(model, x, torch.eye(3)), expected) < 1e-5
+    assert kinds(model, x)["bag.weight"] == form
 
 
 class Routed(nn.Module):
@@ -432,7 +484,8 @@ def test_the_ledger_counts_what_was_differentiated():
     assert recorder.ledger()["blocks"].flops == sum(b.backprop_flops for b in blocks)
     by_name = {b.name: b.backprop_flops for b in blocks}
     assert by_name["head.weight"] == 2 * 5 * 12 * (1 + 3)
-    assert by_name["matrix"] == 2 * 5 * 20 * (1 + 2 * 3)
+    assert by_name["matrix"] == 2 * 5 * 20 * (1 + 3)
+    assert by_name["scale"] == 2 * 5 * 4 * (1 + 3)
 
 
 def test_more_inputs_than_the_probe_and_another_shape_stay_exact():

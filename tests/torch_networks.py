@@ -3,8 +3,10 @@
 import contextlib
 
 import torch
+import torch.utils.checkpoint
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations
 
 
 @contextlib.contextmanager
@@ -296,8 +298,102 @@ def upsampled():
     )
 
 
-def parametrised():
-    layer = torch.nn.utils.parametrizations.weight_norm(nn.Linear(5, 6))
+def transposed_signals():
+    return nn.Sequential(
+        nn.ConvTranspose1d(2, 4, 4, stride=3, padding=2, output_padding=1),
+        nn.Tanh(),
+        nn.ConvTranspose1d(4, 4, 3, stride=1, dilation=2, bias=False),
+        nn.InstanceNorm1d(4, affine=True, track_running_stats=True),
+        nn.PReLU(4),
+        nn.AdaptiveAvgPool1d(2),
+        nn.Flatten(),
+        nn.Linear(8, 2),
+    )
+
+
+def transposed_volumes():
+    return nn.Sequential(
+        nn.ConvTranspose3d(
+            12, 2, (1, 2, 3), stride=(1, 1, 2), padding=(0, 1, 0), output_padding=(0, 0, 1), dilation=(1, 2, 1)
+        ),
+        nn.SiLU(),
+        nn.AdaptiveAvgPool3d((1, 1, 3)),
+        nn.Flatten(),
+        nn.Linear(6, 2),
+    )
+
+
+def transposed_groups():
+    return nn.Sequential(
+        nn.ConvTranspose2d(4, 6, (3, 2), stride=(1, 2), groups=2),
+        nn.Tanh(),
+        nn.ConvTranspose2d(6, 6, 2, groups=6, padding=1, dilation=2, output_padding=1),
+        nn.Flatten(),
+        nn.Linear(252, 2),
+    )
+
+
+def depthwise():
+    return nn.Sequential(
+        nn.Conv1d(3, 6, 3, groups=3, dilation=2, bias=False),
+        nn.Tanh(),
+        nn.Conv1d(6, 4, 1, stride=2),
+        nn.GroupNorm(4, 4),
+        nn.Flatten(),
+        nn.Linear(12, 2),
+    )
+
+
+class Bilinear(nn.Module):
+    """A product of two features."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(5, 4)
+        self.product = nn.Bilinear(5, 4, 3)
+
+    def forward(self, x):
+        return self.product(x, torch.tanh(self.first(x)))
+
+
+class Bag(nn.Module):
+    """Sums, averages or maxima of embedded tokens."""
+
+    def __init__(self, mode, padding_idx=None):
+        super().__init__()
+        self.bag = nn.EmbeddingBag(9, 4, mode=mode, padding_idx=padding_idx)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, ids):
+        return self.head(torch.tanh(self.bag(ids)))
+
+
+class Checkpointed(nn.Module):
+    """A block whose activations are computed again on the way back."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 5))
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.head(x + torch.utils.checkpoint.checkpoint(self.block, x, use_reentrant=False))
+
+
+class Gated(nn.Module):
+    """A recurrent network of gated units."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.GRU(5, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.cell(x.transpose(0, 1))[0][-1])
+
+
+def parametrised(parametrisation):
+    layer = parametrisation(nn.Linear(5, 6))
     return nn.Sequential(layer, nn.Tanh(), nn.Linear(6, 3))
 
 
@@ -306,7 +402,10 @@ def doubled():
 
 
 def patched():
-    return nn.Sequential(PatchedLinear(5, 6), nn.Tanh(), nn.Linear(6, 3))
+    net = nn.Sequential(PatchedLinear(5, 6), nn.Tanh(), nn.Linear(6, 3))
+    with torch.no_grad():  # the layer itself wrote its first numbers into a product
+        net[0]._parameters["weight"].normal_()
+    return net
 
 
 def hooked():
@@ -333,6 +432,13 @@ NETWORKS = {
     "volumes": (volumes, (1, 3, 4, 3)),
     "grouped-convolution": (grouped, (4, 6, 6)),
     "transposed-convolution": (upsampled, (2, 5, 5)),
+    "transposed-convolution-of-signals": (transposed_signals, (2, 4)),
+    "transposed-convolution-of-volumes": (transposed_volumes, (12, 1, 3, 2)),
+    "transposed-convolution-in-groups": (transposed_groups, (4, 3, 3)),
+    "depthwise-convolution": (depthwise, (3, 9)),
+    "bilinear": (Bilinear, (5,)),
+    "checkpointed": (Checkpointed, (5,)),
+    "gated-units": (Gated, (4, 5)),
     "transformer-batch-first": (lambda: Sequences(True), (4, 8)),
     "transformer-batch-second": (lambda: Sequences(False), (4, 8)),
     "transformer-as-long-as-the-batch": (lambda: Sequences(False), (5, 8)),
@@ -345,7 +451,9 @@ NETWORKS = {
     "joined-positions": (JoinedPositions, (4, 5)),
     "functional-use": (Functional, (5,)),
     "unused-layer": (Unused, (5,)),
-    "parametrised": (parametrised, (5,)),
+    "weight-norm": (lambda: parametrised(parametrizations.weight_norm), (5,)),
+    "spectral-norm": (lambda: parametrised(parametrizations.spectral_norm), (5,)),
+    "orthogonal": (lambda: parametrised(parametrizations.orthogonal), (5,)),
     "untransformable": (Untransformable, (5,)),
     "lying-subclass": (doubled, (5,)),
     "lying-attribute": (patched, (5,)),

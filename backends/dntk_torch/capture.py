@@ -1,50 +1,45 @@
 """A forward pass that remembers what enters layers, and backward passes to what leaves them."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 from torch.autograd.graph import get_gradient_edge
 
+from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
+from dntk_torch.calls import Functions, LayerCall, Use
 from dntk_torch.execution import Values, own_precision, run
+from dntk_torch.functional_capture import Recorder
 from dntk_torch.layers import kind_of, merged
 
-Pulled = Mapping[torch.nn.Module, list[torch.Tensor | None]]
+Pulled = Mapping[torch.nn.Module | Functions, list[torch.Tensor | None]]
 """Cotangents (q, *output) of every call of a layer."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Site:
-    """Where a parameter belongs to a known layer: the layer, and its own name for it."""
+    """Where a parameter is used: the known layer that it belongs to, and its own name for it, or functions.
 
-    layer: torch.nn.Module
+    Functions have no name of their own for a parameter: ``local`` is then empty.
+    """
+
+    layer: torch.nn.Module | Functions
     local: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LayerCall:
-    """One call of a layer: its input, and the place in the autograd graph of its output.
+class Capture:
+    """Outputs of a forward pass, with the calls of each watched layer.
 
-    ``version`` tells whether the input was overwritten since.
+    ``escaped`` names parameters that went into functions which are not known.
     """
 
-    input: torch.Tensor
-    version: int
-    edge: Any
-
-    def overwritten(self) -> bool:
-        """Whether a later operation wrote into the input."""
-        return bool(self.input._version != self.version)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Capture:
-    """Outputs of a forward pass, with the calls of each watched layer."""
-
     outputs: torch.Tensor
-    calls: Mapping[torch.nn.Module, list[LayerCall]]
+    calls: Mapping[torch.nn.Module | Functions, list[LayerCall]]
+    escaped: frozenset[str] = frozenset()
 
     def pull(self, cotangents: torch.Tensor) -> Pulled:
         """Cotangents (q, *output) of every call, by one backward pass per row of ``cotangents`` (q, n, C).
@@ -68,7 +63,7 @@ class Capture:
             )
             for position, grad in enumerate(grads):
                 found[position] = _collected(found[position], grad, q, last + 1)
-        pulled: dict[torch.nn.Module, list[torch.Tensor | None]]
+        pulled: dict[torch.nn.Module | Functions, list[torch.Tensor | None]]
         pulled = {layer: [] for layer in self.calls}
         for (layer, _), values in zip(order, found, strict=True):
             pulled[layer].append(None if values is None else values.movedim(1, 0))
@@ -107,7 +102,7 @@ def capture(
     module: torch.nn.Module,
     parameters: Values,
     x: torch.Tensor,
-    layers: set[torch.nn.Module],
+    layers: set[torch.nn.Module | Functions],
     *,
     shielded: bool,
 ) -> Capture:
@@ -116,7 +111,10 @@ def capture(
     ``shielded`` hands a copy of every output on, for networks that overwrite outputs which are
     views: such an operation takes the recorded place out of the graph.
     """
-    calls: dict[torch.nn.Module, list[LayerCall]] = {layer: [] for layer in layers}
+    calls: dict[torch.nn.Module | Functions, list[LayerCall]] = {layer: [] for layer in layers}
+    functions = [layer for layer in layers if isinstance(layer, Functions)]
+    names = {name for found in functions for name in found.names}
+    recorder = Recorder({name: parameters[name] for name in names}, shielded=shielded)
 
     def record(layer: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
         value = args[0] if args else next(iter(kwargs.values()), None)
@@ -131,13 +129,19 @@ def capture(
         return None
 
     # Before the user's own hooks, so that the recorded output is the layer's.
-    handles = [layer.register_forward_hook(record, prepend=True, with_kwargs=True) for layer in layers]
+    handles = [
+        layer.register_forward_hook(record, prepend=True, with_kwargs=True)
+        for layer in layers
+        if isinstance(layer, torch.nn.Module)
+    ]
     try:
-        outputs = run(module, parameters, x)
+        with recorder if functions else contextlib.nullcontext():
+            outputs = run(module, parameters, x)
     finally:
         for handle in handles:
             handle.remove()
-    return Capture(outputs=outputs, calls=calls)
+    calls.update({layer: recorder.calls for layer in functions})
+    return Capture(outputs=outputs, calls=calls, escaped=frozenset(recorder.escaped))
 
 
 def block_of(
@@ -152,16 +156,29 @@ def block_of(
     """Block of one parameter in a ``layout``, ``None`` where its calls do not fit that."""
     n, blocks = capture.outputs.shape[0], []
     for site in sites:
+        if name in capture.escaped and isinstance(site.layer, Functions):
+            return None
         for call, cotangents in zip(capture.calls[site.layer], pulled[site.layer], strict=True):
-            kind = kind_of(site.layer)
-            if kind is None or cotangents is None or call.overwritten():
-                return None
-            laid = LAYOUTS[layout](call.input, cotangents, n, kind.feature_axes(site.layer))
-            if laid is None:
-                return None
-            with own_precision(cotangents.device):
-                blocks.append(kind.rules[site.local](site.layer, *laid, name, offset))
+            for use in _uses(site, call, name):
+                if cotangents is None or call.overwritten():
+                    return None
+                laid = LAYOUTS[layout](call.input, cotangents, n, use.feature_axes)
+                if laid is None:
+                    return None
+                a, g = (arrays.widened(factor) for factor in laid)
+                with own_precision(cotangents.device):
+                    blocks.append(use.block(a, g, offset))
     return merged(blocks) if blocks else None
+
+
+def _uses(site: Site, call: LayerCall, name: str) -> list[Use]:
+    if isinstance(site.layer, Functions):
+        return [use for use in call.uses if use.name == name]
+    kind = kind_of(site.layer)
+    if kind is None:
+        return []
+    axes = kind.feature_axes(site.layer)
+    return [Use(name=name, rule=kind.rules[site.local], layer=site.layer, feature_axes=axes)]
 
 
 _Laid = tuple[torch.Tensor, torch.Tensor] | None
@@ -188,13 +205,28 @@ def _batch_flattened(a: torch.Tensor, g: torch.Tensor, n: int, features: int | N
     return a.reshape(n, -1, *a.shape[lead:]), g.reshape(g.shape[0], n, -1, *g.shape[1 + lead :])
 
 
+def _batch_flattened_second(a: torch.Tensor, g: torch.Tensor, n: int, features: int | None) -> _Laid:
+    """Positions joined to the batch, all inputs of one position in a row."""
+    if features is None or a.ndim != features + 1 or a.shape[0] % n or g.shape[1] != a.shape[0]:
+        return None
+    a, g = a.reshape(-1, n, *a.shape[1:]), g.reshape(g.shape[0], -1, n, *g.shape[2:])
+    return a.movedim(1, 0), g.movedim(2, 1)
+
+
 LAYOUTS = {
     "batch first": _batch_first,
     "batch second": _batch_second,
     "batch flattened": _batch_flattened,
+    "batch flattened second": _batch_flattened_second,
 }
 
 
-def watched(sites: Mapping[str, list[Site]]) -> set[torch.nn.Module]:
+def sites_in_functions(names: Collection[str]) -> dict[str, list[Site]]:
+    """Parameters to look for in calls of functions."""
+    functions = Functions(names=frozenset(names))
+    return {name: [Site(layer=functions, local="")] for name in names}
+
+
+def watched(sites: Mapping[str, list[Site]]) -> set[torch.nn.Module | Functions]:
     """Layers to record."""
     return {site.layer for found in sites.values() for site in found}

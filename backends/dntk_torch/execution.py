@@ -17,7 +17,7 @@ Values = Mapping[str, torch.Tensor]
 def run(module: torch.nn.Module, parameters: Values, x: torch.Tensor) -> torch.Tensor:
     """Output of ``module`` with its parameters replaced by ``parameters``, on a copy of ``x``."""
     buffers = {name: value.clone() for name, value in module.named_buffers()}
-    with _unchanged(module):
+    with _unchanged(module), _recurrence(module):
         # The copy keeps the caller's tensor intact where the first layer works in place.
         return torch.func.functional_call(module, {**parameters, **buffers}, (x.clone(),))
 
@@ -76,6 +76,14 @@ def _no_fused_layers() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _recurrence(module: torch.nn.Module) -> contextlib.AbstractContextManager[None]:
+    """Recurrent layers in PyTorch's own code, as that of cuDNN has no derivative in evaluation mode."""
+    if not any(isinstance(part, torch.nn.RNNBase) for part in module.modules()):
+        return contextlib.nullcontext()
+    flags: contextlib.AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=False)
+    return flags
 
 
 @contextlib.contextmanager

@@ -42,6 +42,9 @@ class TorchModel(Model):
     and hooks are after every call what they were before. Linear layers, convolutions, embeddings
     and norms give their gradients in factored or closed form wherever a check on a few inputs
     confirms it; all other parameters are differentiated input by input.
+
+    A network of 16-bit floating-point numbers is run as it is, on inputs of its own dtype; outputs,
+    gradients and everything made of them are float32.
     """
 
     module: torch.nn.Module
@@ -123,11 +126,11 @@ class TorchModel(Model):
         return self._selected_tensors()[self.selected[0]].dtype
 
     def __call__(self, x: Array) -> Float[Array, "n c"]:
-        """Outputs at the inputs ``x``."""
+        """Outputs at the inputs ``x``; those of 16-bit networks as float32, like their kernels."""
         self.check_inputs(x)
         with without_graph(self.device):
             outputs: Any = evaluate(self.module, detached(self.module), x)
-        return outputs  # type: ignore[no-any-return]
+        return arrays.widened(outputs)
 
     def check_inputs(self, x: Array, name: str = "x") -> None:
         """Raise a clear error unless ``x`` can be an input.
@@ -179,14 +182,14 @@ class TorchModel(Model):
         parameters, every = self._selected_tensors(), torch.as_tensor(tangents).detach()
         pieces = every.split([value.numel() for value in parameters.values()], dim=1)
         named = {
-            name: piece.reshape(-1, *value.shape)
+            name: piece.reshape(-1, *value.shape).to(value.dtype)
             for (name, value), piece in zip(parameters.items(), pieces, strict=True)
         }
         key = _key(x)
         if key not in self._findings.pushes:
             self._findings.pushes[key] = make_push(self.module, self.selected, x)
         pushed: Any = self._findings.pushes[key](self.module, named, x)
-        return pushed  # type: ignore[no-any-return]
+        return arrays.widened(pushed)
 
     def vjp(self, x: Array, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward pass."""
@@ -199,7 +202,7 @@ class TorchModel(Model):
             weights = torch.as_tensor(cotangents, dtype=outputs.dtype).detach()
             gradients = gradient(outputs, chosen, weights)
         joined: Any = torch.cat([value.flatten() for value in gradients])
-        return joined  # type: ignore[no-any-return]
+        return arrays.widened(joined)
 
     def _blocks(self, x: Any, cotangents: Any) -> Iterator[GradientBlock]:
         plan = self._plan(x)
@@ -226,7 +229,7 @@ class TorchModel(Model):
             if block is None:
                 # These inputs took another way through the network than those of the probe.
                 block = self._per_sample({name: by_loop}, x, cotangents)[name]
-            if name in plan.with_bias and isinstance(block, FactoredBlock):
+            if name in plan.with_bias and isinstance(block, FactoredBlock) and not block.transposed:
                 block, absorbed = dataclasses.replace(block, bias=True), 1
             yield dataclasses.replace(block, offset=offset)
             offset += value.numel()
@@ -239,8 +242,9 @@ class TorchModel(Model):
         for method in set(methods.values()):
             names = [name for name, chosen in methods.items() if chosen is method]
             for name, values in method(self.module, names, x, cotangents).items():
-                q, n, p = values.shape
-                blocks[name] = DenseBlock(name=name, offset=0, values=values, backprop_flops=2 * n * p * (1 + 2 * q))
+                wide: Any = arrays.widened(values)
+                q, n, p = wide.shape
+                blocks[name] = DenseBlock(name=name, offset=0, values=wide, backprop_flops=2 * n * p * (1 + 2 * q))
         return blocks
 
     def _plan(self, x: torch.Tensor) -> Plan:

@@ -1,5 +1,6 @@
 """The windows of its input that a convolution multiplies with its weight."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,15 +16,40 @@ def patches(layer: Any, a: torch.Tensor) -> torch.Tensor:
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     if any(_padding(layer)):
         a = functional.pad(a, _padding(layer), mode=mode)
-    dimensions = len(layer.kernel_size)
+    return _flattened(_windows(layer, a))
+
+
+def cotangent_patches(layer: Any, g: torch.Tensor, positions: Sequence[int]) -> torch.Tensor:
+    """Windows (q, n, t, out·k₁·…·k_d) of a transposed convolution's cotangents g (q, n, out, ...).
+
+    There is one for each of the ``positions`` (lengths of the axes) of its input: what that
+    position was spread over. Output padding is read by none.
+    """
+    q, n = g.shape[:2]
+    joined = functional.pad(g.flatten(0, 1), _padding(layer))
+    windows = _windows(layer, joined)
+    for axis, length in enumerate(positions):
+        windows = windows.narrow(2 + axis, 0, length)
+    columns = _flattened(windows)
+    return columns.reshape(q, n, *columns.shape[1:])
+
+
+def _windows(layer: Any, a: torch.Tensor) -> torch.Tensor:
+    """View (n, channels, positions..., kernel...) of a padded input."""
     for axis, (size, step, spread) in enumerate(zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)):
         a = a.unfold(2 + axis, spread * (size - 1) + 1, step)[..., ::spread]
+    return a
+
+
+def _flattened(windows: torch.Tensor) -> torch.Tensor:
+    """Windows (n, t, channels·k₁·…·k_d)."""
+    dimensions = windows.ndim // 2 - 1
     # From (n, in, outputs..., kernel...) to (n, in, kernel..., outputs...): the copy then runs
     # along rows.
     outputs, kernel = range(2, 2 + dimensions), range(2 + dimensions, 2 + 2 * dimensions)
-    columns = a.permute(0, 1, *kernel, *outputs)
+    columns = windows.permute(0, 1, *kernel, *outputs)
     rows = columns.shape[1 : 2 + dimensions].numel()
-    return columns.reshape(a.shape[0], rows, -1).mT
+    return columns.reshape(windows.shape[0], rows, -1).mT
 
 
 def _padding(layer: Any) -> list[int]:

@@ -6,6 +6,7 @@ agreement of every G_i, with probability one. Products with the Jacobian are com
 way with the gradient.
 """
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Mapping
@@ -14,8 +15,20 @@ import torch
 
 from dntk import arrays
 from dntk.gradient_blocks import DenseBlock, GradientBlock
+from dntk.gradient_blocks.finite import require_finite
 from dntk_torch.behaviour import PROBES, evaluate, tolerance
-from dntk_torch.capture import LAYOUTS, Capture, Pulled, Site, block_of, capture, sites_of, watched
+from dntk_torch.calls import Functions
+from dntk_torch.capture import (
+    LAYOUTS,
+    Capture,
+    Pulled,
+    Site,
+    block_of,
+    capture,
+    sites_in_functions,
+    sites_of,
+    watched,
+)
 from dntk_torch.execution import detached, differentiable, own_precision
 from dntk_torch.per_sample import (
     PerSample,
@@ -26,6 +39,8 @@ from dntk_torch.per_sample import (
     push_forward,
     push_forward_twice_backward,
 )
+from dntk_torch.precision import in_single_precision, runnable
+from dntk_torch.requirements import has_padding_row, with_owners
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,26 +67,50 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
     ValueError
         No way reproduces autograd's gradient, or no parameter influences the outputs.
     """
-    probe = x[:PROBES]
-    sites = {name: found for name, found in sites_of(module).items() if name in names}
-    test = _Test.draw(module, names, probe)
-    plain = _verified_layouts(test, sites, shielded=False)
-    shielded = {} if len(plain) == len(sites) else _verified_layouts(test, sites, shielded=True)
-    use_shield = len(shielded) > len(plain)
-    layouts = shielded if use_shield else plain
-    others = [name for name in names if name not in layouts]
+    exact, probe = in_single_precision(module, x[:PROBES])
+    test = _Test.draw(exact, probe, names)
+    sites: dict[str, list[Site]] = {}
+    layouts: dict[str, str] = {}
+    shielded = False
+    for find in (lambda _left: sites_of(exact), sites_in_functions):
+        left = [name for name in names if name not in layouts]
+        found = find(left) if left else {}
+        known = {name: sites[name] for name in layouts} | {name: found[name] for name in left if name in found}
+        if len(known) > len(layouts):
+            with contextlib.suppress(_Unobservable):
+                layouts, shielded = _most_layouts(test, known)
+                sites = known
+    # Only what is used is recorded, in the layers of the network itself.
+    in_functions = [name for name in layouts if isinstance(sites[name][0].layer, Functions)]
+    own = sites_of(module) | sites_in_functions(in_functions)
+    methods = _verified_per_sample(test, [name for name in names if name not in layouts])
     return Plan(
         layouts=layouts,
-        shielded=use_shield,
-        per_sample=_verified_per_sample(test, others),
-        sites={name: sites[name] for name in layouts},
-        with_bias=frozenset(
-            weight
-            for weight, bias in itertools.pairwise(names)
-            if layouts.get(weight, "none") == layouts.get(bias)
-            and [(site.layer, site.local) for site in sites[bias]] == [(s.layer, "bias") for s in sites[weight]]
-        ),
+        shielded=shielded,
+        per_sample=methods if exact is module else runnable(methods, module, x[:PROBES], test.outputs_shape[1]),
+        sites={name: own[name] for name in layouts},
+        with_bias=_with_bias(names, layouts, own),
     )
+
+
+def _with_bias(names: tuple[str, ...], layouts: Mapping[str, str], sites: Mapping[str, list[Site]]) -> frozenset[str]:
+    return frozenset(
+        weight
+        for weight, bias in itertools.pairwise(names)
+        if layouts.get(weight, "none") == layouts.get(bias)
+        and [(site.layer, site.local) for site in sites[bias]] == [(s.layer, "bias") for s in sites[weight]]
+    )
+
+
+class _Unobservable(Exception):
+    """The network fails where calls of functions are recorded."""
+
+
+def _most_layouts(test: "_Test", sites: Mapping[str, list[Site]]) -> tuple[dict[str, str], bool]:
+    """The layouts that hold, and whether outputs must be shielded for most of them."""
+    plain = _verified_layouts(test, sites, shielded=False)
+    shielded = {} if len(plain) == len(sites) else _verified_layouts(test, sites, shielded=True)
+    return (shielded, True) if len(shielded) > len(plain) else (plain, False)
 
 
 def make_push(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) -> Push:
@@ -82,16 +121,18 @@ def make_push(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
     ValueError
         No way does.
     """
-    test = _Test.draw(module, names, x[:PROBES])
+    test = _Test.draw(*in_single_precision(module, x[:PROBES]), names)
     # A padding row has no gradient by torch's convention, but forward mode would give it one, and
     # the probe may hold no padding.
     ways = [(push_forward_twice_backward, 1.0)]
-    if not _has_padding_row(module, names):
+    if not has_padding_row(module, names):
         ways.insert(0, (push_forward, 0.1))  # stricter, as there is another way to go
     reasons = []
     for push, share in ways:
         try:
             if test.passes_push(push, share):
+                if test.module is not module:  # what holds for a wider copy must run in the network's dtype
+                    push(module, {name: value[None] for name, value in detached(module).items() if name in names}, x)
                 return push
         except torch.OutOfMemoryError:
             raise
@@ -103,15 +144,6 @@ def make_push(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
         f"operation lacks forward mode and double backward ({'; '.join(reasons) or 'unknown'})."
     )
     raise ValueError(msg)
-
-
-def _has_padding_row(module: torch.nn.Module, names: tuple[str, ...]) -> bool:
-    chosen = {id(value) for name, value in module.named_parameters() if name in names}
-    tables = torch.nn.Embedding | torch.nn.EmbeddingBag
-    return any(
-        isinstance(layer, tables) and layer.padding_idx is not None and id(layer.weight) in chosen
-        for layer in module.modules()
-    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,7 +163,7 @@ class _Test:
         return self.x.shape[0], self.functional.shape[0]
 
     @classmethod
-    def draw(cls, module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) -> "_Test":
+    def draw(cls, module: torch.nn.Module, x: torch.Tensor, names: tuple[str, ...]) -> "_Test":
         """Test for a module at some inputs; the random numbers are fixed and not the caller's."""
         floating = [name for name, value in module.named_parameters() if value.is_floating_point()]
         values = detached(module, floating)
@@ -202,7 +234,13 @@ def _verified_layouts(test: _Test, sites: Mapping[str, list[Site]], *, shielded:
     """For each parameter whose layer's rule holds, the layout in which it does."""
     values = detached(test.module, list(sites))
     with differentiable(test.x.device):
-        captured = capture(test.module, values, test.x, watched(sites), shielded=shielded)
+        try:
+            captured = capture(test.module, values, test.x, watched(sites), shielded=shielded)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            # It ran before, unobserved; code of the user's may refuse modes of torch in any way.
+            raise _Unobservable from error
         if not captured.outputs.requires_grad:
             return {}
         pulled = captured.pull(test.functional.expand(1, *test.outputs_shape))
@@ -233,10 +271,11 @@ def _verified_per_sample(test: _Test, names: list[str]) -> dict[str, PerSample]:
             methods.update({name: method for name in left if name in found and test.passes(found[name])})
     wrong = [name for name in names if name not in methods]
     if wrong:
+        for block in _attempt(by_loop, test, wrong).values():
+            require_finite(block)  # nothing agrees with what is not finite
         msg = (
-            f"per-sample gradients in {', '.join(wrong[:4])} do not add up to autograd's gradient "
-            "for the batch: an operation's backward pass depends on the batch. Leave them out "
-            "with `parameters`."
+            "per-sample gradients do not add up to autograd's gradient for the batch, as an operation's "
+            f"backward pass depends on the batch, in {with_owners(test.module, wrong)}."
         )
         raise ValueError(msg)
     return methods
@@ -248,10 +287,11 @@ def _attempt(method: PerSample, test: _Test, names: list[str]) -> dict[str, Grad
         gradients = method(test.module, names, test.x, test.functional.expand(2, *test.outputs_shape))
     except torch.OutOfMemoryError:
         raise
-    except Exception:
+    except Exception as error:
         # Any code of the user may fail in its own way under function transforms; the loop is plain
         # autograd.
         if method is by_loop:
-            raise
+            msg = f"per-sample gradients fail ({error}) in {with_owners(test.module, names)}."
+            raise ValueError(msg) from error
         return {}
     return {name: DenseBlock(name=name, offset=0, values=values) for name, values in gradients.items()}

@@ -1,5 +1,6 @@
 """What a module, its inputs and its outputs must be, said clearly where they are not."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -116,6 +117,16 @@ def require_gradients_are_derivatives(module: torch.nn.Module, names: tuple[str,
                 raise ValueError(msg)
 
 
+def has_padding_row(module: torch.nn.Module, names: tuple[str, ...]) -> bool:
+    """Whether a selected table has a row to which torch gives no gradient."""
+    chosen = {id(value) for name, value in module.named_parameters() if name in names}
+    tables = torch.nn.Embedding | torch.nn.EmbeddingBag
+    return any(
+        isinstance(layer, tables) and layer.padding_idx is not None and id(layer.weight) in chosen
+        for layer in module.modules()
+    )
+
+
 def require_input(x: Any, model: Model, module: torch.nn.Module, name: str) -> None:
     """Raise unless ``x`` is a finite tensor of the network's device and dtype, or of ids."""
     check_placement(x, model, name)
@@ -153,6 +164,21 @@ def require_outputs(outputs: Any, n: int) -> None:
     if not outputs.dtype.is_floating_point:
         msg = f"the network's outputs have dtype {outputs.dtype}, which has no derivatives: return logits, not labels."
         raise ValueError(msg)
+
+
+def with_owners(module: torch.nn.Module, names: list[str]) -> str:
+    """Parameters with their modules, a few of many, and the selection that does without them.
+
+    Of the form "`rnn.weight_ih_l0` of LSTM 'rnn'; leave them out with parameters=...".
+    """
+    owners = [name.rpartition(".")[0] for name in names]
+    shown = [
+        f"`{name}` of {type(module.get_submodule(owner)).__name__} {_shown(owner)}"
+        for name, owner in zip(names[:4], owners[:4], strict=True)
+    ]
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    without = "|".join(re.escape(name) for name in names)
+    return f'{", ".join(shown)}{more}; leave them out with parameters=r"(?!(?:{without})$).*"'
 
 
 def require_shape(name: str, value: Any, rows: int | None, columns: int, what: str) -> None:

@@ -1,0 +1,91 @@
+"""Scales and shifts after normalisation, and the slope of PReLU: small gradients, stored."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from dntk.gradient_blocks import DenseBlock, GradientBlock
+from dntk_torch.layers.base import LayerKind, Rule
+from dntk_torch.layers.convolution import channel_bias
+
+
+def batch_norm_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+    """Σ_t g_t â_t of what running statistics normalise."""
+    shape = (1, -1) + (1,) * (a.ndim - 2)
+    # Normalised afresh: dividing the output by the weight fails where the weight is zero.
+    scale = (layer.running_var + layer.eps).rsqrt()
+    return _channel_scale((a - layer.running_mean.view(shape)) * scale.view(shape), g, name, offset)
+
+
+def group_norm_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+    """Σ_t g_t â_t of what each group of channels normalises."""
+    return _channel_scale(functional.group_norm(a, layer.num_groups, eps=layer.eps), g, name, offset)
+
+
+def instance_norm_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+    """Σ_t g_t â_t of what each channel of each input normalises, or running statistics do."""
+    if layer.running_mean is not None:
+        return batch_norm_weight(layer, a, g, name, offset)
+    return _channel_scale(functional.instance_norm(a, eps=layer.eps), g, name, offset)
+
+
+def slope(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+    """Σ_t g_t min(a_t, 0), for every channel or for all together."""
+    shared = layer.num_parameters == 1
+    a, g = (a[:, None].flatten(2), g[:, :, None].flatten(3)) if shared else (a, g)
+    return _channel_scale(a.clamp(max=0), g, name, offset)
+
+
+def layer_norm_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+    """Σ_t g_t â_t of what each position normalises."""
+    return _position_scale(functional.layer_norm(a, layer.normalized_shape, eps=layer.eps), layer, g, name, offset)
+
+
+def rms_norm_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+    """Σ_t g_t â_t of what each position divides by its root mean square."""
+    return _position_scale(functional.rms_norm(a, layer.normalized_shape, eps=layer.eps), layer, g, name, offset)
+
+
+def position_bias(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+    """Σ_t g_t, features last."""
+    p = math.prod(layer.normalized_shape)
+    return DenseBlock(name=name, offset=offset, values=g.reshape(g.shape[0], a.shape[0], -1, p).sum(2))
+
+
+def _channel_scale(a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> DenseBlock:
+    n, c = a.shape[:2]
+    values = torch.einsum("qnct,nct->qnc", g.reshape(g.shape[0], n, c, -1), a.reshape(n, c, -1))
+    return DenseBlock(name=name, offset=offset, values=values, backprop_flops=2 * a.numel() * (1 + g.shape[0]))
+
+
+def _position_scale(a: torch.Tensor, layer: Any, g: torch.Tensor, name: str, offset: int) -> DenseBlock:
+    n, q, p = a.shape[0], g.shape[0], math.prod(layer.normalized_shape)
+    values = torch.einsum("qntp,ntp->qnp", g.reshape(q, n, -1, p), a.reshape(n, -1, p))
+    return DenseBlock(name=name, offset=offset, values=values, backprop_flops=2 * a.numel() * (1 + q))
+
+
+def _normalised_axes(layer: Any) -> int:
+    return len(layer.normalized_shape)
+
+
+_BATCH_NORM: dict[str, Rule] = {"weight": batch_norm_weight, "bias": channel_bias}
+_INSTANCE_NORM: dict[str, Rule] = {"weight": instance_norm_weight, "bias": channel_bias}
+
+KINDS = (
+    *(LayerKind(layer=layer, rules=_BATCH_NORM) for layer in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)),
+    *(
+        LayerKind(layer=layer, rules=_INSTANCE_NORM)
+        for layer in (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+    ),
+    LayerKind(layer=nn.GroupNorm, rules={"weight": group_norm_weight, "bias": channel_bias}),
+    LayerKind(
+        layer=nn.LayerNorm,
+        rules={"weight": layer_norm_weight, "bias": position_bias},
+        feature_axes=_normalised_axes,
+    ),
+    LayerKind(layer=nn.RMSNorm, rules={"weight": rms_norm_weight}, feature_axes=_normalised_axes),
+    LayerKind(layer=nn.PReLU, rules={"weight": slope}),
+)

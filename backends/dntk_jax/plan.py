@@ -1,0 +1,185 @@
+"""Checks on a few inputs, before any number is believed.
+
+The cheap form of a parameter's per-sample gradients G_i is used only where Σ_i w_i G_i agrees with JAX's own gradient
+of Σ_i w_i ⟨u, f(x_i)⟩ over the batch, for random w and u. Agreement for random weights w is agreement of every G_i,
+with probability one.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dntk import arrays
+from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock, IndexedBlock
+from dntk_jax.behaviour import PROBES, evaluate, tolerance
+from dntk_jax.capture import Capture, Factors, find_capture
+from dntk_jax.factors import Factored, Form, Indexed, Stored
+from dntk_jax.network import Network, exact_products
+from dntk_jax.per_sample import PerSample, by_loop, by_vmap, gradient
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """How each selected parameter is differentiated, as the probe found it.
+
+    ``compute``, compiled per shape, takes all parameters by name, inputs (n, ...) and cotangents (q, n, C) to the
+    arrays of every block.
+    """
+
+    forms: Mapping[str, Form]
+    compute: Callable[[Any, Any, Any], Mapping[str, Factors]]
+
+
+def block_of(form: Form, factors: Factors, *, name: str, offset: int) -> GradientBlock:
+    """Block of one parameter."""
+    if isinstance(form, Factored):
+        a, g = factors
+        return FactoredBlock(name=name, offset=offset, inputs=a, cotangents=g, transposed=form.transposed)
+    if isinstance(form, Indexed):
+        ids, g = factors
+        return IndexedBlock(name=name, offset=offset, ids=ids, cotangents=g, rows=form.rows)
+    (values,) = factors
+    q, n, p = values.shape
+    return DenseBlock(name=name, offset=offset, values=values, backprop_flops=2 * n * p * (1 + 2 * q))
+
+
+def make_plan(network: Network, names: tuple[str, ...], x: Any) -> Plan:
+    """The cheapest exact way for every parameter in ``names``, verified on the first few of ``x``.
+
+    Raises
+    ------
+    ValueError
+        No way reproduces JAX's gradient, or JAX cannot differentiate the network.
+    """
+    test = _Test.draw(network, names, x[:PROBES])
+    capture = _verified_capture(test, names)
+    captured = () if capture is None else tuple(capture.forms)
+    others = _verified_methods(test, tuple(name for name in names if name not in captured))
+
+    def compute(values: Any, points: Any, cotangents: Any) -> dict[str, Factors]:
+        found = {} if capture is None else capture.gradients(values, points, cotangents)
+        for method in dict.fromkeys(others.values()):
+            mine = tuple(name for name, chosen in others.items() if chosen is method)
+            gradients = method(network, mine, values, points, cotangents)
+            found.update({name: (gradients[name],) for name in mine})
+        return found
+
+    forms = {name: capture.forms[name] if capture and name in captured else Stored() for name in names}
+    return Plan(forms=forms, compute=jax.jit(compute))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Test:
+    """A random functional Σ_i w_i ⟨u, f(x_i)⟩ with JAX's gradient of it."""
+
+    network: Network
+    x: Any
+    weights: Any
+    functional: Any
+    gradients: Mapping[str, Any]
+    rounding: float
+
+    @classmethod
+    def draw(cls, network: Network, names: tuple[str, ...], x: Any) -> "_Test":
+        """Test for a network at some inputs; the random numbers are fixed and not the caller's."""
+        outputs = evaluate(network, x)
+        generator = np.random.default_rng(20)
+        weights, functional = (jnp.asarray(generator.normal(size=size), outputs.dtype) for size in outputs.shape)
+        every = tuple(network.parameters)
+        try:
+            with exact_products():
+                differentiate = jax.jit(functools.partial(gradient, network, every))
+                found = differentiate(network.parameters, x, weights[:, None] * functional)
+        except (jax.errors.JaxRuntimeError, MemoryError):
+            raise
+        except Exception as error:
+            msg = f"JAX cannot differentiate the network in its parameters: {error}"
+            raise ValueError(msg) from error
+        # Where a gradient vanishes in exact arithmetic (a bias before a normalisation), what remains is rounding of
+        # the size of the other parameters' gradients.
+        scale = math.hypot(*(_norm(value) for value in found.values()))
+        return cls(
+            network=network,
+            x=x,
+            weights=weights,
+            functional=functional,
+            gradients={name: found[name] for name in names},
+            rounding=100 * arrays.epsilon(outputs) * scale,
+        )
+
+    def attempt(self, compute: Callable[[Any, Any, Any], Any]) -> Any:
+        """Arrays of blocks at the probe; two cotangents, as a way that works for one alone may fail for more."""
+        cotangents = jnp.broadcast_to(self.functional, (2, self.x.shape[0], self.functional.shape[0]))
+        with exact_products():
+            return jax.jit(compute)(self.network.parameters, self.x, cotangents)
+
+    def passes(self, name: str, form: Form, factors: Factors) -> bool:
+        """Whether Σ_i w_i G_i of the block is the gradient, to rounding."""
+        expected = self.gradients[name].reshape(-1)
+        block = block_of(form, factors, name=name, offset=0)
+        if block.size != expected.shape[0] or block.shape != (2, self.x.shape[0]):
+            return False
+        with exact_products():
+            total = jnp.sum(self.weights.astype(expected.dtype)[:, None] * block.dense()[1], axis=0)
+        error = _norm(total - expected)
+        return error <= tolerance(expected) * _norm(expected) + self.rounding
+
+
+def _norm(values: Any) -> float:
+    """Euclidean norm, in float64 as it may be small or large."""
+    return float(np.linalg.norm(np.asarray(values).astype(np.complex128)))
+
+
+def _verified_capture(test: _Test, names: tuple[str, ...]) -> Capture | None:
+    """The capture of all parameters for which it holds, ``None`` where there is none."""
+    while names:
+        try:
+            capture = find_capture(test.network, names, test.x)
+            factors = test.attempt(capture.gradients)
+        except (jax.errors.JaxRuntimeError, MemoryError):
+            raise
+        except Exception:
+            # Operations without a batching rule, programs that cannot be taken apart: the general ways know more.
+            return None
+        good = tuple(name for name in names if test.passes(name, capture.forms[name], factors[name]))
+        if good == names:
+            return capture
+        names = good
+    return None
+
+
+def _verified_methods(test: _Test, names: tuple[str, ...]) -> dict[str, PerSample]:
+    """For each parameter, the general method that reproduces JAX's gradient."""
+    methods: dict[str, PerSample] = {}
+    for method in (by_vmap, by_loop):
+        left = tuple(name for name in names if name not in methods)
+        if left:
+            found = _attempt(method, test, left)
+            good = [name for name in left if name in found and test.passes(name, Stored(), (found[name],))]
+            methods.update(dict.fromkeys(good, method))
+    wrong = [name for name in names if name not in methods]
+    if wrong:
+        msg = (
+            f"per-sample gradients in {', '.join(wrong[:4])} do not add up to JAX's gradient for the batch: the "
+            "derivative of an operation depends on the batch. Leave them out with `parameters`."
+        )
+        raise ValueError(msg)
+    return methods
+
+
+def _attempt(method: PerSample, test: _Test, names: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        return dict(test.attempt(functools.partial(method, test.network, names)))
+    except (jax.errors.JaxRuntimeError, MemoryError):
+        raise
+    except Exception:
+        # An operation without a batching rule; the loop needs none.
+        if method is by_loop:
+            raise
+        return {}

@@ -64,4 +64,4 @@ class JaxBackend:
         from dntk_jax.model import JaxModel
         from dntk_jax.modules import adapted
 
-        return JaxModel.of(adapted(net, params), parameters)
+        return JaxModel.of(adapted(net, params, parameters), parameters)

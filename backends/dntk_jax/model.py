@@ -138,7 +138,7 @@ class JaxModel(Model):
         """
         self.check_inputs(x)
         functionals = per_input(cotangents, x.shape[0], self.n_outputs)
-        arrays.require_finite("the network's outputs", evaluate(self.network, x))
+        requirements.require_finite("the network's outputs", evaluate(self.network, x))
         plan = self._plan(x)
         with exact_products():
             computed = dict(plan.compute(self.network.parameters, x, functionals))

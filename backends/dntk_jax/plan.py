@@ -113,21 +113,25 @@ class _Test:
             rounding=100 * arrays.epsilon(outputs) * scale,
         )
 
-    def attempt(self, compute: Callable[[Any, Any, Any], Any]) -> Any:
-        """Arrays of blocks at the probe; two cotangents, as a way that works for one alone may fail for more."""
+    def failures(self, forms: Mapping[str, Form], compute: Callable[[Any, Any, Any], Any]) -> set[str]:
+        """Names of blocks whose Σ_i w_i G_i is not the gradient, to rounding."""
+        # Two cotangents, as a way that works for one alone may fail for more.
         cotangents = jnp.broadcast_to(self.functional, (2, self.x.shape[0], self.functional.shape[0]))
-        with exact_products():
-            return jax.jit(compute)(self.network.parameters, self.x, cotangents)
 
-    def passes(self, name: str, form: Form, factors: Factors) -> bool:
-        """Whether Σ_i w_i G_i of the block is the gradient, to rounding."""
-        expected = self.gradients[name].reshape(-1)
-        block = block_of(form, factors, name=name, offset=0)
-        if block.size != expected.shape[0] or block.shape != (2, self.x.shape[0]):
-            return False
+        def totals(values: Any, x: Any, weights: Any) -> dict[str, Any]:
+            computed = compute(values, x, cotangents)
+            blocks = {name: block_of(form, computed[name], name=name, offset=0) for name, form in forms.items()}
+            return {name: jnp.einsum("n,np->p", weights, block.dense()[1]) for name, block in blocks.items()}
+
         with exact_products():
-            total = jnp.sum(self.weights.astype(expected.dtype)[:, None] * block.dense()[1], axis=0)
-        error = _norm(total - expected)
+            found = jax.jit(totals)(self.network.parameters, self.x, self.weights)
+        return {name for name, total in found.items() if not self._agrees(name, total)}
+
+    def _agrees(self, name: str, total: Any) -> bool:
+        expected = self.gradients[name].reshape(-1)
+        if total.shape != expected.shape:
+            return False
+        error = _norm(np.asarray(total) - np.asarray(expected))
         return error <= tolerance(expected) * _norm(expected) + self.rounding
 
 
@@ -141,16 +145,15 @@ def _verified_capture(test: _Test, names: tuple[str, ...]) -> Capture | None:
     while names:
         try:
             capture = find_capture(test.network, names, test.x)
-            factors = test.attempt(capture.gradients)
+            failures = test.failures(capture.forms, capture.gradients)
         except (jax.errors.JaxRuntimeError, MemoryError):
             raise
         except Exception:
             # Operations without a batching rule, programs that cannot be taken apart: the general ways know more.
             return None
-        good = tuple(name for name in names if test.passes(name, capture.forms[name], factors[name]))
-        if good == names:
+        if not failures:
             return capture
-        names = good
+        names = tuple(name for name in names if name not in failures)
     return None
 
 
@@ -160,9 +163,8 @@ def _verified_methods(test: _Test, names: tuple[str, ...]) -> dict[str, PerSampl
     for method in (by_vmap, by_loop):
         left = tuple(name for name in names if name not in methods)
         if left:
-            found = _attempt(method, test, left)
-            good = [name for name in left if name in found and test.passes(name, Stored(), (found[name],))]
-            methods.update(dict.fromkeys(good, method))
+            failures = _failures(method, test, left)
+            methods.update({name: method for name in left if name not in failures})
     wrong = [name for name in names if name not in methods]
     if wrong:
         msg = (
@@ -173,13 +175,17 @@ def _verified_methods(test: _Test, names: tuple[str, ...]) -> dict[str, PerSampl
     return methods
 
 
-def _attempt(method: PerSample, test: _Test, names: tuple[str, ...]) -> dict[str, Any]:
+def _failures(method: PerSample, test: _Test, names: tuple[str, ...]) -> set[str]:
+    def compute(values: Any, x: Any, cotangents: Any) -> dict[str, Factors]:
+        gradients = method(test.network, names, values, x, cotangents)
+        return {name: (gradients[name],) for name in names}
+
     try:
-        return dict(test.attempt(functools.partial(method, test.network, names)))
+        return test.failures(dict.fromkeys(names, Stored()), compute)
     except (jax.errors.JaxRuntimeError, MemoryError):
         raise
     except Exception:
         # An operation without a batching rule; the loop needs none.
         if method is by_loop:
             raise
-        return {}
+        return set(names)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from dntk import arrays
 from dntk.model import Model, check_placement, select_names
@@ -22,7 +23,9 @@ def selected_names(network: Network, pattern: str | None) -> tuple[str, ...]:
     names = select_names(list(network.parameters), pattern)
     for name in names:
         arrays.require_floating(f"the parameter {name}", network.parameters[name])
-        arrays.require_finite(f"the parameter {name}", network.parameters[name])
+    if not _all_finite([network.parameters[name] for name in names]):
+        for name in names:
+            arrays.require_finite(f"the parameter {name}", network.parameters[name])
     _require_one_place(network, names)
     return tuple(names)
 
@@ -41,6 +44,18 @@ def _require_one_place(network: Network, names: list[str]) -> None:
             "jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params), or choose some with `parameters`."
         )
         raise ValueError(msg)
+
+
+@jax.jit
+def _all_finite(values: list[Any]) -> Any:
+    """One compiled program for arrays of any shapes."""
+    return jnp.stack([jnp.isfinite(value).all() for value in values]).all()
+
+
+def require_finite(name: str, x: Any) -> None:
+    """Raise ``ValueError`` where ``x`` has NaN or infinite entries."""
+    if not _all_finite([x]):
+        arrays.require_finite(name, x)
 
 
 def require_input(x: Any, model: Model, name: str) -> None:

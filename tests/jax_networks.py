@@ -81,6 +81,11 @@ def mlp():
     return of_function(function, params, normal(7, 6, 3), **factored("first.w", "second.0.w", "third.0"))
 
 
+def two_layers():
+    params = {"v": normal(0, 3, 4), "w": normal(1, 4, 2)}
+    return of_function(lambda p, x: jnp.tanh(x @ p["v"]) @ p["w"], params, normal(2, 4, 3), **factored("v", "w"))
+
+
 def scaled_mlp():
     """The parametrisation of NTK theory: weights divided by the root of their width."""
     params = {"v": normal(0, 4, 3), "w": normal(1, 3, 2), "temperature": 2.0}
@@ -120,7 +125,12 @@ def convolutions():
         conv = jax.lax.conv_general_dilated
         x = jnp.tanh(conv(x, p["a"], (2, 1), ((1, 0), (2, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")))
         x = conv(
-            x.transpose(0, 3, 1, 2), p["b"], (1, 1), "SAME", rhs_dilation=(2, 1), dimension_numbers=("NCHW", "OIHW", "NHWC")
+            x.transpose(0, 3, 1, 2),
+            p["b"],
+            (1, 1),
+            "SAME",
+            rhs_dilation=(2, 1),
+            dimension_numbers=("NCHW", "OIHW", "NHWC"),
         )
         x = conv(
             jnp.tanh(x),
@@ -149,8 +159,8 @@ def block(p, x):
     return x + (scores @ v) @ p["out"]
 
 
-def transformer(*, tied):
-    """Attention over ids; the table may serve again as the read-out."""
+def transformer():
+    """Attention over ids, with the table of words again as the read-out."""
     width, words = 4, 7
     params = {
         "table": normal(0, words, width),
@@ -161,17 +171,12 @@ def transformer(*, tied):
             "out": normal(5, width, width),
         },
     }
-    if not tied:
-        params["read"] = normal(6, width, 3)
 
     def function(p, ids):
         x = p["table"][ids] + p["places"]
-        x = jax.checkpoint(block)(p["block"], x).mean(axis=1)
-        return x @ (p["table"].T if tied else p["read"])
+        return jax.checkpoint(block)(p["block"], x).mean(axis=1) @ p["table"].T
 
-    tokens = ids(7, -7, 7, 4, 5)
-    rest = {} if tied else {"table": "IndexedBlock", "read": "FactoredBlock"}
-    return of_function(function, params, tokens, **factored("block.qkv", "block.out"), **rest)
+    return of_function(function, params, ids(7, -words, words, 4, 5), **factored("block.qkv", "block.out"))
 
 
 def tables():
@@ -429,11 +434,11 @@ def equinox_conv():
 
 CASES = {
     "mlp": mlp,
+    "two-layers": two_layers,
     "scaled-mlp": scaled_mlp,
     "tensors": tensors,
     "convolutions": convolutions,
-    "transformer": functools.partial(transformer, tied=False),
-    "tied-transformer": functools.partial(transformer, tied=True),
+    "tied-transformer": transformer,
     "tables": tables,
     "shared": shared,
     "nonlinear": nonlinear,

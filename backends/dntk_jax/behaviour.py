@@ -26,14 +26,16 @@ def examine(network: Network, x: Any) -> int:
     probe = x[:PROBES]
     outputs = evaluate(network, probe)
     require_finite("the network's outputs", outputs)
-    if not (_same_program_twice(network, probe[:1]) and close(evaluate(network, probe), outputs)):
+    traces = [trace(network, probe[:1]) for _ in range(2)]
+    rounding = coarsest(traces[0], outputs)
+    if not (_same_numbers(*traces) and close(evaluate(network, probe), outputs, rounding)):
         msg = (
             "the network gives other outputs at a second call on the same inputs, so that it is no fixed function: "
             "does it draw random numbers outside JAX, or change a state of its own?"
         )
         raise ValueError(msg)
     for row in {0, probe.shape[0] - 1} if probe.shape[0] > 1 else ():
-        if not close(evaluate(network, probe[row : row + 1]), outputs[row : row + 1]):
+        if not close(evaluate(network, probe[row : row + 1]), outputs[row : row + 1], rounding):
             msg = (
                 "the network's output for an input depends on the rest of the batch (batch dependence), so that its "
                 "kernel is not defined: remove statistics, sorting, attention or one random mask across the batch "
@@ -58,28 +60,53 @@ def evaluate(network: Network, x: Any) -> Any:
     return outputs
 
 
-def close(left: Any, right: Any) -> bool:
-    """Equal to rounding, relative to the largest entry."""
+def close(left: Any, right: Any, rounding: float) -> bool:
+    """Equal to half the digits that ``rounding`` leaves, relative to the largest entry."""
     # On the host, where nothing has to be compiled for so few numbers.
     mine, theirs = (np.asarray(values).astype(np.float64) for values in (left, right))
-    return bool(np.abs(mine - theirs).max() <= tolerance(right) * np.abs(theirs).max())
+    return bool(np.abs(mine - theirs).max() <= tolerance(rounding) * np.abs(theirs).max())
 
 
-def tolerance(like: Any) -> float:
-    """Half the digits of the dtype."""
-    half: float = 3 * arrays.epsilon(like) ** 0.5
+def tolerance(rounding: float) -> float:
+    """Half the digits of a unit of rounding."""
+    half: float = 3 * rounding**0.5
     return half
 
 
-def _same_program_twice(network: Network, x: Any) -> bool:
-    """Whether two traces hold the same numbers: what Python draws at random would be frozen into each."""
-    first, second = (list(_numbers(_trace(network, x))) for _ in range(2))
-    return len(first) == len(second) and all(_equal(a, b) for a, b in zip(first, second, strict=True))
-
-
-def _trace(network: Network, x: Any) -> core.ClosedJaxpr:
-    # A function that JAX has not seen: it would not run the user's code again for one that it knows.
+def trace(network: Network, x: Any) -> core.ClosedJaxpr:
+    """The network's program for inputs like ``x``, from a new run of the user's code."""
+    # A function that JAX has not seen: it would not run the code again for one that it knows.
     return jax.make_jaxpr(lambda values, point: network.function(values, point))(network.parameters, x)
+
+
+def coarsest(program: core.ClosedJaxpr, outputs: Any) -> float:
+    """Unit of rounding of the outputs, or of the coarsest numbers that the program computes with."""
+    units = [float(jax.numpy.finfo(kind).eps) for kind in set(_floating_types(program.jaxpr))]
+    return max([arrays.epsilon(outputs), *units])
+
+
+def _floating_types(jaxpr: core.Jaxpr) -> Iterator[Any]:
+    for equation in jaxpr.eqns:
+        for result in equation.outvars:
+            kind = getattr(result.aval, "dtype", None)  # tokens have none
+            if kind is not None and jax.dtypes.issubdtype(kind, np.floating):
+                yield kind
+        for inner in _inner(equation):
+            yield from _floating_types(inner.jaxpr if isinstance(inner, core.ClosedJaxpr) else inner)
+
+
+def _inner(equation: Any) -> Iterator[Any]:
+    """Programs inside an operation."""
+    for value in equation.params.values():
+        for inner in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(inner, core.ClosedJaxpr | core.Jaxpr):
+                yield inner
+
+
+def _same_numbers(first: core.ClosedJaxpr, second: core.ClosedJaxpr) -> bool:
+    """Whether two traces hold the same numbers: what Python draws at random would be frozen into each."""
+    left, right = list(_numbers(first)), list(_numbers(second))
+    return len(left) == len(right) and all(_equal(a, b) for a, b in zip(left, right, strict=True))
 
 
 def _numbers(closed: core.ClosedJaxpr) -> Iterator[Any]:
@@ -90,12 +117,8 @@ def _numbers(closed: core.ClosedJaxpr) -> Iterator[Any]:
 def _literals(jaxpr: core.Jaxpr) -> Iterator[Any]:
     for equation in jaxpr.eqns:
         yield from (atom.val for atom in equation.invars if isinstance(atom, core.Literal))
-        for value in equation.params.values():
-            for inner in value if isinstance(value, tuple | list) else (value,):
-                if isinstance(inner, core.ClosedJaxpr):
-                    yield from _numbers(inner)
-                elif isinstance(inner, core.Jaxpr):
-                    yield from _literals(inner)
+        for inner in _inner(equation):
+            yield from _numbers(inner) if isinstance(inner, core.ClosedJaxpr) else _literals(inner)
 
 
 def _equal(left: Any, right: Any) -> bool:

@@ -141,7 +141,9 @@ class JaxModel(Model):
         requirements.require_finite("the network's outputs", evaluate(self.network, x))
         plan = self._plan(x)
         with exact_products():
-            computed = dict(plan.compute(self.network.parameters, x, functionals))
+            # Placed, as numbers without a place would be another case to compile.
+            placed = jax.device_put(functionals, self.device)
+            computed = dict(plan.compute(self.network.parameters, x, placed))
         offset = 0
         for name, value in self.parameters.items():
             block = block_of(plan.forms[name], computed.pop(name), name=name, offset=offset)

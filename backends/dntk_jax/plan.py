@@ -15,9 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dntk import arrays
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock, IndexedBlock
-from dntk_jax.behaviour import PROBES, evaluate, tolerance
+from dntk_jax.behaviour import PROBES, coarsest, evaluate, tolerance, trace
 from dntk_jax.capture import Capture, Factors, find_capture
 from dntk_jax.factors import Factored, Form, Indexed, Stored
 from dntk_jax.network import Network, exact_products
@@ -76,7 +75,10 @@ def make_plan(network: Network, names: tuple[str, ...], x: Any) -> Plan:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class _Test:
-    """A random functional Σ_i w_i ⟨u, f(x_i)⟩ with JAX's gradient of it."""
+    """A random functional Σ_i w_i ⟨u, f(x_i)⟩ with JAX's gradient of it.
+
+    ``rounding`` is the network's unit of rounding, ``smallest`` the size of what rounding leaves of zero gradients.
+    """
 
     network: Network
     x: Any
@@ -84,11 +86,13 @@ class _Test:
     functional: Any
     gradients: Mapping[str, Any]
     rounding: float
+    smallest: float
 
     @classmethod
     def draw(cls, network: Network, names: tuple[str, ...], x: Any) -> "_Test":
         """Test for a network at some inputs; the random numbers are fixed and not the caller's."""
         outputs = evaluate(network, x)
+        rounding = coarsest(trace(network, x[:1]), outputs)
         generator = np.random.default_rng(20)
         weights, functional = (jnp.asarray(generator.normal(size=size), outputs.dtype) for size in outputs.shape)
         every = tuple(network.parameters)
@@ -110,7 +114,8 @@ class _Test:
             weights=weights,
             functional=functional,
             gradients={name: found[name] for name in names},
-            rounding=100 * arrays.epsilon(outputs) * scale,
+            rounding=rounding,
+            smallest=100 * rounding * scale,
         )
 
     def failures(self, forms: Mapping[str, Form], compute: Callable[[Any, Any, Any], Any]) -> set[str]:
@@ -132,7 +137,7 @@ class _Test:
         if total.shape != expected.shape:
             return False
         error = _norm(np.asarray(total) - np.asarray(expected))
-        return error <= tolerance(expected) * _norm(expected) + self.rounding
+        return error <= tolerance(self.rounding) * _norm(expected) + self.smallest
 
 
 def _norm(values: Any) -> float:

@@ -46,10 +46,12 @@ def _require_one_place(network: Network, names: list[str]) -> None:
         raise ValueError(msg)
 
 
-@jax.jit
-def _all_finite(values: list[Any]) -> Any:
-    """One compiled program for arrays of any shapes."""
+def _every_entry_is_finite(values: list[Any]) -> Any:
     return jnp.stack([jnp.isfinite(value).all() for value in values]).all()
+
+
+_all_finite = jax.jit(_every_entry_is_finite)
+"""One compiled program for arrays of all shapes, where the checks of dntk.arrays would compile many."""
 
 
 def require_finite(name: str, x: Any) -> None:

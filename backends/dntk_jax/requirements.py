@@ -23,10 +23,10 @@ def selected_names(network: Network, pattern: str | None) -> tuple[str, ...]:
     names = select_names(list(network.parameters), pattern)
     for name in names:
         arrays.require_floating(f"the parameter {name}", network.parameters[name])
+    _require_one_place(network, names)
     if not _all_finite([network.parameters[name] for name in names]):
         for name in names:
             arrays.require_finite(f"the parameter {name}", network.parameters[name])
-    _require_one_place(network, names)
     return tuple(names)
 
 

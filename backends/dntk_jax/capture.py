@@ -59,18 +59,19 @@ class Capture:
     rules: Mapping[str, tuple[tuple[Use, Rule], ...]]
     forms: Mapping[str, Form]
 
-    def gradients(self, values: Values, x: Any, cotangents: Any) -> dict[str, Factors]:
-        """Arrays of every parameter's block for inputs (n, ...) and cotangents (q, n, C)."""
-        cotangent_axes = {name: (1,) if isinstance(form, Stored) else (0, 1) for name, form in self.forms.items()}
+    def gradients(self, values: Values, x: Any, cotangents: Any) -> tuple[Any, dict[str, Factors]]:
+        """Outputs, and arrays of every parameter's block, for inputs (n, ...) and cotangents (q, n, C)."""
+        axes = {name: (1,) if isinstance(form, Stored) else (0, 1) for name, form in self.forms.items()}
 
-        def one(point: Any, functionals: Any) -> dict[str, Factors]:
+        def one(point: Any, functionals: Any) -> tuple[Any, dict[str, Factors]]:
             zeros = {use.number: use.zeros() for use in self.uses}
             outputs, pull, saved = jax.vjp(lambda z: self._run(values, point, z), zeros, has_aux=True)
             pulled = jax.vmap(lambda functional: pull(functional)[0])(functionals.astype(outputs.dtype))
             stored = self._stored(values, saved, pulled, functionals.shape[0])
-            return {**self._factored(values, saved, pulled), **stored}
+            return outputs, {**self._factored(values, saved, pulled), **stored}
 
-        return jax.vmap(one, in_axes=(0, 1), out_axes=cotangent_axes)(x, cotangents)
+        found: tuple[Any, dict[str, Factors]] = jax.vmap(one, (0, 1), (0, axes))(x, cotangents)
+        return found
 
     def _run(self, values: Values, point: Any, zeros: Mapping[int, Any]) -> tuple[Any, Environment]:
         """Outputs (C,) for one input, and what the uses' gradients depend on."""

@@ -138,12 +138,13 @@ class JaxModel(Model):
         """
         self.check_inputs(x)
         functionals = per_input(cotangents, x.shape[0], self.n_outputs)
-        requirements.require_finite("the network's outputs", evaluate(self.network, x))
         plan = self._plan(x)
         with exact_products():
             # Placed, as numbers without a place would be another case to compile.
             placed = jax.device_put(functionals, self.device)
-            computed = dict(plan.compute(self.network.parameters, x, placed))
+            outputs, factors = plan.compute(self.network.parameters, x, placed)
+        requirements.require_finite("the network's outputs", outputs)
+        computed = dict(factors)
         offset = 0
         for name, value in self.parameters.items():
             block = block_of(plan.forms[name], computed.pop(name), name=name, offset=offset)

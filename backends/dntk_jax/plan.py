@@ -28,11 +28,11 @@ class Plan:
     """How each selected parameter is differentiated, as the probe found it.
 
     ``compute``, compiled per shape, takes all parameters by name, inputs (n, ...) and cotangents (q, n, C) to the
-    arrays of every block.
+    outputs (n, C) and the arrays of every block.
     """
 
     forms: Mapping[str, Form]
-    compute: Callable[[Any, Any, Any], Mapping[str, Factors]]
+    compute: Callable[[Any, Any, Any], tuple[Any, Mapping[str, Factors]]]
 
 
 def block_of(form: Form, factors: Factors, *, name: str, offset: int) -> GradientBlock:
@@ -61,13 +61,17 @@ def make_plan(network: Network, names: tuple[str, ...], x: Any) -> Plan:
     captured = () if capture is None else tuple(capture.forms)
     others = _verified_methods(test, tuple(name for name in names if name not in captured))
 
-    def compute(values: Any, points: Any, cotangents: Any) -> dict[str, Factors]:
-        found = {} if capture is None else capture.gradients(values, points, cotangents)
+    def compute(values: Any, points: Any, cotangents: Any) -> tuple[Any, dict[str, Factors]]:
+        found: dict[str, Factors] = {}
+        if capture is None:
+            outputs = network.function(values, points)
+        else:
+            outputs, found = capture.gradients(values, points, cotangents)
         for method in dict.fromkeys(others.values()):
             mine = tuple(name for name, chosen in others.items() if chosen is method)
             gradients = method(network, mine, values, points, cotangents)
             found.update({name: (gradients[name],) for name in mine})
-        return found
+        return outputs, found
 
     forms = {name: capture.forms[name] if capture and name in captured else Stored() for name in names}
     return Plan(forms=forms, compute=jax.jit(compute))
@@ -124,7 +128,7 @@ class _Test:
         cotangents = jnp.broadcast_to(self.functional, (2, self.x.shape[0], self.functional.shape[0]))
 
         def totals(values: Any, x: Any, weights: Any) -> dict[str, Any]:
-            computed = compute(values, x, cotangents)
+            _, computed = compute(values, x, cotangents)
             blocks = {name: block_of(form, computed[name], name=name, offset=0) for name, form in forms.items()}
             return {name: jnp.einsum("n,np->p", weights, block.dense()[1]) for name, block in blocks.items()}
 
@@ -181,9 +185,9 @@ def _verified_methods(test: _Test, names: tuple[str, ...]) -> dict[str, PerSampl
 
 
 def _failures(method: PerSample, test: _Test, names: tuple[str, ...]) -> set[str]:
-    def compute(values: Any, x: Any, cotangents: Any) -> dict[str, Factors]:
+    def compute(values: Any, x: Any, cotangents: Any) -> tuple[Any, dict[str, Factors]]:
         gradients = method(test.network, names, values, x, cotangents)
-        return {name: (gradients[name],) for name in names}
+        return None, {name: (gradients[name],) for name in names}
 
     try:
         return test.failures(dict.fromkeys(names, Stored()), compute)

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.backend import backend_for_network
+from dntk.backend import Backend, backend_for_network
 from dntk.gradient_blocks import GradientBlock
 from dntk.types import Array, Namespace
 
@@ -83,7 +84,7 @@ def as_model(net: Any, params: Any = None, *, parameters: str | None = None) -> 
         :class:`dntk.MLP`, a function ``net(params, x)`` written with ``autograd.numpy``, or any object whose
         framework has a registered backend. A model is returned unchanged.
     params
-        For a function ``net(params, x)``: its parameters.
+        For a function ``net(params, x)``: its parameters, any nest of arrays.
     parameters
         Regular expression that the whole name of a parameter must match to be differentiated; default: all
         trainable ones.
@@ -99,15 +100,48 @@ def as_model(net: Any, params: Any = None, *, parameters: str | None = None) -> 
     """
     if isinstance(net, Model):
         return net if parameters is None else net.subset(parameters)
-    model: Model = backend_for_network(net if params is None else _leaf(params)).as_model(net, params, parameters)
+    backend = backend_for_network(net) if params is None else _backend_for_parameters(params)
+    model: Model = backend.as_model(net, params, parameters)
     return model
 
 
-def _leaf(params: Any) -> Any:
-    """Some array of a nest of parameters: it tells the framework."""
-    while isinstance(params, Mapping | list | tuple) and len(params):
-        params = next(iter(params.values())) if isinstance(params, Mapping) else params[0]
-    return params
+def _backend_for_parameters(params: Any) -> Backend:
+    """Backend that understands the first of the values in a nest of parameters that any understands."""
+    for value in _values(params, set()):
+        try:
+            return backend_for_network(value)
+        except TypeError:
+            continue
+    msg = (
+        f"`params` ({type(params).__name__}) holds no array of a framework that differentiates functions: pass a nest "
+        "of parameters such as a dict of JAX arrays."
+    )
+    raise TypeError(msg)
+
+
+def _values(nest: Any, seen: set[int]) -> Iterator[Any]:
+    """A nest, and whatever containers, dataclasses and other objects in it hold, outermost first."""
+    if id(nest) in seen:
+        return
+    seen.add(id(nest))
+    yield nest
+    if isinstance(nest, Mapping):
+        inner = list(nest.values())
+    elif isinstance(nest, list | tuple):
+        inner = list(nest)
+    else:
+        inner = [getattr(nest, name, None) for name in _attributes(nest)]
+    for value in inner:
+        yield from _values(value, seen)
+
+
+def _attributes(value: Any) -> list[str]:
+    """Names of an object's own attributes; none for functions, classes and modules."""
+    if isinstance(value, type | ModuleType | FunctionType | BuiltinFunctionType | MethodType):
+        return []
+    declared = [getattr(cls, "__slots__", ()) for cls in type(value).__mro__]
+    slots = [name for names in declared for name in ((names,) if isinstance(names, str) else names)]
+    return [*getattr(value, "__dict__", {}), *slots]
 
 
 def select_names(names: list[str], pattern: str | None) -> list[str]:

@@ -272,12 +272,5 @@ def test_parameters_beside_a_network_are_refused_where_functions_are_not_support
         dntk.as_model(lambda params, x: params * x, {"w": torch.ones(1)})
 
 
-@pytest.mark.usefixtures("unchecked")
-def test_networks_of_jax_are_refused_with_what_to_build():
-    jax = pytest.importorskip("jax")
-    with pytest.raises(TypeError, match=r"build a dntk\.MLP from its weights"):
-        dntk.as_model(lambda params, x: params * x, {"w": [jax.numpy.ones(1)]})
-
-
 def test_library_of_the_tests_knows_why_it_is_not_there():
     assert Library("x", "no_such_library").why_not() == "no_such_library is not installed"

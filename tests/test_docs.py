@@ -46,6 +46,18 @@ def test_the_backend_of_the_guide_conforms_to_the_protocol():
     assert isinstance(said["entry"].load(), dntk.backend.Backend)
 
 
+def test_the_networks_of_the_page_on_jax_are_models():
+    said = run("docs/jax.md")
+    x, fn, params = said["x"], said["fn"], said["params"]
+    jacobian = said["jax"].jacrev(fn)(params, x)
+    rows = [leaf.reshape(20, 2, -1) for leaf in said["jax"].tree.leaves(jacobian)]
+    kernel = sum(said["jnp"].einsum("icp,jcp->ij", row, row) for row in rows) / 2
+    assert abs(said["kernel"] - kernel).max() < 1e-5 * kernel.max()
+    assert set(said["last_layer"].parameters) == {"out.w", "out.b"}
+    for name in ("nnx_model", "linen_model", "same", "equinox_model"):
+        assert said[name](x).shape == (20, 2)
+
+
 def test_fences_are_found_and_their_errors_are_not_swallowed(tmp_path, monkeypatch):
     page = "one\n\n```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n"
     (tmp_path / "page.md").write_text(page, encoding="utf-8")

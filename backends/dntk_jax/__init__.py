@@ -1,4 +1,4 @@
-"""The JAX backend: JAX arrays in every algorithm, and dntk.MLP on them."""
+"""The JAX backend: JAX arrays in every algorithm; functions of parameters, flax and equinox modules as models."""
 
 from dntk.backend import Backend, BackendEntry
 

@@ -1,7 +1,7 @@
 """What JAX arrays need beyond the array API standard."""
 
 import dataclasses
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ class JaxBackend:
 
     name: str = "jax"
     version: str = jax.__version__
-    autodiff: str = "dntk.MLP on JAX arrays"
+    autodiff: str = "functions of a pytree of parameters, flax and equinox modules, dntk.MLP on JAX arrays"
 
     def devices(self) -> tuple[str, ...]:
         """Devices of the default platform."""
@@ -82,11 +82,9 @@ class JaxBackend:
         """Block until ``x`` is ready."""
         jax.block_until_ready(x)
 
-    def as_model(self, net: Any, params: Any, parameters: str | None) -> NoReturn:
-        """Refused: JAX networks are not adapted, only :class:`dntk.MLP` runs on JAX arrays."""
-        del params, parameters
-        msg = (
-            f"a {type(net).__name__} of JAX cannot be adapted: build a dntk.MLP from its weights "
-            "(dntk.MLP(weights=..., biases=..., activation=...) takes JAX arrays), or use a PyTorch network."
-        )
-        raise TypeError(msg)
+    def as_model(self, net: Any, params: Any, parameters: str | None) -> Any:
+        """Model of a function of parameters, or of a flax or equinox module."""
+        from dntk_jax.model import JaxModel
+        from dntk_jax.modules import adapted
+
+        return JaxModel.of(adapted(net, params, parameters), parameters)

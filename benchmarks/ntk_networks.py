@@ -6,7 +6,7 @@
 | cnn | convolutions 32-64-64 (3×3) on 32×32, two max-pools, linear | 97,290 | 128 |
 | resnet18 | ResNet-18 with the ImageNet stem on 64×64, batch norm by its running statistics | 11,181,642 | 32 |
 | vit | ViT-Tiny: patches 4×4 of 32×32, width 192, depth 12, 3 heads, class token | 5,362,762 | 32 |
-| gpt | 4 pre-norm blocks, width 256, 8 heads, 64 tokens, vocabulary 512, tied embedding, last position | 3,307,008 | 32 |
+| gpt | 4 pre-norm blocks, width 256, 8 heads, 64 tokens, 512 words, tied embedding, last position | 3,307,008 | 32 |
 """
 
 import dataclasses

@@ -14,7 +14,7 @@ from ntk_peers import Peer, Problem, by_functional
 from torch.func import functional_call, grad, jacrev, jvp, vjp, vmap
 
 _CONTRACTIONS = {"full": "naf,mbf->nmab", "mean": "naf,maf->nm", "each": "naf,maf->anm"}
-_VECTORS = {"mean": "nmaa->nm", "each": "nmaa->anm"}
+_DIAGONALS = {"mean": "nmaa->nm", "each": "nmaa->anm"}
 
 
 def _parameters(problem: Problem) -> dict[str, torch.Tensor]:
@@ -57,7 +57,7 @@ def _jacobian_contraction(problem: Problem) -> Callable[[], Any]:
 
 
 def _vector_products(chunk: int | None, problem: Problem) -> Callable[[], Any]:
-    params, equation = _parameters(problem), _VECTORS[problem.mode]
+    params = _parameters(problem)
 
     def pair(x1: torch.Tensor, x2: torch.Tensor) -> Any:
         def at(point: torch.Tensor) -> Callable[[Any], Any]:
@@ -72,9 +72,9 @@ def _vector_products(chunk: int | None, problem: Problem) -> Callable[[], Any]:
 
     def work() -> torch.Tensor:
         found = vmap(vmap(pair, (None, 0)), (0, None), chunk_size=chunk)(problem.x, problem.x)
-        if problem.mode == "full":  # rows are cotangents of the first point's outputs
+        if problem.mode == "full":
             return found
-        found = torch.einsum(equation, found)
+        found = torch.einsum(_DIAGONALS[problem.mode], found)
         return found / N_OUTPUTS if problem.mode == "mean" else found
 
     return work

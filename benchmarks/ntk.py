@@ -29,7 +29,12 @@ def main() -> None:
     from ntk_report import as_json, environment, print_table
 
     warnings.simplefilter("ignore")  # of the peers
-    limits = Limits(repeats=arguments.repeats, seconds=arguments.time_limit, mebibytes=arguments.memory_limit)
+    limits = Limits(
+        repeats=arguments.repeats,
+        once_above=arguments.once_above,
+        seconds=arguments.time_limit,
+        mebibytes=arguments.memory_limit,
+    )
     rows, peers = [], chosen(arguments.peers)
     for case in CASES.values() if arguments.case == "all" else [CASES[arguments.case]]:
         n, found = arguments.inputs or case.inputs, []
@@ -52,6 +57,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peers", nargs="+", help="beginnings of names, such as torch.func nngeometry; default: all")
     parser.add_argument("--threads", type=int, help="processors to use; default: all")
+    parser.add_argument("--once-above", type=float, default=60.0, help="seconds above which one call has to do")
     parser.add_argument("--time-limit", type=float, default=600.0, help="seconds for one contestant's memory run")
     parser.add_argument("--memory-limit", type=int, default=8192, help="mebibytes that one contestant may allocate")
     parser.add_argument("--json", type=Path, help="file for all rows; written after every mode")

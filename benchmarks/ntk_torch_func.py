@@ -12,6 +12,7 @@ import torch
 from ntk_networks import N_OUTPUTS
 from ntk_peers import Peer, Problem, by_functional
 from torch.func import functional_call, grad, jacrev, jvp, vjp, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 _CONTRACTIONS = {"full": "naf,mbf->nmab", "mean": "naf,maf->nm", "each": "naf,maf->anm"}
 _DIAGONALS = {"mean": "nmaa->nm", "each": "nmaa->anm"}
@@ -22,7 +23,9 @@ def _parameters(problem: Problem) -> dict[str, torch.Tensor]:
 
 
 def _single(problem: Problem, params: dict[str, torch.Tensor], point: torch.Tensor) -> Any:
-    return functional_call(problem.net, params, (point[None],))[0]
+    # Under vmap, attention in one fused operation would run input by input.
+    with sdpa_kernel(SDPBackend.MATH):
+        return functional_call(problem.net, params, (point[None],))[0]
 
 
 def _vmap_grad(problem: Problem) -> Callable[[], Any]:
@@ -80,25 +83,34 @@ def _vector_products(chunk: int | None, problem: Problem) -> Callable[[], Any]:
     return work
 
 
-def independent_kernel(problem: Problem, *, budget: int = 2**28) -> torch.Tensor:
+def independent_kernel(problem: Problem, *, points: int = 8, budget: int = 2**27) -> torch.Tensor:
     """Kernel (r, r, ...) of the first r points by ``torch.func`` alone, in the problem's precision.
 
-    Parameters are differentiated one after the other; r is as large as keeps the largest Jacobian within ``budget``
-    numbers, so that this reference is exact but for rounding at any size of network.
+    Parameters are differentiated in groups, and r is smaller than ``points`` if need be, such that no Jacobian has
+    more than ``budget`` numbers: a reference that is exact but for rounding at any size of network.
     """
-    params = _parameters(problem)
-    functionals = problem.functionals()
+    params, functionals = _parameters(problem), problem.functionals()
     largest = max(value.numel() for value in params.values())
-    points = problem.x[: max(2, budget // (largest * len(functionals)))]
+    x = problem.x[: max(2, min(points, budget // (largest * len(functionals))))]
+
+    def rows(some: Any, point: torch.Tensor) -> torch.Tensor:
+        return functionals @ _single(problem, {**params, **some}, point)
+
     total: Any = 0.0
-    for name, value in params.items():
-
-        def rows(one: torch.Tensor, point: torch.Tensor, name: str = name) -> torch.Tensor:
-            return functionals @ _single(problem, {**params, name: one}, point)
-
-        jacobian = vmap(jacrev(rows), (None, 0))(value, points).flatten(2)
-        total = total + torch.einsum("naf,mbf->nmab", jacobian, jacobian)
+    for group in _groups(params, max(largest, budget // (len(x) * len(functionals)))):
+        for jacobian in vmap(jacrev(rows), (None, 0))(group, x).values():
+            total = total + torch.einsum("naf,mbf->nmab", jacobian.flatten(2), jacobian.flatten(2))
     return _as_mode(problem.mode, total)
+
+
+def _groups(params: dict[str, torch.Tensor], size: int) -> list[dict[str, torch.Tensor]]:
+    """Consecutive parameters of at most ``size`` numbers together."""
+    groups: list[dict[str, torch.Tensor]] = [{}]
+    for name, value in params.items():
+        if sum(other.numel() for other in groups[-1].values()) + value.numel() > size:
+            groups.append({})
+        groups[-1][name] = value
+    return [group for group in groups if group]
 
 
 def _as_mode(mode: str, full: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,124 @@
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def load(name):
+    return importlib.import_module(name)
+
+
+def test_cnn_has_the_size_that_the_documentation_states():
+    case = load("ntk_networks").CASES["cnn"]
+    assert sum(p.numel() for p in case.network().parameters()) == 97_290
+
+
+def test_networks_and_points_are_the_same_at_every_call():
+    for case in load("ntk_networks").CASES.values():
+        torch.testing.assert_close(case.points(2), case.points(2), rtol=0, atol=0)
+        torch.testing.assert_close(
+            case.network()(case.points(2)), case.network()(case.points(2)), rtol=0, atol=0, msg=case.name
+        )
+
+
+# PyTorch's forward mode compiles its own decompositions by a function that it has deprecated.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
+@pytest.mark.parametrize("mode", ["sum", "one", "mean", "each", "full"])
+def test_contestants_compute_the_kernel_that_was_asked_for(mode):
+    peers, contests = load("ntk_peers"), load("ntk_contests")
+    problem = peers.Problem.of(load("ntk_networks").CASES["cnn"], mode, 3)
+    ways = [p for p in (peers.DNTK, *load("ntk_torch_func").TORCH_FUNC) if p.takes("cnn", mode)]
+    assert len(ways) > 1
+    ours, independent = contests._references(problem.case, mode, 3)
+    # Two exact formulas in float64: sums of fewer than 10⁶ terms, at 100 eps times √(number of terms).
+    assert contests.relative_error(ours, independent) < 1e-11
+    for way in ways:
+        found = way.prepare(problem)()
+        assert contests.relative_error(found, ours) < 1e3 * 2**-23, way.name
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet18"])
+def test_jax_twins_are_the_same_networks(name):
+    pytest.importorskip("jax")
+    case = load("ntk_networks").CASES[name]
+    net, x = case.network(), case.points(2)
+    apply, params, lay_out = load("ntk_jax").twin(case, net)
+    expected = net(x).detach()
+    found = torch.tensor(apply(params, lay_out(x)).tolist())
+    assert float((found - expected).norm() / expected.norm()) < 1e3 * 2**-23
+
+
+def test_floor_pulls_back_to_every_layer_and_to_no_parameter(monkeypatch):
+    peers = load("ntk_peers")
+    problem = peers.Problem.of(load("ntk_networks").CASES["resnet18"], "each", 2)
+    seen = []
+    plain = torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: seen.append(plain(*a, **k)) or seen[-1])
+    peers.FLOOR.prepare(problem)()
+    assert len(seen) == 10  # one backward pass per output
+    layers = [
+        m for m in problem.net.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.BatchNorm2d | torch.nn.Linear)
+    ]
+    assert len(seen[0]) == len(layers) == 41
+    assert all(p.grad is None for p in problem.net.parameters())
+
+
+def test_repetitions_alternate_and_rotate():
+    calls = []
+    works = {name: (lambda name=name: calls.append(name)) for name in "abc"}
+    seconds = load("measure").interleaved(works, {"a": 2, "b": 1, "c": 2})
+    assert calls == ["a", "b", "c", "c", "a"]
+    assert {name: len(times) for name, times in seconds.items()} == {"a": 2, "b": 1, "c": 2}
+
+
+def test_peak_memory_is_what_a_call_held_at_most():
+    size = 64 * 2**20
+
+    def work():
+        torch.ones(size, dtype=torch.uint8)
+        torch.ones(size // 2, dtype=torch.uint8)
+
+    # The kernel counts pages in batches, so that some are not in the sum yet.
+    assert 63 <= load("measure").peak_of(work)["peak_mib"] < 96
+
+
+def test_a_child_that_fails_says_why():
+    run, python = load("measure").in_child, sys.executable
+    assert run([python, "-c", "print('x'); print('{\"a\": 1}')"], time_limit=60) == {"a": 1}
+    assert "no such thing" in run([python, "-c", "raise OSError('no such thing')"], time_limit=60)["why_not"]
+    assert "signal 9" in run([python, "-c", "import os; os.kill(os.getpid(), 9)"], time_limit=60)["why_not"]
+    assert "not done" in run([python, "-c", "import time; time.sleep(60)"], time_limit=0.5)["why_not"]
+
+
+def test_a_contestant_that_needs_too_much_memory_is_named():
+    child = load("ntk_child")
+    # In a process of its own, as the limit cannot be lifted again.
+    command = [
+        sys.executable,
+        str(BENCHMARKS / "ntk_child.py"),
+        "mlp",
+        "mean",
+        "torch.func jac-contraction",
+        "64",
+        "600",
+    ]
+    assert load("measure").in_child(command, time_limit=120) == {"why_not": "needs more than 600 MiB"}
+    assert child._because(ValueError("other"), 1) == "ValueError: other"
+
+
+def test_a_library_that_is_missing_has_a_row_that_says_how_to_get_it():
+    peers, contests = load("ntk_peers"), load("ntk_contests")
+    missing = peers.Peer(name="x", prepare=lambda _: None, package="no_such_library", requirement="pip install x")
+    (row,) = contests.contest(load("ntk_networks").CASES["mlp"], "one", 2, [missing], contests.Limits(repeats=1))
+    assert row.why_not == "not installed: pip install x"
+    assert row.median_s is None

@@ -22,14 +22,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dntk
-from dntk.sketch import Gaussian, SparseSign
+from dntk.sketch import Gaussian, Rademacher, SparseSign
 from property_tests.allowances import eps, gamma
 from property_tests.networks import networks
 from property_tests.strategies import dtypes_of, for_libraries, host64, seeds
 from tests.libraries import LIBRARIES, host
 
 NUMPY = LIBRARIES[0]
-KINDS = {"gaussian": Gaussian, "sparse-sign": SparseSign, "count-sketch": None}
+KINDS = {"gaussian": Gaussian, "rademacher": Rademacher, "sparse-sign": SparseSign, "count-sketch": None}
 SIZES = [1, 5, 60]
 
 

@@ -1,6 +1,8 @@
 """What a sketch is, and what all linear sketches share."""
 
-from typing import Any, Protocol, runtime_checkable
+import math
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 
@@ -79,6 +81,27 @@ def apply_in_chunks(sketch: Sketch, gradients: Float[Array, "*batch p"]) -> Floa
     return xp.reshape(xp.astype(total, gradients.dtype), (*batch, sketch.dim))
 
 
+def adjoint_in_chunks(
+    sketch: Sketch,
+    z: Float[Array, "*batch k"],
+    n_parameters: int | None,
+    piece: Callable[[Array, int, int], Array],
+    *,
+    width: int,
+) -> Float[Array, "*batch p"]:
+    """Sᵀ z, by pieces of at most ``width`` coordinates: ``piece(rows, start, stop)`` is (rows, stop − start)."""
+    xp = arrays.namespace(z)
+    size = adjoint_size(sketch, z, n_parameters)
+    rows = xp.reshape(z, (-1, sketch.dim))
+    pieces = [piece(rows, start, stop) for start, stop in arrays.spans(size, width)]
+    return xp.reshape(xp.concat(pieces, axis=1), (*z.shape[:-1], size))
+
+
+def rows_of(z: Float[Array, "*batch k"]) -> int:
+    """Number of rows in all leading axes."""
+    return math.prod(z.shape[:-1])
+
+
 def adjoint_size(sketch: Sketch, z: Array, n_parameters: int | None) -> int:
     """Number of coordinates that an adjoint has to return.
 
@@ -117,10 +140,3 @@ def check_sketch_fields(dim: int, seed: int, n_parameters: int | None) -> None:
 def count_products(operations: int) -> None:
     """Note sketching work in the ledger."""
     count(flops=operations)
-
-
-def host_dtype(x: Array) -> Any:
-    """NumPy scalar type in which random numbers for ``x`` are drawn: its own precision, at least float32."""
-    import numpy as np
-
-    return np.float64 if arrays.namespace(x).finfo(x.dtype).bits == 64 else np.float32

@@ -1,6 +1,7 @@
 """Sketches: seeded random linear maps S: R^P → R^k with E[SᵀS] = I, applied block by block."""
 
 from dntk.sketch.base import LayoutSketch, Sketch, sketch_block, sketch_blocks
+from dntk.sketch.diagnose import Interval, SketchDiagnosis, diagnose
 from dntk.sketch.error import SketchError
 from dntk.sketch.gaussian import Gaussian
 from dntk.sketch.kronecker import Kronecker
@@ -14,6 +15,7 @@ from dntk.sketch.tensor_sketch import TensorSketch
 __all__ = [
     "SRHT",
     "Gaussian",
+    "Interval",
     "Kronecker",
     "Layout",
     "LayoutSketch",
@@ -21,9 +23,11 @@ __all__ = [
     "ParameterMatrix",
     "Rademacher",
     "Sketch",
+    "SketchDiagnosis",
     "SketchError",
     "SparseSign",
     "TensorSketch",
+    "diagnose",
     "layout_of",
     "sketch_block",
     "sketch_blocks",

@@ -15,12 +15,12 @@ SIZE = 28
 
 
 def test_parameters_are_matrices_of_their_first_axis_by_all_others():
-    assert LAYOUT == (
+    assert (
         ParameterMatrix("w", 0, 3, 4),
         ParameterMatrix("b", 12, 3, 1),
         ParameterMatrix("conv", 15, 2, 6),
         ParameterMatrix("s", 27, 1, 1),
-    )
+    ) == LAYOUT
     assert LAYOUT[-1].stop == SIZE
 
 

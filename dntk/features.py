@@ -13,7 +13,7 @@ from dntk.finite_results import require_finite_result
 from dntk.ledger import count
 from dntk.model import Model
 from dntk.outputs import FeatureOutputs, KernelOutputs, check_output_index, cotangents_for
-from dntk.sketch import Sketch, sketch_block
+from dntk.sketch import LayoutSketch, Sketch, layout_of, sketch_blocks
 from dntk.types import Array
 
 
@@ -188,7 +188,7 @@ def tangent_features(
     model.check_inputs(x)
     dtype = arrays.kernel_dtype(xp, model.dtype)
     cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=dtype, device=model.device)
-    bound = None if sketch is None else bind(sketch, model.n_parameters)
+    bound = None if sketch is None else bind(sketch, model)
     size = choose_batch_size(model, x, cotangents, batch_size)
     pieces = [_features(model, x[start:stop, ...], cotangents, bound) for start, stop in arrays.spans(x.shape[0], size)]
     values = xp.concat(pieces, axis=1)
@@ -196,12 +196,14 @@ def tangent_features(
     return TangentFeatures(values, bound)
 
 
-def bind(sketch: Sketch, n_parameters: int) -> Sketch:
-    """The sketch for a model of ``n_parameters``; ``ValueError`` where it belongs to another number."""
-    if sketch.n_parameters not in (None, n_parameters):
-        msg = f"the sketch is bound to {sketch.n_parameters} parameters, but the model has {n_parameters}."
+def bind(sketch: Sketch, model: Model) -> Sketch:
+    """The sketch for the parameters of a model; ``ValueError`` where it belongs to others."""
+    if sketch.n_parameters not in (None, model.n_parameters):
+        msg = f"the sketch is bound to {sketch.n_parameters} parameters, but the model has {model.n_parameters}."
         raise ValueError(msg)
-    return dataclasses.replace(sketch, n_parameters=n_parameters)  # type: ignore[type-var]
+    if isinstance(sketch, LayoutSketch):
+        return sketch.bound(layout_of(model))
+    return dataclasses.replace(sketch, n_parameters=model.n_parameters)  # type: ignore[type-var]
 
 
 def _features(model: Model, x: Array, cotangents: Float[Array, "q c"], sketch: Sketch | None) -> Float[Array, "q n k"]:
@@ -210,9 +212,5 @@ def _features(model: Model, x: Array, cotangents: Float[Array, "q c"], sketch: S
     if sketch is None:
         blocks = sorted(model.gradient_blocks(x, cotangents), key=lambda block: block.offset)
         return xp.concat([block.dense() for block in blocks], axis=2)
-    total = None
-    for block in model.gradient_blocks(x, cotangents):
-        part = sketch_block(sketch, block)
-        total = part if total is None else total + part
-    assert total is not None
-    return xp.astype(total, arrays.kernel_dtype(xp, model.dtype))
+    sketched = sketch_blocks(sketch, model.gradient_blocks(x, cotangents))
+    return xp.astype(sketched, arrays.kernel_dtype(xp, model.dtype))

@@ -22,12 +22,14 @@ from dntk.losses import Losses
 from dntk.mlp import MLP
 from dntk.model import Model
 from dntk.pipeline import DistilledNTK, FittedState
-from dntk.sketch import Gaussian, SparseSign
+from dntk.sketch import SRHT, Gaussian, Kronecker, Mask, ParameterMatrix, Rademacher, SparseSign, TensorSketch
 
 FORMAT = "dntk.DistilledNTK"
 VERSION = 1
 _ARRAYS, _MANIFEST = "arrays.safetensors", "manifest.json"
-_SKETCHES: dict[str, type] = {"Gaussian": Gaussian, "SparseSign": SparseSign}
+_SKETCHES: dict[str, type] = {
+    family.__name__: family for family in (Gaussian, Kronecker, Mask, Rademacher, SRHT, SparseSign, TensorSketch)
+}
 
 
 class StoreError(ValueError):
@@ -250,4 +252,6 @@ def _sketch(stored: dict[str, Any] | None) -> Any:
     if family not in _SKETCHES:
         msg = f"unknown sketch family {family!r}: this dntk knows {', '.join(_SKETCHES)}."
         raise StoreError(msg)
+    if fields.get("layout") is not None:
+        fields["layout"] = tuple(ParameterMatrix(**matrix) for matrix in fields["layout"])
     return _SKETCHES[family](**fields)

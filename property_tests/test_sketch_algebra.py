@@ -22,21 +22,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dntk
-from dntk.sketch import Gaussian, SparseSign
+from dntk.sketch import SRHT, Gaussian, Rademacher, SparseSign
 from property_tests.allowances import eps, gamma
 from property_tests.networks import networks
 from property_tests.strategies import dtypes_of, for_libraries, host64, seeds
 from tests.libraries import LIBRARIES, host
 
 NUMPY = LIBRARIES[0]
-KINDS = {"gaussian": Gaussian, "sparse-sign": SparseSign, "count-sketch": None}
+KINDS = ["gaussian", "rademacher", "sparse-sign", "count-sketch", "srht"]
 SIZES = [1, 5, 60]
 
 
 def make(kind, dim, seed):
-    if kind == "count-sketch":
-        return SparseSign(dim, nonzeros=1, seed=seed)
-    return KINDS[kind](dim, seed=seed)
+    return {
+        "gaussian": Gaussian(dim, seed=seed),
+        "rademacher": Rademacher(dim, seed=seed),
+        "sparse-sign": SparseSign(dim, nonzeros=min(8, dim), seed=seed),
+        "count-sketch": SparseSign(dim, nonzeros=1, seed=seed),
+        "srht": SRHT(dim, width=1 << (dim - 1).bit_length(), seed=seed),
+    }[kind]
 
 
 def rows_of(number, size, dtype, seed):
@@ -53,7 +57,7 @@ def matrix_of(sketch, size, dtype):
 
 def cases(library):
     return st.tuples(
-        st.sampled_from(list(KINDS)),
+        st.sampled_from(KINDS),
         st.sampled_from([8, 19]),
         seeds(),
         st.sampled_from([60] if library.module == "jax" else SIZES),
@@ -86,7 +90,7 @@ def long_matrix(kind, seed):
 
 
 @for_libraries(
-    kind=st.sampled_from(["gaussian", "sparse-sign"]),
+    kind=st.sampled_from(["gaussian", "rademacher", "sparse-sign"]),
     seed=st.sampled_from([0, 1]),
     values=st.integers(0, 2**32 - 1),
 )
@@ -95,7 +99,7 @@ def test_parity_on_long_rows(library, kind, seed, values):
     wide = rows.astype(np.float64)
     found = host64(make(kind, 64, seed).apply(library.array(rows)))
     difference = np.linalg.norm(found - wide @ long_matrix(kind, seed), axis=1)
-    terms = 4096 if kind == "gaussian" else 4096 * 8 // 64
+    terms = 4096 * 8 // 64 if kind == "sparse-sign" else 4096
     bound = 4 * math.sqrt(terms / 24) * eps("float32")
     assert np.all(difference <= bound * np.linalg.norm(wide, axis=1))
 
@@ -144,7 +148,7 @@ def test_pieces_of_coordinates_add_up(library, case, values, cuts):
 
 
 @given(
-    kind=st.sampled_from(["gaussian", "sparse-sign"]),
+    kind=st.sampled_from(KINDS),
     seed=seeds(),
     entries=st.sampled_from([1, 30, 200, 2**24]),
     network=networks(NUMPY),
@@ -154,8 +158,8 @@ def test_chunk_width_and_model_blocks_do_not_matter(kind, seed, entries, network
     whole = dntk.tangent_features(network.model, network.x, sketch=None)
     exact = matrix_of(sketch, network.model.n_parameters, network.dtype)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dntk.sketch.gaussian.CHUNK_ENTRIES", entries)
-        patch.setattr("dntk.sketch.sparse_sign.CHUNK_ENTRIES", entries)
+        for module in ("gaussian", "rademacher", "sparse_sign", "srht"):
+            patch.setattr(f"dntk.sketch.{module}.CHUNK_ENTRIES", entries)
         phi = dntk.tangent_features(network.model, network.x, sketch=sketch)
         applied = sketch.apply(whole.values)
         assert np.array_equal(matrix_of(sketch, network.model.n_parameters, network.dtype), exact)
@@ -166,14 +170,14 @@ def test_chunk_width_and_model_blocks_do_not_matter(kind, seed, entries, network
     assert phi.sketch.n_parameters == network.model.n_parameters
 
 
-@given(kind=st.sampled_from(list(KINDS)), first=seeds(), second=seeds())
+@given(kind=st.sampled_from(KINDS), first=seeds(), second=seeds())
 def test_seeds_give_different_matrices(kind, first, second):
     matrices = [matrix_of(make(kind, 16, s), 40, "float64") for s in (first, second)]
     # 40 coordinates of 16 rows and signs: equal by chance with probability below 2^-160.
     assert np.array_equal(*matrices) == (first == second)
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", [0, 2**32 - 1, 2**53, 2**63 - 1, 2**63, 2**64 - 5000, 2**64 - 2])
 def test_neighbouring_seeds_differ_up_to_the_last(kind, seed):
     matrices = [matrix_of(make(kind, 16, s), 40, "float64") for s in (seed, seed + 1)]

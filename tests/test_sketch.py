@@ -8,11 +8,11 @@ import pytest
 import scipy.stats
 
 from dntk.random import normals, words
-from dntk.sketch import Gaussian, Sketch, SparseSign
+from dntk.sketch import Gaussian, Rademacher, Sketch, SparseSign
 from tests.libraries import Library, host
 
 NUMPY = Library("numpy", "numpy")
-SKETCHES = [Gaussian(12, seed=3), SparseSign(12, nonzeros=5, seed=3)]
+SKETCHES = [Gaussian(12, seed=3), Rademacher(12, seed=3), SparseSign(12, nonzeros=5, seed=3)]
 # Failure probability of every statistical test of this file, at its fixed seed.
 FAILURE = 1e-9
 
@@ -52,7 +52,7 @@ def test_both_precisions_have_one_matrix_to_rounding(sketch):
 @pytest.mark.parametrize("entries", [1, 30, 100])
 def test_chunk_size_does_not_change_the_matrix(monkeypatch, sketch, entries):
     whole, adjoint = matrix(sketch, 40), sketch.adjoint(np.eye(12), n_parameters=40)
-    for module in ("gaussian", "sparse_sign"):
+    for module in ("gaussian", "rademacher", "sparse_sign"):
         monkeypatch.setattr(f"dntk.sketch.{module}.CHUNK_ENTRIES", entries)
     assert sketch.chunk_width(40) <= entries // 12 + 1
     np.testing.assert_array_equal(matrix(sketch, 40), whole)
@@ -99,12 +99,21 @@ def test_adjoint_is_the_transposed_matrix(library, sketch):
     np.testing.assert_allclose(host(deep), expected, rtol=0, atol=bound)
 
 
-@pytest.mark.parametrize("sketch", [Gaussian(40), SparseSign(40)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("sketch", [Gaussian(40), Rademacher(40), SparseSign(40)], ids=lambda s: type(s).__name__)
 def test_more_coordinates_than_parameters_are_possible(sketch):
     gradients = draw((5, 3))
     expected = gradients @ matrix(sketch, 3).T
     assert expected.shape == (5, 40)
     np.testing.assert_allclose(sketch.apply(gradients), expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("sketch", SKETCHES, ids=lambda s: type(s).__name__)
+def test_draws_on_another_device_are_those_of_the_host(library, monkeypatch, sketch):
+    on_host = matrix(sketch, 9, np.float32, library)
+    monkeypatch.setattr("dntk.random.in_host_memory", lambda _: False)
+    np.testing.assert_array_equal(matrix(sketch, 9, np.float32, library), on_host)
+    back = sketch.adjoint(library.array(np.eye(12), np.float32), n_parameters=9)
+    np.testing.assert_array_equal(host(back), on_host)
 
 
 @pytest.mark.parametrize(("dim", "nonzeros"), [(8, 8), (12, 5), (64, 8), (100, 7), (33, 1), (40, 12)])
@@ -168,7 +177,7 @@ def test_sparse_entries_are_the_documented_draws():
     np.testing.assert_array_equal(matrix(SparseSign(32, nonzeros=10, seed=5), 6), expected)
 
 
-@pytest.mark.parametrize("kind", [Gaussian, SparseSign])
+@pytest.mark.parametrize("kind", [Gaussian, Rademacher, SparseSign])
 def test_inner_products_are_kept_in_expectation_with_the_documented_variance(kind):
     u, v = draw(30, 1), draw(30, 2)
     u, v = u / np.linalg.norm(u), v / np.linalg.norm(v)
@@ -176,7 +185,7 @@ def test_inner_products_are_kept_in_expectation_with_the_documented_variance(kin
     for seed in range(trials):
         su, sv = kind(dim, seed=seed).apply(np.stack([u, v]))
         products.append(su @ sv)
-    variance = 1 + (u @ v) ** 2 - (2 * np.sum(u**2 * v**2) if kind is SparseSign else 0)
+    variance = 1 + (u @ v) ** 2 - (0 if kind is Gaussian else 2 * np.sum(u**2 * v**2))
     variance /= dim
     # Means of 400 bounded-moment products: normal to well below the distance of 6.2 σ from 7.
     assert abs(np.mean(products) - u @ v) < 7 * (variance / trials) ** 0.5
@@ -186,7 +195,7 @@ def test_inner_products_are_kept_in_expectation_with_the_documented_variance(kin
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("kind", [Gaussian, SparseSign])
+@pytest.mark.parametrize("kind", [Gaussian, Rademacher, SparseSign])
 @pytest.mark.parametrize("dim", [0, -1, 2.5, True, "64"])
 def test_dimensions_that_are_no_positive_integer_are_refused(kind, dim):
     with pytest.raises(ValueError, match=r"`dim` must be a positive integer, got"):
@@ -208,7 +217,7 @@ def test_numbers_of_nonzeros_that_are_no_integer_are_refused(nonzeros):
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("kind", [Gaussian, SparseSign])
+@pytest.mark.parametrize("kind", [Gaussian, Rademacher, SparseSign])
 def test_seeds_and_numbers_of_parameters_are_validated(kind):
     with pytest.raises(ValueError, match="`seed` must be an integer"):
         kind(16, seed=-1)

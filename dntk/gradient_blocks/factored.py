@@ -13,7 +13,7 @@ from dntk.arrays import namespace, spans
 from dntk.backend import backend_of
 from dntk.gradient_blocks.base import GradientBlock
 from dntk.gradient_blocks.contraction import Similarity, Span, contract, contract_pairs
-from dntk.gradient_blocks.dense import itemsize
+from dntk.gradient_blocks.dense import DenseBlock, itemsize
 from dntk.gradient_blocks.expansion import expanded_cross_gram, expanded_gram, expanded_mean_gram
 from dntk.ledger import count
 from dntk.types import Array
@@ -116,6 +116,14 @@ class FactoredBlock:
     def dense(self) -> Float[Array, "q n p"]:
         """The expanded gradients, n · q · a · b numbers and the bias's."""
         return namespace(self.inputs).concat([values for _, values in self.chunks(self.size)], axis=2)
+
+    def separated(self) -> "tuple[FactoredBlock] | tuple[FactoredBlock, DenseBlock]":
+        """The weight's gradients and, where the block holds them, the bias's, each in a block of its own."""
+        if not self.bias:
+            return (self,)
+        weight = dataclasses.replace(self, bias=False)
+        summed = namespace(self.inputs).sum(self.cotangents, axis=2)
+        return weight, DenseBlock(name=f"{self.name}, its bias", offset=self.offset + weight.size, values=summed)
 
     def _contraction_is_cheaper(self, other: "FactoredBlock", *, pairs: int, joined: bool = False) -> bool:
         """Whether the tiles of positions cost less than expanding both blocks; the exact counts, in operations."""

@@ -30,9 +30,9 @@ def require_finite(block: GradientBlock, *, name: str = "x", first_row: int = 0)
         finite = xp.logical_and(finite, xp.all(xp.isfinite(values), axis=others))
     bad = int(xp.sum(xp.astype(~finite, xp.int32)))
     if bad:
-        first = int(xp.argmax(xp.astype(~finite, xp.int32)))
+        row = first_row + int(xp.argmax(xp.astype(~finite, xp.int32)))
         msg = (
-            f"the gradient in `{block.name}` is NaN or infinite for {bad} of {n} inputs (first: row {first_row + first} "
+            f"the gradient in `{block.name}` is NaN or infinite for {bad} of {n} inputs (first: row {row} "
             f"of `{name}`): the network has no derivative there, as sqrt or a norm has none at 0, or it overflows. Add "
             "a small constant under the root, or leave such inputs out."
         )

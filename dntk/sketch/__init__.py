@@ -1,7 +1,34 @@
 """Sketches: seeded random linear maps S: R^P → R^k with E[SᵀS] = I, applied block by block."""
 
-from dntk.sketch.base import Sketch, sketch_block
+from dntk.sketch.base import LayoutSketch, Sketch, sketch_block, sketch_blocks
+from dntk.sketch.diagnose import Interval, SketchDiagnosis, diagnose
+from dntk.sketch.error import SketchError
 from dntk.sketch.gaussian import Gaussian
+from dntk.sketch.kronecker import Kronecker
+from dntk.sketch.layout import Layout, ParameterMatrix, layout_of
+from dntk.sketch.mask import Mask
+from dntk.sketch.rademacher import Rademacher
 from dntk.sketch.sparse_sign import SparseSign
+from dntk.sketch.srht import SRHT
+from dntk.sketch.tensor_sketch import TensorSketch
 
-__all__ = ["Gaussian", "Sketch", "SparseSign", "sketch_block"]
+__all__ = [
+    "SRHT",
+    "Gaussian",
+    "Interval",
+    "Kronecker",
+    "Layout",
+    "LayoutSketch",
+    "Mask",
+    "ParameterMatrix",
+    "Rademacher",
+    "Sketch",
+    "SketchDiagnosis",
+    "SketchError",
+    "SparseSign",
+    "TensorSketch",
+    "diagnose",
+    "layout_of",
+    "sketch_block",
+    "sketch_blocks",
+]

@@ -1,13 +1,17 @@
 """What a sketch is, and what all linear sketches share."""
 
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.gradient_blocks import GradientBlock
+from dntk.gradient_blocks import FactoredBlock, GradientBlock
 from dntk.ledger import count
 from dntk.random import check_seed
+from dntk.sketch.layout import Layout, check_layout
 from dntk.types import Array
 
 CHUNK_ENTRIES = 2**24
@@ -46,8 +50,62 @@ class Sketch(Protocol):
         """Coordinates to be taken at once for ``rows`` rows, so that temporaries stay bounded."""
 
 
+@runtime_checkable
+class BlockSketch(Protocol):
+    """A sketch that knows a better way from a gradient block to its contribution than dense pieces of it."""
+
+    def block(self, block: GradientBlock) -> Float[Array, "q n k"]:
+        """Contribution of one gradient block; equal to that of its dense coordinates up to rounding."""
+
+
+@runtime_checkable
+class StreamSketch(Protocol):
+    """A sketch that shares work between the blocks of one batch."""
+
+    def blocks(self, blocks: Iterable[GradientBlock]) -> Float[Array, "q n k"]:
+        """Sum of the contributions of all blocks."""
+
+
+@runtime_checkable
+class LayoutSketch(Protocol):
+    """A sketch whose map depends on which coordinates form which matrix."""
+
+    @property
+    def layout(self) -> Layout | None:
+        """Matrices it was bound to, if any."""
+
+    def bound(self, layout: Layout) -> Sketch:
+        """The sketch for the parameters of this layout."""
+
+
+def sketch_blocks(sketch: Sketch, blocks: Iterable[GradientBlock]) -> Float[Array, "q n k"]:
+    """S φ for one batch: the sum of its blocks' contributions, in float64 where the device has it."""
+    if isinstance(sketch, StreamSketch):
+        return sketch.blocks(_separated(blocks))
+    total = None
+    for block in _separated(blocks) if isinstance(sketch, BlockSketch) else blocks:
+        part = sketch_block(sketch, block)
+        total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def _separated(blocks: Iterable[GradientBlock]) -> Iterator[GradientBlock]:
+    """Weights and their biases apart, for sketches that use factors: a bias has none of its own."""
+    for block in blocks:
+        if isinstance(block, FactoredBlock):
+            yield from block.separated()
+        else:
+            yield block
+
+
 def sketch_block(sketch: Sketch, block: GradientBlock) -> Float[Array, "q n k"]:
     """Contribution of one gradient block to S φ, accumulated in float64 where the device has it."""
+    return sketch.block(block) if isinstance(sketch, BlockSketch) else block_by_pieces(sketch, block)
+
+
+def block_by_pieces(sketch: Sketch, block: GradientBlock) -> Float[Array, "q n k"]:
+    """Contribution of one gradient block from dense pieces of it."""
     total = None
     q, n = block.shape
     for start, values in block.chunks(sketch.chunk_width(q * n)):
@@ -77,6 +135,27 @@ def apply_in_chunks(sketch: Sketch, gradients: Float[Array, "*batch p"]) -> Floa
     for start, stop in arrays.spans(size, sketch.chunk_width(rows.shape[0])):
         total = total + xp.astype(sketch.columns(rows[:, start:stop], start), dtype)
     return xp.reshape(xp.astype(total, gradients.dtype), (*batch, sketch.dim))
+
+
+def adjoint_in_chunks(
+    sketch: Sketch,
+    z: Float[Array, "*batch k"],
+    n_parameters: int | None,
+    piece: Callable[[Array, int, int], Array],
+    *,
+    width: int,
+) -> Float[Array, "*batch p"]:
+    """Sᵀ z, by pieces of at most ``width`` coordinates: ``piece(rows, start, stop)`` is (rows, stop − start)."""
+    xp = arrays.namespace(z)
+    size = adjoint_size(sketch, z, n_parameters)
+    rows = xp.reshape(z, (-1, sketch.dim))
+    pieces = [piece(rows, start, stop) for start, stop in arrays.spans(size, width)]
+    return xp.reshape(xp.concat(pieces, axis=1), (*z.shape[:-1], size))
+
+
+def rows_of(z: Float[Array, "*batch k"]) -> int:
+    """Number of rows in all leading axes."""
+    return math.prod(z.shape[:-1])
 
 
 def adjoint_size(sketch: Sketch, z: Array, n_parameters: int | None) -> int:
@@ -114,13 +193,31 @@ def check_sketch_fields(dim: int, seed: int, n_parameters: int | None) -> None:
         raise ValueError(msg)
 
 
+def bound_layout(sketch: LayoutSketch) -> Layout:
+    """Layout of a bound sketch; ``ValueError`` where it is not bound."""
+    if sketch.layout is None:
+        msg = (
+            f"a {type(sketch).__name__} depends on the shapes of the parameters: bind it first, with "
+            "sketch.bound(dntk.sketch.layout_of(model)), or use `phi.sketch` of the features that it made."
+        )
+        raise ValueError(msg)
+    return sketch.layout
+
+
+def rebound(sketch: Any, layout: Layout) -> Any:
+    """``sketch`` with this layout; ``ValueError`` where it has another."""
+    check_layout(layout)
+    if sketch.layout not in (None, layout):
+        msg = f"the {type(sketch).__name__} is bound to the parameters of another model: pass an unbound one."
+        raise ValueError(msg)
+    return dataclasses.replace(sketch, layout=layout)
+
+
+def size_of(layout: Layout | None) -> int | None:
+    """Number P of coordinates of a layout, if any."""
+    return None if layout is None else layout[-1].stop
+
+
 def count_products(operations: int) -> None:
     """Note sketching work in the ledger."""
     count(flops=operations)
-
-
-def host_dtype(x: Array) -> Any:
-    """NumPy scalar type in which random numbers for ``x`` are drawn: its own precision, at least float32."""
-    import numpy as np
-
-    return np.float64 if arrays.namespace(x).finfo(x.dtype).bits == 64 else np.float32

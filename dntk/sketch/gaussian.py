@@ -5,16 +5,16 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.backend import backend_of
-from dntk.random import WORDS_PER_COUNTER, normals
+from dntk.random import WORDS_PER_COUNTER, drawing_dtype, moved, normals
 from dntk.sketch.base import (
     CHUNK_ENTRIES,
-    adjoint_size,
+    adjoint_in_chunks,
     apply_in_chunks,
     check_sketch_fields,
     count_products,
-    host_dtype,
+    rows_of,
 )
+from dntk.sketch.error import SketchError, subspace_error
 from dntk.types import Array
 
 
@@ -50,14 +50,17 @@ class Gaussian:
 
     def adjoint(self, z: Float[Array, "*batch k"], *, n_parameters: int | None = None) -> Float[Array, "*batch p"]:
         """Sᵀ z for every row z, a vector of P parameters."""
-        xp = arrays.namespace(z)
-        size = adjoint_size(self, z, n_parameters)
-        rows = xp.reshape(z, (-1, self.dim))
-        pieces = [
-            rows @ self._matrix(start, stop, like=rows).T
-            for start, stop in arrays.spans(size, self.chunk_width(rows.shape[0]))
-        ]
-        return xp.reshape(xp.concat(pieces, axis=1), (*z.shape[:-1], size))
+        return adjoint_in_chunks(
+            self,
+            z,
+            n_parameters,
+            lambda rows, start, stop: rows @ self._matrix(start, stop, like=rows).T,
+            width=self.chunk_width(rows_of(z)),
+        )
+
+    def error(self, n: int, failure: float = 1e-3) -> SketchError:
+        """ε for the kernel of n feature rows (points times outputs that must hold at once); proved."""
+        return subspace_error(self.dim, n, failure, theorem="Davidson and Szarek 2001", kind="proved")
 
     def columns(self, values: Float[Array, "r b"], start: int) -> Float[Array, "r k"]:
         """Contribution of the coordinates [start, start + b) of every row."""
@@ -71,11 +74,10 @@ class Gaussian:
     def _matrix(self, start: int, stop: int, *, like: Array) -> Float[Array, "b k"]:
         """Rows [start, stop) of Sᵀ, where coordinate j uses the words from j times the padded k on."""
         padded = -(-self.dim // WORDS_PER_COUNTER) * WORDS_PER_COUNTER
-        dtype = host_dtype(like)
+        dtype = drawing_dtype(like)
         draws = normals(
             seed=self.seed, stream="gaussian", start=start * padded, count=(stop - start) * padded, dtype=dtype
         )
         draws *= dtype(self.dim**-0.5)
         host = draws.reshape(stop - start, padded)[:, : self.dim]
-        matrix = backend_of(like).from_numpy(host, device=arrays.device_of(like))
-        return arrays.namespace(like).astype(matrix, like.dtype, copy=False)
+        return arrays.namespace(like).astype(moved(host, like), like.dtype, copy=False)

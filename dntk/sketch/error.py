@@ -1,0 +1,78 @@
+"""What a sketch's theorem says of the kernel it leaves."""
+
+import dataclasses
+import math
+from typing import Literal
+
+SUBSPACE = "all eigenvalues, relative"
+FROBENIUS = "Frobenius norm, relative to the trace"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SketchError:
+    """Bound on the error of a sketched kernel K̂ of n feature rows, which fails with probability ``failure``.
+
+    Parameters
+    ----------
+    value
+        ε. For the measure ``"all eigenvalues, relative"``: (1 − ε)K ≤ K̂ ≤ (1 + ε)K, so that every eigenvalue is
+        kept to that relative error. For ``"Frobenius norm, relative to the trace"``: ‖K̂ − K‖_F ≤ ε tr K.
+    measure
+        Which of the two.
+    theorem
+        Where it comes from.
+    kind
+        ``"proved"``, or ``"empirical"``: the band of a Gaussian sketch, inside which this one stayed in all trials.
+    failure
+        Probability over the seed.
+    """
+
+    value: float
+    measure: str
+    theorem: str
+    kind: Literal["proved", "empirical"]
+    failure: float
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} ({self.measure}; {self.kind}, failure {self.failure:g}; {self.theorem})"
+
+
+def subspace_error(
+    dim: int, n: int, failure: float, *, theorem: str, kind: Literal["proved", "empirical"]
+) -> SketchError:
+    """The band of Davidson and Szarek for n rows: ε = (1 + √(n/k) + t/√k)² − 1 with t = √(2 ln(2/failure)).
+
+    Raises
+    ------
+    ValueError
+        ``n`` is not positive or ``failure`` not between 0 and 1.
+    """
+    _check(n, failure)
+    width = (math.sqrt(n) + math.sqrt(2 * math.log(2 / failure))) / math.sqrt(dim)
+    return SketchError(value=(1 + width) ** 2 - 1, measure=SUBSPACE, theorem=theorem, kind=kind, failure=failure)
+
+
+def moment_error(variance: float, n: int, failure: float, *, theorem: str) -> SketchError:
+    """Chebyshev's inequality: Var⟨Su, Sv⟩ ≤ V‖u‖²‖v‖² gives E‖K̂ − K‖_F² ≤ V(tr K)², so ε = √(V/failure).
+
+    Raises
+    ------
+    ValueError
+        ``n`` is not positive or ``failure`` not between 0 and 1.
+    """
+    _check(n, failure)
+    return SketchError(
+        value=math.sqrt(variance / failure), measure=FROBENIUS, theorem=theorem, kind="proved", failure=failure
+    )
+
+
+def _check(n: int, failure: float) -> None:
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        msg = f"`n` must be a positive number of feature rows, got {n!r}."
+        raise ValueError(msg)
+    if not 0 < failure < 1:
+        msg = f"`failure` must be a probability between 0 and 1, got {failure!r}."
+        raise ValueError(msg)

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -41,45 +41,26 @@ class Capture:
     calls: Mapping[torch.nn.Module | Functions, list[LayerCall]]
     escaped: frozenset[str] = frozenset()
 
-    def pull(self, cotangents: torch.Tensor) -> Pulled:
-        """Cotangents (q, *output) of every call, by one backward pass per row of ``cotangents`` (q, n, C).
+    @property
+    def order(self) -> list[tuple[torch.nn.Module | Functions, LayerCall]]:
+        """Every call with its layer, in the order of :meth:`passes`."""
+        return [(layer, call) for layer, calls in self.calls.items() for call in calls]
+
+    def passes(self, cotangents: torch.Tensor) -> Iterator[tuple[torch.Tensor | None, ...]]:
+        """Cotangents (*output) of every call, by one backward pass per row of ``cotangents`` (q, n, C).
 
         Gradients of parameters are not formed. ``None`` for a call that the outputs cannot be
-        traced back to. In memory the first axis of the output comes before that of the functionals,
-        so that one product per input can serve all functionals.
+        traced back to.
         """
-        order = [(layer, call) for layer, calls in self.calls.items() for call in calls]
-        if not order:
-            return {}
-        found: list[torch.Tensor | None] = [None] * len(order)
-        last = cotangents.shape[0] - 1
-        for q, cotangent in enumerate(cotangents):
-            grads = torch.autograd.grad(
+        edges, last = [call.edge for _, call in self.order], cotangents.shape[0] - 1
+        for q, cotangent in enumerate(cotangents if edges else ()):
+            yield torch.autograd.grad(
                 self.outputs,
-                [call.edge for _, call in order],
+                edges,
                 grad_outputs=cotangent.to(self.outputs.dtype),
                 retain_graph=q < last,
                 allow_unused=True,
             )
-            for position, grad in enumerate(grads):
-                found[position] = _collected(found[position], grad, q, last + 1)
-        pulled: dict[torch.nn.Module | Functions, list[torch.Tensor | None]]
-        pulled = {layer: [] for layer in self.calls}
-        for (layer, _), values in zip(order, found, strict=True):
-            pulled[layer].append(None if values is None else values.movedim(1, 0))
-        return pulled
-
-
-def _collected(found: torch.Tensor | None, grad: torch.Tensor | None, q: int, count: int) -> torch.Tensor | None:
-    """The cotangents so far (first, q, ...) with those of one more functional; ``None`` once one is missing."""
-    if grad is None or (found is None and q):
-        return None
-    if count == 1:
-        return grad[:, None]
-    if found is None:
-        found = grad.new_empty((grad.shape[0], count, *grad.shape[1:]))
-    found[:, q] = grad
-    return found
 
 
 def sites_of(module: torch.nn.Module) -> dict[str, list[Site]]:

@@ -20,6 +20,7 @@ from dntk_torch.example_inputs import guessed_outputs
 from dntk_torch.execution import detached, differentiable, run, without_graph
 from dntk_torch.per_sample import PerSample, Push, by_loop, gradient
 from dntk_torch.probe import Plan, make_plan, make_push
+from dntk_torch.pulling import pull
 from dntk_torch.requirements import require_shape
 
 
@@ -208,6 +209,7 @@ class TorchModel(Model):
         plan = self._plan(x)
         captured: Capture | None = None
         pulled: Pulled = {}
+        stored: dict[str, DenseBlock | None] = {}
         cotangents = cotangents.detach()
         if plan.layouts:
             with differentiable(self.device):
@@ -215,15 +217,16 @@ class TorchModel(Model):
                 layers = watched(plan.sites)
                 captured = capture(self.module, values, x, layers, shielded=plan.shielded)
                 arrays.require_finite("the network's outputs", captured.outputs.detach())
-                pulled = captured.pull(cotangents)
-        stored = self._per_sample(plan.per_sample, x, cotangents)
+                factored, small = plan.placed(stored=False), plan.placed(stored=True)
+                pulled, stored = pull(captured, cotangents, factored, small)
+        stored.update(self._per_sample(plan.per_sample, x, cotangents))
         offset, absorbed = 0, 0
         for name, value in self._selected_tensors().items():
             if absorbed:  # the bias of the block before
                 offset, absorbed = offset + value.numel(), 0
                 continue
             block: Any = stored.pop(name, None)
-            if block is None and captured is not None:
+            if block is None and captured is not None and name not in plan.stored:
                 layout = plan.layouts[name]
                 block = block_of(plan.sites[name], captured, pulled, layout=layout, name=name, offset=offset)
             if block is None:

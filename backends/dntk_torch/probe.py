@@ -40,6 +40,7 @@ from dntk_torch.per_sample import (
     push_forward_twice_backward,
 )
 from dntk_torch.precision import in_single_precision, runnable
+from dntk_torch.pulling import pull
 from dntk_torch.requirements import has_padding_row, with_owners
 
 
@@ -50,6 +51,7 @@ class Plan:
     ``layouts``: where a layer's rule holds, how its batch axis lies. ``per_sample``: for all other
     names, the way that works. ``sites``: the layers of the former. ``with_bias``: weights whose
     layer's bias is the next parameter and used in the same calls, so that one block holds both.
+    ``stored``: vectors whose closed form is the gradient itself, as of norms and biases alone.
     """
 
     layouts: Mapping[str, str]
@@ -57,6 +59,20 @@ class Plan:
     per_sample: Mapping[str, PerSample]
     sites: Mapping[str, list[Site]]
     with_bias: frozenset[str]
+    stored: frozenset[str]
+
+    def placed(self, *, stored: bool) -> dict[str, tuple[list[Site], str]]:
+        """Sites and layouts of the names that are stored, or of the others."""
+        names = [name for name in self.layouts if (name in self.stored) == stored]
+        return {name: (self.sites[name], self.layouts[name]) for name in names}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Layout:
+    """A layout in which a parameter's rule holds, and whether the rule stores gradients."""
+
+    name: str
+    stored: bool
 
 
 def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) -> Plan:
@@ -70,7 +86,7 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
     exact, probe = in_single_precision(module, x[:PROBES])
     test = _Test.draw(exact, probe, names)
     sites: dict[str, list[Site]] = {}
-    layouts: dict[str, str] = {}
+    layouts: dict[str, _Layout] = {}
     shielded = False
     for find in (lambda _left: sites_of(exact), sites_in_functions):
         left = [name for name in names if name not in layouts]
@@ -84,20 +100,27 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
     in_functions = [name for name in layouts if isinstance(sites[name][0].layer, Functions)]
     own = sites_of(module) | sites_in_functions(in_functions)
     methods = _verified_per_sample(test, [name for name in names if name not in layouts])
+    with_bias = _with_bias(names, layouts, own)
+    absorbed = {bias for weight, bias in itertools.pairwise(names) if weight in with_bias}
     return Plan(
-        layouts=layouts,
+        layouts={name: layout.name for name, layout in layouts.items()},
         shielded=shielded,
         per_sample=methods if exact is module else runnable(methods, module, x[:PROBES], test.outputs_shape[1]),
         sites={name: own[name] for name in layouts},
-        with_bias=_with_bias(names, layouts, own),
+        with_bias=with_bias,
+        stored=frozenset(name for name, layout in layouts.items() if layout.stored) - absorbed,
     )
 
 
-def _with_bias(names: tuple[str, ...], layouts: Mapping[str, str], sites: Mapping[str, list[Site]]) -> frozenset[str]:
+def _with_bias(
+    names: tuple[str, ...], layouts: Mapping[str, _Layout], sites: Mapping[str, list[Site]]
+) -> frozenset[str]:
     return frozenset(
         weight
         for weight, bias in itertools.pairwise(names)
-        if layouts.get(weight, "none") == layouts.get(bias)
+        if weight in layouts
+        and bias in layouts
+        and layouts[weight].name == layouts[bias].name
         and [(site.layer, site.local) for site in sites[bias]] == [(s.layer, "bias") for s in sites[weight]]
     )
 
@@ -106,7 +129,7 @@ class _Unobservable(Exception):
     """The network fails where calls of functions are recorded."""
 
 
-def _most_layouts(test: "_Test", sites: Mapping[str, list[Site]]) -> tuple[dict[str, str], bool]:
+def _most_layouts(test: "_Test", sites: Mapping[str, list[Site]]) -> tuple[dict[str, _Layout], bool]:
     """The layouts that hold, and whether outputs must be shielded for most of them."""
     plain = _verified_layouts(test, sites, shielded=False)
     shielded = {} if len(plain) == len(sites) else _verified_layouts(test, sites, shielded=True)
@@ -230,7 +253,7 @@ def _gradients(outputs: torch.Tensor, parameters: list[torch.Tensor], cotangents
         raise ValueError(msg) from error
 
 
-def _verified_layouts(test: _Test, sites: Mapping[str, list[Site]], *, shielded: bool) -> dict[str, str]:
+def _verified_layouts(test: _Test, sites: Mapping[str, list[Site]], *, shielded: bool) -> dict[str, _Layout]:
     """For each parameter whose layer's rule holds, the layout in which it does."""
     values = detached(test.module, list(sites))
     with differentiable(test.x.device):
@@ -243,22 +266,26 @@ def _verified_layouts(test: _Test, sites: Mapping[str, list[Site]], *, shielded:
             raise _Unobservable from error
         if not captured.outputs.requires_grad:
             return {}
-        pulled = captured.pull(test.functional.expand(1, *test.outputs_shape))
+        placed = {name: (found, "") for name, found in sites.items()}
+        pulled, _ = pull(captured, test.functional.expand(1, *test.outputs_shape), placed, {})
     layouts = {}
     for name, found in sites.items():
         for layout in LAYOUTS:
-            if _fits(test, found, captured, pulled, layout, name):
-                layouts[name] = layout
+            block = _fitting(test, found, captured, pulled, layout, name)
+            if block is not None:
+                layouts[name] = _Layout(layout, isinstance(block, DenseBlock) and test.gradients[name].ndim == 1)
                 break
     return layouts
 
 
-def _fits(test: _Test, sites: list[Site], captured: Capture, pulled: Pulled, layout: str, name: str) -> bool:
+def _fitting(
+    test: _Test, sites: list[Site], captured: Capture, pulled: Pulled, layout: str, name: str
+) -> GradientBlock | None:
     try:
         block = block_of(sites, captured, pulled, layout=layout, name=name, offset=0)
     except (RuntimeError, IndexError):
-        return False  # shapes that the rule does not know, such as a convolution without batch
-    return block is not None and test.passes(block)
+        return None  # shapes that the rule does not know, such as a convolution without batch
+    return block if block is not None and test.passes(block) else None
 
 
 def _verified_per_sample(test: _Test, names: list[str]) -> dict[str, PerSample]:

@@ -81,8 +81,8 @@ def as_model(net: Any, params: Any = None, *, parameters: str | None = None) -> 
     ----------
     net
         ``torch.nn.Module`` in evaluation mode, fitted scikit-learn ``MLPClassifier`` or ``MLPRegressor``,
-        :class:`dntk.MLP`, a function ``net(params, x)`` written with ``autograd.numpy``, or any object whose
-        framework has a registered backend. A model is returned unchanged.
+        flax NNX or equinox module, :class:`dntk.MLP`, a function ``net(params, x)`` of JAX arrays or written with
+        ``autograd.numpy``, or any object whose framework has a registered backend. A model is returned unchanged.
     params
         For a function ``net(params, x)``: its parameters, any nest of arrays.
     parameters

@@ -83,6 +83,14 @@ class StandardBackend:
         product = x @ x.mT
         return (product + product.mT) / 2
 
+    def expand(self, cotangents: Array, inputs: Array) -> Array:
+        """One product per input, for all functionals at once."""
+        xp = namespace(cotangents, inputs)
+        (q, n, t, b), a = cotangents.shape, inputs.shape[2]
+        rows = xp.reshape(xp.permute_dims(cotangents, (1, 0, 3, 2)), (n, q * b, t))
+        expanded: Array = xp.permute_dims(xp.reshape(rows @ inputs, (n, q, b * a)), (1, 0, 2))
+        return expanded
+
     def erf(self, x: Array) -> Array:
         """Chebyshev series of log(erfc(z) e^{z²} / t) in t = 2 / (2 + z); accurate to about 1e-15."""
         xp = namespace(x)

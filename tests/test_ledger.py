@@ -147,9 +147,9 @@ def test_operations_of_an_exact_kernel_are_those_of_its_products():
     """One hidden layer at one position: forward, two backward passes, and the cheaper products of each layer."""
     n, (d, h, c) = 5, (3, 4, 2)
     network = 2 * n * (d * h + h * c) * (1 + c)
-    # Contracted, cotangents joined: a (n, d) and g (n, c·h); both products are multiplied and summed.
-    first = 2 * n * n * (d + c * h + 1)
-    # Expanded, and half of a symmetric product for the weight and for the bias.
+    # Contracted, cotangents joined: half of the symmetric products of a (n, d) and g (n, c·h), which are multiplied.
+    first = n * n * (d + c * h + 1)
+    # Expanded, and half of the symmetric products for the weight and for the bias.
     last = 2 * n * c * (c * h) + n * n * c * (c * h) + n * n * c * c
     cost = recorded(lambda: dntk.ntk(model(), np.random.default_rng(0).normal(size=(n, d)), batch_size=n))
     assert cost.flops == network + first + last

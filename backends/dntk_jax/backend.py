@@ -73,6 +73,15 @@ class JaxBackend:
         product: Array = jnp.matmul(x, x.mT, precision="highest")
         return (product + product.mT) / 2
 
+    def expand(self, cotangents: Array, inputs: Array) -> Array:
+        """One product per input, for all functionals at once."""
+        (q, n, t, b), a = cotangents.shape, inputs.shape[2]
+        rows = jnp.reshape(jnp.permute_dims(cotangents, (1, 0, 3, 2)), (n, q * b, t))
+        expanded: Array = jnp.permute_dims(
+            jnp.reshape(jnp.matmul(rows, inputs, precision="highest"), (n, q, b * a)), (1, 0, 2)
+        )
+        return expanded
+
     def erf(self, x: Array) -> Array:
         """XLA's error function."""
         values: Array = jax.scipy.special.erf(x)

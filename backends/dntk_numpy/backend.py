@@ -77,6 +77,13 @@ class NumpyBackend:
         product: Array = matrix @ matrix.T
         return product
 
+    def expand(self, cotangents: Array, inputs: Array) -> Array:
+        """One product per input, for all functionals at once."""
+        (q, n, t, b), a = cotangents.shape, inputs.shape[2]
+        rows = xp.reshape(xp.permute_dims(cotangents, (1, 0, 3, 2)), (n, q * b, t))
+        expanded: Array = xp.permute_dims(xp.reshape(rows @ inputs, (n, q, b * a)), (1, 0, 2))
+        return expanded
+
     def erf(self, x: Array) -> Array:
         """SciPy's error function."""
         values: Array = scipy.special.erf(x)

@@ -70,6 +70,11 @@ class TorchBackend:
         product: Any = products.gram(x)
         return product  # type: ignore[no-any-return]
 
+    def expand(self, cotangents: Any, inputs: Any) -> Array:
+        """One product per input, for all functionals at once."""
+        expanded: Any = products.expand(cotangents, inputs)
+        return expanded  # type: ignore[no-any-return]
+
     def erf(self, x: Any) -> Array:
         """PyTorch's error function."""
         values: Any = torch.erf(x)

@@ -33,6 +33,20 @@ def inner(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return out
 
 
+def expand(cotangents: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    """Σ_t g_qit ⊗ a_it, flattened (q, n, b·a)."""
+    (q, n, t, b), a = cotangents.shape, inputs.shape[2]
+    rows, columns = cotangents.permute(1, 0, 3, 2), inputs.mT
+    linear = _one_dnn() if _on_cpu(cotangents, inputs) and min(q * b, a) >= _SIDE and q * b * a * t >= _WORK else None
+    if linear is None:
+        return (rows.reshape(n, q * b, t) @ inputs).reshape(n, q, b * a).transpose(0, 1)
+    out = cotangents.new_empty((q, n, b * a))
+    for i in range(n):
+        product = linear(rows[i].reshape(q * b, t).contiguous(), columns[i].contiguous(), None, "none", [], "")
+        out[:, i] = product.view(q, b * a)
+    return out
+
+
 def gram(x: torch.Tensor) -> torch.Tensor:
     """X xᵀ of the last two axes, by panels of the upper triangle, mirrored."""
     n = x.shape[-2]
@@ -51,7 +65,7 @@ def gram(x: torch.Tensor) -> torch.Tensor:
 
 def _suited(x: torch.Tensor, y: torch.Tensor) -> bool:
     """Float32 matrices on the CPU, or batches of large ones that need no copy."""
-    if x.device.type != "cpu" or x.dtype != torch.float32 or not x.ndim == y.ndim <= 3:
+    if not (_on_cpu(x, y) and x.ndim == y.ndim <= 3):
         return False
     (m, k), n = x.shape[-2:], y.shape[-2]
     if min(m, n) < _SIDE or m * n * k < _WORK:
@@ -59,6 +73,10 @@ def _suited(x: torch.Tensor, y: torch.Tensor) -> bool:
     if x.ndim == 2:
         return min(m, n) > 64 or (x.is_contiguous() and y.is_contiguous())  # otherwise a copy costs as much
     return x.shape[0] == y.shape[0] and _rows_in_place(x) and _rows_in_place(y)
+
+
+def _on_cpu(*tensors: torch.Tensor) -> bool:
+    return all(x.device.type == "cpu" and x.dtype == torch.float32 for x in tensors)
 
 
 def _rows_in_place(x: torch.Tensor) -> bool:

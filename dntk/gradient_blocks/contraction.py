@@ -21,7 +21,7 @@ TILE = 2**19
 Span = tuple[int, int]
 
 Similarity = Callable[[Span, Span], Float[Array, "i t1 j t2"]]
-"""⟨a_it, a'_jt'⟩ for inputs i and j of two ranges."""
+"""⟨a_it, a'_jt'⟩ for inputs i and j of two ranges; symmetric to the last bit for one range of one block."""
 
 
 def contract(
@@ -29,6 +29,10 @@ def contract(
 ) -> Float[Array, "q n1 n2"]:
     """Inner products functional by functional; symmetric to the last bit where ``left`` is ``right``."""
     mine, theirs = _flat(left), _flat(right)
+    if left.shape[2] == right.shape[2] == 1:
+        products = _whole(mine, theirs, same=left is right)
+        products *= _at_one_position(similarity, left, right)[None, :, :]
+        return products
 
     def tile(rows: Span, columns: Span) -> Array:
         alike = similarity(rows, columns)
@@ -47,6 +51,14 @@ def contract_pairs(
     """Inner products of every pair of functionals; symmetric to the last bit where ``left`` is ``right``."""
     mine, theirs = _flat(left), _flat(right)
     q, r, b = left.shape[0], right.shape[0], left.shape[3]
+    if left.shape[2] == right.shape[2] == 1:
+        xp, (n1, n2) = namespace(left), (left.shape[1], right.shape[1])
+        first = xp.reshape(mine, (q * n1, b))
+        same = left is right
+        products = _whole(first, first if same else xp.reshape(theirs, (r * n2, b)), same=same)
+        products = xp.reshape(products, (q, n1, r, n2))
+        products *= _at_one_position(similarity, left, right)[None, :, None, :]
+        return products
 
     def tile(rows: Span, columns: Span) -> Array:
         xp = namespace(left)
@@ -65,6 +77,23 @@ def contract_pairs(
 def _flat(cotangents: Float[Array, "q n t b"]) -> Float[Array, "q rows b"]:
     q, n, t, b = cotangents.shape
     return namespace(cotangents).reshape(cotangents, (q, n * t, b))
+
+
+def _whole(left: Array, right: Array, *, same: bool) -> Array:
+    """All products of rows at once: with one position each they are as many as results."""
+    flops = 2 * math.prod(left.shape) * right.shape[-2]
+    if same:
+        count(flops=flops // 2)
+        return backend_of(left).gram(left)
+    count(flops=flops)
+    return backend_of(left).inner(left, right)
+
+
+def _at_one_position(similarity: Similarity, left: Array, right: Array) -> Float[Array, "n1 n2"]:
+    n1, n2 = left.shape[1], right.shape[1]
+    alike: Array = namespace(left).reshape(similarity((0, n1), (0, n2)), (n1, n2))
+    count(flops=left.shape[0] * right.shape[0] * n1 * n2)
+    return alike
 
 
 def _of(flat: Float[Array, "q rows b"], inputs: Span, positions: int) -> Float[Array, "q some b"]:

@@ -141,8 +141,12 @@ class FactoredBlock:
             xp = namespace(self.inputs)
             mine, theirs = self.inputs[rows[0] : rows[1], :, :], other.inputs[columns[0] : columns[1], :, :]
             (i, t1, a), (j, t2, _) = mine.shape, theirs.shape
-            count(flops=2 * i * t1 * j * t2 * a)
-            products = backend_of(mine).inner(xp.reshape(mine, (i * t1, a)), xp.reshape(theirs, (j * t2, a)))
+            same = other is self and rows == columns
+            count(flops=(1 if same else 2) * i * t1 * j * t2 * a)
+            if same:
+                products = backend_of(mine).gram(xp.reshape(mine, (i * t1, a)))
+            else:
+                products = backend_of(mine).inner(xp.reshape(mine, (i * t1, a)), xp.reshape(theirs, (j * t2, a)))
             if self.bias:
                 products += 1
             return xp.reshape(products, (i, t1, j, t2))

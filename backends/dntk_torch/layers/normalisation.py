@@ -1,5 +1,6 @@
 """Scales and shifts after normalisation, and the slope of PReLU: small gradients, stored."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -13,11 +14,15 @@ from dntk_torch.layers.convolution import channel_bias
 
 
 def batch_norm_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
-    """Σ_t g_t â_t of what running statistics normalise."""
-    shape = (1, -1) + (1,) * (a.ndim - 2)
-    # Normalised afresh: dividing the output by the weight fails where the weight is zero.
-    scale = (layer.running_var + layer.eps).rsqrt()
-    return _channel_scale((a - layer.running_mean.view(shape)) * scale.view(shape), g, name, offset)
+    """Σ_t g_t â_t = (Σ_t g_t a_t − μ Σ_t g_t)/√(v + ε) of what running statistics normalise.
+
+    Without â, which would be made again for every functional. What cancels where μ is much larger than
+    √v has cancelled before, in the layer's own output.
+    """
+    plain = _channel_scale(a, g, name, offset)
+    shifts = g.reshape(*g.shape[:3], -1).sum(3)
+    values = (plain.values - layer.running_mean * shifts) * (layer.running_var + layer.eps).rsqrt()
+    return dataclasses.replace(plain, values=values)
 
 
 def group_norm_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:

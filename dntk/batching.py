@@ -1,5 +1,7 @@
 """How many inputs are differentiated at once."""
 
+from typing import Protocol, runtime_checkable
+
 from jaxtyping import Float
 
 from dntk.model import Model
@@ -7,6 +9,22 @@ from dntk.types import Array
 
 BUDGET = 2**30
 """Bytes of gradient blocks that may be alive at once where no batch size is given: 1 GiB."""
+
+
+@runtime_checkable
+class SizedModel(Protocol):
+    """A model that remembers how many bytes its gradient blocks take."""
+
+    def block_bytes(self, x: Array, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
+        """Bytes per input for one functional, and for each further one."""
+
+
+def measured_bytes(model: Model, x: Array, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
+    """Bytes of the gradient blocks of the first input for one functional, and for each further one."""
+    first = further = 0
+    for block in model.gradient_blocks(x[:1, ...], cotangents[:1, ...]):
+        first, further = first + block.nbytes, further + block.cotangent_nbytes
+    return first, further
 
 
 def choose_batch_size(
@@ -23,8 +41,7 @@ def choose_batch_size(
         return batch_size
     if x.shape[0] == 1:
         return 1
-    further = cotangents.shape[0] - 1  # one functional tells what all would take
-    blocks = model.gradient_blocks(x[:1, ...], cotangents[:1, ...])
-    per_input = max(1, sum(block.nbytes + further * block.cotangent_nbytes for block in blocks))
-    fitting = BUDGET // per_input
+    measure = model.block_bytes if isinstance(model, SizedModel) else lambda *data: measured_bytes(model, *data)
+    first, further = measure(x, cotangents)
+    fitting = BUDGET // max(1, first + (cotangents.shape[0] - 1) * further)
     return x.shape[0] if fitting >= x.shape[0] else max(1, fitting // sides)

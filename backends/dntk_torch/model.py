@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk.batching import measured_bytes
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
 from dntk.ledger import count
 from dntk.model import Cotangents, Model, per_input
@@ -33,6 +34,7 @@ class _Findings:
     examined: dict[Any, tuple[int, int]] = dataclasses.field(default_factory=dict)
     plans: dict[Any, tuple[int, Plan]] = dataclasses.field(default_factory=dict)
     pushes: dict[Any, Push] = dataclasses.field(default_factory=dict)
+    sizes: dict[Any, tuple[int, int]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -171,6 +173,13 @@ class TorchModel(Model):
         for block in self._blocks(x, functionals):
             count(flops=block.backprop_flops)
             yield block
+
+    def block_bytes(self, x: Array, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
+        """Bytes of gradient blocks per input for one functional, and for each further one; measured once."""
+        key = _key(x)
+        if key not in self._findings.sizes:
+            self._findings.sizes[key] = measured_bytes(self, x, cotangents)
+        return self._findings.sizes[key]
 
     def jvp(self, x: Array, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
         """Directional derivatives of all outputs along q parameter vectors, one sweep each.

@@ -207,8 +207,9 @@ def _shift(layer: Any, _a: torch.Tensor, g: torch.Tensor, name: str, offset: int
 
 
 def _scale(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
-    flops = 2 * a.numel() * (1 + g.shape[0])
-    return DenseBlock(name=name, offset=offset, values=_summed(g * a, layer.shape), backprop_flops=flops)
+    flops, values = 2 * a.numel(), _summed(g * a, layer.shape)
+    cost = flops * (1 + g.shape[0])
+    return DenseBlock(name=name, offset=offset, values=values, forward_flops=flops, backprop_flops=cost)
 
 
 def _summed(g: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:

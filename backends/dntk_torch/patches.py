@@ -13,10 +13,19 @@ def patches(layer: Any, a: torch.Tensor) -> torch.Tensor:
     For one, two or three dimensions, any stride, dilation, padding and padding mode. Memory: the
     result.
     """
+    return _flattened(_windows(layer, _all_padded(layer, a)))
+
+
+def padded(layer: Any, a: torch.Tensor) -> tuple[torch.Tensor, Sequence[int]]:
+    """The input, and the zeros that a convolution is still to put around it: other padding is put here."""
+    if layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
+        return a, layer.padding
+    return _all_padded(layer, a), [0] * len(layer.kernel_size)
+
+
+def _all_padded(layer: Any, a: torch.Tensor) -> torch.Tensor:
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    if any(_padding(layer)):
-        a = functional.pad(a, _padding(layer), mode=mode)
-    return _flattened(_windows(layer, a))
+    return functional.pad(a, _padding(layer), mode=mode) if any(_padding(layer)) else a
 
 
 def cotangent_patches(layer: Any, g: torch.Tensor, positions: Sequence[int]) -> torch.Tensor:

@@ -120,6 +120,7 @@ def _with_bias(
         for weight, bias in itertools.pairwise(names)
         if weight in layouts
         and bias in layouts
+        and not layouts[weight].stored
         and layouts[weight].name == layouts[bias].name
         and [(site.layer, site.local) for site in sites[bias]] == [(s.layer, "bias") for s in sites[weight]]
     )

@@ -67,7 +67,6 @@ def _stacked(parts: list[DenseBlock | None]) -> DenseBlock | None:
     found = [part for part in parts if isinstance(part, DenseBlock)]
     if not found or len(found) < len(parts):
         return None
-    values = torch.cat([part.values for part in found])
-    # Each part counts the forward pass, which costs a scale or a shift as much as a backward pass.
-    flops = found[0].backprop_flops * (1 + len(found)) // 2
-    return DenseBlock(name=found[0].name, offset=0, values=values, backprop_flops=flops)
+    values, forward = torch.cat([part.values for part in found]), found[0].forward_flops
+    flops = sum(part.backprop_flops - part.forward_flops for part in found) + forward
+    return DenseBlock(name=found[0].name, offset=0, values=values, backprop_flops=flops, forward_flops=forward)

@@ -17,13 +17,15 @@ from dntk.types import Array
 class DenseBlock:
     """Gradients ``values[q, i]`` of one parameter, flattened.
 
-    ``backprop_flops`` is what its making cost, where its layer is not counted by another block.
+    ``backprop_flops`` is what its making cost, where its layer is not counted by another block; ``forward_flops``
+    of them belong to no functional.
     """
 
     name: str
     offset: int
     values: Float[Array, "q n p"]
     backprop_flops: int = 0
+    forward_flops: int = 0
 
     @property
     def size(self) -> int:

@@ -52,6 +52,7 @@ def merged(blocks: list[GradientBlock]) -> GradientBlock | None:
             first,
             values=sum(b.values for b in stored),
             backprop_flops=sum(b.backprop_flops for b in stored),
+            forward_flops=sum(b.forward_flops for b in stored),
         )
     return None
 

@@ -1,5 +1,6 @@
 """Convolutions and transposed convolutions in one, two and three dimensions."""
 
+import math
 from typing import Any
 
 import torch
@@ -7,12 +8,20 @@ from torch import nn
 
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
 from dntk_torch.layers.base import LayerKind, Rule
-from dntk_torch.patches import cotangent_patches, patches
+from dntk_torch.patches import cotangent_patches, padded, patches
 
 
 def convolution_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
-    """∇W = Σ_t g_t patch_t(a)ᵀ; stored where channels are in groups, whose gradients are smaller."""
+    """∇W = Σ_t g_t patch_t(a)ᵀ, stored where channels are in groups, whose gradients are smaller.
+
+    Those of one functional are stored, too, unless they are larger than their factors: patches would
+    serve it alone.
+    """
     q, n, out = g.shape[:3]
+    positions, fan_in = math.prod(g.shape[3:]), a.shape[1] * math.prod(layer.kernel_size)
+    if layer.groups == q == 1 and out * fan_in <= positions * (out + fan_in):
+        flops, values = 2 * n * positions * out * fan_in, _by_groups(layer, a, g[0])[None]
+        return DenseBlock(name=name, offset=offset, values=values, forward_flops=flops, backprop_flops=3 * flops)
     columns, cotangents = patches(layer, a), g.reshape(q, n, out, -1).mT
     if layer.groups == 1:
         return FactoredBlock(name=name, offset=offset, inputs=columns, cotangents=cotangents)
@@ -22,8 +31,28 @@ def convolution_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, 
         cotangents.reshape(q, n, t, layer.groups, out // layer.groups),
         columns.reshape(n, t, layer.groups, width),
     )
-    flops = 2 * n * t * out * width * (1 + 2 * q)  # forward, backward, and this contraction
-    return DenseBlock(name=name, offset=offset, values=values.reshape(q, n, -1), backprop_flops=flops)
+    flops = 2 * n * t * out * width  # of the forward pass; each backward pass and this contraction cost as much
+    values = values.reshape(q, n, -1)
+    return DenseBlock(name=name, offset=offset, values=values, forward_flops=flops, backprop_flops=flops * (1 + 2 * q))
+
+
+def _by_groups(layer: Any, a: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    """Gradients (n, p) for one functional: the weight gradient of a convolution whose groups are the inputs."""
+    n, (a, padding) = a.shape[0], padded(layer, a)
+    gradient = _WEIGHT_GRADIENTS[len(layer.kernel_size)](
+        a.reshape(1, -1, *a.shape[2:]),
+        (n * g.shape[1], a.shape[1], *layer.kernel_size),
+        g.reshape(1, -1, *g.shape[2:]),
+        stride=layer.stride,
+        padding=padding,
+        dilation=layer.dilation,
+        groups=n,
+    )
+    rows: torch.Tensor = gradient.reshape(n, -1)
+    return rows
+
+
+_WEIGHT_GRADIENTS = {1: torch.nn.grad.conv1d_weight, 2: torch.nn.grad.conv2d_weight, 3: torch.nn.grad.conv3d_weight}
 
 
 def transposed_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
@@ -42,8 +71,8 @@ def transposed_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, o
         inputs.reshape(n, t, layer.groups, channels // layer.groups),
         columns.reshape(q, n, t, layer.groups, width // layer.groups),
     )
-    flops = 2 * n * t * channels * (width // layer.groups) * (1 + 2 * q)
-    return DenseBlock(name=name, offset=offset, values=values.reshape(q, n, -1), backprop_flops=flops)
+    flops, values = 2 * n * t * channels * (width // layer.groups), values.reshape(q, n, -1)
+    return DenseBlock(name=name, offset=offset, values=values, forward_flops=flops, backprop_flops=flops * (1 + 2 * q))
 
 
 def channel_bias(_layer: Any, _a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.batching import choose_batch_size
+from dntk.batching import choose_paired_batches
 from dntk.finite_results import require_finite_result
 from dntk.gradient_blocks import GradientBlock
 from dntk.ledger import count
@@ -50,8 +50,9 @@ def ntk(
 
     Notes
     -----
-    Every layer contributes by its cheapest exact form; no n × P Jacobian exists. With b batches the network is
-    differentiated b(b + 1)/2 times on pairs of batches. Source: Novak, Sohl-Dickstein and Schoenholz, *Fast finite
+    Every layer contributes by its cheapest exact form; no n × P Jacobian exists. Where the factors of all gradients
+    do not fit the memory budget, "mean" and "each" take fewer outputs at a time, which costs a forward pass for
+    each group; with b batches of inputs the network is differentiated b(b + 1)/2 times on pairs of batches. Source: Novak, Sohl-Dickstein and Schoenholz, *Fast finite
     width neural tangent kernel*, ICML 2022.
     """
     for name, x in (("x1", x1), ("x2", x2)):
@@ -59,10 +60,12 @@ def ntk(
             model.check_inputs(x, name)
     place = {"xp": model.namespace, "dtype": arrays.kernel_dtype(model.namespace, model.dtype), "device": model.device}
     cotangents = cotangents_for(outputs, model.n_outputs, **place)
-    size = choose_batch_size(model, x1, cotangents, batch_size, sides=2)
-    kernel = _assemble(model, x1, x2, cotangents, size, _FORMS.get(outputs, _ONLY))
+    form = _FORMS.get(outputs, _ONLY)
+    batches = choose_paired_batches(model, x1, cotangents, batch_size, separable=form.joined is not None)
+    groups = [cotangents[a:b, :] for a, b in arrays.spans(cotangents.shape[0], batches.functionals)]
+    kernel = form.whole([_assemble(model, x1, x2, group, batches.inputs, form) for group in groups], groups)
     inputs = {"x1": x1} if x2 is None else {"x1": x1, "x2": x2}
-    require_finite_result(kernel, model, inputs, cotangents, size)
+    require_finite_result(kernel, model, inputs, cotangents, batches.inputs)
     return model.namespace.permute_dims(kernel, (1, 3, 0, 2)) if outputs == "full" else kernel
 
 
@@ -71,7 +74,16 @@ class _Form:
     """What a block contributes to a kernel, and where that has its axes of inputs."""
 
     contribution: Callable[[GradientBlock, GradientBlock], Array]
+    joined: Callable[[list[Array], list[int]], Array] | None = None
+    """Kernel of all functionals from those of groups of given sizes; ``None`` where it is not made of such."""
     axes: tuple[int, int] = (-2, -1)
+
+    def whole(self, kernels: list[Array], groups: list[Array]) -> Array:
+        """Kernel of all groups of functionals."""
+        if len(kernels) == 1:
+            return kernels[0]
+        assert self.joined is not None
+        return self.joined(kernels, [group.shape[0] for group in groups])
 
     def mirrored(self, tile: Array) -> Array:
         """The tile of the swapped batches: Θ_{ij,cd} = Θ_{ji,dc}."""
@@ -125,10 +137,23 @@ def _blocks(model: Model, x: Array, cotangents: Float[Array, "q c"]) -> Iterator
     return model.gradient_blocks(x, cotangents)
 
 
+def _averaged(kernels: list[Array], sizes: list[int]) -> Array:
+    """Mean over functionals from the means over groups of them."""
+    total = kernels[0] * (sizes[0] / sum(sizes))
+    for kernel, size in zip(kernels[1:], sizes[1:], strict=True):
+        total += kernel * (size / sum(sizes))
+    return total
+
+
+def _listed(kernels: list[Array], _sizes: list[int]) -> Array:
+    listed: Array = arrays.namespace(kernels[0]).concat(kernels, axis=0)
+    return listed
+
+
 _ONLY = _Form(contribution=lambda left, right: left.gram(right)[0, ...])
 _FORMS: dict[object, _Form] = {
-    "mean": _Form(contribution=lambda left, right: left.mean_gram(right)),
-    "each": _Form(contribution=lambda left, right: left.gram(right)),
+    "mean": _Form(contribution=lambda left, right: left.mean_gram(right), joined=_averaged),
+    "each": _Form(contribution=lambda left, right: left.gram(right), joined=_listed),
     "full": _Form(contribution=lambda left, right: left.cross_gram(right), axes=(1, 3)),
     "sum": _ONLY,
 }

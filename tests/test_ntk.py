@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 import dntk
+from dntk import batching
+from dntk.batching import measured_bytes
+from dntk.ledger import LedgerRecorder
 from tests.jacobians import SIZES, complex_step_jacobian, float_of, points, random_network, tanh_model
 from tests.libraries import Library, host
 
@@ -92,6 +95,34 @@ def test_batch_size_does_not_change_the_kernel(outputs, batch_size, other):
     whole = dntk.ntk(model, x1, x2, outputs=outputs)
     batched = dntk.ntk(model, x1, x2, outputs=outputs, batch_size=batch_size)
     assert_close(batched, whole, terms=model.n_parameters, dtype=np.float64)
+
+
+def budget_for(model, x, *, inputs, functionals):
+    """Memory in which batches of this many inputs fit twice, for this many functionals together."""
+    first, further = measured_bytes(model, x, np.eye(model.n_outputs))
+    return 2 * inputs * (first + (functionals - 1) * further)
+
+
+@pytest.mark.parametrize("outputs", ["mean", "each", "full", "sum"])
+@pytest.mark.parametrize(("inputs", "functionals"), [(11, 1), (6, 1), (6, 2), (2, 1)])
+def test_memory_budget_does_not_change_the_kernel(monkeypatch, outputs, inputs, functionals):
+    model = tanh_model(NUMPY, *random_network(), "float64")
+    x1, x2 = points(11, seed=1), points(7, seed=2)
+    whole = [dntk.ntk(model, x1, other, outputs=outputs) for other in (None, x2)]
+    monkeypatch.setattr(batching, "PAIRED_BUDGET", budget_for(model, x1, inputs=inputs, functionals=functionals))
+    for other, expected in zip((None, x2), whole, strict=True):
+        assert_close(dntk.ntk(model, x1, other, outputs=outputs), expected, terms=model.n_parameters, dtype="float64")
+
+
+def test_kernels_that_do_not_mix_outputs_differentiate_once_where_one_output_fits_the_memory(monkeypatch):
+    model = tanh_model(NUMPY, *random_network(), "float64")
+    x = points(11)
+    monkeypatch.setattr(batching, "PAIRED_BUDGET", budget_for(model, x, inputs=11, functionals=1) // 2)
+    for outputs in ("mean", "each"):
+        recorder = LedgerRecorder()
+        with recorder.stage("kernel"):
+            dntk.ntk(model, x, outputs=outputs)
+        assert recorder.ledger()["kernel"].jacobian_rows == 11 * model.n_outputs
 
 
 @pytest.mark.parametrize("outputs", ["mean", "each", "full", "sum", 1])

@@ -35,16 +35,11 @@ def inner(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 def expand(cotangents: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
     """Σ_t g_qit ⊗ a_it, flattened (q, n, b·a)."""
-    (q, n, t, b), a = cotangents.shape, inputs.shape[2]
-    rows, columns = cotangents.permute(1, 0, 3, 2), inputs.mT
-    linear = _one_dnn() if _on_cpu(cotangents, inputs) and min(q * b, a) >= _SIDE and q * b * a * t >= _WORK else None
-    if linear is None:
-        return (rows.reshape(n, q * b, t) @ inputs).reshape(n, q, b * a).transpose(0, 1)
-    out = cotangents.new_empty((q, n, b * a))
-    for i in range(n):
-        product = linear(rows[i].reshape(q * b, t).contiguous(), columns[i].contiguous(), None, "none", [], "")
-        out[:, i] = product.view(q, b * a)
-    return out
+    (q, n, _, b), a = cotangents.shape, inputs.shape[2]
+    out = cotangents.new_empty((q, n, b, a))
+    for values, gradients in zip(cotangents, out, strict=True):
+        torch.bmm(values.mT, inputs, out=gradients)  # in place: with few positions a copy costs as much as the product
+    return out.view(q, n, b * a)
 
 
 def gram(x: torch.Tensor) -> torch.Tensor:

@@ -52,8 +52,8 @@ def ntk(
     -----
     Every layer contributes by its cheapest exact form; no n × P Jacobian exists. Where the factors of all gradients
     do not fit the memory budget, "mean" and "each" take fewer outputs at a time, which costs a forward pass for
-    each group; with b batches of inputs the network is differentiated b(b + 1)/2 times on pairs of batches. Source: Novak, Sohl-Dickstein and Schoenholz, *Fast finite
-    width neural tangent kernel*, ICML 2022.
+    each group; with b batches of inputs the network is differentiated b(b + 1)/2 times on pairs of batches. Source:
+    Novak, Sohl-Dickstein and Schoenholz, *Fast finite width neural tangent kernel*, ICML 2022.
     """
     for name, x in (("x1", x1), ("x2", x2)):
         if x is not None:

@@ -15,7 +15,7 @@ from tests.torch_networks import NETWORKS, Bag, OverwrittenViews, batch, network
 # PyTorch announces that it pads even kernels unevenly, which is what is tested.
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 
-FACTORED = {"FactoredBlock", "IndexedBlock"}
+FACTORED = {"FactoredBlock", "IndexedBlock", "TiedBlock"}
 ATTENTION = {"layer.self_attn.in_proj_weight", "layer.self_attn.out_proj.weight"}
 
 
@@ -177,7 +177,7 @@ def test_the_module_is_left_as_it_was(case):
         ("lying-attribute", {"2.weight"}, {"0.weight"}),
         ("functional-use", {"first.weight", "head.weight"}, {"first.bias"}),
         ("bare-parameters", {"matrix", "head.weight"}, {"scale"}),
-        ("tied-language-model", {"mix.weight"}, {"embed.weight"}),
+        ("tied-language-model", {"mix.weight", "embed.weight"}, set()),
         ("grouped-convolution", {"4.weight"}, {"0.weight"}),
         ("depthwise-convolution", {"2.weight", "5.weight"}, {"0.weight", "3.weight"}),
         ("transposed-convolution-of-volumes", {"0.weight"}, {"0.bias"}),
@@ -235,6 +235,8 @@ def test_a_layout_that_one_input_cannot_tell_is_found_with_more():
         "lying-subclass",
         "module-used-twice",
         "tied-linear",
+        "tied-language-model",
+        "tied-language-model-with-padding",
         "hooked",
         "joined-positions",
     ],

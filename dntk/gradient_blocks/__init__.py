@@ -4,5 +4,6 @@ from dntk.gradient_blocks.base import GradientBlock
 from dntk.gradient_blocks.dense import DenseBlock
 from dntk.gradient_blocks.factored import FactoredBlock
 from dntk.gradient_blocks.indexed import IndexedBlock
+from dntk.gradient_blocks.tied import TiedBlock
 
-__all__ = ["DenseBlock", "FactoredBlock", "GradientBlock", "IndexedBlock"]
+__all__ = ["DenseBlock", "FactoredBlock", "GradientBlock", "IndexedBlock", "TiedBlock"]

@@ -70,7 +70,7 @@ class FactoredBlock:
     def gram(self, other: GradientBlock) -> Float[Array, "q n1 n2"]:
         """Contraction over position pairs, or product of expanded gradients: the one with less work."""
         if not isinstance(other, FactoredBlock):
-            return self.dense() @ other.dense().mT
+            return other.gram(self).mT
         if self._contraction_is_cheaper(other, pairs=self.shape[0]):
             return contract(self.cotangents, other.cotangents, self._similarity(other))
         return expanded_gram(self, other)
@@ -88,10 +88,7 @@ class FactoredBlock:
     def cross_gram(self, other: GradientBlock) -> Float[Array, "q n1 r n2"]:
         """All pairs of cotangents, by the cheaper of the two ways."""
         if not isinstance(other, FactoredBlock):
-            (q, n1), (r, n2) = self.shape, other.shape
-            xp = namespace(self.inputs)
-            mine, theirs = xp.reshape(self.dense(), (q * n1, -1)), xp.reshape(other.dense(), (r * n2, -1))
-            return xp.reshape(mine @ theirs.T, (q, n1, r, n2))
+            return namespace(self.inputs).permute_dims(other.cross_gram(self), (2, 3, 0, 1))
         if self._contraction_is_cheaper(other, pairs=self.shape[0] * other.shape[0]):
             return contract_pairs(self.cotangents, other.cotangents, self._similarity(other))
         return expanded_cross_gram(self, other)

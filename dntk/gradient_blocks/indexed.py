@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from jaxtyping import Float, Int
 
@@ -9,6 +10,8 @@ from dntk.arrays import device_of, namespace
 from dntk.gradient_blocks.base import GradientBlock
 from dntk.gradient_blocks.contraction import Similarity, Span, contract, contract_pairs
 from dntk.gradient_blocks.dense import itemsize
+from dntk.gradient_blocks.factored import FactoredBlock
+from dntk.gradient_blocks.mixed import mixed_cross_gram, mixed_gram
 from dntk.types import Array
 
 
@@ -50,7 +53,9 @@ class IndexedBlock:
         return 0
 
     def gram(self, other: GradientBlock) -> Float[Array, "q n1 n2"]:
-        """Σ over position pairs that used the same row."""
+        """Σ over position pairs that used the same row; with a linear map's block, over all position pairs."""
+        if self._fits(other):
+            return mixed_gram(self, other)
         if not isinstance(other, IndexedBlock):
             return self.dense() @ other.dense().mT
         return contract(self.cotangents, other.cotangents, self._similarity(other))
@@ -65,6 +70,8 @@ class IndexedBlock:
 
     def cross_gram(self, other: GradientBlock) -> Float[Array, "q n1 r n2"]:
         """All pairs of cotangents."""
+        if self._fits(other):
+            return mixed_cross_gram(self, other)
         if not isinstance(other, IndexedBlock):
             (q, n1), (r, n2) = self.shape, other.shape
             xp = namespace(self.cotangents)
@@ -86,11 +93,23 @@ class IndexedBlock:
 
     def dense(self) -> Float[Array, "q n p"]:
         """The whole table's gradient: q · n · rows · b numbers."""
+        return self.rows_between(0, self.rows)
+
+    def rows_between(self, start: int, stop: int) -> Float[Array, "q n p"]:
+        """The gradient in the rows [start, stop), flattened."""
         xp = namespace(self.cotangents)
         q, n, _, b = self.cotangents.shape
-        rows = xp.arange(self.rows, device=device_of(self.ids))
+        rows = xp.arange(start, stop, device=device_of(self.ids))
         hits = xp.astype(self.ids[:, None, :] == rows[None, :, None], self.cotangents.dtype)
-        return xp.reshape(hits[None, ...] @ self.cotangents, (q, n, self.rows * b))
+        return xp.reshape(hits[None, ...] @ self.cotangents, (q, n, (stop - start) * b))
+
+    def _fits(self, other: GradientBlock) -> TypeGuard[FactoredBlock]:
+        """Whether ``other`` is a linear map's block in a weight of the table's shape."""
+        return (
+            isinstance(other, FactoredBlock)
+            and not (other.transposed or other.bias)
+            and (other.cotangents.shape[3], other.inputs.shape[2]) == (self.rows, self.cotangents.shape[3])
+        )
 
     def _similarity(self, other: "IndexedBlock") -> Similarity:
         """1 where two positions used the same row; padding is its own only, and has no cotangent."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock, IndexedBlock
+from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock, IndexedBlock, TiedBlock
 
 Rule = Callable[[Any, torch.Tensor, torch.Tensor, str, int], GradientBlock]
 """(layer, input a (n, ...), cotangents g (q, n, ...) of its output, parameter name, offset) to a block."""
@@ -28,33 +28,51 @@ class LayerKind:
 
 
 def merged(blocks: list[GradientBlock]) -> GradientBlock | None:
-    """Sum of the gradients of one parameter over its uses, ``None`` where their forms differ."""
-    first = blocks[0]
+    """Sum of the gradients of one parameter over its uses, ``None`` where their forms do not go together."""
     if len(blocks) == 1:
-        return first
-    if isinstance(first, FactoredBlock) and all(_same_way(first, b) for b in blocks):
-        factors: Any = blocks
-        return dataclasses.replace(
-            first,
-            inputs=torch.cat([b.inputs for b in factors], dim=1),
-            cotangents=torch.cat([b.cotangents for b in factors], dim=2),
-        )
-    if isinstance(first, IndexedBlock) and all(isinstance(b, IndexedBlock) for b in blocks):
-        tables: Any = blocks
-        return dataclasses.replace(
-            first,
-            ids=torch.cat([b.ids for b in tables], dim=1),
-            cotangents=torch.cat([b.cotangents for b in tables], dim=2),
-        )
-    if isinstance(first, DenseBlock) and all(isinstance(b, DenseBlock) for b in blocks):
-        stored: Any = blocks
-        return dataclasses.replace(
-            first,
-            values=sum(b.values for b in stored),
-            backprop_flops=sum(b.backprop_flops for b in stored),
-            forward_flops=sum(b.forward_flops for b in stored),
-        )
-    return None
+        return blocks[0]
+    tables: Any = [block for block in blocks if isinstance(block, IndexedBlock)]
+    factors: Any = [block for block in blocks if isinstance(block, FactoredBlock)]
+    stored: Any = [block for block in blocks if isinstance(block, DenseBlock)]
+    if len(stored) == len(blocks):
+        return _stored(stored)
+    if stored or not all(_same_way(factors[0], block) for block in factors):
+        return None
+    if not factors:
+        return _table(tables)
+    return _tied(_table(tables), _linear(factors)) if tables else _linear(factors)
+
+
+def _stored(blocks: Any) -> DenseBlock:
+    return dataclasses.replace(
+        blocks[0],
+        values=sum(block.values for block in blocks),
+        backprop_flops=sum(block.backprop_flops for block in blocks),
+        forward_flops=sum(block.forward_flops for block in blocks),
+    )
+
+
+def _table(blocks: Any) -> IndexedBlock:
+    return dataclasses.replace(
+        blocks[0],
+        ids=torch.cat([block.ids for block in blocks], dim=1),
+        cotangents=torch.cat([block.cotangents for block in blocks], dim=2),
+    )
+
+
+def _linear(blocks: Any) -> FactoredBlock:
+    return dataclasses.replace(
+        blocks[0],
+        inputs=torch.cat([block.inputs for block in blocks], dim=1),
+        cotangents=torch.cat([block.cotangents for block in blocks], dim=2),
+    )
+
+
+def _tied(table: IndexedBlock, linear: FactoredBlock) -> TiedBlock | None:
+    try:
+        return TiedBlock(name=table.name, offset=table.offset, table=table, linear=linear)
+    except ValueError:
+        return None  # such as a table used as it is stored transposed
 
 
 def _same_way(first: FactoredBlock, other: GradientBlock) -> bool:

@@ -49,7 +49,7 @@ def measured(data: str, network: str, seed: int, arguments: argparse.Namespace) 
     rows = [measure_all(problem)]
     for method in chosen(arguments.methods):
         for points in sizes:
-            rows.append(measure(problem, method, points))
+            rows.append(measure(problem, method, points, steps=arguments.steps))
             print(f"  {method.name}, {points}: {rows[-1].why_not or rows[-1].fidelity}", file=sys.stderr, flush=True)
     return rows
 
@@ -61,6 +61,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--networks", nargs="+", default=["cnn", "resnet18"], choices=["cnn", "resnet18"])
     parser.add_argument("--methods", nargs="+", default=[], help="beginnings of names; default: all")
     parser.add_argument("--per-class", nargs="+", type=int, default=[1, 5, 10, 50])
+    parser.add_argument("--steps", type=int, help="of every objective, for equal budgets; default: its own")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--train", type=int, help="training points; default 1,000 digits, 4,000 others")
     parser.add_argument("--test", type=int, default=797, help="held-out points at most")

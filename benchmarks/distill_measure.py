@@ -104,8 +104,11 @@ class Problem:
         return Row(data=self.data, network=self.network, seed=self.seed, method=method, points=points, **found)
 
 
-def measure(problem: Problem, method: Coreset | Objective, points: int) -> Row:
-    """Distil to ``points`` and measure; a row that says why where the method cannot."""
+def measure(problem: Problem, method: Coreset | Objective, points: int, *, steps: int | None = None) -> Row:
+    """Distil to ``points`` and measure; a row that says why where the method cannot.
+
+    ``steps`` of objectives, each objective's default where ``None``.
+    """
     try:
         if isinstance(method, Coreset):
             kept, cost = _selected(problem, method, points)
@@ -113,7 +116,10 @@ def measure(problem: Problem, method: Coreset | Objective, points: int) -> Row:
             cls = class_of(method)
             if cls is None:
                 return problem.row(method.name, points, why_not="not in this version of dntk")
-            kept, cost = _synthesised(problem, method.make(cls, points, N_OUTPUTS, problem.seed))
+            distiller = method.make(cls, points, N_OUTPUTS, problem.seed)
+            kept, cost = _synthesised(
+                problem, distiller if steps is None else dataclasses.replace(distiller, steps=steps)
+            )
     except (ValueError, TypeError, ImportError, RuntimeError) as error:
         return problem.row(method.name, points, why_not=f"{type(error).__name__}: {error}")
     return problem.row(method.name, points, **cost, **worth(problem, kept, points))

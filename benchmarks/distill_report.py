@@ -36,7 +36,7 @@ def print_table(title: str, rows: Sequence[Row]) -> None:
     """One line per size and method: mean ± standard deviation over seeds."""
     table = Table(title=f"{title}: mean ± standard deviation over {len({row.seed for row in rows})} seeds")
     for name in ("points", "method", *(label for label, _ in _COLUMNS.values())):
-        table.add_column(name, justify="left" if name == "method" else "right")
+        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
     last = 0
     for (points, method), found in groups(rows).items():
         if points != last:

@@ -1,3 +1,4 @@
+import dataclasses
 import importlib
 from pathlib import Path
 
@@ -78,20 +79,25 @@ def test_held_out_residual_is_that_of_least_squares():
 def test_objectives_are_made_where_dntk_has_them_and_named_where_not(problem, monkeypatch):
     measure, methods = load("distill_measure").measure, load("distill_methods")
 
+    @dataclasses.dataclass
     class Middle:
-        """The first point of every class, darkened."""
+        """The first points, darkened."""
 
-        def __init__(self, per_class, seed, limits):
-            assert (per_class, seed, limits) == (2, 0, (0.0, 1.0))
+        per_class: int
+        seed: int
+        limits: tuple[float, float]
+        steps: int = 3
 
         def distill(self, model, x, _):
-            dntk.tangent_features(model, x[:3], sketch=None, outputs="sum")  # costs three rows
+            assert (self.per_class, self.seed, self.limits) == (2, 0, (0.0, 1.0))
+            dntk.tangent_features(model, x[: self.steps], sketch=None, outputs="sum")  # costs so many rows
             return type("Made", (), {"x": x[:20] / 2})
 
     objective = methods.OBJECTIVES[0]
     monkeypatch.setattr(methods.distillers, objective.name, Middle, raising=False)
     row = measure(problem, objective, 20)
     assert (row.why_not, row.distillation_rows, row.evaluation_rows) == ("", 3, 200)
+    assert measure(problem, objective, 20, steps=5).distillation_rows == 5
     monkeypatch.delattr(methods.distillers, objective.name)
     assert measure(problem, objective, 20).why_not == "not in this version of dntk"
 

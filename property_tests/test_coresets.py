@@ -20,6 +20,7 @@ EXACT = [s for s in SHAPES if s[0] in (1, 4)]
 SEEDED = {
     "random": Random,
     "rp-cholesky": RPCholesky,
+    "rp-cholesky by threes": lambda size, seed: RPCholesky(size, seed=seed, block=3),
     "farthest": lambda size, seed: FarthestPoint(size),  # noqa: ARG005
     "herding": lambda size, seed: Herding(size),  # noqa: ARG005
     "leverage": Leverage,
@@ -99,7 +100,7 @@ def test_choices_are_the_same_at_another_scale(library, case, name, exponent, fr
 
 @for_libraries(
     case=features(**PLAIN, rows=["duplicated"]),
-    name=st.sampled_from(["rp-cholesky", "farthest"]),
+    name=st.sampled_from(["rp-cholesky", "rp-cholesky by threes", "farthest"]),
     fraction=fractions,
     seed=seeds(),
 )

@@ -35,6 +35,7 @@ EXACT = [s for s in SHAPES if s[0] in (1, 4)]
 SELECTORS = {
     "random": Random,
     "rp-cholesky": RPCholesky,
+    "rp-cholesky by threes": lambda size, seed: RPCholesky(size, seed=seed, block=3),
     "farthest": lambda size, seed: FarthestPoint(size),  # noqa: ARG005
     "herding": lambda size, seed: Herding(size),  # noqa: ARG005
     "k-means": KMeans,

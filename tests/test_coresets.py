@@ -41,6 +41,19 @@ def test_residual_trace_after_each_pick_is_that_of_the_nystrom_kernel(library, s
     assert np.mean(host(found.weights)) == pytest.approx(1, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "selector", [Random(150), RPCholesky(150), RPCholesky(150, block=16), FarthestPoint(150)], ids=repr
+)
+def test_residual_traces_are_right_across_blocks(selector):
+    """Against orthogonal projections in the order of the picks: R = F(I − QQᵀ), F_Sᵀ = QR."""
+    phi = gaussian(200, 180, decay=0.97)
+    found = selector.select(phi)
+    basis, _ = np.linalg.qr(phi.values[0][found.indices].T)
+    expected = found.trace - np.cumsum(np.sum((phi.values[0] @ basis) ** 2, axis=0))
+    np.testing.assert_allclose(found.residual_trace, expected, atol=1e-10 * found.trace)
+    assert len(set(found.indices.tolist())) == 150
+
+
 @pytest.mark.parametrize("selector", SEEDED)
 def test_the_same_seed_chooses_the_same_points_on_every_library(library, selector):
     expected = selector(5).select(features(NUMPY, decay=0.9)).indices
@@ -167,6 +180,13 @@ def test_farthest_points_cover_within_twice_the_best_radius():
         radius = np.max(np.min(distance[:, FarthestPoint(size).select(phi).indices], axis=1))
         best = min(np.max(np.min(distance[:, c], axis=1)) for c in itertools.combinations(range(9), size))
         assert radius <= 2 * best * (1 + 1e-12)
+
+
+def test_farthest_points_take_copies_in_the_order_of_the_data_when_nothing_else_is_left():
+    distinct = np.random.default_rng(1).normal(size=(12, 20))
+    picks = FarthestPoint(60).select(dntk.TangentFeatures(np.tile(distinct, (5, 1))[None])).indices.tolist()
+    assert sorted(i % 12 for i in picks[:12]) == list(range(12))
+    assert picks[12:] == sorted(picks[12:])
 
 
 def test_farthest_points_are_those_of_a_dense_search():

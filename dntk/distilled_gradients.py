@@ -10,7 +10,8 @@ from dntk.features import TangentFeatures
 from dntk.ledger import count
 from dntk.spectrum.coverage import coverage as energy_coverage
 from dntk.spectrum.coverage import weighted_gap
-from dntk.spectrum.eigen import leading_eigenpairs, mean_eigenpairs
+from dntk.spectrum.eigen import leading_eigenpairs
+from dntk.spectrum.holding import eigenpairs_holding, energies, held_by, traces
 from dntk.spectrum.rank import truncation_rank
 from dntk.targets import check_targets
 from dntk.types import Array
@@ -141,20 +142,7 @@ def trace_residual(features: Float[Array, "c m k"], projected: Float[Array, "c m
     scale = float(xp.max(xp.abs(features)))
     if scale == 0:
         return 0.0
-    return min(1.0, max(0.0, 1 - sum(_energies(projected, scale)) / sum(_energies(features, scale))))
-
-
-def _energies(features: Float[Array, "c m k"], scale: float) -> list[float]:
-    """Σ (ψ/scale)² of every output, one after another so that no second copy of all features exists.
-
-    Squares of rows in the features' own precision, added up in float64 where there is one.
-    """
-    xp = arrays.namespace(features)
-    found = []
-    for c in range(features.shape[0]):
-        rows = xp.sum((features[c, :, :] / scale) ** 2, axis=1)
-        found.append(float(xp.sum(xp.astype(rows, arrays.accumulation_dtype(rows)))))
-    return found
+    return min(1.0, max(0.0, 1 - sum(energies(projected, scale)) / sum(energies(features, scale))))
 
 
 def coverage_spectra(phi: TangentFeatures, *, per_class: bool, size: int, seed: int = 0) -> tuple[Array, Array]:
@@ -165,45 +153,20 @@ def coverage_spectra(phi: TangentFeatures, *, per_class: bool, size: int, seed: 
     """
     if len(phi) <= _ALL_POINTS:
         return leading_eigenpairs(phi.values if per_class else phi.joined(), len(phi), seed=seed)
-    totals = _traces(phi, per_class=per_class)
-    width = max(size, _FIRST_WIDTH)
-    while True:
-        pairs = (
-            leading_eigenpairs(phi.values, width, seed=seed)
-            if per_class
-            else mean_eigenpairs(phi, width, seed=seed)
-        )
-        held = _stacked(pairs[0], per_class=per_class)
-        enough = all(_held(held, c) >= 0.95 * total for c, total in enumerate(totals))
-        if enough or width >= min(len(phi), max(_LAST_WIDTH, size)):
-            return pairs
-        width = min(2 * width, len(phi), max(_LAST_WIDTH, size))
-
-
-def _stacked(values: Array, *, per_class: bool) -> Float[Array, "g r"]:
-    return values if per_class else values[None, :]
-
-
-def _held(values: Float[Array, "g r"], group: int) -> float:
-    return float(arrays.namespace(values).sum(values[group, :]))
-
-
-def _traces(phi: TangentFeatures, *, per_class: bool) -> list[float]:
-    """tr K^c of every output, or tr K̄ alone."""
-    scale = float(arrays.namespace(phi.values).max(arrays.namespace(phi.values).abs(phi.values))) or 1.0
-    each = [energy * scale**2 for energy in _energies(phi.values, scale)]
-    return each if per_class else [sum(each) / len(each)]
+    return eigenpairs_holding(
+        phi, 0.95, first=max(size, _FIRST_WIDTH), last=_LAST_WIDTH, per_class=per_class, seed=seed
+    )
 
 
 def _coverage(spectra: tuple[Array, Array], u: Array, phi: TangentFeatures) -> tuple[Array, float]:
     """Coverage of the eigenvectors up to the truncation rank (the largest over classes), and its gap."""
     xp = arrays.namespace(u)
     values, vectors = spectra
-    stack = _stacked(values, per_class=u.ndim == 3)
+    stack = values if u.ndim == 3 else values[None, :]
     if values.shape[-1] < len(phi):
         # What the eigenvalues that are known leave of the trace counts as one more.
-        totals = _traces(phi, per_class=u.ndim == 3)
-        rest = [[max(0.0, total - _held(stack, c))] for c, total in enumerate(totals)]
+        totals = traces(phi, per_class=u.ndim == 3)
+        rest = [[max(0.0, total - held)] for total, held in zip(totals, held_by(stack), strict=True)]
         stack = xp.concat([stack, xp.asarray(rest, dtype=values.dtype, device=arrays.device_of(values))], axis=1)
     rank = max(1, *(truncation_rank(stack[c, :]) for c in range(stack.shape[0])))
     rank = min(rank, values.shape[-1])

@@ -9,9 +9,7 @@ REDUNDANT = 1e-6
 """Share of a candidate outside the span of the others below which it is rounding, not a direction."""
 
 
-def extended(
-    kept: Float[Array, "g m a"], candidates: Float[Array, "g m b"], size: int
-) -> Float[Array, "g m s"]:
+def extended(kept: Float[Array, "g m a"], candidates: Float[Array, "g m b"], size: int) -> Float[Array, "g m s"]:
     """Orthonormal ``kept``, then the first candidates that add to the span, ``size`` in all (groups independently).
 
     Gram-Schmidt twice ("twice is enough", Parlett). Zero columns remain where the candidates do not suffice.
@@ -55,9 +53,7 @@ def normalised(columns: Float[Array, "g m b"]) -> tuple[Float[Array, "g m b"], F
     return scaled / xp.where(norm > 0, norm, xp.ones_like(norm)), norm * largest
 
 
-def compressed(
-    candidates: Float[Array, "g m b"], images: Float[Array, "g m b"], size: int
-) -> Float[Array, "g m s"]:
+def compressed(candidates: Float[Array, "g m b"], images: Float[Array, "g m b"], size: int) -> Float[Array, "g m s"]:
     """Combinations of the columns α_b that keep most of Σ_b ‖α_b‖²_A, given the images A α_b.
 
     With G = αᵀAα and its leading eigenvectors V, the combinations αV: principal components in the norm in which

@@ -126,7 +126,7 @@ class Solution:
         return xp.concat(found, axis=0)
 
     def _kernel(self, features: Float[Array, "1 m k"], dtype: object) -> Callable[[Array], Array]:
-        """v ↦ K^c v, of the matrix where it is small and by products with the features elsewhere."""
+        """V ↦ K^c v, of the matrix where it is small and by products with the features elsewhere."""
         xp = arrays.namespace(features)
         wide = xp.astype(features, dtype, copy=False)
         _, m, k = features.shape
@@ -153,9 +153,7 @@ def _images(features: Float[Array, "c m k"], columns: Float[Array, "c m q"], rid
     return xp.stack(found)
 
 
-def _solutions_first(
-    alphas: Float[Array, "g m q"], vectors: Float[Array, "g m s"], size: int
-) -> Float[Array, "g m s"]:
+def _solutions_first(alphas: Float[Array, "g m q"], vectors: Float[Array, "g m s"], size: int) -> Float[Array, "g m s"]:
     """Orthonormal [v_1 … v_{s−q}, α_1 … α_q], further eigenvectors in place of solutions in the span of the others."""
     xp = arrays.namespace(alphas)
     kept = size - alphas.shape[2]

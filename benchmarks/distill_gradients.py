@@ -77,7 +77,7 @@ def _print(name: str, measured: Sequence[Row], seeds: int) -> None:
     for (method, solve, budget), found in groups.items():
         size = statistics.fmean(row.size for row in found)
         table.add_row(method, solve, str(budget), f"{size:.3g}", *(_spread(found, metric) for metric in METRICS))
-    Console(width=140).print(table)
+    Console(width=170).print(table)
 
 
 def _spread(found: Sequence[Row], metric: str) -> str:

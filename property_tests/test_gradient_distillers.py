@@ -118,7 +118,9 @@ def test_krylov_energies_fall_as_chebyshev_says(library, case, relative, size):
     # A direction below 1e-6 of its candidate's norm is left out: so much may be missing of it.
     slack = allowance("C1", case.dtype, case.size, kappa * float(np.max(np.sum(y**2, axis=1))) / ridge)
     slack += 1e-12 * kappa * float(np.max(start))
-    first, second = energy(size), energy(size + 1)
+    # An output that depends on nothing has no Krylov space: any directions give it the right, zero, predictor.
+    alive = np.any(case.wide != 0, axis=(1, 2))
+    start, first, second = start[alive], energy(size)[alive], energy(size + 1)[alive]
     rate = (np.sqrt(kappa) - 1) / (np.sqrt(kappa) + 1)
     assert np.all(first <= (2 * rate**size) ** 2 * start + slack)
     assert np.all(second <= first + slack)

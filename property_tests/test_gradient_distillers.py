@@ -154,14 +154,10 @@ def test_shared_directions_are_per_class_ones_where_all_kernels_are_equal(librar
     size = part(fraction, case.shape[1])
     phi = dntk.TangentFeatures(library.array(np.repeat(case.values, 3, axis=0)))
     y = library.array(np.repeat(case.targets, 3, axis=1))
-    ridge = 0.1 * case.norm
+    # Solution's residual depends on which eigenvectors of equal eigenvalues are taken: see the unit tests.
     slack = 3 * allowance("H1", case.dtype, 3 * case.size, 1.0)
-    for make in (
-        lambda mode: Principal(size, per_class=mode),
-        lambda mode: Solution(size, ridge=ridge, per_class=mode),
-    ):
-        shared, each = make(False).distill(phi, y), make(True).distill(phi, y)
-        assert abs(shared.trace_residual - each.trace_residual) <= slack
+    shared, each = (Principal(size, per_class=mode).distill(phi, y) for mode in (False, True))
+    assert abs(shared.trace_residual - each.trace_residual) <= slack
 
 
 @for_libraries(jax_examples=4, case=features(), variance=st.sampled_from([0.5, 0.95]), clusters=st.sampled_from([1, 3]))

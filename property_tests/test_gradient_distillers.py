@@ -118,7 +118,9 @@ def test_krylov_energies_fall_as_chebyshev_says(library, case, relative, size):
     # A direction below 1e-6 of its candidate's norm is left out: so much may be missing of it.
     slack = allowance("C1", case.dtype, case.size, kappa * float(np.max(np.sum(y**2, axis=1))) / ridge)
     slack += 1e-12 * kappa * float(np.max(start))
-    first, second = energy(size), energy(size + 1)
+    # An output that depends on nothing has no Krylov space: any directions give it the right, zero, predictor.
+    alive = np.any(case.wide != 0, axis=(1, 2))
+    start, first, second = start[alive], energy(size)[alive], energy(size + 1)[alive]
     rate = (np.sqrt(kappa) - 1) / (np.sqrt(kappa) + 1)
     assert np.all(first <= (2 * rate**size) ** 2 * start + slack)
     assert np.all(second <= first + slack)
@@ -152,14 +154,10 @@ def test_shared_directions_are_per_class_ones_where_all_kernels_are_equal(librar
     size = part(fraction, case.shape[1])
     phi = dntk.TangentFeatures(library.array(np.repeat(case.values, 3, axis=0)))
     y = library.array(np.repeat(case.targets, 3, axis=1))
-    ridge = 0.1 * case.norm
+    # Solution's residual depends on which eigenvectors of equal eigenvalues are taken: see the unit tests.
     slack = 3 * allowance("H1", case.dtype, 3 * case.size, 1.0)
-    for make in (
-        lambda mode: Principal(size, per_class=mode),
-        lambda mode: Solution(size, ridge=ridge, per_class=mode),
-    ):
-        shared, each = make(False).distill(phi, y), make(True).distill(phi, y)
-        assert abs(shared.trace_residual - each.trace_residual) <= slack
+    shared, each = (Principal(size, per_class=mode).distill(phi, y) for mode in (False, True))
+    assert abs(shared.trace_residual - each.trace_residual) <= slack
 
 
 @for_libraries(jax_examples=4, case=features(), variance=st.sampled_from([0.5, 0.95]), clusters=st.sampled_from([1, 3]))

@@ -65,5 +65,8 @@ def compressed(candidates: Float[Array, "g m b"], images: Float[Array, "g m b"],
     if candidates.shape[2] <= size:
         return candidates
     gram = candidates.mT @ images
-    _, vectors = xp.linalg.eigh((gram + gram.mT) / 2)
-    return candidates @ xp.flip(vectors, axis=-1)[..., :size]
+    values, vectors = xp.linalg.eigh((gram + gram.mT) / 2)
+    # Of dependent candidates the last combinations are rounding, which normalising would turn into directions.
+    sound = values > REDUNDANT**2 * values[..., -1:]
+    kept = xp.where(sound[..., None, :], vectors, xp.zeros_like(vectors))
+    return candidates @ xp.flip(kept, axis=-1)[..., :size]

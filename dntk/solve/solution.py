@@ -29,12 +29,16 @@ _REFINEMENTS = 30
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Solution:
-    """w (g, k, q) and α (g, n, q) of the scaled rows, and how to get the leave-one-out error (mean of squares)."""
+    """w (g, k, q) and α (g, n, q) of the scaled rows, and how to get the leave-one-out error (mean of squares).
+
+    ``factor`` is Cholesky's of the system whose size is the smaller of n and k, at the ridge asked for and the jitter.
+    """
 
     weights: Float[Array, "g k q"]
     dual: Float[Array, "g n q"]
     left_out: Callable[[], float]
     report: SolveReport
+    factor: Float[Array, "g m m"]
 
 
 def solve(problem: RidgeProblem, ridge: float, jitter: Jitter | None = None) -> Solution:
@@ -79,6 +83,7 @@ def _dual(problem: RidgeProblem, ridge: float, jitter: Jitter | None) -> Solutio
         dual=dual,
         left_out=lambda: _mean_square(left_out, problem),
         report=_report(factor, max(n, k) * arrays.epsilon(features), added),
+        factor=factor,
     )
 
 
@@ -103,6 +108,7 @@ def _primal(problem: RidgeProblem, ridge: float, jitter: Jitter | None) -> Solut
         dual=residual / total,
         left_out=lambda: _primal_left_out(exact, total, residual, None if shift > ridge else factor),
         report=report,
+        factor=factor,
     )
 
 

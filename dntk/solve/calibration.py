@@ -1,4 +1,4 @@
-"""Whether the uncertainty of a Gaussian process is honest: likelihood of held-out targets, and coverage of intervals."""
+"""Whether a Gaussian process is honest: likelihood of held-out targets, and coverage of intervals."""
 
 import math
 from collections.abc import Sequence

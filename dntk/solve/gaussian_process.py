@@ -117,7 +117,7 @@ def gaussian_process(
     features: TangentFeatures,
     targets: Float[Array, "n c"],
     *,
-    noise: float | MarginalLikelihood = MarginalLikelihood(),
+    noise: float | MarginalLikelihood | None = None,
     signal: float | None = None,
     jitter: Jitter | None = None,
 ) -> GaussianProcess:
@@ -131,8 +131,8 @@ def gaussian_process(
     features, targets
         As for :func:`dntk.solve.ridge`.
     noise
-        λ, the variance of the noise in units of ``signal``; or :class:`dntk.solve.MarginalLikelihood`, which chooses
-        both.
+        λ, the variance of the noise in units of ``signal``; or :class:`dntk.solve.MarginalLikelihood`, the
+        default, which chooses both.
     signal
         σ², the scale of the kernel, for all outputs; default: of largest marginal likelihood at λ, for each.
     jitter
@@ -153,8 +153,8 @@ def gaussian_process(
         raise ValueError(msg)
     y, _ = outputs_of(features, targets)
     problem = RidgeProblem.of(features.values, y)
-    if isinstance(noise, MarginalLikelihood):
-        ridge = most_likely_ridge(problem, noise, signal)
+    if noise is None or isinstance(noise, MarginalLikelihood):
+        ridge = most_likely_ridge(problem, noise or MarginalLikelihood(), signal)
     else:
         check_ridge(float(noise))
         ridge = float(noise)
@@ -166,6 +166,9 @@ def _fit(
 ) -> GaussianProcess:
     xp = arrays.namespace(problem.features)
     solution = solve(problem, ridge, jitter)
+    if solution.report.refinements:  # the factor is the preconditioner's, not the system's
+        problem = problem.widened()
+        solution = solve(problem, ridge, jitter)
     total = ridge + solution.report.jitter
     dtype = solution.factor.dtype
     y, w = xp.astype(problem.targets, dtype, copy=False), xp.astype(solution.weights, dtype, copy=False)

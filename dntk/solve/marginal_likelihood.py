@@ -58,7 +58,7 @@ class _Profile:
 
     @classmethod
     def of(cls, problem: RidgeProblem, signal: float | None) -> "_Profile":
-        """Eigenvalues (g, d), squared components of y along their eigenvectors (g, d, q), and what is outside (g, q)."""
+        """Eigenvalues (g, d), squared components of y along their vectors (g, d, q), and what is outside (g, q)."""
         xp = arrays.namespace(problem.features)
         if problem.dual:
             e, vectors = xp.linalg.eigh(backend_of(problem.features).gram(problem.features))

@@ -54,7 +54,9 @@ def test_statistics_are_the_products_of_the_data(library):
 def test_updating_and_merging_give_the_statistics_of_the_whole(library):
     x, y = data()
     whole = statistics(library, x, y)
-    updated = statistics(library, x[:20], y[:20]).update(library.array(x[20:])[None, ...], library.array(y[20:])[None])
+    updated = statistics(library, x[:20], y[:20]).update(
+        library.array(x[20:])[None, ...], library.array(y[20:])[None, ...]
+    )
     merged = statistics(library, x[:45], y[:45]).merge(statistics(library, x[45:], y[45:]))
     for found in (updated, merged):
         np.testing.assert_allclose(host(found.gram), host(whole.gram), atol=2 * rounding(x, y))

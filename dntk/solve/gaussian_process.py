@@ -169,6 +169,7 @@ def _fit(
     if solution.report.refinements:  # the factor is the preconditioner's, not the system's
         problem = problem.widened()
         solution = solve(problem, ridge, jitter)
+    assert solution.factor is not None  # one ridge for all outputs
     total = ridge + solution.report.jitter
     dtype = solution.factor.dtype
     y, w = xp.astype(problem.targets, dtype, copy=False), xp.astype(solution.weights, dtype, copy=False)

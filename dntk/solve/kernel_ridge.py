@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.ledger import count
-from dntk.solve.conditioning import Jitter, factorise, inverse_factor
+from dntk.solve.conditioning import Jitter, cholesky_solve, factorise, inverse_factor
 from dntk.solve.leave_one_out import choose_kernel_ridge
 from dntk.solve.ridge import Ridge, resolve_ridge
 from dntk.targets import check_targets
@@ -78,7 +78,7 @@ def kernel_ridge(
     factor, added = factorise(xp.astype(kernel, dtype, copy=False), chosen, jitter)
     inverse = inverse_factor(factor)
     wide = xp.astype(y, dtype, copy=False).T
-    dual = (inverse.mT @ (inverse @ wide[:, :, None]))[:, :, 0]
+    dual = cholesky_solve(factor, wide[:, :, None])[:, :, 0]
     left_out = dual / xp.sum(inverse * inverse, axis=1)
     return KernelRidgeFit(
         dual=xp.astype(dual, kernel.dtype, copy=False),

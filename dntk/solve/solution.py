@@ -38,7 +38,7 @@ class Solution:
     dual: Float[Array, "g n q"]
     left_out: Callable[[], float]
     report: SolveReport
-    factor: Float[Array, "g m m"]
+    factor: Float[Array, "g m m"] | None = None
 
 
 def solve(problem: RidgeProblem, ridge: float, jitter: Jitter | None = None) -> Solution:
@@ -76,7 +76,7 @@ def _dual(problem: RidgeProblem, ridge: float, jitter: Jitter | None) -> Solutio
     count(flops=g * (n * n * k + n**3))
     factor, added = factorise(backend_of(features).gram(features), ridge, jitter)
     inverse = inverse_factor(factor)
-    dual = inverse.mT @ (inverse @ problem.targets)
+    dual = cholesky_solve(factor, problem.targets)
     left_out = dual / xp.sum(inverse * inverse, axis=1)[:, :, None]
     return Solution(
         weights=features.mT @ dual,
@@ -99,6 +99,7 @@ def _primal(problem: RidgeProblem, ridge: float, jitter: Jitter | None) -> Solut
     weights = cholesky_solve(factor, statistics.cross)
     report = _report(factor, statistics.rounding, added)
     if floor > _TRUSTED * ridge:
+        report = dataclasses.replace(report, condition=report.condition * shift / ridge)
         weights, report = _refined(problem, total, factor, report)
     fit = problem.features @ xp.astype(weights, problem.features.dtype, copy=False)
     residual = problem.targets - fit
@@ -132,7 +133,8 @@ def _refined(problem: RidgeProblem, ridge: float, factor: Array, report: SolveRe
         over_rows(lambda _, y: y),
         lambda r: cholesky_solve(factor, r),
         iterations=_REFINEMENTS,
-        tolerance=arrays.epsilon(features) * 1e-3,
+        # The error of the solution is at most the condition times the residual.
+        tolerance=max(arrays.epsilon(features) / report.condition, 10 * arrays.epsilon(factor)),
     )
     residual = float(xp.max(found.relative_residual))
     error = min(1.0, report.condition * residual)

@@ -76,7 +76,7 @@ class _Profile:
             outside = xp.clip(spectrum.squares - xp.sum(components, axis=1), min=0)
         host = backend_of(e).to_numpy
         found = [np.asarray(host(part), dtype=np.float64) for part in (xp.clip(e, min=0), components, outside)]
-        return cls(*found, problem.points, signal, floor)
+        return cls(found[0], found[1], found[2], problem.points, signal, floor)
 
     def __call__(self, ridge: float) -> float:
         """Profile likelihood at λ."""

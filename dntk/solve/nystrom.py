@@ -1,6 +1,7 @@
 """Ridge regression on inducing points: the kernel of all points replaced by what some of them span."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
@@ -10,7 +11,8 @@ from dntk.backend import backend_of
 from dntk.distilled_gradients import row_basis
 from dntk.features import TangentFeatures
 from dntk.solve.conditioning import cholesky
-from dntk.solve.ridge import Ridge, RidgeFit, ridge
+from dntk.solve.ridge import Ridge, ridge
+from dntk.solve.ridge_fit import RidgeFit
 from dntk.types import Array
 
 
@@ -64,7 +66,7 @@ class ShiftedCholesky:
 def nystrom(
     features: TangentFeatures,
     targets: Float[Array, "n c"],
-    points: Int[Array, " s"],
+    points: Int[Array, " s"] | Sequence[int],
     *,
     ridge: Ridge = "loo",
     span: InducingSpan | None = None,

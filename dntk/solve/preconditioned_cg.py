@@ -106,7 +106,7 @@ def preconditioned_cg(
         solution=x,
         relative_residual=relative,
         iterations=steps,
-        converged=relative <= max(within, 10 * arrays.epsilon(rhs)),
+        converged=relative <= within,
         history=tuple(history),
     )
 

@@ -67,6 +67,9 @@ class Backend(Protocol):
     def gram(self, x: Array) -> Array:
         """X xᵀ of the last two axes, symmetric to the last bit, at half the work where the library can."""
 
+    def column_gram(self, x: Array) -> Array:
+        """Xᵀ x of the last two axes, symmetric to the last bit, at half the work where the library can."""
+
     def expand(self, cotangents: Array, inputs: Array) -> Array:
         """Σ_t g_qit ⊗ a_it, flattened (q, n, b·a), for cotangents (q, n, t, b) and activations (n, t, a)."""
 

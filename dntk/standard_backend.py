@@ -83,6 +83,11 @@ class StandardBackend:
         product = x @ x.mT
         return (product + product.mT) / 2
 
+    def column_gram(self, x: Array) -> Array:
+        """The product, made symmetric."""
+        product = x.mT @ x
+        return (product + product.mT) / 2
+
     def expand(self, cotangents: Array, inputs: Array) -> Array:
         """One product per input, for all functionals at once."""
         xp = namespace(cotangents, inputs)

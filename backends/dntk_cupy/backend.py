@@ -71,6 +71,13 @@ class CupyBackend:
             symmetric: Array = (product + product.mT) / 2
         return symmetric
 
+    def column_gram(self, x: Any) -> Array:
+        """CuBLAS's product, made symmetric."""
+        with x.device:
+            product = x.mT @ x
+            symmetric: Array = (product + product.mT) / 2
+        return symmetric
+
     def expand(self, cotangents: Array, inputs: Array) -> Array:
         """One product per input, for all functionals at once."""
         (q, n, t, b), a = cotangents.shape, inputs.shape[2]

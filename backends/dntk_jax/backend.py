@@ -73,6 +73,11 @@ class JaxBackend:
         product: Array = jnp.matmul(x, x.mT, precision="highest")
         return (product + product.mT) / 2
 
+    def column_gram(self, x: Array) -> Array:
+        """XLA's general product, made symmetric."""
+        product: Array = jnp.matmul(x.mT, x, precision="highest")
+        return (product + product.mT) / 2
+
     def expand(self, cotangents: Array, inputs: Array) -> Array:
         """One product per input, for all functionals at once."""
         (q, n, t, b), a = cotangents.shape, inputs.shape[2]

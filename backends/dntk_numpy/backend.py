@@ -77,6 +77,16 @@ class NumpyBackend:
         product: Array = matrix @ matrix.T
         return product
 
+    def column_gram(self, x: Any) -> Array:
+        """BLAS's symmetric product (syrk), which takes either side of a matrix without a copy."""
+        if x.ndim > 2:
+            products: list[Any] = [self.column_gram(matrix) for matrix in x]
+            batch: Array = np.stack(products)
+            return batch
+        matrix = np.ascontiguousarray(x)
+        product: Array = matrix.T @ matrix
+        return product
+
     def expand(self, cotangents: Array, inputs: Array) -> Array:
         """One product per input, for all functionals at once."""
         (q, n, t, b), a = cotangents.shape, inputs.shape[2]

@@ -6,8 +6,9 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.ledger import count
+from dntk.solve.conditioning import Jitter, cholesky_solve, factorise, inverse_factor
 from dntk.solve.leave_one_out import choose_kernel_ridge
-from dntk.solve.ridge import Ridge, inverse_factor, resolve_ridge
+from dntk.solve.ridge import Ridge, resolve_ridge
 from dntk.targets import check_targets
 from dntk.types import Array
 
@@ -24,11 +25,14 @@ class KernelRidgeFit:
         λ, absolute.
     loo_error
         Mean squared leave-one-out residual over points and outputs.
+    jitter
+        What was added to λ because the system was singular to rounding; 0 unless jitter was allowed.
     """
 
     dual: Float[Array, "c n"]
     ridge: float
     loo_error: float
+    jitter: float = 0.0
 
     def predict(self, kernel: Float[Array, "c q n"]) -> Float[Array, "q c"]:
         """Predictions from the kernels between query points and the points of the fit."""
@@ -40,7 +44,7 @@ class KernelRidgeFit:
 
 
 def kernel_ridge(
-    kernel: Float[Array, "c n n"], targets: Float[Array, "n c"], *, ridge: Ridge = "loo"
+    kernel: Float[Array, "c n n"], targets: Float[Array, "n c"], *, ridge: Ridge = "loo", jitter: Jitter | None = None
 ) -> KernelRidgeFit:
     """Solve (K^c + λI)α_c = y_c; equivalent to scikit-learn's ``KernelRidge(kernel="precomputed")`` per output.
 
@@ -52,11 +56,14 @@ def kernel_ridge(
         (n, C).
     ridge
         λ, ``"loo"`` or a grid, as for :func:`dntk.solve.ridge`.
+    jitter
+        Permission to enlarge a ridge at which the system is singular to rounding; what was added is reported.
 
     Raises
     ------
     ValueError
-        Shapes that do not fit, a ridge that is not positive, or a zero kernel with ``"loo"``.
+        Shapes that do not fit, a ridge that is not positive, a system that is singular to rounding, or a zero kernel
+        with ``"loo"``.
     """
     xp = arrays.namespace(kernel)
     arrays.require_floating("kernel", kernel)
@@ -68,10 +75,14 @@ def kernel_ridge(
     chosen = resolve_ridge(ridge, lambda grid: choose_kernel_ridge(kernel, y, grid))
     dtype = arrays.accumulation_dtype(kernel)
     count(flops=2 * kernel.shape[0] * kernel.shape[1] ** 3)
-    inverse = inverse_factor(xp.astype(kernel, dtype, copy=False), chosen)
+    factor, added = factorise(xp.astype(kernel, dtype, copy=False), chosen, jitter)
+    inverse = inverse_factor(factor)
     wide = xp.astype(y, dtype, copy=False).T
-    dual = (inverse.mT @ (inverse @ wide[:, :, None]))[:, :, 0]
+    dual = cholesky_solve(factor, wide[:, :, None])[:, :, 0]
     left_out = dual / xp.sum(inverse * inverse, axis=1)
     return KernelRidgeFit(
-        dual=xp.astype(dual, kernel.dtype, copy=False), ridge=chosen, loo_error=float(xp.mean(left_out**2))
+        dual=xp.astype(dual, kernel.dtype, copy=False),
+        ridge=chosen,
+        loo_error=float(xp.mean(left_out**2)),
+        jitter=added,
     )

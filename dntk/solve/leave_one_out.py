@@ -2,7 +2,7 @@
 
 With K = Q diag(e) Qᵀ, residual y − f = Q λ/(e + λ) Qᵀy and 1 − h_i = Σ_j q_ij² λ/(e_j + λ); the residual of point i
 when it is left out is (y_i − f_i)/(1 − h_i) (Allen 1974). The primal form, for more points than features, uses the
-eigenvectors of ΦᵀΦ.
+eigenvectors of ΦᵀΦ. Many ridges are two matrix products more.
 """
 
 from collections.abc import Sequence
@@ -12,97 +12,107 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.ledger import count
+from dntk.solve.normal_equations import ROWS, NormalEquations
 from dntk.types import Array
 
 DEFAULT_GRID = tuple(float(g) for g in np.logspace(-8, 2, 41))
 """Ridges tried by ``"loo"``, in units of the kernel's mean diagonal."""
 
-
-def choose_ridge(
-    features: Float[Array, "c n k"], targets: Float[Array, "n c"], grid: Sequence[float] | None = None
-) -> float:
-    """Ridge of least leave-one-out error, summed over outputs, from ``grid`` (absolute) or the default grid.
-
-    Computed in float64 where the device has it; ridges below the rounding of the kernel are left out. One
-    eigendecomposition of min(n, k) per output.
-
-    Raises
-    ------
-    ValueError
-        All features are zero.
-    """
-    xp = arrays.namespace(features)
-    dtype = arrays.accumulation_dtype(features)
-    wide, y = xp.astype(features, dtype, copy=False), xp.astype(targets, dtype, copy=False).T
-    diagonal = float(xp.mean(xp.sum(wide * wide, axis=2)))
-    if diagonal == 0:
-        msg = "all tangent features are zero (a dead network?): there is no kernel to choose a ridge for."
-        raise ValueError(msg)
-    ridges = [g * diagonal for g in DEFAULT_GRID] if grid is None else list(grid)
-    if wide.shape[1] <= wide.shape[2]:
-        count(flops=2 * wide.shape[0] * wide.shape[1] ** 2 * wide.shape[2])
-        errors, floor = _dual_errors(wide @ wide.mT, y, ridges)
-    else:
-        errors, floor = _primal_errors(wide, y, ridges)
-    return _least(errors, ridges, floor)
+_ENTRIES = 2**22
+"""Entries of the residuals (points, targets, ridges) that are held at once."""
 
 
 def choose_kernel_ridge(
     kernel: Float[Array, "c n n"], targets: Float[Array, "n c"], grid: Sequence[float] | None = None
 ) -> float:
-    """As :func:`choose_ridge`, from the kernels themselves."""
+    """Ridge of least leave-one-out error, summed over outputs, from ``grid`` (absolute) or the default grid.
+
+    Computed in float64 where the device has it; ridges below the rounding of the kernel are left out. One
+    eigendecomposition per output.
+
+    Raises
+    ------
+    ValueError
+        The kernel is zero.
+    """
     xp = arrays.namespace(kernel)
     dtype = arrays.accumulation_dtype(kernel)
-    wide, y = xp.astype(kernel, dtype, copy=False), xp.astype(targets, dtype, copy=False).T
+    wide, y = xp.astype(kernel, dtype, copy=False), xp.astype(targets, dtype, copy=False).T[:, :, None]
     diagonal = float(xp.mean(xp.linalg.diagonal(wide)))
     if diagonal == 0:
         msg = "the kernel is zero (a dead network?): there is nothing to choose a ridge for."
         raise ValueError(msg)
     ridges = [g * diagonal for g in DEFAULT_GRID] if grid is None else list(grid)
-    errors, floor = _dual_errors(wide, y, ridges)
-    return _least(errors, ridges, floor)
+    errors, floor = dual_errors(wide, y, ridges)
+    return least(totals(errors), ridges, floor)
 
 
-def _least(errors: Sequence[float], ridges: Sequence[float], floor: float) -> float:
+def totals(errors: Float[Array, "g q r"]) -> list[float]:
+    """Mean error over the outputs, for each ridge, on the host."""
+    xp = arrays.namespace(errors)
+    mean = xp.mean(errors, axis=(0, 1))
+    return [float(mean[i]) for i in range(mean.shape[0])]
+
+
+def least(errors: Sequence[float], ridges: Sequence[float], floor: float) -> float:
     """Ridge of least error among those above the rounding of the kernel."""
     sound = [(error, ridge) for error, ridge in zip(errors, ridges, strict=True) if ridge >= floor]
     return min(sound)[1] if sound else max(ridges)
 
 
-def _dual_errors(
-    kernel: Float[Array, "c n n"], y: Float[Array, "c n"], ridges: Sequence[float]
-) -> tuple[list[float], float]:
+def dual_errors(
+    kernel: Float[Array, "g n n"], y: Float[Array, "g n q"], ridges: Sequence[float]
+) -> tuple[Float[Array, "g q r"], float]:
+    """Mean squared left-out residuals, and the ridge below which the kernel is rounding; O(n³ + n²·q·r)."""
     xp = arrays.namespace(kernel)
-    c, n, _ = kernel.shape
-    count(flops=9 * c * n**3)
+    g, n, _ = kernel.shape
+    count(flops=9 * g * n**3)
     values, vectors = xp.linalg.eigh(kernel)
     values = xp.clip(values, min=0)
-    coefficients = (vectors.mT @ y[:, :, None])[:, :, 0]
-    squares = vectors * vectors
-    errors = []
-    for ridge in ridges:
-        kept = ridge / (values + ridge)
-        residual = (vectors @ (kept * coefficients)[:, :, None])[:, :, 0]
-        left_out = residual / (squares @ kept[:, :, None])[:, :, 0]
-        errors.append(float(xp.mean(left_out * left_out)))
-    return errors, n * arrays.epsilon(values) * float(xp.max(values))
+    coefficients = vectors.mT @ y
+    kept = _row(ridges, values) / (values[:, :, None] + _row(ridges, values))
+    residual = _all_ridges(vectors, coefficients, kept)
+    left_out = residual / ((vectors * vectors) @ kept)[:, :, None, :]
+    return xp.mean(left_out * left_out, axis=1), n * arrays.epsilon(values) * float(xp.max(values))
 
 
-def _primal_errors(features: Array, y: Float[Array, "c n"], ridges: Sequence[float]) -> tuple[list[float], float]:
+def primal_errors(
+    features: Float[Array, "g n k"], y: Float[Array, "g n q"], ridges: Sequence[float], *, weight: float | None = None
+) -> tuple[Float[Array, "g q r"], float]:
+    """The same from ΦᵀΦ, for more points than features: O(n·k² + k³ + n·k·q·r), a block of points at a time.
+
+    Rows may be scaled by the roots of sample weights that add up to ``weight``.
+    """
     xp = arrays.namespace(features)
-    c, n, k = features.shape
-    count(flops=c * (4 * n * k * k + 9 * k**3))
-    values, vectors = xp.linalg.eigh(features.mT @ features)
-    values = xp.clip(values, min=0)
-    scores = features @ vectors
-    products = (scores.mT @ y[:, :, None])[:, :, 0]
-    squares = scores * scores
-    errors = []
-    for ridge in ridges:
-        inverse = 1 / (values + ridge)
-        residual = y - (scores @ (inverse * products)[:, :, None])[:, :, 0]
-        leverage = (squares @ inverse[:, :, None])[:, :, 0]
+    g, n, k = features.shape
+    statistics = NormalEquations.of(features, y)
+    spectrum = statistics.spectrum()
+    inverse = 1 / (spectrum.values[:, :, None] + _row(ridges, spectrum.values))
+    vectors = xp.astype(spectrum.vectors, features.dtype, copy=False)
+    total = xp.zeros((g, y.shape[2], len(ridges)), dtype=inverse.dtype, device=arrays.device_of(inverse))
+    count(flops=2 * g * n * k * (k + len(ridges) * (1 + y.shape[2])))
+    for start, stop in arrays.spans(n, max(1, min(ROWS, _ENTRIES // max(1, y.shape[2] * len(ridges))))):
+        scores = features[:, start:stop, :] @ vectors
+        fit = _all_ridges(scores, spectrum.products, inverse)
+        leverage = (scores * scores) @ xp.astype(inverse, scores.dtype, copy=False)
         # A point that alone spans a direction has leverage one up to rounding: its left-out residual is its target.
-        slack = xp.clip(1 - leverage, min=n * arrays.epsilon(values))
-        errors.append(float(xp.mean((residual / slack) ** 2)))
-    return errors, n * arrays.epsilon(values) * float(xp.max(values))
+        slack = xp.clip(1 - leverage, min=n * arrays.epsilon(spectrum.values))
+        residual = (y[:, start:stop, :, None] - fit) / slack[:, :, None, :]
+        total = total + xp.sum(xp.astype(residual, total.dtype, copy=False) ** 2, axis=1)
+    floor = max(statistics.rounding_floor, n * arrays.epsilon(total) * float(xp.max(spectrum.values)))
+    return total / (n if weight is None else weight), floor
+
+
+def _row(ridges: Sequence[float], like: Array) -> Float[Array, "1 1 r"]:
+    xp = arrays.namespace(like)
+    return xp.asarray(list(ridges), dtype=like.dtype, device=arrays.device_of(like))[None, None, :]
+
+
+def _all_ridges(
+    basis: Float[Array, "g n k"], coefficients: Float[Array, "g k q"], gains: Float[Array, "g k r"]
+) -> Float[Array, "g n q r"]:
+    """Σ_j basis_nj·coefficient_jq·gain_jr by one matrix product."""
+    xp = arrays.namespace(basis)
+    (g, k, q), r = coefficients.shape, gains.shape[2]
+    flat = xp.reshape(coefficients[:, :, :, None] * gains[:, :, None, :], (g, k, q * r))
+    return xp.reshape(basis @ xp.astype(flat, basis.dtype, copy=False), (g, basis.shape[1], q, r))

@@ -7,8 +7,9 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures
-from dntk.solve.ridge import Ridge, RidgeFit, ridge_in_span, synthetic_targets
+from dntk.solve.ridge import Ridge, ridge_in_span, synthetic_targets
 from dntk.solve.ridge import ridge as solve_ridge
+from dntk.solve.ridge_fit import RidgeFit
 from dntk.types import Array
 
 

@@ -1,0 +1,180 @@
+"""How λ is chosen: leave-one-out, generalised cross-validation or k folds, over a whole path of ridges."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.ledger import count
+from dntk.solve.folds import fold_errors
+from dntk.solve.leave_one_out import dual_errors, least, primal_errors, totals
+from dntk.solve.normal_equations import NormalEquations
+from dntk.solve.problem import RidgeProblem
+from dntk.types import Array
+
+
+@runtime_checkable
+class RidgeChoice(Protocol):
+    """A rule that chooses λ."""
+
+    @property
+    def grid(self) -> Sequence[float] | None:
+        """Absolute candidates; ``None``: 41 values between 1e-8 and 1e2 times the kernel's mean diagonal."""
+
+    @property
+    def per_output(self) -> bool:
+        """Whether every output gets a λ of its own."""
+
+    def errors(self, problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Float[Array, "g q r"], float]:
+        """Estimated squared error of every ridge, and the ridge below which the estimate is rounding."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LeaveOneOut:
+    """Exact leave-one-out error, mean of ((y_i − f_i)/(1 − h_i))² (Allen 1974).
+
+    One eigendecomposition of min(n, k) for the whole grid, and two passes over the features.
+    """
+
+    grid: Sequence[float] | None = None
+    per_output: bool = False
+
+    def __post_init__(self) -> None:
+        check_grid(self.grid)
+
+    def errors(self, problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Float[Array, "g q r"], float]:
+        """Mean squared left-out residuals."""
+        if problem.dual:
+            g, n, k = problem.features.shape
+            count(flops=2 * g * n * n * k)
+            found, floor = dual_errors(problem.features @ problem.features.mT, problem.targets, ridges)
+            return found * (n / problem.weight), floor
+        return primal_errors(problem.features, problem.targets, ridges, weight=problem.weight)
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneralisedCrossValidation:
+    """MSE/(1 − d_λ/n)² (Golub, Heath and Wahba 1979): leave-one-out with every leverage replaced by their mean.
+
+    One pass over the features and one eigendecomposition of min(n, k); it does not depend on the basis of the points.
+    """
+
+    grid: Sequence[float] | None = None
+    per_output: bool = False
+
+    def __post_init__(self) -> None:
+        check_grid(self.grid)
+
+    def errors(self, problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Float[Array, "g q r"], float]:
+        """GCV scores."""
+        xp = arrays.namespace(problem.features)
+        if problem.dual:
+            return _dual_gcv(problem, ridges)
+        statistics = NormalEquations.of(problem.features, problem.targets)
+        statistics = dataclasses.replace(statistics, weight=problem.weight)
+        spectrum = statistics.spectrum()
+        row = xp.asarray(list(ridges), dtype=spectrum.values.dtype, device=arrays.device_of(spectrum.values))
+        noise = problem.points * arrays.epsilon(spectrum.values) * float(xp.max(spectrum.values))
+        return xp.permute_dims(spectrum.gcv(row), (1, 2, 0)), max(statistics.rounding_floor, noise)
+
+
+@dataclasses.dataclass(frozen=True)
+class KFold:
+    """Mean squared error on folds that the fit has not seen; points are dealt to the folds at random.
+
+    One eigendecomposition per fold for the whole grid. Statistics of the folds are added up, so that ΦᵀΦ costs one
+    pass for all of them.
+    """
+
+    grid: Sequence[float] | None = None
+    folds: int = 5
+    seed: int = 0
+    per_output: bool = False
+
+    def __post_init__(self) -> None:
+        check_grid(self.grid)
+        if isinstance(self.folds, bool) or not isinstance(self.folds, int) or self.folds < 2:
+            msg = f"`folds` must be an integer of at least 2, got {self.folds!r}."
+            raise ValueError(msg)
+
+    def errors(self, problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Float[Array, "g q r"], float]:
+        """Mean squared residuals on the held-out folds; ``ValueError`` for fewer points than folds."""
+        return fold_errors(problem, ridges, folds=self.folds, seed=self.seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class PerOutput:
+    """Fixed ridges, one for every output."""
+
+    ridges: Sequence[float]
+
+    def __post_init__(self) -> None:
+        check_grid(self.ridges)
+
+
+def choose(choice: RidgeChoice, problem: RidgeProblem) -> float | tuple[float, ...]:
+    """λ of least estimated error, or one for every output.
+
+    Where the best of the sound candidates is the smallest of them, and rounding in float32 hid smaller ones, the
+    estimate is repeated in float64.
+    """
+    ridges = problem.ridges(choice.grid)
+    errors, floor = choice.errors(problem, ridges)
+    found = _chosen(choice, errors, ridges, floor)
+    sound = [r for r in ridges if r >= floor]
+    lowest = min(found) if isinstance(found, tuple) else found
+    hidden = len(sound) < len(ridges) and (not sound or lowest == min(sound))
+    if hidden and not problem.wide:
+        return _chosen(choice, *_repeated(choice, problem.widened(), ridges))
+    return found
+
+
+def _repeated(choice: RidgeChoice, problem: RidgeProblem, ridges: list[float]) -> tuple[Array, list[float], float]:
+    errors, floor = choice.errors(problem, ridges)
+    return errors, ridges, floor
+
+
+def _chosen(choice: RidgeChoice, errors: Array, ridges: list[float], floor: float) -> float | tuple[float, ...]:
+    if not choice.per_output:
+        return least(totals(errors), ridges, floor)
+    g, q, _ = errors.shape
+    each = [errors[i : i + 1, j : j + 1, :] for i in range(g) for j in range(q)]
+    return tuple(least(totals(one), ridges, floor) for one in each)
+
+
+def check_grid(grid: Sequence[float] | None) -> None:
+    """Raise ``ValueError`` for an empty grid or a candidate that is not positive."""
+    if grid is None:
+        return
+    if len(grid) == 0:
+        msg = "`ridge` is an empty grid: pass at least one positive number, or 'loo'."
+        raise ValueError(msg)
+    for value in grid:
+        check_ridge(float(value))
+
+
+def check_ridge(ridge: float) -> None:
+    """Raise ``ValueError`` unless λ is positive and finite."""
+    if not (ridge > 0 and math.isfinite(ridge)):
+        msg = (
+            f"`ridge` must be positive and finite, got {ridge}: use a small one such as 1e-6 times the kernel's mean "
+            "diagonal, or 'loo'."
+        )
+        raise ValueError(msg)
+
+
+def _dual_gcv(problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Array, float]:
+    """Residuals in the eigenvectors of K: y − f has components λ/(e + λ)·qᵀy, and n − d_λ = Σ λ/(e + λ)."""
+    xp = arrays.namespace(problem.features)
+    g, n, k = problem.features.shape
+    count(flops=g * (2 * n * n * k + 9 * n**3))
+    values, vectors = xp.linalg.eigh(problem.features @ problem.features.mT)
+    values = xp.clip(values, min=0)
+    row = xp.asarray(list(ridges), dtype=values.dtype, device=arrays.device_of(values))
+    kept = row / (values[:, :, None] + row)
+    squares = ((vectors.mT @ problem.targets) ** 2).mT @ kept**2
+    score = squares / problem.weight / (xp.sum(kept, axis=1) / n)[:, None, :] ** 2
+    return score, n * arrays.epsilon(values) * float(xp.max(values))

@@ -1,0 +1,79 @@
+"""Kernels that can be multiplied with: of features, or given as matrices."""
+
+import dataclasses
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float, Int
+
+from dntk import arrays
+from dntk.ledger import count
+from dntk.types import Array
+
+
+@runtime_checkable
+class KernelOperator(Protocol):
+    """One positive semidefinite matrix per output, known by its products, columns and diagonal."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of outputs and of points."""
+
+    def multiply(self, v: Float[Array, "c n q"]) -> Float[Array, "c n q"]:
+        """K^c v_c."""
+
+    def columns(self, points: Int[Array, " s"]) -> Float[Array, "c n s"]:
+        """Columns of K^c."""
+
+    def diagonal(self) -> Float[Array, "c n"]:
+        """Diagonals of K^c."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureKernel:
+    """K^c = Ψ^c Ψ^cᵀ, never formed: a product costs O(n·k)."""
+
+    values: Float[Array, "c n k"]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of outputs and of points."""
+        return self.values.shape[0], self.values.shape[1]
+
+    def multiply(self, v: Float[Array, "c n q"]) -> Float[Array, "c n q"]:
+        """Ψ(Ψᵀv)."""
+        c, n, k = self.values.shape
+        count(flops=4 * c * n * k * v.shape[2])
+        return self.values @ (self.values.mT @ v)
+
+    def columns(self, points: Int[Array, " s"]) -> Float[Array, "c n s"]:
+        """ΨΨ_Sᵀ."""
+        return self.values @ arrays.namespace(self.values).take(self.values, points, axis=1).mT
+
+    def diagonal(self) -> Float[Array, "c n"]:
+        """Squared norms of the features."""
+        return arrays.namespace(self.values).sum(self.values * self.values, axis=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class MatrixKernel:
+    """K^c as matrices (C, n, n): a product costs O(n²)."""
+
+    values: Float[Array, "c n n"]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of outputs and of points."""
+        return self.values.shape[0], self.values.shape[1]
+
+    def multiply(self, v: Float[Array, "c n q"]) -> Float[Array, "c n q"]:
+        """K v."""
+        count(flops=2 * self.values.shape[0] * self.values.shape[1] ** 2 * v.shape[2])
+        return self.values @ v
+
+    def columns(self, points: Int[Array, " s"]) -> Float[Array, "c n s"]:
+        """Columns of the matrices."""
+        return arrays.namespace(self.values).take(self.values, points, axis=2)
+
+    def diagonal(self) -> Float[Array, "c n"]:
+        """Diagonals of the matrices."""
+        return arrays.namespace(self.values).linalg.diagonal(self.values)

@@ -1,0 +1,256 @@
+"""Ridge regression on features that do not fit in memory: one pass over chunks, resumed after a kill."""
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.backend import backend_of
+from dntk.random import moved
+from dntk.solve.checkpoint import restored, stored_checkpoint, write_checkpoint
+from dntk.solve.choice import RidgeChoice, check_grid, check_ridge
+from dntk.solve.conditioning import Jitter, SolveReport, cholesky_solve, condition_estimate, factorise
+from dntk.solve.leave_one_out import DEFAULT_GRID, least, totals
+from dntk.solve.normal_equations import NormalEquations
+from dntk.types import Array
+
+Chunk: TypeAlias = tuple[Array, Array]
+"""Features (n, k) or (C, n, k), and targets (n, C), of some points."""
+
+Chunks: TypeAlias = Iterable[Chunk] | Callable[[int], Iterable[Chunk]]
+"""Chunks in a fixed order, or a function that gives them from the one of a number on."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StreamedFit:
+    """Ridge regression from statistics alone.
+
+    Parameters
+    ----------
+    weights
+        w (C, k).
+    ridge
+        λ, absolute.
+    train_mse, gcv
+        Mean squared residual on all points and generalised cross-validation score, per output (C,); known up to the
+        rounding of Σy².
+    report
+        Condition and rounding of the solve.
+    statistics
+        What the chunks added up to: merge, update and solve again.
+    """
+
+    weights: Float[Array, "c k"]
+    ridge: float
+    train_mse: Float[Array, " c"]
+    gcv: Float[Array, " c"]
+    report: SolveReport
+    statistics: NormalEquations
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamedGCV:
+    """λ of least generalised cross-validation score on a grid; ``None``: 41 values relative to the mean diagonal."""
+
+    grid: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_grid(self.grid)
+
+
+def accumulate(chunks: Chunks, *, checkpoint: str | Path | None = None) -> NormalEquations:
+    """Statistics of all chunks, O(k²) of memory; with a checkpoint, from the last whole chunk of an earlier run on.
+
+    Parameters
+    ----------
+    chunks
+        Pairs of features and targets, the same ones in the same order in every run; or a function of the number of the
+        first chunk wanted, which saves making those that are done.
+    checkpoint
+        File, rewritten after every chunk, by a rename, so that a kill at any moment leaves a whole one.
+
+    Raises
+    ------
+    ValueError
+        No chunks, chunks of different shapes, or a checkpoint of other features.
+    """
+    path = None if checkpoint is None else Path(checkpoint)
+    done, stored = stored_checkpoint(path)
+    total: NormalEquations | None = None
+    for number, (features, targets) in enumerate(_from(chunks, done), start=done):
+        x, y = _sets(features, targets)
+        if total is None and stored is not None:
+            total = restored(stored, x, y)
+        total = NormalEquations.of(x, y) if total is None else total.update(x, y)
+        if path is not None:
+            write_checkpoint(path, total, number + 1)
+    if total is None and stored is not None:
+        return restored(stored, None, None)
+    if total is None:
+        msg = "`chunks` gave no chunk: pass at least one pair of features and targets."
+        raise ValueError(msg)
+    return total
+
+
+def zarr_chunks(features: Any, targets: Any, *, rows: int | None = None, like: Array | None = None) -> Any:
+    """Chunks of two Zarr arrays (or paths of them), read as they are asked for.
+
+    Parameters
+    ----------
+    features, targets
+        Zarr arrays, or paths of stored ones: (n, k) or (C, n, k), and (n, C).
+    rows
+        Points of one chunk; default: as the features are stored.
+    like
+        An array of the library and on the device where the chunks shall be; default: NumPy.
+
+    Raises
+    ------
+    ImportError
+        Zarr is not installed.
+    ValueError
+        Different numbers of points.
+    """
+    x, y = _opened(features), _opened(targets)
+    axis = x.ndim - 2
+    points, size = x.shape[axis], rows or int(x.chunks[axis])
+    if y.ndim != 2 or y.shape[0] != points:
+        msg = f"`targets` has shape {tuple(y.shape)}: expected ({points}, outputs), as there are {points} points."
+        raise ValueError(msg)
+
+    def place(block: Any) -> Array:
+        return block if like is None else moved(np.asarray(block), like)
+
+    def chunks(first: int) -> Iterator[Chunk]:
+        for start in range(first * size, points, size):
+            stop = min(start + size, points)
+            yield place(x[start:stop, :] if axis == 0 else x[:, start:stop, :]), place(y[start:stop, :])
+
+    return chunks
+
+
+def solve_statistics(
+    statistics: NormalEquations, *, ridge: float | StreamedGCV = StreamedGCV(), jitter: Jitter | None = None
+) -> StreamedFit:
+    """Ridge regression from accumulated statistics; with a grid, one eigendecomposition for all of it.
+
+    Raises
+    ------
+    ValueError
+        A ridge that is not positive, or below the rounding of the statistics; features that are zero.
+    """
+    chosen = _chosen(statistics, ridge)
+    gram, cross = statistics.gram, statistics.cross
+    if jitter is None and chosen < statistics.rounding_floor:
+        msg = (
+            f"`ridge`={chosen:.3g} is below the rounding of the statistics, {statistics.rounding_floor:.3g}: "
+            "accumulate float64 features, use a larger ridge, or allow jitter=dntk.solve.Jitter()."
+        )
+        raise ValueError(msg)
+    factor, added = factorise(gram, chosen, jitter)
+    weights = cholesky_solve(factor, cross)
+    condition = condition_estimate(factor)
+    xp = arrays.namespace(weights)
+    # tr (G + λ)⁻¹G = k − λ tr (G + λ)⁻¹, per set
+    identity = xp.broadcast_to(xp.eye(gram.shape[1], dtype=gram.dtype, device=arrays.device_of(gram)), gram.shape)
+    inverse = backend_of(factor).triangular_solve(factor, identity, lower=True)
+    used = gram.shape[1] - (chosen + added) * xp.sum(inverse * inverse, axis=(1, 2))
+    mse = statistics.train_mse(weights)
+    slack = xp.clip(1 - used / statistics.points, min=statistics.rounding)[:, None]
+    return StreamedFit(
+        weights=_by_output(weights),
+        ridge=chosen,
+        train_mse=xp.reshape(mse, (-1,)),
+        gcv=xp.reshape(mse / slack**2, (-1,)),
+        report=SolveReport(
+            condition=condition,
+            rounding=statistics.rounding,
+            forward_error=min(1.0, condition * statistics.rounding),
+            jitter=added,
+        ),
+        statistics=statistics,
+    )
+
+
+def ridge_out_of_core(
+    chunks: Chunks,
+    *,
+    ridge: float | StreamedGCV = StreamedGCV(),
+    checkpoint: str | Path | None = None,
+    jitter: Jitter | None = None,
+) -> StreamedFit:
+    """Ridge regression on chunks of features: one pass, O(n·k²) operations, O(k²) of memory beside one chunk.
+
+    Parameters
+    ----------
+    chunks, checkpoint
+        As for :func:`dntk.solve.accumulate`; see :func:`dntk.solve.zarr_chunks` for stored features.
+    ridge
+        λ, or :class:`dntk.solve.StreamedGCV`: leave-one-out needs a second pass, generalised cross-validation does not.
+    jitter
+        As for :func:`dntk.solve.ridge`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`dntk.solve.accumulate` and :func:`dntk.solve.solve_statistics`.
+    """
+    return solve_statistics(accumulate(chunks, checkpoint=checkpoint), ridge=ridge, jitter=jitter)
+
+
+def _chosen(statistics: NormalEquations, ridge: float | StreamedGCV) -> float:
+    if not isinstance(ridge, StreamedGCV):
+        if isinstance(ridge, RidgeChoice | str):
+            msg = f"`ridge`={ridge!r} needs the features again: pass a number or dntk.solve.StreamedGCV()."
+            raise ValueError(msg)
+        check_ridge(float(ridge))
+        return float(ridge)
+    xp = arrays.namespace(statistics.gram)
+    mean = float(xp.mean(xp.sum(xp.linalg.diagonal(statistics.gram), axis=1))) / statistics.weight
+    if mean == 0:
+        msg = "all tangent features are zero (a dead network?): there is no kernel to choose a ridge for."
+        raise ValueError(msg)
+    ridges = [g * mean for g in DEFAULT_GRID] if ridge.grid is None else list(ridge.grid)
+    spectrum = statistics.spectrum()
+    row = xp.asarray(ridges, dtype=spectrum.values.dtype, device=arrays.device_of(spectrum.values))
+    scores = totals(xp.permute_dims(spectrum.gcv(row), (1, 2, 0)))
+    return least(scores, ridges, statistics.rounding_floor)
+
+
+def _by_output(weights: Float[Array, "g k q"]) -> Float[Array, "c k"]:
+    return weights[:, :, 0] if weights.shape[2] == 1 else weights[0, :, :].T
+
+
+def _sets(features: Array, targets: Array) -> tuple[Array, Array]:
+    """Features (g, n, k) and targets (g, n, q): a matrix is shared by all targets."""
+    if features.ndim == 2:
+        return features[None, :, :], (targets[:, None] if targets.ndim == 1 else targets)[None, :, :]
+    if features.ndim != 3 or targets.ndim != 2 or targets.shape[1] != features.shape[0]:
+        msg = (
+            f"a chunk has features {tuple(features.shape)} and targets {tuple(targets.shape)}: expected (n, k) with "
+            "(n, C), or (C, n, k) with (n, C)."
+        )
+        raise ValueError(msg)
+    return features, targets.T[:, :, None]
+
+
+def _from(chunks: Chunks, first: int) -> Iterable[Chunk]:
+    if callable(chunks):
+        return chunks(first)
+    return (chunk for number, chunk in enumerate(chunks) if number >= first)
+
+
+def _opened(source: Any) -> Any:
+    if not isinstance(source, str | Path):
+        return source
+    try:
+        zarr = importlib.import_module("zarr")
+    except ImportError as error:
+        msg = 'stored features are read by zarr, which is not installed: pip install "dntk[zarr]".'
+        raise ImportError(msg) from error
+    return zarr.open_array(source, mode="r")

@@ -1,0 +1,106 @@
+"""A regression as the solvers see it: sets of features, targets, and whether to work per point or per feature."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.solve.leave_one_out import DEFAULT_GRID
+from dntk.types import Array
+
+ONE_PASS_POINTS = 10_000
+"""Beyond so many points (and more of them than features) products are formed in the features' own precision."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RidgeProblem:
+    """Minimise Σ_i w_i(⟨w_gq, φ_gi⟩ − y_giq)² + λ‖w_gq‖² for g sets of features with q targets each.
+
+    One set per output with one target, or one set that all outputs share. Rows are scaled by the roots of the sample
+    weights already.
+
+    Parameters
+    ----------
+    features, targets
+        (g, n, k) and (g, n, q).
+    weight
+        Sum of the sample weights; n without.
+    scale
+        Roots of the sample weights (n,), if any.
+    """
+
+    features: Float[Array, "g n k"]
+    targets: Float[Array, "g n q"]
+    weight: float
+    scale: Float[Array, " n"] | None = None
+
+    @classmethod
+    def of(
+        cls, features: Float[Array, "g n k"], targets: Float[Array, "n c"], sample_weights: Array | None = None
+    ) -> "RidgeProblem":
+        """Problem for checked features and targets."""
+        xp = arrays.namespace(features)
+        large = features.shape[1] > max(ONE_PASS_POINTS, features.shape[2])
+        dtype = features.dtype if large else arrays.accumulation_dtype(features)
+        wide = xp.astype(features, dtype, copy=False)
+        per_output = features.shape[0] == targets.shape[1]
+        y = xp.astype(targets, dtype, copy=False)
+        y = y.T[:, :, None] if per_output else y[None, :, :]
+        if sample_weights is None:
+            return cls(features=wide, targets=y, weight=float(features.shape[1]))
+        root = xp.sqrt(xp.astype(sample_weights, dtype, copy=False))
+        column = root[None, :, None]
+        return cls(features=wide * column, targets=y * column, weight=float(xp.sum(root * root)), scale=root)
+
+    @property
+    def points(self) -> int:
+        """Number n of points."""
+        return self.features.shape[1]
+
+    @property
+    def dual(self) -> bool:
+        """Whether there are no more points than features."""
+        return self.features.shape[1] <= self.features.shape[2]
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs, g·q."""
+        return self.features.shape[0] * self.targets.shape[2]
+
+    @property
+    def wide(self) -> bool:
+        """Whether the features are in the widest type that their device has."""
+        return bool(self.features.dtype == arrays.accumulation_dtype(self.features))
+
+    def widened(self) -> "RidgeProblem":
+        """The same in float64, where the device has it."""
+        xp, dtype = arrays.namespace(self.features), arrays.accumulation_dtype(self.features)
+        return dataclasses.replace(
+            self,
+            features=xp.astype(self.features, dtype, copy=False),
+            targets=xp.astype(self.targets, dtype, copy=False),
+        )
+
+    def ridges(self, grid: Sequence[float] | None) -> list[float]:
+        """``grid``, or the default one in units of the kernel's mean diagonal.
+
+        Raises
+        ------
+        ValueError
+            All features are zero.
+        """
+        xp = arrays.namespace(self.features)
+        rows = xp.sum(self.features * self.features, axis=2)
+        diagonal = float(xp.mean(xp.astype(rows, arrays.accumulation_dtype(rows))))
+        if diagonal == 0:
+            msg = "all tangent features are zero (a dead network?): there is no kernel to choose a ridge for."
+            raise ValueError(msg)
+        return [g * diagonal for g in DEFAULT_GRID] if grid is None else list(grid)
+
+    def rows(self, start: int, stop: int) -> "RidgeProblem":
+        """The problem of some points alone."""
+        scale = None if self.scale is None else self.scale[start:stop]
+        return dataclasses.replace(
+            self, features=self.features[:, start:stop, :], targets=self.targets[:, start:stop, :], scale=scale
+        )

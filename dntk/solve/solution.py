@@ -1,0 +1,171 @@
+"""The solution of one ridge problem at one λ: dual, primal, or in one pass with refinement."""
+
+import dataclasses
+from collections.abc import Callable
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.backend import backend_of
+from dntk.ledger import count
+from dntk.solve.conditioning import (
+    Jitter,
+    SolveReport,
+    cholesky_solve,
+    condition_estimate,
+    factorise,
+    inverse_factor,
+)
+from dntk.solve.normal_equations import ROWS, NormalEquations
+from dntk.solve.preconditioned_cg import preconditioned_cg
+from dntk.solve.problem import RidgeProblem
+from dntk.types import Array
+
+_TRUSTED = 1e-3
+"""Rounding of the products relative to λ up to which their solution is taken as it is."""
+
+_REFINEMENTS = 30
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Solution:
+    """w (g, k, q) and α (g, n, q) of the scaled rows, and how to get the leave-one-out error (mean of squares).
+
+    ``factor`` is Cholesky's of the system whose size is the smaller of n and k, at the ridge asked for and the jitter.
+    """
+
+    weights: Float[Array, "g k q"]
+    dual: Float[Array, "g n q"]
+    left_out: Callable[[], float]
+    report: SolveReport
+    factor: Float[Array, "g m m"] | None = None
+
+
+def solve(problem: RidgeProblem, ridge: float, jitter: Jitter | None = None) -> Solution:
+    """Solve by the cheapest sound way for the shape.
+
+    Raises
+    ------
+    ValueError
+        The system is singular to working precision.
+    """
+    if jitter is None:
+        _require_regular(problem, ridge)
+    if problem.dual:
+        return _dual(problem, ridge, jitter)
+    return _primal(problem, ridge, jitter)
+
+
+def _require_regular(problem: RidgeProblem, ridge: float) -> None:
+    """Raise where K + λI cannot be told from a singular matrix in the precision at hand."""
+    xp = arrays.namespace(problem.features)
+    rows = xp.sum(problem.features * problem.features, axis=2)
+    wide = xp.astype(rows, arrays.accumulation_dtype(rows), copy=False)
+    trace = float(xp.max(xp.sum(wide, axis=1)))
+    if trace > 0 and ridge < arrays.epsilon(wide) * trace:
+        msg = (
+            f"`ridge`={ridge:.3g} is below the rounding of a kernel of trace {trace:.3g} in {wide.dtype}: the "
+            "system is singular to working precision. Use a larger ridge, 'loo', or float64 features."
+        )
+        raise ValueError(msg)
+
+
+def _dual(problem: RidgeProblem, ridge: float, jitter: Jitter | None) -> Solution:
+    xp, features = arrays.namespace(problem.features), problem.features
+    g, n, k = features.shape
+    count(flops=g * (n * n * k + n**3))
+    factor, added = factorise(backend_of(features).gram(features), ridge, jitter)
+    inverse = inverse_factor(factor)
+    dual = cholesky_solve(factor, problem.targets)
+    left_out = dual / xp.sum(inverse * inverse, axis=1)[:, :, None]
+    return Solution(
+        weights=features.mT @ dual,
+        dual=dual,
+        left_out=lambda: _mean_square(left_out, problem),
+        report=_report(factor, max(n, k) * arrays.epsilon(features), added),
+        factor=factor,
+    )
+
+
+def _primal(problem: RidgeProblem, ridge: float, jitter: Jitter | None) -> Solution:
+    """ΦᵀΦ in one pass; where its rounding is not small beside λ, its factor preconditions float64 products."""
+    xp = arrays.namespace(problem.features)
+    count(flops=problem.features.shape[0] * problem.features.shape[2] ** 3 // 3)
+    statistics = NormalEquations.of(problem.features, problem.targets)
+    floor = 0.0 if problem.wide else statistics.rounding_floor
+    shift = max(ridge, floor)
+    factor, added = factorise(statistics.gram, shift, jitter)
+    total = ridge + added
+    weights = cholesky_solve(factor, statistics.cross)
+    report = _report(factor, statistics.rounding, added)
+    if floor > _TRUSTED * ridge:
+        report = dataclasses.replace(report, condition=report.condition * shift / ridge)
+        weights, report = _refined(problem, total, factor, report)
+    fit = problem.features @ xp.astype(weights, problem.features.dtype, copy=False)
+    residual = problem.targets - fit
+    exact = problem.widened() if shift > ridge else problem
+    return Solution(
+        weights=weights,
+        dual=residual / total,
+        left_out=lambda: _primal_left_out(exact, total, residual, None if shift > ridge else factor),
+        report=report,
+        factor=factor,
+    )
+
+
+def _refined(problem: RidgeProblem, ridge: float, factor: Array, report: SolveReport) -> tuple[Array, SolveReport]:
+    """Conjugate gradients on (ΦᵀΦ + λI)w = Φᵀy with products in float64, preconditioned by the factor."""
+    xp, dtype = arrays.namespace(problem.features), factor.dtype
+    features, targets = problem.features, problem.targets
+
+    def over_rows(term: Callable[[Array, Array], Array]) -> Array:
+        parts = arrays.spans(problem.points, ROWS)
+        total = None
+        for start, stop in parts:
+            block = xp.astype(features[:, start:stop, :], dtype, copy=False)
+            piece = block.mT @ term(block, xp.astype(targets[:, start:stop, :], dtype, copy=False))
+            total = piece if total is None else total + piece
+        assert total is not None
+        return total
+
+    found = preconditioned_cg(
+        lambda v: over_rows(lambda block, _: block @ v) + ridge * v,
+        over_rows(lambda _, y: y),
+        lambda r: cholesky_solve(factor, r),
+        iterations=_REFINEMENTS,
+        # The error of the solution is at most the condition times the residual.
+        tolerance=max(arrays.epsilon(features) / report.condition, 10 * arrays.epsilon(factor)),
+    )
+    residual = float(xp.max(found.relative_residual))
+    error = min(1.0, report.condition * residual)
+    return found.solution, dataclasses.replace(report, forward_error=error, refinements=found.iterations)
+
+
+def _primal_left_out(problem: RidgeProblem, ridge: float, residual: Array, factor: Array | None) -> float:
+    """Leverages h_i = ‖L⁻¹φ_i‖², a block of points at a time."""
+    xp = arrays.namespace(problem.features)
+    if factor is None:
+        factor, _ = factorise(NormalEquations.of(problem.features, problem.targets).gram, ridge)
+    g, n, k = problem.features.shape
+    count(flops=2 * g * n * k * k)
+    inverse = xp.astype(inverse_factor(factor), problem.features.dtype, copy=False)
+    parts = []
+    for start, stop in arrays.spans(n, ROWS):
+        scores = problem.features[:, start:stop, :] @ inverse.mT
+        parts.append(xp.sum(scores * scores, axis=2))
+    leverage = xp.concat(parts, axis=1) if len(parts) > 1 else parts[0]
+    slack = xp.clip(1 - leverage, min=n * arrays.epsilon(factor))
+    return _mean_square(xp.astype(residual, slack.dtype, copy=False) / slack[:, :, None], problem)
+
+
+def _mean_square(left_out: Float[Array, "g n q"], problem: RidgeProblem) -> float:
+    xp = arrays.namespace(left_out)
+    wide = xp.astype(left_out, arrays.accumulation_dtype(left_out), copy=False)
+    return float(xp.sum(wide * wide)) / (problem.weight * problem.outputs)
+
+
+def _report(factor: Array, rounding: float, jitter: float) -> SolveReport:
+    condition = condition_estimate(factor)
+    return SolveReport(
+        condition=condition, rounding=rounding, forward_error=min(1.0, condition * rounding), jitter=jitter
+    )

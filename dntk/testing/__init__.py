@@ -1,0 +1,1 @@
+"""Strategies and checks with which a third party tests its own backend, sketch or distiller."""

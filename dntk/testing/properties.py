@@ -83,6 +83,7 @@ def _violation(prop: Property, examples: int) -> Exception | None:
             database=None,
             deadline=None,
             report_multiple_bugs=False,
+            phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate, hypothesis.Phase.shrink],
             suppress_health_check=list(hypothesis.HealthCheck),
         )
         test = settings(hypothesis.given(**prop.strategies)(holds))

@@ -68,7 +68,7 @@ class Twins:
 
 
 def twins(kind: str, size: int, place: Place) -> st.SearchStrategy[Twins]:
-    """Pairs of one kind with at least ``size`` points, at most eight where the size allows: gaps stay above rounding."""
+    """Pairs of one kind, of two to eight points where ``size`` allows so few: gaps stay above rounding."""
     return st.builds(
         Twins,
         kind=st.just(kind),

@@ -10,28 +10,20 @@ from dntk.sketch.error import moment_error, subspace_error
 from dntk.testing import CheckFailure, check_sketch
 from tests.places import place_of
 
-SKETCHES = [
-    Gaussian(32),
-    Rademacher(16),
-    SparseSign(16),
-    SparseSign(5, nonzeros=1),
-    SRHT(8, width=8),
-    TensorSketch(15),
-    Kronecker(2, 3),
-    Mask(5),
-    Mask(40),
-]
+SKETCHES = [Gaussian(8), Rademacher(16), SparseSign(9), SRHT(8, width=8), TensorSketch(7), Kronecker(2, 3), Mask(5)]
 
 
 @pytest.mark.parametrize("sketch", SKETCHES, ids=repr)
 def test_sketches_of_dntk_pass_on_numpy(sketch):
-    check_sketch(sketch, examples=10)
+    check_sketch(sketch, examples=5)
 
 
 def test_sketches_of_dntk_pass_on_every_library(library):
-    slow = {"gradient blocks", "pieces", "batches", "unbiased", "stated error"} if library.module == "jax" else set()
-    for sketch in (SparseSign(8), TensorSketch(6)):
-        check_sketch(sketch, place=place_of(library), examples=2 if slow else 5, exempt=slow)
+    slow = {"gradient blocks", "pieces", "batches"} if library.module == "jax" else set()
+    # Draws are NumPy's, bit for bit, and so are averages over seeds.
+    check_sketch(
+        SparseSign(8), place=place_of(library), examples=2 if slow else 5, exempt={*slow, "unbiased", "stated error"}
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +55,7 @@ class Signs:
 
 
 def test_somebodys_own_sketch_passes_in_one_line():
-    check_sketch(Signs(16), examples=10)
+    check_sketch(Signs(16), examples=5)
 
 
 class TooLong(Signs):
@@ -80,7 +72,7 @@ class Restarting(Signs):
     """Every piece begins at coordinate 0."""
 
     def columns(self, values, start):
-        return super().columns(values, 0)
+        return super().columns(values, 0 * start)
 
 
 class OtherAdjoint(Signs):
@@ -91,9 +83,6 @@ class OtherAdjoint(Signs):
 class Affine(Signs):
     def apply(self, gradients):
         return super().apply(gradients) + 1e-3
-
-    def columns(self, values, start):
-        return super().columns(values, start)
 
 
 class Magnitudes(Signs):
@@ -172,7 +161,7 @@ BROKEN = {
 @pytest.mark.parametrize(("kind", "name"), BROKEN.items(), ids=lambda value: getattr(value, "__name__", value))
 def test_broken_sketches_are_named_with_their_fault(kind, name):
     with pytest.raises(CheckFailure, match=f"{kind.__name__}.* violates [\\s\\S]*\\n- {name}: ") as caught:
-        check_sketch(kind(16), examples=10)
+        check_sketch(kind(16), examples=5)
     assert name in ("unbiased", "stated error") or "case=SketchCase(" in str(caught.value)
 
 

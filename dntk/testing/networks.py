@@ -24,7 +24,7 @@ class Network:
     """Choices that make a perceptron and its inputs, some equal, some zero; built when asked for."""
 
     library: Destination
-    widths: tuple[int, ...]
+    widths: tuple[Any, ...]  # integers: checks of items draw from Python's generator, which Hypothesis forbids here
     points: int
     activation: str
     biases: bool

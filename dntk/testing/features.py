@@ -158,7 +158,8 @@ def _change_rows(kind: str, rng: np.random.Generator, values: Host) -> Host:
     elif kind == "zero" and n > 1:
         values[:, chosen] = 0
     elif kind == "scaled":
-        values *= 10.0 ** rng.uniform(-6, 6, size=n)[None, :, None]
+        exponents: Host = rng.uniform(-6, 6, size=n)
+        values *= 10.0 ** exponents[None, :, None]
     return values
 
 
@@ -203,4 +204,4 @@ def _cases(draw: st.DrawFn, dtypes: tuple[Any, ...], shapes: tuple[Any, ...], ro
 
 def choice(rng: np.random.Generator, options: Sequence[Any]) -> Any:
     """One of the options, which may be anything."""
-    return options[rng.integers(len(options))]
+    return options[int(rng.integers(len(options)))]

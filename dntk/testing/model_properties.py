@@ -156,7 +156,8 @@ class _ModelProperties:
         c, weights = self._draw(seed + 1, self.x.shape[0], self.model.n_outputs)
         forward, back = host64(self.model.jvp(self.x, v))[0], host64(self.model.vjp(self.x, c))
         sizes = np.einsum("cnp,p,nc->", abs(self._jacobian()), abs(wide[0]), abs(weights))
-        self._close(np.sum(forward * weights), np.sum(back * wide[0]), sizes, "⟨c, Jv⟩")
+        left, right = np.sum(forward * weights, keepdims=True), np.sum(back * wide[0], keepdims=True)
+        self._close(left.ravel(), right, sizes, "⟨c, Jv⟩")
 
     def _own(self, seed: int) -> None:
         c, wide = self._draw(seed, 2, self.x.shape[0], self.model.n_outputs)

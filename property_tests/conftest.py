@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-os.environ["DNTK_CHECK"] = "1"
+os.environ.setdefault("DNTK_CHECK", "1")
 
 import hypothesis
 import pytest

@@ -9,7 +9,7 @@ SITE ?= site
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint types docs examples fuzz wheel check clean
+.PHONY: help demo test lint types docs examples fuzz mutants wheel check clean
 
 help:
 	@echo "make demo      run the demonstration on the digits data; its report goes to $(OUT)/"
@@ -19,6 +19,7 @@ help:
 	@echo "make docs      build the documentation into $(SITE)/; a warning is an error"
 	@echo "make examples  run every file of examples/"
 	@echo "make fuzz      property tests with many random examples; takes long"
+	@echo "make mutants   break the package in every listed way and show that a test notices each"
 	@echo "make wheel     build a wheel into $(DIST)/"
 	@echo "make check     lint, types, docs, examples, demo, test"
 	@echo "make clean     remove everything that these commands made"
@@ -45,6 +46,9 @@ examples: $(VENV)/.installed-all
 
 fuzz: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n 2 property_tests
+
+mutants: $(VENV)/.installed-test
+	$(BIN)/python -m property_tests.mutants
 
 wheel: $(VENV)/.installed-report
 	rm -rf build

@@ -1,12 +1,14 @@
 """Profiles of Hypothesis and the array libraries; shape checks of dntk are on."""
 
 import os
+from typing import Any
 
-os.environ["DNTK_CHECK"] = "1"
+os.environ.setdefault("DNTK_CHECK", "1")
 
 import hypothesis
 import pytest
 
+from property_tests.strategies import cases_run
 from tests.libraries import LIBRARIES, Library
 
 _COMMON = {
@@ -18,8 +20,38 @@ _COMMON = {
     ],
 }
 hypothesis.settings.register_profile("ci", derandomize=True, max_examples=40, **_COMMON)
-hypothesis.settings.register_profile("fuzz", max_examples=2000, **_COMMON)
+hypothesis.settings.register_profile("fuzz", max_examples=int(os.environ.get("DNTK_FUZZ_EXAMPLES", "2000")), **_COMMON)
+# A mutant has to fail, not to fail in the shortest way.
+_FIRST = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+hypothesis.settings.register_profile("mutants", derandomize=True, max_examples=40, phases=_FIRST, **_COMMON)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Workers of pytest-xdist hand over how many cases they ran."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["cases"] = dict(cases_run)
+
+
+class _Workers:
+    """Collects what workers ran; known to pytest only where pytest-xdist is."""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        cases_run.update(getattr(node, "workeroutput", {}).get("cases", {}))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the collector."""
+    config.pluginmanager.register(_Workers())
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how many cases of ``for_libraries`` each library has seen."""
+    if cases_run:
+        terminalreporter.write_sep("-", "generated cases")
+        terminalreporter.write_line(", ".join(f"{name}: {count:,}" for name, count in sorted(cases_run.items())))
 
 
 @pytest.fixture(params=LIBRARIES, ids=lambda library: library.id)

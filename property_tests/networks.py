@@ -1,92 +1,22 @@
-"""Random multilayer perceptrons with inputs to draw from."""
+"""Random multilayer perceptrons of a library: those of :mod:`dntk.testing`, few shapes where shapes are compiled."""
 
-import dataclasses
-import functools
-from typing import Any
-
-import numpy as np
 from hypothesis import strategies as st
 
-import dntk
-from property_tests.allowances import gamma
+from dntk.testing.networks import ACTIVATIONS, POINTS, WIDTHS, Network, models
 from property_tests.strategies import dtypes_of
 from tests.libraries import Library
 
-WIDTHS = [(3, 2), (1, 1), (2, 4, 1), (3, 5, 4, 3)]
-ACTIVATIONS = ["relu", "tanh", "gelu", "identity"]
+__all__ = ["ACTIVATIONS", "WIDTHS", "Network", "networks"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """Choices that make a perceptron and its inputs, some equal, some zero; built when asked for."""
-
-    library: Library
-    widths: tuple[int, ...]
-    points: int
-    activation: str
-    biases: bool
-    dtype: str
-    seed: int
-
-    @functools.cached_property
-    def parts(self) -> tuple[list[np.ndarray], list[np.ndarray | None], np.ndarray]:
-        """Weights, biases and inputs on the host, in the dtype."""
-        rng = np.random.default_rng(self.seed)
-        pairs = list(zip(self.widths[:-1], self.widths[1:], strict=True))
-        weights = [(rng.standard_normal((b, a)) / np.sqrt(a)).astype(self.dtype) for a, b in pairs]
-        shifts = [rng.standard_normal(b).astype(self.dtype) if self.biases else None for _, b in pairs]
-        x = rng.standard_normal((self.points, self.widths[0]))
-        x *= 10.0 ** rng.uniform(-3, 2, (self.points, 1))
-        if self.points > 2:
-            x[1], x[2] = x[0], 0
-        return weights, shifts, x.astype(self.dtype)
-
-    @property
-    def model(self) -> dntk.MLP:
-        """Build the network in its library."""
-        weights, shifts, _ = self.parts
-        array = self.library.array
-        return dntk.MLP(
-            weights=tuple(array(w) for w in weights),
-            biases=tuple(None if b is None else array(b) for b in shifts),
-            activation=self.activation,
-        )
-
-    @property
-    def x(self) -> Any:
-        """Inputs in its library."""
-        return self.library.array(self.parts[2])
-
-    def gradient_error(self) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds, for every point, on the norm of any output's gradient and on its rounding.
-
-        ‖φ‖ ≤ B = Σ_l (‖a_{l−1}‖ + 1) Π_{m>l} 1.2‖W_m‖_F with |σ'| ≤ 1.2. Every product rounds by γ
-        of its length; a value h_l is known to γ·|h|_l, |h|_l ≤ ‖W_l‖_F ‖a_{l−1}‖ + ‖b_l‖, which
-        moves σ' by at most 1.2 times as much. Holds for smooth activations; a rounding may cross
-        the kink of relu.
-        """
-        weights, shifts, x = self.parts
-        norms = [1.2 * max(1.0, float(np.linalg.norm(w.astype(np.float64)))) for w in weights]
-        inside = np.linalg.norm(x.astype(np.float64), axis=1)
-        total, heights = 0, 0
-        for layer, (norm, shift) in enumerate(zip(norms, shifts, strict=True)):
-            total = total + (inside + 1) * float(np.prod(norms[layer + 1 :]))
-            inside = norm * inside + (0 if shift is None else float(np.linalg.norm(shift)))
-            heights = heights + inside
-        steps = sum(self.widths) + 8 * len(self.widths)
-        return total, gamma(steps, self.dtype) * total * (1 + 1.2 * heights) * len(self.widths)
-
-
-def networks(library: Library, activations: list[str] = ACTIVATIONS) -> st.SearchStrategy[Network]:
+def networks(library: Library, activations: list[str] | tuple[str, ...] = ACTIVATIONS) -> st.SearchStrategy[Network]:
     """Networks of a library; few shapes where shapes are compiled."""
     few = library.module == "jax"
-    return st.builds(
-        Network,
-        st.just(library),
-        st.sampled_from([(2, 4, 3)] if few else WIDTHS),
-        st.sampled_from([4] if few else [1, 2, 5, 9]),
-        st.sampled_from(activations[:1] if few else activations),
-        st.just(True) if few else st.booleans(),
-        st.sampled_from(dtypes_of(library)),
-        st.integers(0, 2**32 - 1),
+    return models(
+        library,
+        dtypes=dtypes_of(library),
+        widths=[(2, 4, 3)] if few else WIDTHS,
+        points=[4] if few else POINTS,
+        activations=activations[:1] if few else activations,
+        biases=st.just(True) if few else None,
     )

@@ -7,12 +7,16 @@
 * Features scaled by c with the ridge scaled by c²: predictions stay, w → w/c, α → α/c²; targets
   scaled: all scale.
 * Outputs are independent problems: solving them one at a time gives the same.
-* A slice of points has the slice of the kernel.
+* A slice of points has the slice of the kernel; two sets of points have the blocks of the kernel, and
+  their features are those of each, whatever the batch size.
+* Every point twice with twice the ridge, zero points with zero targets, and zero features: the fit
+  stays. Features side by side: kernels add up.
 
 Rounding: fits 4c·eps·N·κ‖y‖, c = 0.18 (K3), and λα 4c·eps·N·κ‖y‖, c = 0.71 (K1 carried forward),
 for each of the two solves; a transformed input is rounded to its dtype once more, a backward error
 of 2·eps·√P·‖K‖ of the same kind, and is given the same allowance a third time. Spectra:
-4c·eps·N·‖K‖, c = 0.46 (W1), for each of two, and the rounding of the input.
+4c·eps·N·‖K‖, c = 0.46 (W1), for each of two, and the rounding of the input. Gradients of networks:
+`Network.gradient_error`; a sparse sketch has unit columns, so that ‖Sφ‖ ≤ ‖φ‖₁ ≤ √P‖φ‖.
 """
 
 import dataclasses
@@ -20,11 +24,13 @@ import dataclasses
 import numpy as np
 from hypothesis import strategies as st
 
+import dntk
 from dntk import spectrum
 from dntk.distill.gradients import Principal
 from dntk.solve import ridge as solve_ridge
 from dntk.solve import same_span
 from property_tests.allowances import allowance, gamma, solved
+from property_tests.networks import networks
 from property_tests.strategies import (
     features,
     for_libraries,
@@ -164,3 +170,85 @@ def test_all_directions_give_the_full_regression(library, case, relative):
     slack = fit_slack(case, relative)
     for fit in (solve_ridge(grads, ridge=ridge), same_span(grads, ridge=ridge)):
         assert np.linalg.norm(host64(fit.predict(case.phi(library))) - exact) <= slack
+
+
+def smooth(library):
+    return networks(library, ["tanh", "identity", "gelu"])
+
+
+def batches(library):
+    return st.sampled_from([3] if library.module == "jax" else [1, 2, 3, 100])
+
+
+@for_libraries(network=smooth, batch=batches, jax_examples=4)
+def test_two_sets_of_points_have_the_blocks_of_the_kernel(library, network, batch):
+    assert network.library is library
+    model, x = network.model, network.x
+    cut = max(1, x.shape[0] // 2)
+    norm, error = network.gradient_error()
+    g = gamma(model.n_outputs * model.n_parameters + 8, network.dtype)
+    slack = 2 * (np.outer(norm, error) + np.outer(error, norm) + g * np.outer(norm, norm))
+    whole = host64(dntk.ntk(model, x, batch_size=batch))
+    first, rest = x[:cut, ...], x[-cut:, ...]
+    across = host64(dntk.ntk(model, first, rest))
+    assert np.all(np.abs(across - whole[:cut, -cut:]) <= slack[:cut, -cut:])
+    assert np.all(np.abs(host64(dntk.ntk(model, first)) - whole[:cut, :cut]) <= slack[:cut, :cut])
+
+
+@for_libraries(network=smooth, batch=batches, jax_examples=4)
+def test_features_of_a_set_are_those_of_its_parts(library, network, batch):
+    assert network.library is library
+    model, x = network.model, network.x
+    cut = max(1, x.shape[0] // 2)
+    sketch = dntk.sketch.SparseSign(8, nonzeros=4, seed=network.seed)
+    norm, error = network.gradient_error()
+    slack = 2 * np.sqrt(model.n_parameters) * (error + gamma(4 * model.n_parameters + 8, network.dtype) * norm)
+    whole = host64(dntk.tangent_features(model, x, sketch=sketch).values)
+    in_batches = host64(dntk.tangent_features(model, x, sketch=sketch, batch_size=batch).values)
+    assert np.all(np.linalg.norm(in_batches - whole, axis=2) <= slack)
+    for points in (slice(0, cut), slice(x.shape[0] - cut, x.shape[0])):
+        part = host64(dntk.tangent_features(model, x[points, ...], sketch=sketch).values)
+        assert np.all(np.linalg.norm(part - whole[:, points], axis=2) <= slack[points])
+
+
+@for_libraries(case=features(), relative=relative_ridges)
+def test_every_point_twice_with_twice_the_ridge_is_the_same_fit(library, case, relative):
+    ridge = relative * case.norm
+    twice = changed(case, np.tile(case.values, (1, 2, 1)), np.tile(case.targets, (2, 1)))
+    first, fits = fits_of(library, case, ridge)
+    second, doubled = fits_of(library, twice, 2 * ridge)
+    slack = fit_slack(case, relative) + fit_slack(twice, relative)
+    n = case.shape[1]
+    assert np.linalg.norm(doubled[:n] - fits) <= slack
+    assert np.linalg.norm(doubled[n:] - fits) <= slack
+    # Each copy of a point carries half of its dual coefficient.
+    shared = host64(second.dual)[:, :n] + host64(second.dual)[:, n:]
+    slack = (dual_slack(case, relative) + 2 * dual_slack(twice, relative)) / ridge
+    assert np.linalg.norm(shared - host64(first.dual)) <= slack
+
+
+@for_libraries(case=features(), relative=relative_ridges)
+def test_zero_points_and_zero_features_change_nothing(library, case, relative):
+    ridge = relative * case.norm
+    more = changed(case, np.pad(case.values, ((0, 0), (0, 2), (0, 3))), np.pad(case.targets, ((0, 2), (0, 0))))
+    n, k = case.shape[1:]
+    first, fits = fits_of(library, case, ridge)
+    second, padded = fits_of(library, more, ridge)
+    assert np.linalg.norm(padded[:n] - fits) <= fit_slack(case, relative) + fit_slack(more, relative)
+    assert np.all(padded[n:] == 0)
+    slack = (dual_slack(case, relative) + dual_slack(more, relative)) / ridge
+    assert np.linalg.norm(host64(second.dual)[:, :n] - host64(first.dual)) <= slack
+    assert np.linalg.norm(host64(second.dual)[:, n:]) <= slack
+    assert np.linalg.norm(host64(second.weights)[:, :k] - host64(first.weights)) <= slack * np.sqrt(case.norm)
+    change = values_of(library, more)[:n] - values_of(library, case)
+    assert np.all(np.abs(change) <= 2 * spectrum_slack(more))
+
+
+@for_libraries(case=features(), seed=st.integers(0, 2**32 - 1))
+def test_kernels_of_features_side_by_side_add_up(library, case, seed):
+    other = changed(case, case.wide @ orthogonal(np.random.default_rng(seed), case.shape[2]) / 2)
+    joined = changed(case, np.concatenate([case.values, other.values], axis=2))
+    parts = [host64(each.phi(library).kernel(outputs="each")) for each in (case, other, joined)]
+    lengths = np.linalg.norm(joined.wide, axis=2)
+    slack = 2 * gamma(2 * case.shape[2] + 2, case.dtype) * lengths[:, :, None] * lengths[:, None, :]
+    assert np.all(np.abs(parts[0] + parts[1] - parts[2]) <= slack)

@@ -2,7 +2,7 @@
 
 import os
 
-os.environ["DNTK_CHECK"] = "1"
+os.environ.setdefault("DNTK_CHECK", "1")
 
 import pytest
 

@@ -58,6 +58,15 @@ def test_the_networks_of_the_page_on_jax_are_models():
         assert said[name](x).shape == (20, 2)
 
 
+def test_the_page_on_testing_says_what_happens():
+    said = run("docs/testing.md")
+    assert "violates 1 of 10 properties:\n- pieces: the columns of pieces add up to the whole" in said["message"]
+    tests = [value for name, value in said.items() if name.startswith("test_")]
+    assert len(tests) == 5
+    for test in tests:
+        test()
+
+
 def test_fences_are_found_and_their_errors_are_not_swallowed(tmp_path, monkeypatch):
     page = "one\n\n```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n"
     (tmp_path / "page.md").write_text(page, encoding="utf-8")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "jax", "jaxlib", "cupy", "matplotlib", "sklearn", "flax", "equinox", "pandas")
+HEAVY = ("hypothesis", "torch", "jax", "jaxlib", "cupy", "matplotlib", "sklearn", "flax", "equinox", "pandas")
 
 
 def loaded_by(program):
@@ -39,3 +39,24 @@ dntk.tangent_features(net, numpy.ones((2, 2)), sketch=dntk.sketch.SparseSign(8))
 
 def test_entry_points_of_backends_load_no_framework():
     assert loaded_by("from dntk.backend import entries\nassert len(entries()) >= 3") == set()
+
+
+def test_the_testing_package_is_loaded_only_when_asked_for():
+    pytest.importorskip("hypothesis")
+    assert loaded_by("import dntk, sys\nassert 'dntk.testing' not in sys.modules") == set()
+    assert "hypothesis" in loaded_by("import dntk.testing")
+
+
+def test_the_testing_package_says_how_to_get_hypothesis():
+    program = """
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "hypothesis" else find(name, *rest)
+try:
+    import dntk.testing
+except ImportError as error:
+    assert 'pip install "dntk[testing]"' in str(error), error
+else:
+    raise AssertionError("it was imported")
+"""
+    assert "hypothesis" not in loaded_by(program)

@@ -1,0 +1,138 @@
+"""Synthetic gradients: orthonormality, values, residuals, and the distillers."""
+
+from property_tests.mutations.mutant import Mutant
+
+BRACKET = "property_tests/test_trace_bracket.py::"
+GALERKIN = "property_tests/test_galerkin.py::"
+INTERLACING = "property_tests/test_interlacing.py::"
+LOCAL = "property_tests/test_local_global.py::"
+DISTIL = "dntk/distilled_gradients.py"
+
+MUTANTS = [
+    Mutant(
+        DISTIL,
+        "if not defect <= 32 * points * arrays.epsilon(u):",
+        "if not defect <= 32:",
+        "directions that are not orthonormal are let through",
+        INTERLACING + "test_unit_norm_alone_does_not_interlace_and_is_refused",
+    ),
+    Mutant(
+        DISTIL,
+        "defect = float(xp.max(xp.abs(u.mT @ u - xp.eye(s, dtype=u.dtype, device=arrays.device_of(u)))))",
+        "defect = float(xp.max(xp.abs(xp.linalg.diagonal(u.mT @ u) - 1)))",
+        "directions are checked for unit norm only",
+        INTERLACING + "test_unit_norm_alone_does_not_interlace_and_is_refused",
+    ),
+    Mutant(
+        DISTIL,
+        "    values = u.mT @ phi.values\n",
+        "    values = u.mT @ phi.values * 1.01\n",
+        "synthetic gradients 1% too long",
+        INTERLACING + "test_distilled_kernels_interlace[numpy]",
+    ),
+    Mutant(
+        DISTIL,
+        "targets=(u.mT @ y).mT if u.ndim == 2",
+        "targets=y.T[:, : u.shape[-1]] if u.ndim == 2",
+        "synthetic targets not projected",
+        INTERLACING + "test_synthetic_gradients_are_the_combinations_that_the_directions_say[numpy]",
+    ),
+    Mutant(
+        DISTIL,
+        "return min(1.0, max(0.0, 1 - _energy(projected, scale) / _energy(features, scale)))",
+        "return min(1.0, max(0.0, 1 - (_energy(projected, scale) / _energy(features, scale)) ** 2))",
+        "trace residual of squared energies",
+        BRACKET + "test_solution_loses_at_most_one_principal_direction[numpy]",
+    ),
+    Mutant(
+        DISTIL,
+        "rows = rows * xp.astype(singular > threshold, rows.dtype)[:, :, None]",
+        "rows = rows * xp.astype(singular > 0.5 * singular[:, :1], rows.dtype)[:, :, None]",
+        "the row basis leaves out weak rows",
+        GALERKIN + "test_same_span_objective_is_not_above_galerkin[numpy]",
+    ),
+    Mutant(
+        DISTIL,
+        "    basis = row_basis(values)\n",
+        "    basis = values\n",
+        "the basis of the span is not orthonormal",
+        GALERKIN + "test_basis_is_orthonormal_and_projections_are_in_it[numpy]",
+    ),
+    Mutant(
+        "dntk/solve/same_span.py",
+        "fit = solve_ridge(TangentFeatures(grads.projected), reference, ridge=chosen)",
+        "fit = solve_ridge(TangentFeatures(grads.projected / 2), reference, ridge=chosen)",
+        "same-span solve on half the projections",
+        GALERKIN + "test_same_span_objective_is_not_above_galerkin[numpy]",
+    ),
+    Mutant(
+        "dntk/solve/ridge.py",
+        "dual = xp.matmul(grads.directions, a)[:, :, 0]",
+        "dual = xp.matmul(abs(grads.directions), a)[:, :, 0]",
+        "dual coefficients not lifted by the directions",
+        GALERKIN + "test_galerkin_error_is_least_in_the_span[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/gradients/principal.py",
+        "spectra[1][..., : self.size]",
+        "spectra[1][..., -self.size :]",
+        "principal directions are the trailing ones",
+        BRACKET + "test_principal_loses_the_least_possible[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/gradients/solution.py",
+        "alpha = self._solve(phi.values, y, ridge, values, vectors)",
+        "alpha = y.T",
+        "conjugate gradients omitted, α = y",
+        BRACKET + "test_solution_reproduces_the_full_predictor[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/gradients/solution.py",
+        "kept, spare = vectors[..., :-1], vectors[..., -1:]",
+        "kept, spare = vectors[..., 1:], vectors[..., :1]",
+        "Solution keeps v_2 … v_s beside α",
+        BRACKET + "test_solution_loses_at_most_one_principal_direction[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/gradients/solution.py",
+        "            return image[:, :, 0] + ridge * v",
+        "            return image[:, :, 0] + 2 * ridge * v",
+        "α of twice the ridge",
+        BRACKET + "test_solution_reproduces_the_full_predictor[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/gradients/solution.py",
+        "    rest = rest - kept @ (kept.mT @ rest)  # once more",
+        "    rest = unit  # once more",
+        "α is not orthogonal to the principal directions",
+        BRACKET + "test_solution_reproduces_the_full_predictor[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/gradients/local_global.py",
+        "    basis = left[:, :kept]\n    return basis - local @ (local.T @ basis)",
+        "    return columns[:, :kept]",
+        "gap columns are not orthonormalised",
+        LOCAL + "test_directions_are_orthonormal_and_cover_what_was_asked[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/gradients/local_global.py",
+        "    if not gap:\n",
+        "    if gap is not None:\n",
+        "gap columns are never added",
+        LOCAL + "test_directions_are_orthonormal_and_cover_what_was_asked[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/gradients/local_global.py",
+        "if count <= size and (",
+        "if count <= size + 1 and (",
+        "a budget is exceeded by one",
+        LOCAL + "test_budget_is_kept[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/gradients/local_global.py",
+        "float(covered[j]) < threshold",
+        "float(covered[j]) > threshold",
+        "covered columns are added, uncovered ones are not",
+        LOCAL + "test_directions_are_orthonormal_and_cover_what_was_asked[numpy]",
+    ),
+]

@@ -1,0 +1,165 @@
+"""Kernels, features, chosen points and spectra."""
+
+from property_tests.mutations.mutant import Mutant
+
+KERNELS = "property_tests/test_positive_semidefinite.py::"
+META = "property_tests/test_metamorphic.py::"
+NYSTROM = "property_tests/test_nystrom.py::"
+SPECTRUM = "property_tests/test_spectrum.py::"
+
+MUTANTS = [
+    Mutant(
+        "dntk/features.py",
+        "(n, c * k)) * c**-0.5",
+        "(n, c * k))",
+        "mean kernel without 1/C",
+        KERNELS + "test_kernels_of_features_are_positive_semidefinite[numpy]",
+    ),
+    Mutant(
+        "dntk/features.py",
+        "scale = self.n_outputs**-0.5",
+        "scale = 1.0",
+        "the kernel of the sum without 1/C",
+        KERNELS + "test_kernels_of_features_are_positive_semidefinite[numpy]",
+    ),
+    Mutant(
+        "dntk/features.py",
+        "return xp.where(points < 0, points + n, points)",
+        "return xp.sort(xp.where(points < 0, points + n, points))",
+        "chosen points come in ascending order",
+        META + "test_slices_of_points_have_slices_of_the_kernel[numpy]",
+    ),
+    Mutant(
+        "dntk/ntk.py",
+        "permute_dims(tile, (2, 3, 0, 1)) if tile.ndim == 4 else tile.mT",
+        "permute_dims(tile, (2, 3, 0, 1)) if tile.ndim == 4 else tile",
+        "tiles of the kernel not mirrored",
+        KERNELS + "test_ntk_is_symmetric_and_positive_semidefinite[numpy]",
+    ),
+    Mutant(
+        "dntk/ntk.py",
+        "    total += part\n",
+        "    total -= part\n",
+        "layers of a kernel subtracted",
+        KERNELS + "test_ntk_is_symmetric_and_positive_semidefinite[numpy]",
+    ),
+    Mutant(
+        "dntk/gradient_blocks/factored.py",
+        "                products += 1\n",
+        "                products += 0\n",
+        "a layer's bias forgotten by the contraction",
+        KERNELS + "test_all_forms_of_the_kernel_agree[numpy]",
+    ),
+    Mutant(
+        "dntk/gradient_blocks/factored.py",
+        "self._similarity(other))[0, ...] / self.shape[0]",
+        "self._similarity(other))[0, ...]",
+        "the mean over outputs is a sum",
+        KERNELS + "test_all_forms_of_the_kernel_agree[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/data/base.py",
+        "residual = xp.clip(residual - column * column, min=0)",
+        "residual = xp.clip(residual, min=0)",
+        "residual diagonal of the partial Cholesky factorisation not updated",
+        NYSTROM + "test_residual_trace_is_that_of_the_dense_projection[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/data/base.py",
+        "column = (column - factor[:, pivot] @ factor) /",
+        "column = column /",
+        "its columns not freed of earlier ones",
+        NYSTROM + "test_residual_trace_is_that_of_the_dense_projection[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/data/base.py",
+        "trace, noise = float(xp.sum(residual)),",
+        "trace, noise = float(xp.max(residual)),",
+        "the trace is the largest diagonal entry",
+        NYSTROM + "test_residual_trace_is_that_of_the_dense_projection[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/data/rp_cholesky.py",
+        "rest = [i for i in range(residual.shape[0]) if i not in taken]",
+        "rest = list(range(residual.shape[0]))",
+        "exhausted kernels give points that were chosen before",
+        NYSTROM + "test_nystrom_residual_is_positive_semidefinite_and_falls[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/data/rp_cholesky.py",
+        "    if total > 0:\n",
+        "    if total < 0:\n",
+        "points drawn uniformly, zero rows among them",
+        NYSTROM + "test_rp_cholesky_draws_no_point_that_is_explained[numpy]",
+    ),
+    Mutant(
+        "dntk/spectrum/coverage.py",
+        "xp.sum((directions.mT @ vectors) ** 2, axis=-2)",
+        "xp.max((directions.mT @ vectors) ** 2, axis=-2)",
+        "coverage by the largest share",
+        SPECTRUM + "test_coverage_is_energy_and_its_complement_a_residual[numpy]",
+    ),
+    Mutant(
+        "dntk/spectrum/coverage.py",
+        "1 - float(xp.sum(values * covered)) / total",
+        "1 - float(xp.mean(covered))",
+        "the coverage gap is not weighted",
+        SPECTRUM + "test_coverage_gap_is_the_weighted_share_that_is_missed[numpy]",
+    ),
+    Mutant(
+        "dntk/spectrum/rank.py",
+        "return int(xp.sum(xp.astype(held < needed, xp.int32))) + 1",
+        "return int(xp.sum(xp.astype(held < needed, xp.int32)))",
+        "truncation rank one too small",
+        SPECTRUM + "test_truncation_rank_is_least_and_does_not_grow[numpy]",
+    ),
+    Mutant(
+        "dntk/spectrum/rank.py",
+        "sum(values / (values + ridge))",
+        "sum(ridge / (values + ridge))",
+        "effective dimension Σ λ/(λ_i + λ)",
+        "property_tests/test_ridge.py::test_more_ridge_means_fewer_dimensions_and_larger_misfit[numpy]",
+    ),
+    Mutant(
+        "dntk/spectrum/rank.py",
+        "smallest = float(values[-1]) + ridge",
+        "smallest = float(values[-1]) or ridge",
+        "condition number of the kernel without its ridge",
+        SPECTRUM + "test_condition_number_is_that_of_the_shifted_kernel[numpy]",
+    ),
+    Mutant(
+        "dntk/spectrum/alignment.py",
+        "norm = float(xp.linalg.matrix_norm(kernel)) * float(xp.linalg.matrix_norm(columns.T @ columns))",
+        "norm = float(xp.linalg.matrix_norm(columns.T @ columns))",
+        "alignment not divided by the norm of the kernel",
+        SPECTRUM + "test_alignment_is_a_cosine[numpy]",
+    ),
+    Mutant(
+        "dntk/spectrum/alignment.py",
+        "kernel, columns = _unit(kernel), _unit(columns)",
+        "",
+        "alignment of kernels as large as they come",
+        SPECTRUM + "test_alignment_does_not_depend_on_the_scale_of_the_kernel",
+    ),
+    Mutant(
+        "dntk/spectrum/eigen.py",
+        "values = xp.clip(xp.flip(xp.linalg.eigvalsh(gram), axis=0), min=0)",
+        "values = xp.clip(xp.linalg.eigvalsh(gram), min=0)",
+        "eigenvalues in ascending order",
+        SPECTRUM + "test_eigenvalues_are_those_of_the_kernel[numpy]",
+    ),
+    Mutant(
+        "dntk/spectrum/eigen.py",
+        "xp.flip(vectors, axis=-1)[..., :size],",
+        "vectors[..., :size],",
+        "eigenvectors of the smallest eigenvalues",
+        SPECTRUM + "test_eigenpairs_are_orthonormal_and_solve_the_equation[numpy]",
+    ),
+    Mutant(
+        "dntk/spectrum/eigen.py",
+        "return singular[..., :size] ** 2, (basis @ left)[..., :size]",
+        "return 1.01 * singular[..., :size] ** 2, (basis @ left)[..., :size]",
+        "randomised eigenvalues 1% too large",
+        SPECTRUM + "test_randomised_eigenvalues_do_not_exceed_the_exact_ones",
+    ),
+]

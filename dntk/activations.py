@@ -108,9 +108,7 @@ def _one(h: Array) -> Array:
 
 ACTIVATIONS: Mapping[str, Activation] = {
     "relu": Activation(value=_relu, derivative=_step, second_derivative=_zero),
-    "tanh": Activation(
-        value=_tanh, derivative=lambda h: 1 - _tanh(h) ** 2, second_derivative=_tanh_second_derivative
-    ),
+    "tanh": Activation(value=_tanh, derivative=lambda h: 1 - _tanh(h) ** 2, second_derivative=_tanh_second_derivative),
     "gelu": Activation(value=_gelu, derivative=_gelu_derivative, second_derivative=_gelu_second_derivative),
     "gelu_tanh": Activation(
         value=_gelu_tanh, derivative=_gelu_tanh_derivative, second_derivative=_gelu_tanh_second_derivative

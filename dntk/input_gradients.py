@@ -71,9 +71,7 @@ class InputDifferentiable(Model, Protocol):
         one is unknown.
         """
 
-    def input_gradient(
-        self, x: Array, cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]
-    ) -> Array:
+    def input_gradient(self, x: Array, cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]) -> Array:
         """Gradient in x_i of Σ_q ⟨directions[i, q], ∇_θ ⟨cotangents[q], f(x_i)⟩⟩: one Jacobian-vector product per
         point and functional, differentiated in the input.
         """
@@ -137,9 +135,7 @@ def pull_features(
     return xp.concat(pieces, axis=0)
 
 
-def pull_observed(
-    seen: Observed, outputs: Float[Array, "n c"], inputs: Mapping[str, Float[Array, "n t d"]]
-) -> Array:
+def pull_observed(seen: Observed, outputs: Float[Array, "n c"], inputs: Mapping[str, Float[Array, "n t d"]]) -> Array:
     """Gradient in the network's inputs of a loss with these derivatives in outputs and layers' inputs."""
     count(jacobian_rows=outputs.shape[0])
     return seen.pull(outputs, inputs)

@@ -24,6 +24,7 @@ class Layers:
     """A network's program for one input, and the slots of what enters some layers."""
 
     program: Program
+    every: tuple[str, ...]
     places: dict[str, int]
 
     def run(self, values: Values, x: Any) -> tuple[Any, dict[str, Any]]:
@@ -33,7 +34,7 @@ class Layers:
 
     def _one(self, values: Values, point: Any) -> tuple[Any, dict[str, Any]]:
         slots: dict[int, Any] = dict(self.program.constants)
-        slots.update(zip(self.program.arguments, (*values.values(), point), strict=True))
+        slots.update(zip(self.program.arguments, (*(values[name] for name in self.every), point), strict=True))
         for step in self.program.steps:
             slots.update(zip(step.outputs, step(slots), strict=True))
         return slots[self.program.result], {name: slots[place] for name, place in self.places.items()}
@@ -60,7 +61,7 @@ def find_layers(network: Network, names: tuple[str, ...], x: Any) -> Layers:
             msg = f"the layer {name!r} meets the data in no operation: name another."
             raise ValueError(msg)
         places[name] = meetings[0][1]
-    return Layers(program=program, places=places)
+    return Layers(program=program, every=tuple(network.parameters), places=places)
 
 
 def head_of(network: Network, x: Any) -> str:
@@ -72,7 +73,9 @@ def head_of(network: Network, x: Any) -> str:
         if products:
             last[name] = products[-1]
     if not last:
-        msg = "the network multiplies its data with no matrix: name the layer whose inputs are the penultimate features."
+        msg = (
+            "the network multiplies its data with no matrix: name the layer whose inputs are the penultimate features."
+        )
         raise ValueError(msg)
     return max(last, key=lambda name: last[name])
 

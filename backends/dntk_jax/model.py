@@ -219,9 +219,7 @@ class JaxModel(InputDifferentiable):
             outputs=outputs, inputs={name: inputs.positions(value) for name, value in entering.items()}, pull=pull
         )
 
-    def input_gradient(
-        self, x: Array, cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]
-    ) -> Array:
+    def input_gradient(self, x: Array, cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]) -> Array:
         """Gradient in x_i of Σ_q ⟨directions[i, q], ∇_θ ⟨cotangents[q], f(x_i)⟩⟩.
 
         By forward mode, differentiated backward, where the network has it; by differentiating twice backward elsewhere.

@@ -226,9 +226,7 @@ class TorchModel(InputDifferentiable):
         self.check_inputs(x)
         return inputs.observe(self.module, torch.as_tensor(x), layers)
 
-    def input_gradient(
-        self, x: Array, cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]
-    ) -> Array:
+    def input_gradient(self, x: Array, cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]) -> Array:
         """Gradient in x_i of Σ_q ⟨directions[i, q], ∇_θ ⟨cotangents[q], f(x_i)⟩⟩.
 
         By forward mode, differentiated backward, where it agrees with differentiating twice backward for one point;

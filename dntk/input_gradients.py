@@ -72,8 +72,9 @@ class InputDifferentiable(Model, Protocol):
         """
 
     def input_gradient(self, x: Array, cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]) -> Array:
-        """Gradient in x_i of Σ_q ⟨directions[i, q], ∇_θ ⟨cotangents[q], f(x_i)⟩⟩: one Jacobian-vector product per
-        point and functional, differentiated in the input.
+        """Gradient in x_i of Σ_q ⟨directions[i, q], ∇_θ ⟨cotangents[q], f(x_i)⟩⟩.
+
+        One Jacobian-vector product per point and functional, differentiated in the input.
         """
 
     def adam(self, decays: tuple[float, float]) -> Optimiser:

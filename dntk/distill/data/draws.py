@@ -78,8 +78,8 @@ def by_class(labels: Array, n_classes: int, *, at_least: int) -> list[Indices]:
     for label, places in enumerate(members):
         if len(places) < at_least:
             msg = (
-                f"class {label} has {len(places)} points, fewer than per_class={at_least}: pass more data, or a smaller "
-                "per_class."
+                f"class {label} has {len(places)} points, fewer than per_class={at_least}: pass more data, or "
+                "a smaller per_class."
             )
             raise ValueError(msg)
     return members

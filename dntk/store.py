@@ -1,6 +1,7 @@
 """Storage of fitted estimators, and of distilled data, as folders of :mod:`dntk.archive`."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,10 @@ def load(path: str | Path, *, model: Model | None = None) -> DistilledNTK | Dist
             sketch=_sketch(manifest["sketch"]),
             ridge=float(manifest["ridge"]),
             spectrum=array("spectrum"),
-            indices=array("indices"),
+            indices=array("indices") if "indices" in tensors else None,
             losses=Losses(**manifest["losses"]),
             ledger=Ledger(stages=tuple(StageCost(**cost) for cost in manifest["ledger"])),
+            data=_distilled(manifest.get("data"), array),
         )
     except (KeyError, TypeError) as error:
         msg = f"{folder / MANIFEST} lacks or misstates {error}: the file is damaged or was edited."
@@ -87,7 +89,11 @@ def load(path: str | Path, *, model: Model | None = None) -> DistilledNTK | Dist
 
 
 def _tensors(model: Model, state: FittedState) -> dict[str, Any]:
-    tensors = {name: getattr(state, name) for name in ("weights", "basis", "spectrum", "indices")}
+    tensors = {name: getattr(state, name) for name in ("weights", "basis", "spectrum")}
+    if state.indices is not None:
+        tensors["indices"] = state.indices
+    if state.data is not None:
+        tensors |= {f"data.{name}": value for name, value in state.data.arrays.items()}
     if isinstance(model, MLP):
         tensors |= {f"network.weights.{i}": w for i, w in enumerate(model.weights)}
         tensors |= {f"network.biases.{i}": b for i, b in enumerate(model.biases) if b is not None}
@@ -117,6 +123,7 @@ def _manifest(estimator: DistilledNTK, state: FittedState) -> dict[str, Any]:
         "ridge": state.ridge,
         "made_by": {"data": repr(estimator.data), "gradients": repr(estimator.gradients)},
         "losses": dataclasses.asdict(state.losses),
+        "data": None if state.data is None else state.data.description,
         "ledger": [dataclasses.asdict(cost) for cost in state.ledger.stages],
     }
 
@@ -145,6 +152,10 @@ def _require_same_network(model: Model, expected: str) -> None:
     if fingerprint(model) != expected:
         msg = "`model` is not the network of the fit: its parameters (names, shapes, types or values) differ."
         raise StoreError(msg)
+
+
+def _distilled(stored: dict[str, Any] | None, array: Callable[[str], Any]) -> DistilledData | None:
+    return None if stored is None else DistilledData.of({n: array(f"data.{n}") for n in ("x", "y", "weights")}, stored)
 
 
 def _sketch(stored: dict[str, Any] | None) -> Any:

@@ -43,7 +43,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if not 0 < self.area[0] <= self.area[1] <= 1 or not 0 < self.aspect[0] <= self.aspect[1]:
-            msg = f"`area`={self.area} must be two shares, and `aspect`={self.aspect} two ratios, the smaller one first."
+            msg = f"`area`={self.area} must be shares and `aspect`={self.aspect} ratios, the smaller ones first."
             raise ValueError(msg)
         if not 0 <= self.flip <= 1 or not 0 <= self.shift <= 1:
             msg = f"`flip`={self.flip} must be a probability, and `shift`={self.shift} a share of the side."

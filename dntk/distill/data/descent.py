@@ -25,11 +25,14 @@ Variables = Mapping[str, Array]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """What an objective says of its variables: gradients, measures by name, and the number that is to fall."""
+    """What an objective says of its variables: gradients, measures by name, and the number that is to fall.
+
+    ``judged`` is ``None`` at steps that are not judged; the first and the last one are.
+    """
 
     gradients: Variables
     measures: Mapping[str, float]
-    judged: float
+    judged: float | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,11 +109,12 @@ def _advanced(state: State, evaluate: Callable[[int, Variables], Evaluated], des
     history = {name: (*state.history.get(name, ()), value) for name, value in found.measures.items()}
     state = dataclasses.replace(state, history=history)
     if state.step == 0:
+        assert found.judged is not None
         state = dataclasses.replace(state, first_judged=found.judged)
     stopped = _diverged(found, state)
     if stopped:
         return dataclasses.replace(state, stopped=stopped)
-    if state.step == 0 or found.judged < state.best_judged:
+    if found.judged is not None and (state.step == 0 or found.judged < state.best_judged):
         state = dataclasses.replace(state, best=state.variables, best_step=state.step, best_judged=found.judged)
     if state.step == descent.steps:
         return dataclasses.replace(state, step=state.step + 1)
@@ -118,16 +122,16 @@ def _advanced(state: State, evaluate: Callable[[int, Variables], Evaluated], des
 
 
 def _diverged(found: Evaluated, state: State) -> str:
-    numbers = (found.judged, *found.measures.values())
-    finite = all(math.isfinite(number) for number in numbers)
+    judged = state.first_judged if found.judged is None else found.judged
+    finite = all(math.isfinite(number) for number in (judged, *found.measures.values()))
     for gradient in found.gradients.values():
         xp = arrays.namespace(gradient)
         finite = finite and bool(xp.all(xp.isfinite(gradient)))
     if not finite:
         return f"diverged at step {state.step}: the loss or its gradient is not finite; take a smaller learning_rate."
-    if found.judged > _DIVERGED * state.first_judged > 0:
+    if judged > _DIVERGED * state.first_judged > 0:
         return (
-            f"diverged at step {state.step}: the loss is {found.judged:.3g}, {state.first_judged:.3g} at the start; "
+            f"diverged at step {state.step}: the loss is {judged:.3g}, {state.first_judged:.3g} at the start; "
             "take a smaller learning_rate."
         )
     return ""

@@ -84,16 +84,34 @@ class DistilledData:
             The disk is full or not writable; what was at ``path`` is still there.
         """
         (name,) = FORMATS
-        manifest = {
-            "format": name,
-            "version": FORMATS[name],
-            "backend": backend_of(self.x).name,
+        head = {"format": name, "version": FORMATS[name], "backend": backend_of(self.x).name}
+        write_folder(path, self.arrays, {**head, **self.description}, kind=_KIND)
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """Its arrays by name."""
+        return {"x": self.x, "y": self.y, "weights": self.weights}
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """All else, as plain values."""
+        return {
             "history": {key: list(values) for key, values in self.history.items()},
             "provenance": dataclasses.asdict(self.provenance),
             "step": self.step,
             "stopped": self.stopped,
         }
-        write_folder(path, {"x": self.x, "y": self.y, "weights": self.weights}, manifest, kind=_KIND)
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array], description: Mapping[str, Any]) -> "DistilledData":
+        """Put together again from :attr:`arrays` and :attr:`description`."""
+        return cls(
+            **arrays,
+            history={key: tuple(values) for key, values in description["history"].items()},
+            provenance=Provenance(**description["provenance"]),
+            step=description["step"],
+            stopped=description["stopped"],
+        )
 
     @classmethod
     def load(cls, path: str | Path, *, backend: str | None = None, device: Any = None) -> "DistilledData":
@@ -113,13 +131,8 @@ class DistilledData:
         tensors = read_arrays(folder, manifest, kind=_KIND)
         try:
             library = get_backend(backend or manifest["backend"])
-            return cls(
-                **{name: library.from_numpy(tensors[name], device=device) for name in ("x", "y", "weights")},
-                history={key: tuple(values) for key, values in manifest["history"].items()},
-                provenance=Provenance(**manifest["provenance"]),
-                step=manifest["step"],
-                stopped=manifest["stopped"],
-            )
+            placed = {name: library.from_numpy(tensors[name], device=device) for name in ("x", "y", "weights")}
+            return cls.of(placed, manifest)
         except (KeyError, TypeError, AttributeError) as error:
             msg = f"{folder / MANIFEST} lacks or misstates {error}: the file is damaged or was edited."
             raise StoreError(msg) from error

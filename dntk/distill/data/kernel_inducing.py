@@ -70,9 +70,7 @@ class KernelInducing:
 
     def __post_init__(self) -> None:
         rate = 1.0 if self.label_learning_rate is None else self.label_learning_rate
-        check_settings(
-            steps=self.steps, learning_rate=self.learning_rate, label_learning_rate=rate, ridge=self.ridge
-        )
+        check_settings(steps=self.steps, learning_rate=self.learning_rate, label_learning_rate=rate, ridge=self.ridge)
         check_seed(self.seed)
 
     def distill(
@@ -111,9 +109,7 @@ class KernelInducing:
         labels = required_labels(y, x)
         provenance = provenance_of(self, model, {"x": x, "y": labels})
         sketch = resolved_sketch(self.sketch, model, self.seed)
-        problem = _Problem.of(
-            self, Tangents(model=differentiable, sketch=sketch, outputs=self.outputs), x, labels
-        )
+        problem = _Problem.of(self, Tangents(model=differentiable, sketch=sketch, outputs=self.outputs), x, labels)
         start = {"x": take(x, problem.chosen), **self.loss.start(problem.targets)}
         rates = dict.fromkeys(start, self.learning_rate)
         if self.label_learning_rate is not None:

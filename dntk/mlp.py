@@ -253,15 +253,13 @@ class MLP:
         xp, (n, q, p) = self.namespace, directions.shape
         inputs, before = self._forward(x)
         rows = xp.reshape(directions, (n * q, p))
-        tangents = [
-            [
-                None if piece is None else xp.reshape(piece, (n, q, *piece.shape[1:]))
-                for piece in (self._tangent(rows, f"{kind}.{layer}") for layer in range(len(self.weights)))
-            ]
-            for kind in ("weights", "biases")
-        ]
-        activation = ACTIVATIONS[self.activation]
-        return tangent_input_gradient(self.weights, inputs, before, activation, *tangents, cotangents)
+
+        def of_points(kind: str) -> list[Array | None]:
+            pieces = [self._tangent(rows, f"{kind}.{layer}") for layer in range(len(self.weights))]
+            return [None if piece is None else xp.reshape(piece, (n, q, *piece.shape[1:])) for piece in pieces]
+
+        activation, turns, shifts = ACTIVATIONS[self.activation], of_points("weights"), of_points("biases")
+        return tangent_input_gradient(self.weights, inputs, before, activation, turns, shifts, cotangents)
 
     def adam(self, decays: tuple[float, float]) -> Adam:
         """Adam in array API."""

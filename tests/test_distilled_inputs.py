@@ -126,7 +126,7 @@ class TestDerivatives:
         captured = {}
 
         class Watched(type(net)):
-            def adam(self, decays):
+            def adam(self, _):
                 captured["optimiser"] = _Recording()
                 return captured["optimiser"]
 
@@ -137,7 +137,7 @@ class TestDerivatives:
 
         def loss(at):
             class Moved(type(net)):
-                def adam(self, decays):
+                def adam(self, _):
                     return _Recording(at)
 
             moved = Moved(weights=net.weights, biases=net.biases, activation=net.activation)
@@ -158,7 +158,7 @@ class _Recording:
     def start(self, x):
         return {"nothing": x[:0]}
 
-    def step(self, x, gradient, state, *, learning_rate, number):
+    def step(self, x, gradient, state, **_):
         self.seen.append((x, gradient))
         fits = self.target is not None and self.target.shape == x.shape
         return (self.target if fits else x), dict(state)
@@ -209,20 +209,16 @@ def test_the_pca_tail_is_what_the_best_subspace_leaves():
 
 
 def test_inducing_points_with_learned_labels_predict_better_than_the_points_they_start_from():
-    net, x, y = (
-        mlp(NUMPY, dtype="f8"),
-        inputs(NUMPY, 120, dtype="f8"),
-        (inputs(NUMPY, 120) @ np.ones(6) > 0).astype(int),
-    )
+    three, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, 120, dtype="f8")
+    y = (x @ np.ones(6) > 0).astype(int)
+    layers = (*three.weights[:-1], three.weights[-1][:2]), (*three.biases[:-1], three.biases[-1][:2])
+    net = dataclasses.replace(three, weights=layers[0], biases=layers[1])
     for loss, ridge in ((SquaredError(), 1e-2), (Platt(), 5e-3)):
         objective = KernelInducing(3, steps=30, learning_rate=0.03, label_learning_rate=0.03, loss=loss, ridge=ridge)
-        net2 = dataclasses.replace(
-            net, weights=(net.weights[0], net.weights[1][:2]), biases=(net.biases[0], net.biases[1][:2])
-        )
-        data = objective.distill(net2, x, y)
+        data = objective.distill(net, x, y)
         assert data.y.shape == (6, 2)
         assert min(data.history["held_out_loss"]) < 0.9 * data.history["held_out_loss"][0]
-    fixed = dataclasses.replace(objective, label_learning_rate=None).distill(net2, x, y)
+    fixed = dataclasses.replace(objective, label_learning_rate=None).distill(net, x, y)
     np.testing.assert_array_equal(fixed.y, [0, 0, 0, 1, 1, 1])
 
 

@@ -164,6 +164,19 @@ class _Recording:
         return (self.target if fits else x), dict(state)
 
 
+@pytest.fixture
+def quick(library):
+    """Small arrays spend their time in XLA's optimisations."""
+    if library.module != "jax":
+        yield
+        return
+    from tests.jax_networks import compiled_quickly
+
+    with compiled_quickly():
+        yield
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=name_of)
 def test_every_objective_runs_on_every_library(library, objective):
     net, x, y = mlp(library), inputs(library, 60), labels(library)
@@ -244,7 +257,7 @@ class TestBarycentres:
         pytest.importorskip("ot")
         clouds = np.concatenate([np.zeros((50, 2)), np.full((10, 2), 9.0)]) + 0.1 * self.points[:, :2]
         free = transport_cost(clouds, *FreeSupport().summarise(clouds, 2, seed=0))
-        support, weights = WeightedSupport(rounds=30).summarise(clouds, 2, seed=0)
+        support, weights = WeightedSupport(rounds=40).summarise(clouds, 2, seed=0)
         assert weights.sum() == pytest.approx(1)
         assert transport_cost(clouds, support, weights) < free / 2
 
@@ -330,10 +343,19 @@ class TestRefusals:
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=name_of)
 def test_a_diverging_run_stops_keeps_the_best_and_says_so(objective):
-    net, x, y = mlp(NUMPY, activation="relu"), inputs(NUMPY, 60), labels(NUMPY)
+    # Beyond 1e19 the square that this activation takes is infinite in float32.
+    net, x, y = mlp(NUMPY, activation="gelu_tanh"), inputs(NUMPY, 60), labels(NUMPY)
     wild = dataclasses.replace(objective, steps=30, learning_rate=1e30)
     with np.errstate(all="ignore"):
         data = wild.distill(net, x, y)
     assert data.stopped.startswith("diverged at step")
-    assert np.isfinite(data.x).all()
-    assert data.step == 0 or len(data.history["loss"]) > 1
+    assert data.step == 0
+    assert abs(data.x).max() < 10
+
+
+def test_a_run_that_loses_half_of_what_its_start_explained_is_stopped():
+    net, x = mlp(NUMPY, activation="tanh"), inputs(NUMPY, 60)
+    data = TangentResidual(12, steps=30, learning_rate=1e4).distill(net, x)
+    assert "take a smaller learning_rate" in data.stopped
+    assert len(data.history["loss"]) < 31
+    assert data.step == 0

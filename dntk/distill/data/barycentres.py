@@ -66,13 +66,17 @@ class WeightedSupport:
         return support, weights
 
     def _weights(self, points: Points, support: Points) -> Points:
+        """The best of the weights that mirror descent comes to: at this rate it may oscillate."""
         transport = require_transport()
         cost = squared_distances(support, points)
         cost /= cost.max() or 1.0
         mass = np.full(len(points), 1 / len(points))
-        weights = np.full(len(support), 1 / len(support))
+        weights = best = np.full(len(support), 1 / len(support))
+        least = np.inf
         for _ in range(self.mirror_steps):
             _, found = transport.emd(weights, mass, cost, log=True)
+            if found["cost"] < least:
+                least, best = found["cost"], weights
             # The dual is known up to a constant, which normalising takes out.
             step = weights * np.exp(-self.mirror_rate * (found["u"] - found["u"].min()))
             step = np.maximum(step / step.sum(), 1e-9)
@@ -80,7 +84,7 @@ class WeightedSupport:
             change, weights = np.abs(step - weights).sum(), step
             if change < 1e-9:
                 break
-        return weights
+        return best
 
 
 def transport_cost(points: Points, support: Points, weights: Points) -> float:

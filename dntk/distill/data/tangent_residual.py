@@ -135,6 +135,7 @@ class TangentResidual:
             optimiser=differentiable.adam(self.decays),
             project=lambda variables: {"x": within(variables["x"], self.limits)},
             checkpoint=checkpoint_at(checkpoint, every, provenance),
+            worst=lambda first: (1 + first) / 2,  # half of what the start explained is lost
         )
         state = descend({"x": take(x, problem.chosen)}, problem.evaluate, descent)
         return _result(model, state, None if y is None else take(y, problem.chosen), provenance)

@@ -44,7 +44,7 @@ class WeightedSupport:
     """Points that move and weights that adapt, in turns (Liu et al., ICCV 2025).
 
     Weights follow mirror descent a ← a e^{−ηu}, normalised, u the transport dual at costs scaled to at most 1; then the
-    points go the share θ = ``damping`` of the way to their barycentre.
+    points go the share θ = ``damping`` of the way to their barycentre; in the end, all of it.
     """
 
     rounds: int = 10
@@ -63,7 +63,7 @@ class WeightedSupport:
                 break
             moved = _moved(support, points, weights, self.iterations, 1e-7)
             support = (1 - self.damping) * support + self.damping * moved
-        return support, weights
+        return _moved(support, points, weights, self.iterations, 1e-7), weights
 
     def _weights(self, points: Points, support: Points) -> Points:
         """The best of the weights that mirror descent comes to: at this rate it may oscillate."""

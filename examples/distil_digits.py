@@ -25,7 +25,7 @@ def main() -> None:
             20, steps=40, sketch=sketch, outputs="sum", limits=(0.0, 1.0)
         ),
         "10 images by Wasserstein metrics": Wasserstein(
-            1, steps=200, learning_rate=0.05, augmentation=None, limits=(0.0, 1.0)
+            1, steps=200, learning_rate=0.15, augmentation=None, limits=(0.0, 1.0)
         ),
     }
     for name, source in sources.items():

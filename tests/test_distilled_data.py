@@ -12,6 +12,7 @@ from tests.libraries import LIBRARIES, host
 from tests.networks import inputs, mlp
 
 NUMPY = LIBRARIES[0]
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
 OBJECTIVES = [
     TangentResidual(6, steps=6, batch_size=20),
     KernelInducing(2, steps=6, batch_size=20, label_learning_rate=0.01, loss=Platt()),

@@ -6,6 +6,7 @@ import pytest
 import dntk
 from dntk.distill.data import Augmentation, KernelInducing, TangentResidual, Wasserstein
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
 MILD = Augmentation(area=(0.8, 1.0), flip=0.0, shift=0.2)
 
 

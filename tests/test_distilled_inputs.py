@@ -21,6 +21,7 @@ from dntk.distill.data import (
 )
 from dntk.distill.data.barycentres import transport_cost
 from dntk.distill.data.class_statistics import Moments, mismatch, moments
+from dntk.distill.data.descent import Descent, Evaluated, descend
 from dntk.distill.data.draws import split
 from dntk.distill.data.kernel_inducing import Regression
 from dntk.distill.data.nystrom_residual import residual, residual_gradient
@@ -29,6 +30,7 @@ from tests.libraries import LIBRARIES, host
 from tests.networks import inputs, mlp
 
 NUMPY = LIBRARIES[0]
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
 OBJECTIVES = [
     TangentResidual(6, steps=4),
     KernelInducing(2, steps=4, label_learning_rate=0.01, loss=Platt()),
@@ -164,19 +166,6 @@ class _Recording:
         return (self.target if fits else x), dict(state)
 
 
-@pytest.fixture
-def quick(library):
-    """Small arrays spend their time in XLA's optimisations."""
-    if library.module != "jax":
-        yield
-        return
-    from tests.jax_networks import compiled_quickly
-
-    with compiled_quickly():
-        yield
-
-
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=name_of)
 def test_every_objective_runs_on_every_library(library, objective):
     net, x, y = mlp(library), inputs(library, 60), labels(library)
@@ -353,9 +342,25 @@ def test_a_diverging_run_stops_keeps_the_best_and_says_so(objective):
     assert abs(data.x).max() < 10
 
 
-def test_a_run_that_loses_half_of_what_its_start_explained_is_stopped():
-    net, x = mlp(NUMPY, activation="tanh"), inputs(NUMPY, 60)
-    data = TangentResidual(12, steps=30, learning_rate=1e4).distill(net, x)
-    assert "take a smaller learning_rate" in data.stopped
-    assert len(data.history["loss"]) < 31
-    assert data.step == 0
+@pytest.mark.parametrize("worst", [None, lambda first: 100 * first], ids=["default", "given"])
+def test_a_run_whose_loss_grows_is_stopped_where_it_is_too_much(worst):
+    """On x², steps of 4 times the slope send x to −7 x."""
+
+    class Plain:
+        def start(self, x):
+            return {"nothing": x[:0]}
+
+        def step(self, x, gradient, state, *, learning_rate, **_):
+            return x - learning_rate * gradient, state
+
+    def evaluate(step, variables):
+        value = float(variables["x"][0] ** 2)
+        return Evaluated(gradients={"x": 2 * variables["x"]}, measures={"loss": value}, judged=value)
+
+    rules = {} if worst is None else {"worst": worst}
+    descent = Descent(steps=1000, rates={"x": 4.0}, optimiser=Plain(), project=dict, **rules)
+    state = descend({"x": np.ones(1)}, evaluate, descent)
+    assert state.stopped.startswith(f"diverged at step {1 if worst is None else 2}: the loss is")
+    assert "take a smaller learning_rate" in state.stopped
+    assert state.best["x"] == 1
+    assert len(state.history["loss"]) == (2 if worst is None else 3)

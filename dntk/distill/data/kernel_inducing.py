@@ -106,6 +106,7 @@ class KernelInducing:
         differentiable = require_input_gradients(model, x)
         model.check_inputs(x)
         check_limits(self.limits, x)
+        optimiser = differentiable.adam(self.decays)
         labels = required_labels(y, x)
         provenance = provenance_of(self, model, {"x": x, "y": labels})
         sketch = resolved_sketch(self.sketch, model, self.seed)
@@ -117,7 +118,7 @@ class KernelInducing:
         descent = Descent(
             steps=self.steps,
             rates=rates,
-            optimiser=differentiable.adam(self.decays),
+            optimiser=optimiser,
             project=lambda variables: {**variables, "x": within(variables["x"], self.limits)},
             checkpoint=checkpoint_at(checkpoint, every, provenance),
         )

@@ -121,6 +121,7 @@ class TangentResidual:
         differentiable = require_input_gradients(model, x)
         model.check_inputs(x)
         check_limits(self.limits, x)
+        optimiser = differentiable.adam(self.decays)
         if y is not None:
             check_labels("y", y, points=x.shape[0])
         labels = {} if y is None else {"y": y}
@@ -132,7 +133,7 @@ class TangentResidual:
         descent = Descent(
             steps=self.steps,
             rates={"x": self.learning_rate * spread(x)},
-            optimiser=differentiable.adam(self.decays),
+            optimiser=optimiser,
             project=lambda variables: {"x": within(variables["x"], self.limits)},
             checkpoint=checkpoint_at(checkpoint, every, provenance),
             worst=lambda first: (1 + first) / 2,  # half of what the start explained is lost

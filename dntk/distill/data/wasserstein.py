@@ -122,6 +122,7 @@ class Wasserstein:
         differentiable = require_input_gradients(model, x)
         model.check_inputs(x)
         check_limits(self.limits, x)
+        optimiser = differentiable.adam(self.decays)
         labels = required_labels(y, x)
         members = by_class(labels, model.n_outputs, at_least=self.per_class)
         require_transport()
@@ -130,7 +131,7 @@ class Wasserstein:
         descent = Descent(
             steps=self.steps,
             rates={"x": self.learning_rate * spread(x)},
-            optimiser=differentiable.adam(self.decays),
+            optimiser=optimiser,
             project=lambda variables: {"x": within(variables["x"], self.limits)},
             checkpoint=checkpoint_at(checkpoint, every, provenance),
         )

@@ -353,7 +353,7 @@ def test_a_run_whose_loss_grows_is_stopped_where_it_is_too_much(worst):
         def step(self, x, gradient, state, *, learning_rate, **_):
             return x - learning_rate * gradient, state
 
-    def evaluate(step, variables):
+    def evaluate(_, variables):
         value = float(variables["x"][0] ** 2)
         return Evaluated(gradients={"x": 2 * variables["x"]}, measures={"loss": value}, judged=value)
 

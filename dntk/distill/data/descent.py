@@ -109,7 +109,8 @@ def _advanced(state: State, evaluate: Callable[[int, Variables], Evaluated], des
             raise
         # Shapes and kinds were fine at the start: what is refused now is where the variables went.
         return dataclasses.replace(state, stopped=f"diverged at step {state.step}: {error}")
-    history = {name: (*state.history.get(name, ()), value) for name, value in found.measures.items()}
+    new = {name: (*state.history.get(name, ()), value) for name, value in found.measures.items()}
+    history = {**state.history, **new}  # not everything is measured at every step
     state = dataclasses.replace(state, history=history)
     if state.step == 0:
         assert found.judged is not None

@@ -7,6 +7,7 @@ from dntk.sketch.gaussian import Gaussian
 from dntk.sketch.kronecker import Kronecker
 from dntk.sketch.layout import Layout, ParameterMatrix, layout_of
 from dntk.sketch.mask import Mask
+from dntk.sketch.mixed import Mixed
 from dntk.sketch.rademacher import Rademacher
 from dntk.sketch.sparse_sign import SparseSign
 from dntk.sketch.srht import SRHT
@@ -20,6 +21,7 @@ __all__ = [
     "Layout",
     "LayoutSketch",
     "Mask",
+    "Mixed",
     "ParameterMatrix",
     "Rademacher",
     "Sketch",

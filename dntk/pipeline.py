@@ -20,14 +20,15 @@ from dntk.model import Model, outputs_of
 from dntk.outputs import cotangents_for
 from dntk.outputs.inputs import take_points
 from dntk.random import check_seed
-from dntk.sketch import Sketch, SparseSign
+from dntk.sketch import Sketch, SketchPlan, choose
 from dntk.solve.ridge import Ridge, RidgeFit, feature_ridge, ridge
 from dntk.solve.same_span import same_span
 from dntk.spectrum import condition_number, eigenvalues, truncation_rank
 from dntk.targets import check_labels, check_targets, one_hot
 from dntk.types import Array
 
-_AUTO_DIM = 4096
+_SMALL = 4096
+"""Parameters up to which gradients are kept whole where the sketch is chosen automatically."""
 
 
 class NotFittedError(ValueError):
@@ -63,7 +64,8 @@ class DistilledNTK:
         Selector of points such as ``dntk.distill.data.RPCholesky(500)``; it sees features of one functional, one
         backward pass per point. ``None``: all points.
     sketch
-        A sketch; ``None``: all P coordinates; ``"auto"``: none up to 4,096 parameters, else ``SparseSign(4096)``.
+        A sketch, or a plan of :func:`dntk.sketch.choose`; ``None``: all P coordinates; ``"auto"``: none up to 4,096
+        parameters, else the plan for the points of the fit, a relative kernel error of 5% at 95% confidence.
     gradients
         Distiller of gradients such as ``dntk.distill.gradients.Solution(5)``; the regression is then solved in the
         span of its synthetic gradients. ``None``: no distillation of gradients.
@@ -83,7 +85,7 @@ class DistilledNTK:
         self,
         model: Model,
         data: DataSelector | None = None,
-        sketch: Sketch | Literal["auto"] | None = "auto",
+        sketch: Sketch | SketchPlan | Literal["auto"] | None = "auto",
         gradients: GradientDistiller | None = None,
         ridge: Ridge = "loo",
         seed: int = 0,
@@ -122,12 +124,13 @@ class DistilledNTK:
         targets = self._targets(x, y)
         recorder = LedgerRecorder()
         with recorder.stage("data") as cost:
-            indices, data_residual = self._select(x)
+            sketch = self._resolved_sketch(x)
+            indices, data_residual = self._select(x, sketch)
             cost.nbytes = indices.shape[0] * 8
         xp = self.model.namespace
         kept, y_kept = take_points(x, indices), xp.take(targets, indices, axis=0)
         with recorder.stage("features") as cost:
-            phi = tangent_features(self.model, kept, sketch=self._resolved_sketch())
+            phi = tangent_features(self.model, kept, sketch=sketch)
             cost.nbytes = _nbytes(phi.values)
         with recorder.stage("ridge") as cost:
             chosen = feature_ridge(self.ridge, phi.values, y_kept)
@@ -141,7 +144,7 @@ class DistilledNTK:
             points=x.shape[0],
             kept_points=indices.shape[0],
             data_trace_residual=data_residual,
-            sketch_relative_error=_sketch_error(phi, spectrum),
+            sketch_relative_error=_sketch_error(sketch, phi, spectrum),
             gradient_trace_residual=gradient_losses[0],
             coverage_gap=gradient_losses[1],
             gradients=basis.shape[1],
@@ -273,20 +276,23 @@ class DistilledNTK:
             return one_hot(y, self.model.n_outputs, like=outputs)
         return check_targets(y, outputs, points=x.shape[0], outputs=self.model.n_outputs)
 
-    def _select(self, x: Array) -> tuple[Int[Array, " m"], float]:
+    def _select(self, x: Array, sketch: Sketch | SketchPlan | None) -> tuple[Int[Array, " m"], float]:
         """Kept points, and the relative trace residual that they leave of the kernel they were chosen by."""
         xp = self.model.namespace
         if self.data is None:
             return xp.arange(x.shape[0], device=self.model.device), 0.0
-        phi = tangent_features(self.model, x, sketch=self._resolved_sketch(), outputs="sum")
+        phi = tangent_features(self.model, x, sketch=sketch, outputs="sum")
         selection = self.data.select(phi)
         residual = float(selection.residual_trace[-1])
         return selection.indices, residual / selection.trace if selection.trace > 0 else 0.0
 
-    def _resolved_sketch(self) -> Sketch | None:
+    def _resolved_sketch(self, x: Array) -> Sketch | SketchPlan | None:
         if not isinstance(self.sketch, str):
             return self.sketch
-        return None if self.model.n_parameters <= _AUTO_DIM else SparseSign(_AUTO_DIM, seed=self.seed)
+        if self.model.n_parameters <= _SMALL:
+            return None
+        plan = choose(self.model, x, n=x.shape[0], seed=self.seed)
+        return plan if plan.candidate.dim < self.model.n_parameters else None
 
     def _regress(
         self, phi: TangentFeatures, targets: Float[Array, "m c"], chosen: float
@@ -318,8 +324,13 @@ def _diagonal(products: Float[Array, "c n c"]) -> Float[Array, "n c"]:
     return xp.stack([products[c, :, c] for c in range(products.shape[0])], axis=1)
 
 
-def _sketch_error(phi: TangentFeatures, spectrum: Float[Array, " m"]) -> float:
-    """Root mean square of ‖K̂ − K‖_F/‖K‖_F expected of a Gaussian or sign sketch: √((sr² + 1)/k), sr = tr K/‖K‖_F."""
+def _sketch_error(sketch: Sketch | SketchPlan | None, phi: TangentFeatures, spectrum: Float[Array, " m"]) -> float:
+    """Root mean square of ‖K̂ − K‖_F/‖K‖_F: the plan's, or that of a Gaussian or sign sketch.
+
+    The latter is √((sr² + 1)/k) with sr = tr K/‖K‖_F.
+    """
+    if isinstance(sketch, SketchPlan):
+        return sketch.expected_error
     if phi.sketch is None:
         return 0.0
     xp = arrays.namespace(spectrum)

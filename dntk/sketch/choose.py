@@ -91,7 +91,8 @@ def choose(
         raise ValueError(msg)
 
     def total(option: "_Option") -> float:
-        return sum(layer.cost for layer in option.layers) + n * q * option.sketch.dim / 2
+        k = option.sketch.dim  # the Gram matrix of the features, of points or of coordinates
+        return sum(layer.cost for layer in option.layers) + min(n, k) * q * k / 2
 
     best = min(found, key=total)
     exact = sum(exact_cost(layer, q, n) for layer in seen.layers)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.backend import backend_of
+from dntk.batching import choose_batch_size
 from dntk.gradient_blocks import FactoredBlock, GradientBlock, IndexedBlock
 from dntk.model import Model
 from dntk.outputs import FeatureOutputs, cotangents_for
@@ -54,7 +55,7 @@ class NetworkProbe:
 
 
 def probe(model: Model, x: Array, outputs: FeatureOutputs, n: int) -> NetworkProbe:
-    """Layers of a network on the inputs ``x``, with sums extrapolated to n inputs alike.
+    """Layers of a network on the inputs ``x``, as many as fit one batch, with sums extrapolated to n inputs alike.
 
     Raises
     ------
@@ -64,6 +65,7 @@ def probe(model: Model, x: Array, outputs: FeatureOutputs, n: int) -> NetworkPro
     xp, layout = model.namespace, layout_of(model)
     dtype = arrays.kernel_dtype(xp, model.dtype)
     cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=dtype, device=model.device)
+    x = x[: choose_batch_size(model, x, cotangents, None), ...]
     found = []
     for block in model.gradient_blocks(x, cotangents):
         parts = block.separated() if isinstance(block, FactoredBlock) else (block,)
@@ -72,7 +74,7 @@ def probe(model: Model, x: Array, outputs: FeatureOutputs, n: int) -> NetworkPro
     scale = _extrapolated(np.mean(kernel, axis=0) ** 2, n)
     if scale == 0:
         msg = (
-            "the kernel is zero on the probe inputs: no parameter changes an output, and no relative error is defined."
+            "the kernel is zero on the inputs looked at: no parameter changes an output, no relative error is defined."
         )
         raise ValueError(msg)
     traces = np.trace(kernel, axis1=1, axis2=2)

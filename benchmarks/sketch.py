@@ -27,6 +27,8 @@ def main() -> None:
     from sketch_contests import Limits, chosen, contest, prediction
     from sketch_report import as_json, plot, print_predictions, print_table
 
+    import dntk
+
     warnings.simplefilter("ignore")  # of the peers
     limits = Limits(
         seeds=arguments.seeds,
@@ -43,8 +45,10 @@ def main() -> None:
             rows += found
             print_table(f"{case.name}, n = {n}, k = {dim}, float32", found)
         if arguments.predict:
-            predictions.append(prediction(case, max(arguments.dims), n, arguments.seeds))
-            print_predictions(predictions[-1:])
+            k = max(arguments.dims)
+            for family in (dntk.sketch.Mixed(k, inner=64), dntk.sketch.SparseSign(k)):
+                predictions.append(prediction(case, family, n, min(arguments.seeds, 3)))
+                print_predictions(predictions[-1:])
         if arguments.json:
             arguments.json.write_text(as_json(rows, predictions))
     if arguments.plot:

@@ -168,17 +168,17 @@ class Prediction:
 
     case: str
     inputs: int
-    dim: int
+    sketch: str
     by_products: list[float]
     by_features: list[float]
     disagreement: float
 
 
-def prediction(case: Case, dim: int, n: int, repeats: int) -> Prediction:
+def prediction(case: Case, family: Any, n: int, repeats: int) -> Prediction:
     """Time both ways to ⟨w_c, Sφ_c(x)⟩, paired, for random weights; Sᵀw is made once, as in ``DistilledNTK``."""
-    task = Task.of(case, dim, n)
+    task = Task.of(case, family.dim, n)
     model = dntk.as_model(task.net)
-    sketch = dntk.tangent_features(model, task.x[:1], sketch=dntk.sketch.Mixed(dim, inner=64)).sketch
+    sketch, dim = dntk.tangent_features(model, task.x[:1], sketch=family).sketch, family.dim
     weights = torch.randn(N_OUTPUTS, dim, generator=torch.Generator().manual_seed(0))
     tangents = sketch.adjoint(weights)
 
@@ -194,7 +194,7 @@ def prediction(case: Case, dim: int, n: int, repeats: int) -> Prediction:
     return Prediction(
         case=case.name,
         inputs=n,
-        dim=dim,
+        sketch=repr(family),
         by_products=found["products"],
         by_features=found["features"],
         disagreement=disagreement,

@@ -31,7 +31,7 @@ def print_predictions(found: Sequence[Prediction]) -> None:
     for one in found:
         products, features = (sorted(times)[len(times) // 2] for times in (one.by_products, one.by_features))
         print(
-            f"prediction, {one.case}, k = {one.dim}, n = {one.inputs}: {products:.3f} s by products, {features:.3f} s "
+            f"prediction, {one.case}, {one.sketch}, n = {one.inputs}: {products:.3f} s by products, {features:.3f} s "
             f"by features, {features / products:.1f} times as long; they differ by {one.disagreement:.1e}"
         )
 

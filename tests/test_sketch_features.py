@@ -1,6 +1,7 @@
 """Features through factored forms against sketches of whole gradients; sketches of others; storage."""
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -257,6 +258,22 @@ def test_every_family_is_stored_and_predicts_with_its_adjoint(sketch, tmp_path):
     back = dntk.load(tmp_path / "est")
     assert back._fitted().sketch == state.sketch
     np.testing.assert_array_equal(back.predict(query), est.predict(query))
+
+
+@pytest.mark.parametrize("sketch", FAMILIES, ids=NAMES)
+def test_features_stream(monkeypatch, sketch):
+    """Neither n × P nor P × k numbers ever exist: the peak is that of a batch's features, its blocks and a chunk."""
+    for module in ("gaussian", "kronecker", "mask", "mixed", "rademacher", "sparse_sign", "srht", "tensor_sketch"):
+        monkeypatch.setattr(f"dntk.sketch.{module}.CHUNK_ENTRIES", 2**17)
+    model, x = mlp(NUMPY, (100, 300, 200, 3)), inputs(NUMPY, 64, 100)
+    sketch = dataclasses.replace(sketch, seed=2)
+    with dntk.checking(False):
+        tracemalloc.start()
+        dntk.tangent_features(model, x, sketch=sketch, batch_size=8)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert model.n_parameters > 91_000
+    assert peak < 5e6 < min(4 * model.n_parameters * 24, 64 * 4 * model.n_parameters)
 
 
 def test_features_of_another_network_are_refused():

@@ -52,10 +52,10 @@ def test_reduced_layers_carry_the_variance_that_is_computed():
     seen = probe(model, x, "each", 6)
     layer = seen.layers[0]
     assert layer.name == "0.weight"
-    sketch = Mixed(2**14, inner=8, widths=(("4.weight", 20),))
-    squares = measured(model, x, sketch, 100) ** 2
+    sketch = Mixed(2**12, inner=8, widths=(("4.weight", 20),))
+    squares = measured(model, x, sketch, 49) ** 2
     bound = 2 * layer.spread / 8
-    assert np.mean(squares) <= bound + 5 * np.std(squares) / 10
+    assert np.mean(squares) <= bound + 5 * np.std(squares) / 7
     assert np.mean(squares) >= bound / 4
 
 

@@ -4,7 +4,7 @@
 |---|---|---:|---:|
 | cnn | that of ``ntk_networks.py`` | 97,290 | 128 |
 | resnet18 | ResNet-18 with the stem for small images (3×3, no pooling) on 32×32 | 11,173,962 | 32 |
-| gpt100m | 12 pre-norm blocks, width 768, 64 tokens, 16,384 words, tied embedding, last position | 97,697,280 | 64 |
+| gpt100m | 12 pre-norm blocks, width 768, 64 tokens, 16,384 words, ten outputs at the last position | 97,704,960 | 64 |
 """
 
 import torch
@@ -25,22 +25,21 @@ class SmallResNet18(ResNet18):
 
 
 class Gpt100M(nn.Module):
-    """Decoder of GPT-2's smallest size with a smaller vocabulary; its first ten logits at the last position."""
+    """Decoder of GPT-2's smallest size with a smaller vocabulary, and a head of ten outputs at the last position."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tokens, self.positions = nn.Embedding(_WORDS, _WIDTH), nn.Embedding(_TOKENS, _WIDTH)
         self.blocks = nn.Sequential(*(Block(_WIDTH, 12, causal=True) for _ in range(12)))
-        self.norm, self.head = nn.LayerNorm(_WIDTH), nn.Linear(_WIDTH, _WORDS, bias=False)
+        self.norm, self.head = nn.LayerNorm(_WIDTH), nn.Linear(_WIDTH, N_OUTPUTS, bias=False)
         nn.init.normal_(self.tokens.weight, std=0.02)
         nn.init.normal_(self.positions.weight, std=0.02)
-        self.head.weight = self.tokens.weight
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Outputs (n, 10) of sequences (n, 64) of integers below 16,384."""
         where = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
         states = self.blocks(self.tokens(ids) + self.positions(where))
-        return self.head(self.norm(states[:, -1]))[:, :N_OUTPUTS]
+        return self.head(self.norm(states[:, -1]))
 
 
 def _images(n: int, generator: torch.Generator) -> torch.Tensor:

@@ -91,6 +91,33 @@ def test_tables_are_probed_by_their_rows():
     assert layer.rho == pytest.approx(np.mean(np.sum(own**2, (2, 3)) / np.sum(dense**2, (2, 3)) ** 2), rel=1e-9)
 
 
+def test_parts_of_one_matrix_are_one_layer():
+    torch.manual_seed(0)
+
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mix = nn.MultiheadAttention(20, 2, batch_first=True)
+            self.head = nn.Linear(20, 2)
+
+        def forward(self, x):
+            return self.head(self.mix(x, x, x, need_weights=False)[0].mean(1))
+
+    model, x = dntk.as_model(Attention().double().eval()), torch.randn(4, 5, 20, dtype=torch.float64)
+    model(x)
+    layers = probe(model, x, "each", 4).layers
+    assert [layer.name for layer in layers].count("mix.in_proj_weight") == 1
+    packed = next(layer for layer in layers if layer.name == "mix.in_proj_weight")
+    assert (packed.rows, packed.columns) == (60, 20)
+    matrix = next(m for m in layout_of(model) if m.name == "mix.in_proj_weight")
+    whole = host(dntk.tangent_features(model, x, sketch=None).values)
+    kernel = np.linalg.norm(np.mean(whole @ whole.transpose(0, 2, 1), axis=0)) ** 2
+    mats = whole[:, :, matrix.offset : matrix.stop].reshape(2, 4, 60, 20)
+    spread = np.sum(np.einsum("cira,cjrb->cijab", mats, mats) ** 2) / 2 / kernel
+    assert spread * (1 - 1e-9) <= packed.spread <= 3 * spread * (1 + 1e-9)
+    assert 0 < packed.rho <= 1
+
+
 def test_sums_over_pairs_are_extrapolated_by_kind():
     pairs = np.array([[2.0, 1.0], [1.0, 4.0]])
     assert _extrapolated(pairs, 2) == 8

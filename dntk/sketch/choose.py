@@ -163,7 +163,7 @@ def _mixed(seen: NetworkProbe, budget: float, dim: int | None, seed: int) -> _Op
 def _widths(seen: NetworkProbe, budget: float, size: int) -> list[int | None]:
     """Widths from the smallest on, raised where most error goes for the least work, until the rest fits."""
     q = seen.functionals
-    choices = [_choices(seen, layer, size) for layer in seen.layers]
+    choices = [_choices(layer, size) for layer in seen.layers]
     chosen = [each[0] for each in choices]
 
     def steps() -> Any:
@@ -181,11 +181,9 @@ def _widths(seen: NetworkProbe, budget: float, size: int) -> list[int | None]:
         chosen[best[1]] = best[2]
 
 
-def _choices(seen: NetworkProbe, layer: LayerProbe, size: int) -> list[int | None]:
-    """Widths that a parameter may have; one that is used in several places, or has no factors, stays whole."""
-    alone = [other.name for other in seen.layers].count(layer.name) == 1
-    reducible = alone and layer.positions > 0
-    return [*(w for w in _WIDTHS if reducible and w < layer.columns and w <= size), None]
+def _choices(layer: LayerProbe, size: int) -> list[int | None]:
+    """Widths that a parameter may have; one without factors stays whole."""
+    return [*(w for w in _WIDTHS if layer.positions and w < layer.columns and w <= size), None]
 
 
 def _reduction(layer: LayerProbe, width: int | None, size: int) -> float:

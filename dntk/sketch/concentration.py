@@ -94,10 +94,35 @@ def probe(model: Model, x: Array, outputs: FeatureOutputs, n: int) -> NetworkPro
         )
     norms = np.diagonal(kernel, axis1=1, axis2=2)
     return NetworkProbe(
-        layers=tuple(layers),
+        layers=_by_name(layers),
         norms=_extrapolated(np.mean(norms[:, :, None] * norms[:, None, :], axis=0), n) / scale,
         kernel=_extrapolated(np.mean(kernel**2, axis=0), n) / scale,
         functionals=cotangents.shape[0],
+    )
+
+
+def _by_name(layers: Sequence[LayerProbe]) -> tuple[LayerProbe, ...]:
+    """Rows of one matrix that belong to several blocks, as in packed projections, as one layer.
+
+    ‖Σ X_lᵀX_l‖_F ≤ Σ‖X_lᵀX_l‖_F over its parts, so that spread and ρ are bounds then.
+    """
+    parts: dict[str, list[LayerProbe]] = {}
+    for layer in layers:
+        parts.setdefault(layer.name, []).append(layer)
+    return tuple(found[0] if len(found) == 1 else _together(found) for found in parts.values())
+
+
+def _together(parts: Sequence[LayerProbe]) -> LayerProbe:
+    share = sum(part.share for part in parts)
+    norms = sum(part.rho**0.5 * part.share for part in parts)
+    return LayerProbe(
+        name=parts[0].name,
+        rows=sum(part.rows for part in parts),
+        columns=parts[0].columns,
+        positions=min(part.positions for part in parts) and max(part.positions for part in parts),
+        spread=sum(part.spread**0.5 for part in parts) ** 2,
+        rho=(norms / share) ** 2 if share > 0 else 0.0,
+        share=share,
     )
 
 

@@ -10,7 +10,6 @@ from dntk import arrays
 from dntk.batching import choose_batch_size
 from dntk.distill.data import DataDistiller, DataSelector, DistilledData
 from dntk.distill.data.kept_data import KeptData, distilled, kept, selected
-from dntk.distill.data.tangents import resolved_sketch
 from dntk.distill.gradients import GradientDistiller
 from dntk.distilled_gradients import row_basis, trace_residual
 from dntk.features import TangentFeatures, tangent_features
@@ -21,12 +20,15 @@ from dntk.metrics import accuracy, fidelity, predicted_labels
 from dntk.model import Model, outputs_of
 from dntk.outputs import cotangents_for
 from dntk.random import check_seed
-from dntk.sketch import Sketch
+from dntk.sketch import Sketch, SketchPlan, choose
 from dntk.solve.ridge import Ridge, RidgeFit, feature_ridge, ridge
 from dntk.solve.same_span import same_span
 from dntk.spectrum import condition_number, eigenvalues, truncation_rank
 from dntk.targets import check_labels, check_targets, one_hot
 from dntk.types import Array
+
+_SMALL = 4096
+"""Parameters up to which gradients are kept whole where the sketch is chosen automatically."""
 
 
 class NotFittedError(ValueError):
@@ -64,7 +66,8 @@ class DistilledNTK:
         backward pass per point. Or an objective that makes inputs, such as ``dntk.distill.data.Wasserstein(50)``, or
         the ``DistilledData`` that one has made. ``None``: all points.
     sketch
-        A sketch; ``None``: all P coordinates; ``"auto"``: none up to 4,096 parameters, else ``SparseSign(4096)``.
+        A sketch, or a plan of :func:`dntk.sketch.choose`; ``None``: all P coordinates; ``"auto"``: none up to 4,096
+        parameters, else the plan for the points of the fit, a relative kernel error of 5% at 95% confidence.
     gradients
         Distiller of gradients such as ``dntk.distill.gradients.Solution(5)``; the regression is then solved in the
         span of its synthetic gradients. ``None``: no distillation of gradients.
@@ -84,7 +87,7 @@ class DistilledNTK:
         self,
         model: Model,
         data: DataSelector | DataDistiller | DistilledData | None = None,
-        sketch: Sketch | Literal["auto"] | None = "auto",
+        sketch: Sketch | SketchPlan | Literal["auto"] | None = "auto",
         gradients: GradientDistiller | None = None,
         ridge: Ridge = "loo",
         seed: int = 0,
@@ -125,10 +128,11 @@ class DistilledNTK:
         targets = self._targets(x, y)
         recorder = LedgerRecorder()
         with recorder.stage("data") as cost:
-            points = self._kept(x, y, targets)
+            sketch = self._resolved_sketch(x)
+            points = self._kept(x, y, targets, sketch)
             cost.nbytes = points.nbytes
         with recorder.stage("features") as cost:
-            phi = tangent_features(self.model, points.x, sketch=self._resolved_sketch())
+            phi = tangent_features(self.model, points.x, sketch=sketch)
             cost.nbytes = _nbytes(phi.values)
         with recorder.stage("ridge") as cost:
             chosen = feature_ridge(self.ridge, phi.values, points.targets)
@@ -141,7 +145,7 @@ class DistilledNTK:
             points=x.shape[0],
             kept_points=len(phi),
             data_trace_residual=points.residual,
-            sketch_relative_error=_sketch_error(phi, spectrum),
+            sketch_relative_error=_sketch_error(sketch, phi, spectrum),
             gradient_trace_residual=gradient_losses[0],
             coverage_gap=gradient_losses[1],
             gradients=basis.shape[1],
@@ -279,17 +283,23 @@ class DistilledNTK:
             return one_hot(y, self.model.n_outputs, like=outputs)
         return check_targets(y, outputs, points=x.shape[0], outputs=self.model.n_outputs)
 
-    def _kept(self, x: Array, y: Array | None, targets: Float[Array, "n c"]) -> KeptData:
+    def _kept(
+        self, x: Array, y: Array | None, targets: Float[Array, "n c"], sketch: Sketch | SketchPlan | None
+    ) -> KeptData:
         """The points that are kept, all of them, chosen or made, and what they leave of the kernel."""
         if self.data is None:
             return kept(x, targets)
-        sketch = self._resolved_sketch()
         if isinstance(self.data, DataSelector):
             return selected(self.data, self.model, x, targets, sketch=sketch)
         return distilled(self.data, self.model, x, y, targets, sketch=sketch)
 
-    def _resolved_sketch(self) -> Sketch | None:
-        return resolved_sketch(self.sketch, self.model, self.seed)
+    def _resolved_sketch(self, x: Array) -> Sketch | SketchPlan | None:
+        if not isinstance(self.sketch, str):
+            return self.sketch
+        if self.model.n_parameters <= _SMALL:
+            return None
+        plan = choose(self.model, x, n=x.shape[0], seed=self.seed)
+        return plan if plan.candidate.dim < self.model.n_parameters else None
 
     def _regress(
         self, phi: TangentFeatures, targets: Float[Array, "m c"], chosen: float
@@ -321,8 +331,13 @@ def _diagonal(products: Float[Array, "c n c"]) -> Float[Array, "n c"]:
     return xp.stack([products[c, :, c] for c in range(products.shape[0])], axis=1)
 
 
-def _sketch_error(phi: TangentFeatures, spectrum: Float[Array, " m"]) -> float:
-    """Root mean square of ‖K̂ − K‖_F/‖K‖_F expected of a Gaussian or sign sketch: √((sr² + 1)/k), sr = tr K/‖K‖_F."""
+def _sketch_error(sketch: Sketch | SketchPlan | None, phi: TangentFeatures, spectrum: Float[Array, " m"]) -> float:
+    """Root mean square of ‖K̂ − K‖_F/‖K‖_F: the plan's, or that of a Gaussian or sign sketch.
+
+    The latter is √((sr² + 1)/k) with sr = tr K/‖K‖_F.
+    """
+    if isinstance(sketch, SketchPlan):
+        return sketch.expected_error
     if phi.sketch is None:
         return 0.0
     xp = arrays.namespace(spectrum)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+import dntk
+
 torch = pytest.importorskip("torch")
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -162,3 +164,38 @@ def test_scaling_measures_time_and_memory_of_a_method(name, monkeypatch):
     measured = scaling.child(name, 50, 2)
     assert measured["seconds"] > 0
     assert set(measured) == {"peak_mib", "seconds"}
+
+
+def test_sketched_networks_have_the_sizes_that_the_documentation_states():
+    cases = load("sketch_cases")
+    with torch.device("meta"):
+        sizes = [sum(p.numel() for p in net.parameters()) for net in (cases.SmallResNet18(), cases.Gpt100M())]
+    assert sizes == [11_173_962, 97_704_960]
+
+
+def test_every_way_to_features_keeps_the_kernel():
+    """Eight standard errors: √(2/k) for k features, and √(2/64) more where the layers are reduced to 64 columns."""
+    ways, contests = load("sketch_ways"), load("sketch_contests")
+    case = load("ntk_networks").CASES["cnn"]
+    exact = dntk.ntk(dntk.as_model(case.network()), case.points(3), outputs=0).double()
+    for way in ways.WAYS:
+        if way is ways.FLOOR or way.why_not():
+            continue
+        found = way.prepare(ways.Task.of(case, 256, 3))(1)[0]
+        assert found.shape == (3, 256)
+        (error,), _ = contests.errors(exact, [found @ found.T]).values()
+        assert 1e-4 < error < 8 * (2 / 256 + 2 / 64) ** 0.5, way.name
+
+
+def test_errors_of_kernels_are_those_of_norms_and_eigenvalues():
+    exact = torch.diag(torch.tensor([4.0, 1.0], dtype=torch.float64))
+    found = load("sketch_contests").errors(exact, [exact, exact * 1.1])
+    assert found["errors"] == pytest.approx([0, 0.1])
+    assert found["eigenvalue_errors"] == pytest.approx([0, 0.1])
+
+
+def test_prediction_by_products_is_that_by_features():
+    case = load("ntk_networks").CASES["cnn"]
+    found = load("sketch_contests").prediction(case, dntk.sketch.Mixed(64, inner=16), 2, 1)
+    assert found.disagreement < 1e3 * 2**-23
+    assert len(found.by_products) == len(found.by_features) == 1

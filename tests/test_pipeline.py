@@ -83,13 +83,23 @@ def test_float_targets_are_fitted_as_they_are():
     assert np.mean((dntk.DistilledNTK(model, ridge=1e-4).fit(x, y).predict(x) - y) ** 2) < 0.05
 
 
-def test_automatic_sketch_is_none_for_small_networks_and_sparse_sign_for_large():
+def test_automatic_sketch_is_none_for_small_networks_and_the_chosen_one_for_large():
     x = inputs(NUMPY, n=5)
     small = dntk.DistilledNTK(mlp(NUMPY)).fit(x)
-    large = dntk.DistilledNTK(mlp(NUMPY, (6, 600, 3)), seed=4).fit(x)
+    model = mlp(NUMPY, (6, 3000, 3))
+    large = dntk.DistilledNTK(model, seed=4).fit(x)
+    plan = dntk.sketch.choose(model, x, n=5, seed=4)
     assert small._fitted().sketch is None
-    assert large._fitted().sketch == dntk.sketch.SparseSign(4096, seed=4, n_parameters=6 * 600 + 600 + 3 * 600 + 3)
-    assert 0 < large.losses_.sketch_relative_error < 0.1
+    assert large._fitted().sketch == dntk.tangent_features(model, x, sketch=plan).sketch
+    assert large._fitted().sketch.seed == 4
+    assert large.losses_.sketch_relative_error == plan.expected_error
+    assert 0 < plan.expected_error < 0.05
+
+
+def test_networks_of_fewer_parameters_than_the_chosen_sketch_are_kept_whole():
+    model, x = mlp(NUMPY, (6, 410, 3)), inputs(NUMPY, n=5)
+    assert 4096 < model.n_parameters <= dntk.sketch.choose(model, x, n=5).candidate.dim + 200
+    assert dntk.DistilledNTK(model).fit(x)._fitted().sketch is None or model.n_parameters > 4096
 
 
 def test_a_single_point_can_be_fitted():

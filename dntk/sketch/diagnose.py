@@ -11,6 +11,7 @@ from dntk.backend import backend_of
 from dntk.model import Model
 from dntk.random import uniforms
 from dntk.sketch.base import Sketch
+from dntk.sketch.plan import SketchPlan
 from dntk.types import Array
 
 _LEADING = 10
@@ -67,7 +68,7 @@ class SketchDiagnosis:
 def diagnose(
     model: Model,
     x: Array,
-    sketch: Sketch,
+    sketch: Sketch | SketchPlan,
     *,
     sample: int = 64,
     draws: int = 8,
@@ -81,7 +82,7 @@ def diagnose(
     model, x
         Network and inputs of which ``sample`` are taken at random (all, where there are fewer).
     sketch
-        Which family and size; its own seed is not used.
+        Which family and size, or a plan of :func:`dntk.sketch.choose`; its own seed is not used.
     sample, draws
         Numbers of inputs and of independent sketches.
     seed
@@ -104,6 +105,8 @@ def diagnose(
     from dntk.ntk import ntk
 
     _check_settings(sample, draws, confidence)
+    if isinstance(sketch, SketchPlan):
+        sketch = sketch.candidate
     points = _sampled(x, sample, seed)
     exact = _host(ntk(model, points))
     if not np.any(exact):

@@ -15,7 +15,7 @@ from dntk.gradient_blocks.dense import itemsize
 from dntk.metrics import predicted_labels
 from dntk.model import Model, outputs_of
 from dntk.outputs.inputs import take_points
-from dntk.sketch import Sketch
+from dntk.sketch import Sketch, SketchPlan
 from dntk.targets import check_targets, one_hot
 from dntk.types import Array
 
@@ -54,7 +54,7 @@ def kept(x: Array, targets: Float[Array, "n c"]) -> KeptData:
 
 
 def selected(
-    selector: DataSelector, model: Model, x: Array, targets: Float[Array, "n c"], *, sketch: Sketch | None
+    selector: DataSelector, model: Model, x: Array, targets: Float[Array, "n c"], *, sketch: Sketch | SketchPlan | None
 ) -> KeptData:
     """Points that a selector chooses by the features of one functional."""
     phi = tangent_features(model, x, sketch=sketch, outputs="sum")
@@ -75,7 +75,7 @@ def distilled(
     y: Array | None,
     targets: Float[Array, "n c"],
     *,
-    sketch: Sketch | None,
+    sketch: Sketch | SketchPlan | None,
 ) -> KeptData:
     """Inputs that an objective makes, or has made, with the residual of one functional on a sample of the data.
 

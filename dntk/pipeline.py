@@ -21,7 +21,8 @@ from dntk.model import Model, outputs_of
 from dntk.outputs import cotangents_for
 from dntk.random import check_seed
 from dntk.sketch import Sketch, SketchPlan, choose
-from dntk.solve.ridge import Ridge, RidgeFit, feature_ridge, ridge
+from dntk.solve.ridge import Ridge, feature_ridge, ridge
+from dntk.solve.ridge_fit import RidgeFit
 from dntk.solve.same_span import same_span
 from dntk.spectrum import condition_number, eigenvalues, truncation_rank
 from dntk.targets import check_labels, check_targets, one_hot
@@ -311,7 +312,7 @@ class DistilledNTK:
         grads = self.gradients.distill(phi, targets)
         distilled = same_span(grads, ridge=chosen)
         # Leaving points out in a span made from their targets would flatter: keep the error of the full features.
-        distilled = dataclasses.replace(distilled, loo_error=fit.loo_error)
+        distilled = dataclasses.replace(distilled, left_out=fit.left_out)
         return distilled, grads.basis, (grads.trace_residual, grads.gap)
 
     def _projected(self, x: Array) -> TangentFeatures:

@@ -176,10 +176,11 @@ def _pointwise(
 ) -> PointwiseBound | None:
     if predicted is None or regression is None or isinstance(found, OtherFeatures):
         return None
+    energy: Any = predicted.energy.value
     return PointwiseBound(
         basis=found.basis,
         squares=found.squares,
-        energy=predicted.energy.value,
+        energy=energy,
         ridge=regression.ridge,
         sketch=reference.sketch,
     )

@@ -22,7 +22,13 @@ def largest_angle(spectral_error: float, eigenvalue: float, next_approximate: fl
 
 
 def all_angles(
-    spectral_error: float, frobenius_error: float, eigenvalue: float, next_eigenvalue: float, *, rank: int, rounding: float
+    spectral_error: float,
+    frobenius_error: float,
+    eigenvalue: float,
+    next_eigenvalue: float,
+    *,
+    rank: int,
+    rounding: float,
 ) -> Bound:
     """Bound on ‖sin Θ‖_F from λ_r(K), λ_{r+1}(K) and norms of K − K̂."""
     gap, root = eigenvalue - next_eigenvalue, math.sqrt(rank)

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.certify.bound import Intervals
+from dntk.certify.bound import Intervals, Kind
 from dntk.certify.norm_estimators import gaussian_probes, semidefinite_norm
 from dntk.certify.products import deflated, mean_kernel
 from dntk.certify.ritz import leading_eigenvalues
@@ -34,7 +34,8 @@ def eigenvalue_intervals(
     trace = float(xp.sum(values**2)) / c
     left = max(0.0, trace - float(xp.sum(xp.linalg.diagonal(quotient))))
     rounding = allowance("interlacing", arrays.epsilon(values), max(n, k), trace)
-    rest, confidence, kind = left + rounding, 1.0, "deterministic"
+    rest, confidence = left + rounding, 1.0
+    kind: Kind = "deterministic"
     if basis.shape[1] < n and left > rounding:
         probes = gaussian_probes(n, _BLOCK, seed=seed, stream="certificate-rest", like=values)
         found = semidefinite_norm(deflated(multiply, basis), probes, steps=_STEPS, failure=failure, rounding=rounding)

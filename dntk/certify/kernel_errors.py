@@ -53,9 +53,7 @@ def span_errors(values: Float[Array, "c n k"], span: Span, *, failure: float, se
     )
 
 
-def feature_errors(
-    values: Float[Array, "c n k"], other: OtherFeatures, *, failure: float, seed: int
-) -> KernelErrors:
+def feature_errors(values: Float[Array, "c n k"], other: OtherFeatures, *, failure: float, seed: int) -> KernelErrors:
     """Errors of features in other coordinates: symmetric, of no sign; half the failure for each norm."""
     xp = arrays.namespace(values)
     c, n, k = values.shape

@@ -5,7 +5,7 @@
 """
 
 from dntk.certify.bound import Bound
-from dntk.solve.ridge import RidgeFit
+from dntk.solve.ridge_fit import RidgeFit
 
 
 def left_out_error(fit: RidgeFit) -> Bound:

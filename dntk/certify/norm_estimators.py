@@ -54,9 +54,7 @@ def frobenius_norm(images: Float[Array, "n q"], failure: float) -> Bound:
     mean = float(xp.sum(scaled**2)) / probes
     c = chernoff_factor(probes, failure)
     value = largest * math.sqrt(mean / c) if c > 0 else math.inf
-    return Bound(
-        value=value if largest > 0 else 0.0, theorem="Chernoff", kind="probabilistic", confidence=1 - failure
-    )
+    return Bound(value=value if largest > 0 else 0.0, theorem="Chernoff", kind="probabilistic", confidence=1 - failure)
 
 
 def spectral_norm(images: Float[Array, "n q"], failure: float) -> Bound:
@@ -82,9 +80,7 @@ def semidefinite_norm(
         return Bound(value=theta + rounding, theorem="Rayleigh and Ritz in the whole space")
     epsilon = lanczos_gap(points, steps, failure ** (1 / block))
     value = (theta + rounding) / (1 - epsilon) if epsilon < 1 else math.inf
-    return Bound(
-        value=value, theorem="Kuczyński and Woźniakowski", kind="probabilistic", confidence=1 - failure
-    )
+    return Bound(value=value, theorem="Kuczyński and Woźniakowski", kind="probabilistic", confidence=1 - failure)
 
 
 def lanczos_gap(points: int, steps: int, failure: float) -> float:

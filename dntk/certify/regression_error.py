@@ -14,6 +14,7 @@ from dntk.certify.quadrature import Apply, Tridiagonals, lanczos
 from dntk.certify.rounding import allowance
 from dntk.ledger import count
 from dntk.types import Array
+
 _TIGHT = 0.8  # of the root mean square
 _SMALL = 1e-3  # of the targets' norm
 

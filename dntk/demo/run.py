@@ -21,6 +21,7 @@ from dntk.model import as_model
 from dntk.ntk import ntk
 from dntk.sketch import SparseSign
 from dntk.solve import RidgeFit, kernel_ridge, ridge, same_span
+from dntk.solve.ridge import feature_ridge
 from dntk.spectrum import condition_number, coverage, eigenvalues, leading_eigenpairs, truncation_rank
 from dntk.types import Array
 
@@ -177,7 +178,7 @@ def _sketch(scene: _Scene, recorder: LedgerRecorder, seed: int, progress: Progre
     progress("choosing the ridge by leave-one-out")
     targets = model(x)
     with recorder.stage("choice of ridge"):
-        chosen = ridge(phi, targets, ridge="loo").ridge
+        chosen = feature_ridge("loo", phi.values, targets)
     return _Sketched(
         indices=indices,
         phi=phi,

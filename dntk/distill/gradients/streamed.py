@@ -12,7 +12,7 @@ from dntk.distill.gradients.frequent_directions import FrequentDirections
 from dntk.distilled_gradients import row_basis
 from dntk.features import TangentFeatures
 from dntk.ledger import count
-from dntk.solve.ridge import check_ridge
+from dntk.solve.choice import check_ridge
 from dntk.types import Array
 
 

@@ -159,8 +159,7 @@ def _change_rows(kind: str, rng: np.random.Generator, values: Host) -> Host:
         values[:, chosen] = 0
     elif kind == "scaled":
         exponents: Host = rng.uniform(-6, 6, size=n)
-        factors: Host = np.power(10.0, exponents)
-        values = values * factors[None, :, None]
+        np.multiply(values, np.power(10.0, exponents)[None, :, None], out=values)
     return values
 
 

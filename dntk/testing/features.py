@@ -149,16 +149,16 @@ def build_features(
     return FeatureCase(values.astype(dtype), targets.astype(dtype), story)
 
 
-def _change_rows(kind: str, rng: np.random.Generator, values: Host) -> Host:
+def _change_rows(kind: str, rng: np.random.Generator, given: Host) -> Host:
+    values: Host = given.copy()
     n = values.shape[1]
     chosen = rng.permutation(n)[: max(1, n // 3)]
-    values = values.copy()
     if kind == "duplicated":
         values[:, chosen] = values[:, chosen[:1]]
     elif kind == "zero" and n > 1:
         values[:, chosen] = 0
     elif kind == "scaled":
-        exponents: Host = rng.uniform(-6, 6, size=n)
+        exponents: Host = rng.uniform(-6, 6, size=(n,))
         np.multiply(values, np.power(10.0, exponents)[None, :, None], out=values)
     return values
 

@@ -13,6 +13,7 @@
 """
 
 import numpy as np
+import pytest
 from hypothesis import assume
 from hypothesis import strategies as st
 
@@ -103,6 +104,8 @@ def test_certificates_hold(library, case, kind, fraction, relative):
     size=st.sampled_from([1, 2]),
 )
 def test_krylov_energies_fall_as_chebyshev_says(library, case, relative, size):
+    if not library.has_float64:
+        pytest.skip("without float64, directions whose image is rounding are left out, and their share of the energy stays")
     ridge = relative * case.norm
     y = case.wide_targets.T
     a = case.kernels + ridge * np.eye(case.shape[1])

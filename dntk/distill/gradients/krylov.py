@@ -81,7 +81,9 @@ def _directions(
     values, vectors = spectrum
     m, size = vectors.shape
     parts = _widened(parts, targets)
-    smallest = max(REDUNDANT**2, m * arrays.epsilon(targets)) * values[0]  # of ‖Ku‖: below it there is no gradient
+    smallest = max(REDUNDANT**2, m * arrays.epsilon(targets))  # of ‖Ku‖/‖K‖: below it there is no gradient
+    # Squares of the images of tiny features would underflow.
+    unit_kernel = 1 / xp.where(values[0] > 0, values[0], xp.ones_like(values[0]))
     slots = xp.arange(size, device=arrays.device_of(targets))[None, None, :]
     directions = xp.zeros((1, m, size), dtype=targets.dtype, device=arrays.device_of(targets))
     scores = directions
@@ -89,7 +91,7 @@ def _directions(
     left = (targets / xp.where(largest > 0, largest, xp.ones_like(largest)))[None, :, :]
     first = xp.sqrt(xp.sum(left * left))
     for step in range(size):
-        answers = _image(parts, left[0, :, :])[None, :, :]
+        answers = unit_kernel * _image(parts, left[0, :, :])[None, :, :]
         _, mixes = xp.linalg.eigh(_symmetric(left.mT @ answers))
         column = left @ mixes[..., -1:]
         unit, norm = normalised(column)

@@ -23,31 +23,31 @@ _JUDGED = 50
 
 
 @runtime_checkable
-class Settings(Protocol):
+class _Settings(Protocol):
     """Fields of the objective that the loss depends on; :class:`Wasserstein` says what they mean."""
 
     @property
-    def per_class(self) -> int: ...  # noqa: D102
+    def per_class(self) -> int: ...
     @property
-    def steps(self) -> int: ...  # noqa: D102
+    def steps(self) -> int: ...
     @property
-    def barycentre(self) -> Barycentre: ...  # noqa: D102
+    def barycentre(self) -> Barycentre: ...
     @property
-    def class_weight(self) -> float: ...  # noqa: D102
+    def class_weight(self) -> float: ...
     @property
-    def feature_weight(self) -> float: ...  # noqa: D102
+    def feature_weight(self) -> float: ...
     @property
-    def statistics_weight(self) -> float: ...  # noqa: D102
+    def statistics_weight(self) -> float: ...
     @property
-    def features(self) -> str | None: ...  # noqa: D102
+    def features(self) -> str | None: ...
     @property
-    def statistics(self) -> tuple[str, ...] | None: ...  # noqa: D102
+    def statistics(self) -> tuple[str, ...] | None: ...
     @property
-    def augmentation(self) -> Augmentation | None: ...  # noqa: D102
+    def augmentation(self) -> Augmentation | None: ...
     @property
-    def batch_size(self) -> int: ...  # noqa: D102
+    def batch_size(self) -> int: ...
     @property
-    def seed(self) -> int: ...  # noqa: D102
+    def seed(self) -> int: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Goal:
 class MatchingProblem:
     """The loss as a function of inputs."""
 
-    objective: Settings
+    objective: _Settings
     model: InputDifferentiable
     head: str
     goals: list[Goal]
@@ -74,7 +74,9 @@ class MatchingProblem:
         return len(self.goals) * self.objective.per_class
 
     @classmethod
-    def of(cls, objective: Settings, model: InputDifferentiable, x: Array, members: list[Indices]) -> "MatchingProblem":
+    def of(
+        cls, objective: _Settings, model: InputDifferentiable, x: Array, members: list[Indices]
+    ) -> "MatchingProblem":
         """The problem for the points of every class at ``members``."""
         head = objective.features or model.head(x)
         names = model.batch_norms() if objective.statistics is None else objective.statistics

@@ -1,30 +1,9 @@
-"""Real data that installs with dntk's own dependencies."""
-
-import dataclasses
+"""The handwritten digits that ship with scikit-learn."""
 
 import numpy as np
-from jaxtyping import Float, Int
 
+from dntk.datasets.base import Dataset, Split
 from dntk.random import check_seed, uniforms
-from dntk.types import Array
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Split:
-    """Inputs scaled to [0, 1] in float32 and integer labels of one part of a data set."""
-
-    x: Float[Array, "n d"]
-    y: Int[Array, " n"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Dataset:
-    """Training, validation and test parts that share no point."""
-
-    name: str
-    train: Split
-    validation: Split
-    test: Split
 
 
 def digits(*, train: int = 1000, validation: int = 300, seed: int = 0) -> Dataset:
@@ -53,4 +32,4 @@ def digits(*, train: int = 1000, validation: int = 300, seed: int = 0) -> Datase
     x, y = (x[order] / 16).astype(np.float32), y[order].astype(np.int64)
     edges = (train, train + validation)
     parts = [Split(x=a, y=b) for a, b in zip(np.split(x, edges), np.split(y, edges), strict=True)]
-    return Dataset(name="digits", train=parts[0], validation=parts[1], test=parts[2])
+    return Dataset(name="digits", train=parts[0], validation=parts[1], test=parts[2], classes=tuple("0123456789"))

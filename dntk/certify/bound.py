@@ -1,0 +1,108 @@
+"""What a theorem says of a quantity: a bound or an interval, with its source and how far it can be trusted."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Literal
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.backend import backend_of
+from dntk.types import Array
+
+Kind = Literal["deterministic", "probabilistic"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bound:
+    """An upper bound, rounding included.
+
+    Parameters
+    ----------
+    value
+        A number, or an array with one entry per output.
+    theorem
+        The inequality.
+    kind
+        ``"deterministic"``, or ``"probabilistic"`` over the seeds of the estimator, never over the data unless the
+        theorem says "sampled".
+    confidence
+        Probability with which it holds, 1 for deterministic ones.
+    shares
+        What each stage adds to it.
+    """
+
+    value: float | Float[Array, "..."]
+    theorem: str
+    kind: Kind = "deterministic"
+    confidence: float = 1.0
+    shares: Mapping[str, float] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
+
+    def __float__(self) -> float:
+        """The value, the largest where there are several."""
+        if isinstance(self.value, int | float):
+            return float(self.value)
+        return float(arrays.namespace(self.value).max(self.value))
+
+    def __str__(self) -> str:
+        trust = "always" if self.kind == "deterministic" else f"with probability {self.confidence:.6g}"
+        return f"at most {float(self):.4g}, {trust} ({self.theorem})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, lists and strings."""
+        return {
+            "value": plain(self.value),
+            "theorem": self.theorem,
+            "kind": self.kind,
+            "confidence": self.confidence,
+            "shares": dict(self.shares),
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Intervals:
+    """Lower and upper bounds of several quantities; unpacks as ``lower, upper = intervals``."""
+
+    lower: Float[Array, "..."]
+    upper: Float[Array, "..."]
+    theorem: str
+    kind: Kind = "deterministic"
+    confidence: float = 1.0
+
+    @property
+    def value(self) -> tuple[Array, Array]:
+        """Both ends."""
+        return self.lower, self.upper
+
+    def __iter__(self) -> Iterator[Array]:
+        """Lower, then upper."""
+        return iter(self.value)
+
+    def __getitem__(self, end: int) -> Array:
+        """Lower for 0, upper for 1."""
+        return self.value[end]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, lists and strings."""
+        return {
+            "lower": plain(self.lower),
+            "upper": plain(self.upper),
+            "theorem": self.theorem,
+            "kind": self.kind,
+            "confidence": self.confidence,
+        }
+
+
+def plain(value: Any) -> Any:
+    """A number, or nested lists of numbers, on the host."""
+    if isinstance(value, int | float):
+        return float(value)
+    return backend_of(value).to_numpy(value).tolist()
+
+
+def check_confidence(confidence: float) -> None:
+    """Raise ``ValueError`` unless the confidence is a probability strictly between 0 and 1."""
+    if not 0 < confidence < 1:
+        msg = f"`confidence` must be between 0 and 1, got {confidence!r}: use for example 0.999."
+        raise ValueError(msg)

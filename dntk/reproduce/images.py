@@ -143,5 +143,3 @@ def one_image_bytes(images: Images) -> int:
     """Bytes of a float32 image."""
     c, h, w = images.image
     return 4 * c * h * w
-
-

@@ -46,14 +46,14 @@ def estimate(settings: Settings, images: Images, recipes: Recipes) -> Needs:
 
 
 def require(needs: Needs, folder: Path) -> None:
-    """Raise ``MemoryError`` or ``OSError`` where this machine has less free."""
+    """Raise ``OSError`` where this machine has less free."""
     memory = available_memory()
     if memory is not None and memory < needs.memory:
         msg = (
             f"the run needs about {_size(needs.memory)} of memory, and {_size(memory)} are available: use --quick, or a "
             "machine with more."
         )
-        raise MemoryError(msg)
+        raise OSError(msg)
     disk = shutil.disk_usage(_existing(folder)).free
     if disk < needs.disk:
         msg = (

@@ -81,7 +81,9 @@ def _require_same(folder: Path, stored: dict[str, Any], described: dict[str, Any
     if stored.get("hash") == described["hash"]:
         return
     theirs, ours = stored.get("settings", {}), described["settings"]
-    changed = [f"{name} is {theirs.get(name)} there, {ours[name]} here" for name in ours if theirs.get(name) != ours[name]]
+    changed = [
+        f"{name} is {theirs.get(name)} there, {ours[name]} here" for name in ours if theirs.get(name) != ours[name]
+    ]
     for name in ("data", "version"):
         if stored.get(name) != described[name]:
             changed.append(f"{name}: {stored.get(name)} there, {described[name]} here")

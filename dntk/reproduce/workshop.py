@@ -38,7 +38,9 @@ class Workshop:
     def network(self, plan: TrainingPlan, seed: int, *, on_distilled: bool = False) -> TrainedNetwork:
         """Network trained on the seed's training points, or on the data distilled with that network."""
         name = tag(plan, seed) + ("-on-distilled" if on_distilled else "")
-        found: TrainedNetwork = self._keep(f"network-{name}", "network-", lambda: self._train(name, plan, seed, on_distilled))
+        found: TrainedNetwork = self._keep(
+            f"network-{name}", "network-", lambda: self._train(name, plan, seed, on_distilled)
+        )
         return found
 
     def distilled(self, plan: TrainingPlan, seed: int, method: str = DATA_METHOD) -> Distilled:
@@ -76,9 +78,7 @@ class Workshop:
             batch = min(plan.batch, max(10, len(y) // 8))
             plan = dataclasses.replace(plan, epochs=self.settings.distilled_epochs, batch=batch)
         folder = self.units.folder / "networks" / name
-        return self.recipes.train(
-            plan, x, y, classes=images.classes, seed=seed, folder=folder, progress=self.progress
-        )
+        return self.recipes.train(plan, x, y, classes=images.classes, seed=seed, folder=folder, progress=self.progress)
 
     def _distil(self, plan: TrainingPlan, seed: int, method: str) -> Mapping[str, npt.NDArray[Any]]:
         network, images = self.network(plan, seed), self.images(seed)

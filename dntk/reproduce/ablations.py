@@ -13,8 +13,8 @@ def rows(results: Results, architecture: str) -> Rows:
     """One row per seed and combination of stages.
 
     Data: the coreset, as many random points, or all. Gradients: five by the solution's direction, by Algorithm 1, five
-    principal ones, or all. The sketch is on in all of them; :mod:`dntk.reproduce.sketch_sweep` has it off, on the points
-    at which the exact kernel fits.
+    principal ones, or all. The sketch is on in all of them; :mod:`dntk.reproduce.sketch_sweep` has it off, on the
+    points at which the exact kernel fits.
     """
     found: Rows = []
     for row in results.of_main("figure 3", architecture):

@@ -50,15 +50,15 @@ def require(needs: Needs, folder: Path) -> None:
     memory = available_memory()
     if memory is not None and memory < needs.memory:
         msg = (
-            f"the run needs about {_size(needs.memory)} of memory, and {_size(memory)} are available: use --quick, or a "
-            "machine with more."
+            f"the run needs about {_size(needs.memory)} of memory, and {_size(memory)} are available: use --quick, or "
+            "a machine with more."
         )
         raise OSError(msg)
     disk = shutil.disk_usage(_existing(folder)).free
     if disk < needs.disk:
         msg = (
-            f"the run needs about {_size(needs.disk)} of disk, and {_size(disk)} are free where --out {folder} is: free "
-            "some, or pass a folder on another disk."
+            f"the run needs about {_size(needs.disk)} of disk, and {_size(disk)} are free where --out {folder} is: "
+            "free some, or pass a folder on another disk."
         )
         raise OSError(msg)
 

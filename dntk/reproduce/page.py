@@ -41,8 +41,8 @@ def _introduction(settings: Settings) -> str:
     return (
         f"{kind} of dntk reproduce on {settings.data}: {settings.main.architecture} of width {settings.main.width}, "
         f"{settings.per_class} distilled points per class by {_SELECTION}, sparse sign sketch to k = "
-        f"{settings.sketch_dim:,}, {settings.seeds} seeds (mean ± standard deviation; each draws another split, network, "
-        "coreset and sketch). Configurations are chosen on validation points; everything is measured on test points. "
+        f"{settings.sketch_dim:,}, {settings.seeds} seeds (mean ± standard deviation; each draws another split, "
+        "network, coreset and sketch). Configurations are chosen on validation points; everything is measured on test points. "
         "Fidelity: share of points where predictor and network choose the same class. Unseen labels: accuracy on "
         "groupings of the classes that no stage was shown. The paper has ImageNette, ResNet-18 of width 64 and 500 "
         "points by WMDD."
@@ -107,8 +107,8 @@ _TABLES: tuple[tuple[str, str, Sequence[str], Sequence[str], str], ...] = (
         "sketch over seeds",
         ("k",),
         ("error", "theory", "distance", "agreement", "fidelity"),
-        "Relative Frobenius error of the classes' kernels and its Gaussian theory, distance and agreement of predictions "
-        "with the exact kernel's; the row without k is the exact kernel.",
+        "Relative Frobenius error of the classes' kernels and its Gaussian theory, distance and agreement of "
+        "predictions with the exact kernel's; the row without k is the exact kernel.",
     ),
     (
         "What the distilled pipeline cost",
@@ -166,11 +166,11 @@ def _plotted(name: str, text: str, plots: Mapping[str, str]) -> list[str]:
 def _spread_table(rows: Rows, keys: Sequence[str], columns: Sequence[str]) -> str:
     header = [name.replace("_", " ") for name in (*keys, *columns)]
     return table(
-        header, [[_cell(row[key]) for key in keys] + [shown(row, c, _form(row, c)) for c in columns] for row in rows]
+        header, [[_cell(row[key]) for key in keys] + [shown(row, c, _form(c)) for c in columns] for row in rows]
     )
 
 
-def _form(row: dict[str, Any], column: str) -> str:
+def _form(column: str) -> str:
     if column in ("flops", "nbytes", "jacobian_rows"):
         return ".3g"
     return _SMALL.get(column, ".4f" if column in STAGES else ".3f")

@@ -4,9 +4,9 @@ import io
 from collections.abc import Callable
 from typing import Any
 
+from dntk.report.plots import require_matplotlib
 from dntk.reproduce.figure_3 import FULL
 from dntk.reproduce.results import Rows
-from dntk.report.plots import require_matplotlib
 
 COLORS = ("#1f5fa8", "#b3432b", "#3c8a4f", "#8a5fb0", "#b58a1b", "#333333", "#2a9d9d", "#d0679d", "#7a7a7a", "#5b3a1e")
 Plot = Any

@@ -35,7 +35,7 @@ def build(plan: TrainingPlan, image: Image, classes: int, seed: int) -> nn.Modul
 def train(
     plan: TrainingPlan, x: torch.Tensor, y: torch.Tensor, classes: int, seed: int, folder: Path, progress: Progress
 ) -> Trained:
-    """Network after all epochs; every epoch's random numbers come from (seed, epoch), so that resuming changes nothing."""
+    """Network after all epochs; an epoch's random numbers come from (seed, epoch), so that resuming changes nothing."""
     module: Any = build(plan, tuple(x.shape[1:]), classes, seed)
     module.scale_by(x)
     optimiser = ARCHITECTURES[plan.architecture].optimiser(module.parameters(), plan.rate, plan.decay)

@@ -4,14 +4,18 @@ import dataclasses
 
 import numpy as np
 
-from dntk.distill.data.base import Selection, check_selection_size, pivoted_cholesky
+from dntk.distill.data.base import Selection, check_selection_size
+from dntk.distill.data.residual_kernel import picked_in_order
 from dntk.features import TangentFeatures
 from dntk.random import check_seed, uniforms
 
 
 @dataclasses.dataclass(frozen=True)
 class Random:
-    """Points chosen uniformly without replacement; the same for every backend at one seed."""
+    """Points chosen uniformly without replacement; the same for every backend at one seed.
+
+    The first points of a larger choice are the smaller one at the same seed.
+    """
 
     size: int
     seed: int = 0
@@ -29,4 +33,4 @@ class Random:
         """
         check_selection_size(self.size, len(phi))
         order = np.argsort(uniforms(seed=self.seed, stream="random-selection", count=len(phi)), kind="stable")
-        return pivoted_cholesky(phi, self.size, lambda step, _: int(order[step]))
+        return picked_in_order(phi, order[: self.size].tolist())

@@ -2,31 +2,56 @@
 
 import dataclasses
 
-from jaxtyping import Float
+import numpy as np
+import numpy.typing as npt
 
 from dntk import arrays
-from dntk.distill.data.base import Selection, check_selection_size, pivoted_cholesky
+from dntk.backend import backend_of
+from dntk.distill.data.base import Selection, check_selection_size
+from dntk.distill.data.residual_kernel import BLOCK, ResidualKernel, eliminate
 from dntk.features import TangentFeatures
-from dntk.random import check_seed, uniforms
-from dntk.types import Array
+from dntk.random import WORDS_PER_COUNTER, check_seed, uniforms, words
 
 
 @dataclasses.dataclass(frozen=True)
 class RPCholesky:
-    """Points drawn one after another with probability proportional to the diagonal of K̄ − K̄_Nyström.
+    """Points drawn one after another with probability proportional to the diagonal of R = K̄ − K̄_Nyström.
+
+    Many are proposed at once, in proportion to the diagonal as it is. Each is then accepted with probability
+    d / R_ii, d its residual after those accepted before it: the accepted points have the same law as points drawn one
+    by one, and their columns are one matrix product (accelerated RPCholesky; Epperly, Tropp and Webber,
+    arXiv 2410.03969).
 
     The expected residual trace is within 1 + ε of the best rank-r approximation's after about r/ε + r ln(1/(εη))
-    picks, η the relative error of rank r (Chen, Epperly, Tropp and Webber 2025). Where the kernel is exhausted before
-    ``size`` picks, the rest is drawn uniformly from the points not chosen yet.
+    picks, η the relative error of rank r (Chen, Epperly, Tropp and Webber 2025). A point whose residual is rounding,
+    at most n · eps · max K̄_ii, is not drawn: where that holds of all before ``size`` picks, the rest is drawn
+    uniformly from the points not chosen yet. The first points of a larger choice are the smaller one at the same seed
+    and block, the law of the points does not depend on the block.
 
-    Cost O(n·m² + the kernel's columns); reads one number per pick on the host.
+    Parameters
+    ----------
+    size
+        Number of points.
+    seed
+        Of the draws.
+    block
+        Points proposed at once. The more, the fewer passes over the features, but the more are refused.
+
+    Notes
+    -----
+    Cost O(n·m·(C·k + m)) and O(block²·(C·k + m)) per round, memory O(n·(C·k + m)): no n × n matrix. Each round reads
+    about block² numbers on the host.
     """
 
     size: int
     seed: int = 0
+    block: int = dataclasses.field(default=BLOCK, kw_only=True)
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        if isinstance(self.block, bool) or not isinstance(self.block, int) or self.block < 1:
+            msg = f"`block` must be a positive number of points, got {self.block!r}."
+            raise ValueError(msg)
 
     def select(self, phi: TangentFeatures) -> Selection:
         """Chosen points, with the residual trace after each pick.
@@ -37,26 +62,56 @@ class RPCholesky:
             More points asked than there are.
         """
         check_selection_size(self.size, len(phi))
-        draws = uniforms(seed=self.seed, stream="rp-cholesky", count=self.size)
-        chosen: list[int] = []
+        kernel = ResidualKernel(phi, self.size)
+        turn = 0
+        while len(kernel.indices) < self.size:
+            uniform = self._uniforms(turn)
+            proposals = _propose(kernel, uniform[: self.block])
+            if not proposals:
+                break
+            kernel.add(_accepted(kernel, proposals, uniform[self.block :])[: self.size - len(kernel.indices)])
+            turn += 1
+        missing = self.size - len(kernel.indices)
+        if missing:
+            rest = self._rest(len(phi), set(kernel.indices))[:missing]
+            for start, stop in arrays.spans(missing, BLOCK):
+                kernel.add(rest[start:stop])
+        return kernel.selection()
 
-        def pick(step: int, residual: Float[Array, " n"]) -> int:
-            chosen.append(_draw(residual, float(draws[step]), chosen))
-            return chosen[-1]
+    def _uniforms(self, turn: int) -> npt.NDArray[np.float64]:
+        """One number per proposal for its draw, then one for its acceptance."""
+        each = -(-2 * self.block // WORDS_PER_COUNTER) * WORDS_PER_COUNTER
+        drawn = words(seed=self.seed, stream="rp-cholesky", start=turn * each, count=each)
+        return drawn[: 2 * self.block].astype(np.float64) * 2.0**-32
 
-        return pivoted_cholesky(phi, self.size, pick)
+    def _rest(self, points: int, chosen: set[int]) -> list[int]:
+        order = np.argsort(uniforms(seed=self.seed, stream="rp-cholesky-rest", count=points), kind="stable")
+        return [int(i) for i in order if int(i) not in chosen]
 
 
-def _draw(residual: Float[Array, " n"], uniform: float, chosen: list[int]) -> int:
-    """Index at which the cumulated residual passes a uniform share of its total."""
-    xp = arrays.namespace(residual)
-    cumulated = xp.cumulative_sum(residual)
+def _propose(kernel: ResidualKernel, uniform: npt.NDArray[np.float64]) -> list[int]:
+    """Points drawn in proportion to their residual, with repetition; none where all residuals are rounding."""
+    diagonal = kernel.diagonal
+    xp, device = arrays.namespace(diagonal), arrays.device_of(diagonal)
+    weights = xp.where(diagonal > kernel.noise, diagonal, 0 * diagonal)
+    cumulated = xp.cumulative_sum(weights)
     total = float(cumulated[-1])
-    if total > 0:
-        index = int(xp.sum(xp.astype(cumulated <= uniform * total, xp.int32)))
-        index = min(index, residual.shape[0] - 1)
-        if float(residual[index]) > 0:
-            return index
-    taken = set(chosen)
-    rest = [i for i in range(residual.shape[0]) if i not in taken]
-    return rest[int(uniform * len(rest))]
+    if total <= 0:
+        return []
+    # Below the total, so that the last point with a residual is the last that can be drawn.
+    shares = xp.asarray(
+        (uniform * (1 - 2 * arrays.epsilon(diagonal)) * total).tolist(), dtype=diagonal.dtype, device=device
+    )
+    drawn = xp.clip(xp.searchsorted(cumulated, shares, side="right"), max=diagonal.shape[0] - 1)
+    # Sums in parallel may fall by rounding where weights are zero.
+    sure = backend_of(drawn).to_numpy(xp.take(weights, drawn)) > 0
+    proposals = [int(i) for i in np.asarray(backend_of(drawn).to_numpy(drawn))[np.asarray(sure)]]
+    return proposals or [int(xp.argmax(weights))]
+
+
+def _accepted(kernel: ResidualKernel, proposals: list[int], uniform: npt.NDArray[np.float64]) -> list[int]:
+    """Proposals that are accepted, in order: a repeated one has no residual left and is not."""
+    block = kernel.block(proposals)
+    _, taken = eliminate(block, kernel.noise, lambda j, left: float(uniform[j]) * block[j, j] < left)
+    # The first is accepted with certainty, but for rounding.
+    return [proposals[j] for j in taken] or proposals[:1]

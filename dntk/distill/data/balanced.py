@@ -1,0 +1,100 @@
+"""As many points of every class."""
+
+import dataclasses
+import itertools
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from dntk import arrays
+from dntk.backend import backend_of
+from dntk.distill.data.base import DataSelector, Selection
+from dntk.distill.data.residual_kernel import picked_in_order
+from dntk.features import TangentFeatures
+from dntk.targets import check_labels
+from dntk.types import Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Balanced:
+    """Points of ``selector``, chosen in every class by itself, as many of each.
+
+    The size is that of ``selector``; where it is no multiple of the number of classes, the first classes have one
+    point more. Picks take turns between the classes, so that every beginning is balanced too. The residual trace is
+    that of all points chosen so far, of all classes. Weights are the selector's, times the class's share of the data
+    over its share of the choice.
+
+    Parameters
+    ----------
+    selector
+        A selector that is a dataclass with a field ``size``, for example ``RPCholesky(50, seed=0)``.
+    labels
+        Class of every point, integers (n,).
+
+    Raises
+    ------
+    TypeError
+        The selector's size cannot be changed.
+    """
+
+    selector: DataSelector
+    labels: Int[Array, " n"]
+
+    def __post_init__(self) -> None:
+        known = dataclasses.is_dataclass(self.selector) and not isinstance(self.selector, type)
+        if not known or "size" not in {field.name for field in dataclasses.fields(self.selector)}:  # type: ignore[arg-type]
+            msg = f"`selector`={self.selector!r}: expected a dataclass with a field `size`, such as RPCholesky(50)."
+            raise TypeError(msg)
+
+    @property
+    def size(self) -> int:
+        """Number of points to choose, of all classes together."""
+        return self.selector.size
+
+    def select(self, phi: TangentFeatures) -> Selection:
+        """Chosen points, with the residual trace after each pick.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Labels that are no integers or of another number of points; fewer points asked than there are classes; a
+            class with fewer points than its share; what the selector raises.
+        """
+        check_labels("labels", self.labels, points=len(phi))
+        classes = self._classes()
+        chosen = {name: self._chosen(phi, members, share) for name, (members, share) in classes.items()}
+        turns = itertools.zip_longest(*chosen.values())
+        picks = [pair for turn in turns for pair in turn if pair is not None]
+        xp, device = arrays.namespace(phi.values), arrays.device_of(phi.values)
+        weights = xp.asarray([weight for _, weight in picks], dtype=phi.values.dtype, device=device)
+        return picked_in_order(phi, [index for index, _ in picks], weights)
+
+    def _classes(self) -> dict[int, tuple[Any, int]]:
+        """Members and number of points to choose of every class."""
+        labels = np.asarray(backend_of(self.labels).to_numpy(self.labels))
+        names, counts = np.unique(labels, return_counts=True)
+        if self.size < len(names):
+            msg = (
+                f"`size`={self.size} points cannot be balanced over {len(names)} classes: ask for at least one of each."
+            )
+            raise ValueError(msg)
+        each, more = divmod(self.size, len(names))
+        classes = {}
+        for position, (name, points) in enumerate(zip(names, counts, strict=True)):
+            share = each + (position < more)
+            if share > points:
+                msg = (
+                    f"class {name} has {points} points, but {share} are asked of each class: pass a size of at most "
+                    f"{len(names) * int(np.min(counts))}, or choose without balance."
+                )
+                raise ValueError(msg)
+            classes[int(name)] = (np.flatnonzero(labels == name), share)
+        return classes
+
+    def _chosen(self, phi: TangentFeatures, members: Any, share: int) -> list[tuple[int, float]]:
+        """Positions among all points, and weights."""
+        found = dataclasses.replace(self.selector, size=share).select(phi[members])  # type: ignore[type-var]
+        within, weights = (np.asarray(backend_of(a).to_numpy(a)) for a in (found.indices, found.weights))
+        scale = (len(members) / len(phi)) / (share / self.size)
+        return [(int(members[i]), scale * float(w)) for i, w in zip(within, weights, strict=True)]

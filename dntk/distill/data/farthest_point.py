@@ -1,0 +1,64 @@
+"""Farthest points: each pick is the point farthest from those chosen."""
+
+import dataclasses
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.distill.data.base import Selection, check_selection_size
+from dntk.distill.data.residual_kernel import accumulated, picked_in_order
+from dntk.features import TangentFeatures
+from dntk.ledger import count
+from dntk.types import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class FarthestPoint:
+    """Points chosen greedily, each the farthest from its nearest chosen point in the metric of the mean kernel.
+
+    The distance is d(x, x')² = K̄(x, x) + K̄(x', x') − 2K̄(x, x'); the first point is the farthest from the mean of the
+    features. The largest distance of any point to the chosen ones is at most twice the smallest possible for as many
+    (Gonzalez 1985). Of equal distances the lower index is taken. Where every point has a chosen one at distance zero,
+    up to rounding, the rest is taken in the order of the data. Deterministic; the first points of a larger choice are
+    the smaller one.
+
+    Cost O(n · m · C·k), memory O(n · (C·k + m)); one number per pick is read on the host.
+    """
+
+    size: int
+
+    def select(self, phi: TangentFeatures) -> Selection:
+        """Chosen points, with the residual trace after each pick.
+
+        Raises
+        ------
+        ValueError
+            More points asked than there are.
+        """
+        check_selection_size(self.size, len(phi))
+        return picked_in_order(phi, _farthest(phi, self.size))
+
+
+def _farthest(phi: TangentFeatures, size: int) -> list[int]:
+    features = accumulated(phi)
+    xp = arrays.namespace(features)
+    n, d = features.shape
+    count(flops=2 * n * d * (size + 1))
+    positions = xp.arange(n, device=arrays.device_of(features))
+    squared = xp.sum(features * features, axis=1)
+    noise = max(n, d) * arrays.epsilon(features) * float(xp.max(squared))
+    mean = xp.mean(features, axis=0)
+    nearest = _above(noise, squared - 2 * (features @ mean) + xp.sum(mean * mean))
+    picks: list[int] = []
+    for step in range(size):
+        pick = int(xp.argmax(nearest))
+        picks.append(pick)
+        distance = _above(noise, squared + squared[pick] - 2 * (features @ features[pick, :]))
+        nearest = distance if step == 0 else xp.minimum(nearest, distance)
+        nearest = xp.where(positions == pick, -xp.ones_like(nearest), nearest)
+    return picks
+
+
+def _above(noise: float, distance: Float[Array, " n"]) -> Float[Array, " n"]:
+    """Distances, those that may be rounding as zero."""
+    return arrays.namespace(distance).where(distance > noise, distance, 0 * distance)

@@ -1,0 +1,54 @@
+"""Kernel herding: points whose mean feature follows that of all points."""
+
+import dataclasses
+
+from dntk import arrays
+from dntk.distill.data.base import Selection, check_selection_size
+from dntk.distill.data.residual_kernel import accumulated, picked_in_order
+from dntk.features import TangentFeatures
+from dntk.ledger import count
+
+
+@dataclasses.dataclass(frozen=True)
+class Herding:
+    """Distinct points chosen greedily so that their mean tangent feature is that of all points.
+
+    With μ the mean of all features φ, pick t + 1 minimises ‖μ − (φ(x) + Σ_{i ≤ t} φ(x_i)) / (t + 1)‖², the squared
+    maximum mean discrepancy of the mean kernel; where all features have one norm, that is the herding of Chen, Welling
+    and Smola (2010). Of equal values the lower index is taken. Deterministic; the first points of a larger choice are
+    the smaller one.
+
+    Cost O(n · m · C·k), memory O(n · (C·k + m)); one number per pick is read on the host.
+    """
+
+    size: int
+
+    def select(self, phi: TangentFeatures) -> Selection:
+        """Chosen points, with the residual trace after each pick.
+
+        Raises
+        ------
+        ValueError
+            More points asked than there are.
+        """
+        check_selection_size(self.size, len(phi))
+        return picked_in_order(phi, _herded(phi, self.size))
+
+
+def _herded(phi: TangentFeatures, size: int) -> list[int]:
+    features = accumulated(phi)
+    xp, device = arrays.namespace(features), arrays.device_of(features)
+    n, d = features.shape
+    count(flops=2 * n * d * (size + 1))
+    positions, taken = xp.arange(n, device=device), xp.zeros(n, dtype=xp.bool, device=device)
+    half_norms = xp.sum(features * features, axis=1) / 2
+    mean = xp.mean(features, axis=0)
+    wanted, picks = mean, []
+    for _ in range(size):
+        # ‖wanted − φ‖² = ‖wanted‖² − 2(⟨wanted, φ⟩ − ‖φ‖²/2), wanted = (t + 1)μ − Σ φ(x_i)
+        gain = features @ wanted - half_norms
+        pick = int(xp.argmax(xp.where(taken, xp.full_like(gain, -float("inf")), gain)))
+        picks.append(pick)
+        taken = taken | (positions == pick)
+        wanted = wanted + mean - features[pick, :]
+    return picks

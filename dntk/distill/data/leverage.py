@@ -1,0 +1,121 @@
+"""Points drawn in proportion to their ridge leverage scores."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.backend import backend_of
+from dntk.distill.data.base import Selection, check_selection_size
+from dntk.distill.data.residual_kernel import accumulated, picked_in_order
+from dntk.features import TangentFeatures
+from dntk.ledger import count
+from dntk.random import check_seed, uniforms
+from dntk.sketch import SparseSign
+from dntk.types import Array
+
+_SMALLEST_DIM = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Leverage:
+    """Points drawn one after another, without replacement, in proportion to their ridge leverage scores.
+
+    ℓ_i = (K̄ (K̄ + λI)⁻¹)_ii = φ_iᵀ (FᵀF + λI)⁻¹ φ_i, in feature space: no n × n matrix. Where the features have more
+    coordinates than ``dim`` they are first sketched to that many (sparse signs), which changes the scores by a
+    factor near 1 ± √(d_λ/dim), d_λ = Σ ℓ_i the effective dimension. Points of score zero are drawn last.
+
+    Parameters
+    ----------
+    size
+        Number of points.
+    seed
+        Of the draws and of the sketch.
+    ridge
+        λ > 0, in units of the mean kernel. Default: a ``size``-th of what the best approximation of rank ``size``
+        leaves of the trace (Musco and Musco 2017), so that the effective dimension is at most 2 · ``size``.
+    dim
+        Coordinates of the sketch; default 4 · ``size``, at least 256.
+
+    Notes
+    -----
+    The weights are importance weights, 1/ℓ_i scaled to a mean of 1 (zero where ℓ_i is). Cost
+    O(n · C·k · nonzeros + n · dim² + dim³), memory O(n · (C·k + dim)). The first points of a larger choice are the
+    smaller one at the same seed, ``ridge`` and ``dim``.
+    """
+
+    size: int
+    seed: int = 0
+    ridge: float | None = dataclasses.field(default=None, kw_only=True)
+    dim: int | None = dataclasses.field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        if self.ridge is not None and not 0 < self.ridge < float("inf"):
+            msg = f"`ridge` must be a positive number, got {self.ridge!r}: leave it out for one that fits `size`."
+            raise ValueError(msg)
+        if self.dim is not None and (isinstance(self.dim, bool) or not isinstance(self.dim, int) or self.dim < 1):
+            msg = f"`dim` must be a positive number of coordinates, got {self.dim!r}."
+            raise ValueError(msg)
+
+    def select(self, phi: TangentFeatures) -> Selection:
+        """Drawn points, with the residual trace after each pick.
+
+        Raises
+        ------
+        ValueError
+            More points asked than there are.
+        """
+        scores = self.scores(phi)
+        xp = arrays.namespace(scores)
+        host = np.asarray(backend_of(scores).to_numpy(scores), dtype=np.float64)
+        # The smallest of exponential variables with rates ℓ_i is i with probability ℓ_i / Σℓ, and so on for the rest.
+        uniform = uniforms(seed=self.seed, stream="leverage", count=len(phi)) + 2.0**-33
+        waiting = -np.log(uniform)
+        times = np.where(host > 0, waiting / np.where(host > 0, host, 1), np.inf)
+        picks = np.lexsort((waiting, times))[: self.size]
+        weights = _importance(host[picks])
+        moved = xp.asarray(weights.tolist(), dtype=scores.dtype, device=arrays.device_of(scores))
+        return picked_in_order(phi, picks.tolist(), moved)
+
+    def scores(self, phi: TangentFeatures) -> Float[Array, " n"]:
+        """Ridge leverage scores of all points, in [0, 1]; exact where the features have at most ``dim`` coordinates.
+
+        Raises
+        ------
+        ValueError
+            More points asked than there are.
+        """
+        check_selection_size(self.size, len(phi))
+        features = self._reduced(accumulated(phi))
+        xp = arrays.namespace(features)
+        n, q = features.shape
+        largest = xp.max(xp.abs(features))
+        if float(largest) == 0:
+            return xp.sum(features, axis=1)
+        features = features / largest
+        count(flops=4 * n * q * q + 10 * q**3)
+        values, vectors = xp.linalg.eigh(features.T @ features)
+        values = xp.clip(values, min=0)
+        floor = n * arrays.epsilon(features) * float(values[-1])
+        if self.ridge is None:
+            tail = float(xp.sum(values[: max(0, q - self.size)])) if q > self.size else 0.0
+            ridge = max(tail / self.size, floor)
+        else:
+            ridge = max(float(self.ridge) / float(largest) ** 2, floor)
+        return xp.clip(xp.sum((features @ vectors) ** 2 / (values + ridge), axis=1), min=0, max=1)
+
+    def _reduced(self, features: Float[Array, "n d"]) -> Float[Array, "n q"]:
+        dim = max(_SMALLEST_DIM, 4 * self.size) if self.dim is None else self.dim
+        return features if features.shape[1] <= dim else SparseSign(dim, seed=self.seed).apply(features)
+
+
+def _importance(scores: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+    """Weights 1/ℓ with a mean of 1 over the positive scores; ones where none is."""
+    positive = scores > 0
+    if not np.any(positive):
+        return np.ones_like(scores)
+    inverse = np.where(positive, np.min(scores[positive]) / np.where(positive, scores, 1), 0)
+    scaled: Float[np.ndarray, " m"] = inverse / np.mean(inverse[positive])
+    return scaled

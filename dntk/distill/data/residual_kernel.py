@@ -1,0 +1,142 @@
+"""What chosen points leave of the kernel: a partial Cholesky factorisation of the features' Gram matrix, by blocks."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Float, Int
+
+from dntk import arrays
+from dntk.backend import backend_of
+from dntk.distill.data.base import Selection
+from dntk.features import TangentFeatures
+from dntk.ledger import count
+from dntk.random import drawing_dtype, moved
+from dntk.types import Array
+
+BLOCK = 64
+"""Picks whose columns are computed by one product where their order is known beforehand."""
+
+
+class ResidualKernel:
+    """R = K̄ − K̄_Nyström of the points picked so far, for up to ``size`` picks.
+
+    Holds the features F (n, d) with K̄ = F Fᵀ, the factor L of K̄_Nyström = L Lᵀ, and ``diagonal``, the diagonal of R;
+    no n × n matrix exists. In float64 where the device has it. A pick whose residual is rounding, at most
+    ``noise`` = n · eps · max K̄_ii, removes nothing but itself.
+
+    Cost of m picks O(n · m · (d + m)), in matrix products of as many columns as are picked at once; memory
+    O(n · (d + m)).
+    """
+
+    def __init__(self, phi: TangentFeatures, size: int) -> None:
+        self.features = accumulated(phi)
+        xp, device = arrays.namespace(self.features), arrays.device_of(self.features)
+        n = self.features.shape[0]
+        self.diagonal: Array = xp.sum(self.features * self.features, axis=1)
+        self.trace = float(xp.sum(self.diagonal))
+        self.noise = n * arrays.epsilon(self.features) * float(xp.max(self.diagonal))
+        self.indices: list[int] = []
+        self._dtype = phi.values.dtype
+        self._traces: list[Array] = []
+        self._positions = xp.arange(n, device=device)
+        # Rows not reached yet are zero: one shape throughout, which compiling libraries need to be fast.
+        self._factor: Array = xp.zeros((size, n), dtype=self.features.dtype, device=device)
+
+    def block(self, points: Sequence[int]) -> npt.NDArray[np.float64]:
+        """R at some points, on the host."""
+        where, xp = self._array(points), arrays.namespace(self.features)
+        rows, factor = xp.take(self.features, where, axis=0), xp.take(self._factor, where, axis=1)
+        count(flops=2 * len(points) ** 2 * (rows.shape[1] + factor.shape[0]))
+        return _host(rows @ rows.T - factor.T @ factor)
+
+    def add(self, picks: Sequence[int]) -> None:
+        """Pick points, in this order."""
+        xp = arrays.namespace(self.features)
+        # Repeating the last pick up to a power of two keeps the number of shapes small.
+        width = 1 << (len(picks) - 1).bit_length()
+        where = self._array([*picks, *[picks[-1]] * (width - len(picks))])
+        count(flops=2 * self.features.shape[0] * width * (self.features.shape[1] + self._factor.shape[0] + width))
+        columns = self.features @ xp.take(self.features, where, axis=0).T
+        columns = columns - self._factor.T @ xp.take(self._factor, where, axis=1)
+        combine, _ = eliminate(_host(xp.take(columns, where, axis=0))[: len(picks), : len(picks)], self.noise)
+        padded = np.zeros((width, width), dtype=drawing_dtype(columns))
+        padded[: len(picks), : len(picks)] = combine
+        new = columns @ moved(padded, columns)
+        self._append(new, len(picks))
+        for j, pick in enumerate(picks):
+            left = xp.clip(self.diagonal - new[:, j] ** 2, min=0)
+            # The pick's own residual is zero, exactly, whatever rounding says.
+            self.diagonal = xp.where(self._positions == pick, 0 * left, left)
+            self._traces.append(xp.sum(self.diagonal))
+        self.indices.extend(picks)
+
+    def selection(self, weights: Float[Array, " m"] | None = None) -> Selection:
+        """The picks so far, of equal weights or those given."""
+        xp, device = arrays.namespace(self.features), arrays.device_of(self.features)
+        ones = xp.ones(len(self.indices), dtype=self._dtype, device=device)
+        return Selection(
+            indices=self._array(self.indices),
+            weights=ones if weights is None else xp.astype(weights, self._dtype, copy=False),
+            residual_trace=xp.astype(xp.stack(self._traces), self._dtype, copy=False),
+            trace=self.trace,
+        )
+
+    def _append(self, columns: Float[Array, "n b"], picked: int) -> None:
+        """Write new columns of L into the rows that are next."""
+        xp, size, done = arrays.namespace(columns), self._factor.shape[0], len(self.indices)
+        rows = np.arange(size)
+        rows[done : done + picked] = size + np.arange(picked)
+        self._factor = xp.take(xp.concat([self._factor, columns.T], axis=0), moved(rows, columns), axis=0)
+
+    def _array(self, points: Sequence[int]) -> Int[Array, " m"]:
+        return moved(np.asarray(points, dtype=np.int64), self.features)
+
+
+def eliminate(
+    block: Float[npt.NDArray[np.float64], "b b"],
+    noise: float,
+    accept: Callable[[int, float], bool] = lambda _, __: True,
+) -> tuple[npt.NDArray[np.float64], list[int]]:
+    """Cholesky factorisation of a residual block that passes over some of its points.
+
+    Points come in order. One whose residual d, after those taken before it, is at most ``noise``, or which
+    ``accept(position, d)`` refuses, is passed over.
+
+    Returns
+    -------
+    Combinations W (b, b) with which the residual's columns R give the new columns R W of the factor, zero for points
+    passed over; and the positions that were taken.
+    """
+    b = block.shape[0]
+    combine, factor = np.zeros((b, b)), np.zeros((b, b))
+    taken: list[int] = []
+    for j in range(b):
+        row = factor[j, :j]
+        left = float(block[j, j] - row @ row)
+        if left > noise and accept(j, left):
+            root = left**0.5
+            combine[:, j] = -(combine[:, :j] @ row) / root
+            combine[j, j] += 1 / root
+            factor[:, j] = (block[:, j] - factor[:, :j] @ row) / root
+            taken.append(j)
+    return combine, taken
+
+
+def picked_in_order(phi: TangentFeatures, order: Sequence[int], weights: Float[Array, " m"] | None = None) -> Selection:
+    """Selection of points whose order is known beforehand."""
+    kernel = ResidualKernel(phi, len(order))
+    for start, stop in arrays.spans(len(order), BLOCK):
+        kernel.add(order[start:stop])
+    return kernel.selection(weights)
+
+
+def accumulated(phi: TangentFeatures) -> Float[Array, "n d"]:
+    """Features F with K̄ = F Fᵀ, in float64 where the device has it."""
+    joined = phi.joined()
+    xp = arrays.namespace(joined)
+    return xp.astype(joined, arrays.accumulation_dtype(joined), copy=False)
+
+
+def _host(x: Array) -> npt.NDArray[np.float64]:
+    return np.asarray(backend_of(x).to_numpy(x), dtype=np.float64)

@@ -11,9 +11,13 @@ from dntk.ledger import count
 from dntk.spectrum.coverage import coverage as energy_coverage
 from dntk.spectrum.coverage import weighted_gap
 from dntk.spectrum.eigen import leading_eigenpairs
+from dntk.spectrum.holding import eigenpairs_holding, energies, held_by, traces
 from dntk.spectrum.rank import truncation_rank
 from dntk.targets import check_targets
 from dntk.types import Array
+
+_ALL_POINTS = 2048  # up to here coverage is measured on all eigenvectors
+_FIRST_WIDTH, _LAST_WIDTH = 32, 256  # beyond: on as many as hold 95% of the trace, within these limits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,7 +99,7 @@ def distil_along(
     projected = phi.values @ basis.mT
     count(flops=2 * phi.n_outputs * len(phi) * u.shape[-1] * phi.dim)
     known = spectra if spectra is not None else coverage_spectra(phi, per_class=u.ndim == 3, size=u.shape[-1])
-    covered, gap = _coverage(known, u)
+    covered, gap = _coverage(known, u, phi)
     return DistilledGradients(
         directions=u,
         values=values,
@@ -138,31 +142,34 @@ def trace_residual(features: Float[Array, "c m k"], projected: Float[Array, "c m
     scale = float(xp.max(xp.abs(features)))
     if scale == 0:
         return 0.0
-    return min(1.0, max(0.0, 1 - _energy(projected, scale) / _energy(features, scale)))
-
-
-def _energy(features: Float[Array, "c m k"], scale: float) -> float:
-    """Σ (ψ/scale)²: squares of rows in the features' own precision, added up in float64 where there is one."""
-    xp = arrays.namespace(features)
-    rows = xp.sum((features / scale) ** 2, axis=2)
-    return float(xp.sum(xp.astype(rows, arrays.accumulation_dtype(rows))))
+    return min(1.0, max(0.0, 1 - sum(energies(projected, scale)) / sum(energies(features, scale))))
 
 
 def coverage_spectra(phi: TangentFeatures, *, per_class: bool, size: int, seed: int = 0) -> tuple[Array, Array]:
     """Eigenpairs of the mean kernel, or of every output's, that the coverage of ``size`` directions is measured on.
 
-    All of them up to a few thousand points; beyond, the leading ones, whose truncation rank stands for the whole.
+    All of them up to a few thousand points. Beyond, ``size`` of them, and as many more, up to 256, as hold 95% of
+    the trace.
     """
-    features = phi.values if per_class else phi.joined()
-    return leading_eigenpairs(features, len(phi) if len(phi) <= 2048 else max(2 * size, 256), seed=seed)
+    if len(phi) <= _ALL_POINTS:
+        return leading_eigenpairs(phi.values if per_class else phi.joined(), len(phi), seed=seed)
+    return eigenpairs_holding(
+        phi, 0.95, first=max(size, _FIRST_WIDTH), last=_LAST_WIDTH, per_class=per_class, seed=seed
+    )
 
 
-def _coverage(spectra: tuple[Array, Array], u: Array) -> tuple[Array, float]:
+def _coverage(spectra: tuple[Array, Array], u: Array, phi: TangentFeatures) -> tuple[Array, float]:
     """Coverage of the eigenvectors up to the truncation rank (the largest over classes), and its gap."""
     xp = arrays.namespace(u)
     values, vectors = spectra
-    stack = values[None, :] if u.ndim == 2 else values
+    stack = values if u.ndim == 3 else values[None, :]
+    if values.shape[-1] < len(phi):
+        # What the eigenvalues that are known leave of the trace counts as one more.
+        totals = traces(phi, per_class=u.ndim == 3)
+        rest = [[max(0.0, total - held)] for total, held in zip(totals, held_by(stack), strict=True)]
+        stack = xp.concat([stack, xp.asarray(rest, dtype=values.dtype, device=arrays.device_of(values))], axis=1)
     rank = max(1, *(truncation_rank(stack[c, :]) for c in range(stack.shape[0])))
+    rank = min(rank, values.shape[-1])
     covered = energy_coverage(vectors[..., :rank], xp.astype(u, vectors.dtype, copy=False))
     return covered, weighted_gap(values[..., :rank], covered)
 

@@ -1,8 +1,9 @@
 """Spectra of kernels: eigenvalues, ranks, dimensions, and how well directions cover them."""
 
 from dntk.spectrum.alignment import alignment
-from dntk.spectrum.coverage import coverage, coverage_gap
-from dntk.spectrum.eigen import eigenvalues, leading_eigenpairs
+from dntk.spectrum.coverage import coverage, coverage_gap, largest_coverage
+from dntk.spectrum.eigen import eigenvalues, leading_eigenpairs, mean_eigenpairs
+from dntk.spectrum.holding import eigenpairs_holding
 from dntk.spectrum.rank import condition_number, effective_dimension, truncation_rank
 
 __all__ = [
@@ -11,7 +12,10 @@ __all__ = [
     "coverage",
     "coverage_gap",
     "effective_dimension",
+    "eigenpairs_holding",
     "eigenvalues",
+    "largest_coverage",
     "leading_eigenpairs",
+    "mean_eigenpairs",
     "truncation_rank",
 ]

@@ -19,6 +19,35 @@ def coverage(vectors: Float[Array, "*c m r"], directions: Float[Array, "*c m s"]
     return xp.clip(xp.sum((directions.mT @ vectors) ** 2, axis=-2), min=0, max=1)
 
 
+def largest_coverage(
+    vectors: Float[Array, "m r"],
+    local: Float[Array, "m a"],
+    columns: Float[Array, "a h"],
+    members: Float[Array, "m h"],
+) -> Float[Array, " r"]:
+    """max_h ‖U_hᵀu_j[I_h]‖²/‖u_j[I_h]‖² for directions that live on clusters, the paper's other reading of coverage.
+
+    For comparison only: it says how well the cluster that fares best is covered, whatever share of u_j it holds. A
+    vector with a trace of its energy in a cluster that is spanned whole counts as covered.
+
+    Parameters
+    ----------
+    vectors
+        Orthonormal global eigenvectors u_j.
+    local
+        Orthonormal directions, each zero outside one cluster.
+    columns, members
+        Indicators of the clusters, of the directions and of the points.
+    """
+    xp = arrays.namespace(vectors, local)
+    inside = columns.T @ (local.T @ vectors) ** 2
+    whole = members.T @ vectors**2
+    # A share of rounding says nothing: clusters that hold none of the vector are left out.
+    held = whole > vectors.shape[0] * arrays.epsilon(vectors) ** 2
+    shares = xp.where(held, inside / xp.where(held, whole, xp.ones_like(whole)), xp.zeros_like(whole))
+    return xp.clip(xp.max(shares, axis=0), min=0, max=1)
+
+
 def coverage_gap(features: TangentFeatures, directions: Float[Array, "m s"], epsilon: float = 0.05) -> float:
     """Share of the leading eigenvalues of K̄, up to its truncation rank, that the directions miss.
 

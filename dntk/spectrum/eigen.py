@@ -1,18 +1,14 @@
 """Eigenvalues of kernels given as matrices or as features."""
 
-import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.backend import backend_of
 from dntk.features import TangentFeatures
 from dntk.ledger import count
-from dntk.random import WORDS_PER_COUNTER, normals
+from dntk.spectrum.randomized import OVERSAMPLING, normal_matrix, randomized_eigenpairs
 from dntk.types import Array
 
 _EXACT_POINTS = 2048  # up to here one dense factorisation is cheaper than several passes over the features
-_OVERSAMPLING = 8
-_PASSES = 3
 
 
 def eigenvalues(kernel: TangentFeatures | Float[Array, "*c n n"], size: int | None = None) -> Float[Array, "*c r"]:
@@ -53,37 +49,56 @@ def leading_eigenpairs(
 
     Up to a few thousand points by a dense eigendecomposition, O(n²d + n³); beyond by randomized subspace iteration
     with oversampling 8 and three passes, O(n·d·size), whose small eigenvalues are slightly underestimated (Halko,
-    Martinsson and Tropp 2011). Computed in float64 where the device has it.
+    Martinsson and Tropp 2011), or where the size is near d by the triangular factor of F, O(n·d²). Computed in
+    float64 where the device has it; randomized passes multiply in the features' own precision, and one last pass
+    finds the eigenvalues of the subspace in float64. Of several matrices that are not small, one at a time is widened.
     """
     xp = arrays.namespace(features)
-    dtype = arrays.accumulation_dtype(features)
-    wide = xp.astype(features, dtype, copy=False)
     n, d = features.shape[-2:]
     size = min(size, n)
-    if n <= _EXACT_POINTS or 4 * (size + _OVERSAMPLING) > min(n, d):
-        count(flops=2 * n * n * d + 9 * n**3)
-        values, vectors = xp.linalg.eigh(wide @ wide.mT)
-        return (
-            xp.clip(xp.flip(values, axis=-1)[..., :size], min=0),
-            xp.flip(vectors, axis=-1)[..., :size],
-        )
-    return _randomized(wide, size, seed)
+    if n > _EXACT_POINTS and features.ndim == 3:
+        pairs = [leading_eigenpairs(features[c, :, :], size, seed=seed) for c in range(features.shape[0])]
+        return xp.stack([values for values, _ in pairs]), xp.stack([vectors for _, vectors in pairs])
+    if n > _EXACT_POINTS and 4 * (size + OVERSAMPLING) <= min(n, d):
+        return randomized_eigenpairs([features], size, seed=seed)
+    wide = xp.astype(features, arrays.accumulation_dtype(features), copy=False)
+    if n > max(_EXACT_POINTS, 2 * d):
+        return _from_triangular_factor(wide, size, seed)
+    count(flops=2 * n * n * d + 9 * n**3)
+    values, vectors = xp.linalg.eigh(wide @ wide.mT)
+    return (
+        xp.clip(xp.flip(values, axis=-1)[..., :size], min=0),
+        xp.flip(vectors, axis=-1)[..., :size],
+    )
 
 
-def _randomized(wide: Array, size: int, seed: int) -> tuple[Array, Array]:
+def mean_eigenpairs(
+    features: TangentFeatures, size: int, *, seed: int = 0
+) -> tuple[Float[Array, " r"], Float[Array, "n r"]]:
+    """Leading eigenpairs of K̄, as :func:`leading_eigenpairs` of the joined features, which are formed where small."""
+    c, n, k = features.values.shape
+    if n > _EXACT_POINTS and 4 * (size + OVERSAMPLING) <= min(n, c * k):
+        values, vectors = randomized_eigenpairs([features.values[i, :, :] for i in range(c)], min(size, n), seed=seed)
+        return values / c, vectors
+    return leading_eigenpairs(features.joined(), size, seed=seed)
+
+
+def _from_triangular_factor(wide: Float[Array, "n d"], size: int, seed: int) -> tuple[Array, Array]:
+    """By F = QR and the singular values of R: linear in n, and small eigenvalues are not squared away.
+
+    Beyond the d eigenvectors that F has, random orthonormal ones of the eigenvalue zero.
+    """
     xp = arrays.namespace(wide)
-    n, d = wide.shape[-2:]
-    width = size + _OVERSAMPLING
-    padded = -(-width // WORDS_PER_COUNTER) * WORDS_PER_COUNTER
-    draws = normals(seed=seed, stream="range-finder", start=0, count=d * padded, dtype=np.float64)
-    start = backend_of(wide).from_numpy(draws.reshape(d, padded)[:, :width], device=arrays.device_of(wide))
-    basis, _ = xp.linalg.qr(wide @ xp.astype(start, wide.dtype))
-    for _ in range(_PASSES):
-        image, _ = xp.linalg.qr(wide.mT @ basis)
-        basis, _ = xp.linalg.qr(wide @ image)
-    count(flops=4 * (_PASSES + 1) * n * d * width)
-    left, singular, _ = xp.linalg.svd(basis.mT @ wide, full_matrices=False)
-    return singular[..., :size] ** 2, (basis @ left)[..., :size]
+    n, d = wide.shape
+    count(flops=4 * n * d * d + 20 * d**3)
+    basis, triangle = xp.linalg.qr(wide)
+    left, singular, _ = xp.linalg.svd(triangle, full_matrices=False)
+    values, vectors = singular[:size] ** 2, basis @ left[:, :size]
+    if size <= d:
+        return values, vectors
+    more, _ = xp.linalg.qr(xp.concat([basis, normal_matrix(wide, n, size - d, seed=seed)], axis=1))
+    zeros = xp.zeros(size - d, dtype=values.dtype, device=arrays.device_of(wide))
+    return xp.concat([values, zeros]), xp.concat([vectors, more[:, d:]], axis=1)
 
 
 def _feature_eigenvalues(joined: Float[Array, "n d"]) -> Float[Array, " n"]:

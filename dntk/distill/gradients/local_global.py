@@ -2,17 +2,15 @@
 
 import dataclasses
 
-import numpy as np
 from jaxtyping import Float, Int
 
 from dntk import arrays
-from dntk.backend import backend_of
 from dntk.distill.gradients.base import check_size, require_kernel
+from dntk.distill.gradients.partition import Partition, Spectrum
 from dntk.distilled_gradients import DistilledGradients, distil_along
 from dntk.features import TangentFeatures
 from dntk.random import check_seed
 from dntk.spectrum.coverage import coverage as energy_coverage
-from dntk.spectrum.eigen import leading_eigenpairs
 from dntk.types import Array
 
 _REDUNDANT = 1e-6  # relative size below which what is left of a gap column is rounding
@@ -36,6 +34,8 @@ class LocalGlobalDiagnosis:
         Share of their eigenvalues that the local eigenvectors miss (the paper's coverage gap, in energy form).
     gap
         Which of them were added because their coverage was below the threshold.
+    local_directions
+        The local eigenvectors, zero outside their cluster, cluster after cluster, (m, Σ r_h).
     """
 
     labels: Int[Array, " m"]
@@ -44,6 +44,7 @@ class LocalGlobalDiagnosis:
     local_coverage: Float[Array, " r"]
     local_gap: float
     gap: tuple[int, ...]
+    local_directions: Float[Array, "m a"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,9 @@ class LocalGlobal:
 
     Notes
     -----
-    Clustering is scikit-learn's, on the host: the (m, m) kernel is copied there. Cost O(m²·C·k + m³).
+    Up to 2,048 points all eigenvectors by dense factorisations, O(m²·C·k + m³). Beyond, as many as hold the variance,
+    globally and in every cluster, by randomized iteration on the features, and clusters by Nyström's extension from
+    1,024 landmarks (:mod:`dntk.distill.gradients.clustering`): O(m·C·k·r), no (m, m) array.
     """
 
     variance: float = 0.95
@@ -96,110 +99,76 @@ class LocalGlobal:
         """Synthetic gradients along the local and gap directions.
 
         ``spectra``: all eigenvalues and eigenvectors of K̄ where they are known, from
-        ``dntk.spectrum.leading_eigenpairs(phi.joined(), len(phi))``; a search over configurations needs them once.
+        ``dntk.spectrum.leading_eigenpairs(phi.joined(), len(phi))``; a search over configurations needs them once
+        (:class:`LocalGlobalSearch` does so).
 
         Raises
         ------
         ValueError
             A budget larger than the number of points, zero features, or targets of another shape.
         """
-        directions, _, spectra = self._plan(phi, spectra)
-        return distil_along(phi, targets, directions, spectra=spectra)
+        return self.distill_in(self.spectrum(phi, spectra), targets, {})
 
     def diagnose(self, phi: TangentFeatures) -> LocalGlobalDiagnosis:
         """Clusters, ranks and coverage that lead to the directions."""
-        return self._plan(phi, None)[1]
+        return self._plan(self.spectrum(phi), {})[1]
+
+    def spectrum(self, phi: TangentFeatures, known: tuple[Array, Array] | None = None) -> Spectrum:
+        """Eigenpairs of K̄ that this configuration needs; of another they are enough if its thresholds are no higher.
+
+        Raises
+        ------
+        ValueError
+            A budget larger than the number of points, or zero features.
+        """
+        require_kernel(phi)
+        if self.size is not None:
+            check_size(self.size, len(phi))
+        # One more than the budget, so that a rank beyond it is seen to be.
+        return Spectrum.of(phi, self.variance, None if self.size is None else self.size + 1, known)
+
+    def distill_in(
+        self, spectrum: Spectrum, targets: Float[Array, "m c"], partitions: dict[int, Partition]
+    ) -> DistilledGradients:
+        """As :meth:`distill`, with eigenpairs from :meth:`spectrum` and clusters that were found before.
+
+        ``partitions`` by number of clusters: looked up, and filled.
+        """
+        directions, _ = self._plan(spectrum, partitions)
+        whole = spectrum.pairs if spectrum.complete else None
+        return distil_along(spectrum.phi, targets, directions, spectra=whole)
 
     def _plan(
-        self, phi: TangentFeatures, known: tuple[Array, Array] | None
-    ) -> tuple[Float[Array, "m s"], LocalGlobalDiagnosis, tuple[Array, Array]]:
-        require_kernel(phi)
-        points = len(phi)
-        if self.size is not None:
-            check_size(self.size, points)
-        spectra = known if known is not None else leading_eigenpairs(phi.joined(), points)
-        # Q√Λ has the Gram matrix of the features at m columns in place of C·k.
-        root = spectra[1] * arrays.namespace(spectra[0]).sqrt(spectra[0])
-        clusters = min(self.clusters or phi.n_outputs, points, self.size or points)
+        self, spectrum: Spectrum, partitions: dict[int, Partition]
+    ) -> tuple[Float[Array, "m s"], LocalGlobalDiagnosis]:
+        points = len(spectrum.phi)
+        clusters = min(self.clusters or spectrum.phi.n_outputs, points, self.size or points)
         while True:
-            partition = _Partition.of(root, clusters, self.seed) if clusters > 1 else _Partition.whole(spectra)
+            if clusters not in partitions:
+                partitions[clusters] = Partition.of(spectrum, clusters, self.seed)
             if self.size is None:
-                found: tuple[Array, LocalGlobalDiagnosis] | None = _directions(
-                    spectra, partition, self.variance, self.coverage
-                )
-            else:
-                found = _within_budget(spectra, partition, self.variance, self.coverage, self.size)
+                return _directions(spectrum, partitions[clusters], self.variance, self.coverage)
+            found = _within_budget(spectrum, partitions[clusters], self.variance, self.coverage, self.size)
             if found is not None:
-                return *found, spectra
+                return found
             clusters -= 1  # one direction per cluster and the gaps do not fit: use fewer clusters
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Partition:
-    """Clusters of the points, each with the eigenpairs of its block of K̄ lifted to all points."""
-
-    labels: Int[Array, " m"]
-    values: tuple[Float[Array, " _"], ...]
-    vectors: tuple[Float[Array, "m _"], ...]
-
-    @staticmethod
-    def whole(spectra: tuple[Array, Array]) -> "_Partition":
-        """One cluster: its eigenvectors are the global ones, the same where eigenvalues are equal."""
-        values, vectors = spectra
-        place = arrays.device_of(vectors)
-        labels = backend_of(vectors).from_numpy(np.zeros(vectors.shape[0], dtype=np.int64), device=place)
-        return _Partition(labels=labels, values=(values,), vectors=(vectors,))
-
-    @staticmethod
-    def of(root: Float[Array, "m d"], clusters: int, seed: int) -> "_Partition":
-        labels = _cluster(root, clusters, seed)
-        xp = arrays.namespace(root)
-        positions = xp.arange(root.shape[0], device=arrays.device_of(root))
-        values, vectors = [], []
-        for cluster in range(int(xp.max(labels)) + 1):
-            members = xp.nonzero(labels == cluster)[0]
-            if members.shape[0]:
-                v, u = leading_eigenpairs(xp.take(root, members, axis=0), members.shape[0])
-                values.append(v)
-                vectors.append(xp.astype(positions[:, None] == members, u.dtype) @ u)
-        return _Partition(labels=labels, values=tuple(values), vectors=tuple(vectors))
-
-
-def _cluster(root: Float[Array, "m d"], clusters: int, seed: int) -> Int[Array, " m"]:
-    backend, place = backend_of(root), arrays.device_of(root)
-    if root.shape[0] <= clusters:
-        return backend.from_numpy(np.arange(root.shape[0]), device=place)
-    import warnings
-
-    from sklearn.cluster import SpectralClustering
-
-    kernel = np.asarray(backend.to_numpy(root @ root.T), dtype=np.float64)
-    affinity = np.maximum((kernel + kernel.T) / 2, 0)
-    with warnings.catch_warnings():
-        # A graph in several pieces is already clustered, and duplicates may fill fewer clusters: both are no fault.
-        warnings.filterwarnings("ignore", message="Graph is not fully connected")
-        warnings.filterwarnings("ignore", message="Number of distinct clusters")
-        found = SpectralClustering(clusters, affinity="precomputed", random_state=seed % 2**32).fit_predict(
-            affinity / affinity.max()
-        )
-    return backend.from_numpy(found.astype(np.int64), device=place)
-
-
-def _rank(values: Float[Array, " r"], variance: float) -> int:
-    """Least r whose values hold the share ``variance`` of their sum, at least 1."""
+def _rank(values: Float[Array, " r"], variance: float, total: float) -> int:
+    """Least r whose values hold the share ``variance`` of the trace, at least 1; all where those known do not."""
     xp = arrays.namespace(values)
     held = xp.cumulative_sum(values)
-    needed = variance * float(held[-1]) * (1 - values.shape[0] * arrays.epsilon(values))
+    needed = variance * total * (1 - values.shape[0] * arrays.epsilon(values))
     return min(values.shape[0], int(xp.sum(xp.astype(held < needed, xp.int32))) + 1)
 
 
 def _directions(
-    spectra: tuple[Array, Array], partition: _Partition, variance: float, threshold: float
+    spectrum: Spectrum, partition: Partition, variance: float, threshold: float
 ) -> tuple[Float[Array, "m s"], LocalGlobalDiagnosis]:
-    xp = arrays.namespace(spectra[1])
-    rank = _rank(spectra[0], variance)
-    leading_values, leading = spectra[0][:rank], spectra[1][:, :rank]
-    ranks = tuple(_rank(v, variance) for v in partition.values)
+    xp = arrays.namespace(spectrum.vectors)
+    rank = _rank(spectrum.values, variance, spectrum.total)
+    leading_values, leading = spectrum.values[:rank], spectrum.vectors[:, :rank]
+    ranks = tuple(_rank(v, variance, t) for v, t in zip(partition.values, partition.totals, strict=True))
     local = xp.concat([u[:, :r] for u, r in zip(partition.vectors, ranks, strict=True)], axis=1)
     covered = energy_coverage(leading, local)
     gap = tuple(j for j in range(rank) if float(covered[j]) < threshold)
@@ -210,6 +179,7 @@ def _directions(
         local_coverage=covered,
         local_gap=max(0.0, 1 - float(xp.sum(leading_values * covered)) / float(xp.sum(leading_values))),
         gap=gap,
+        local_directions=local,
     )
     if not gap:
         return local, diagnosis
@@ -228,7 +198,7 @@ def _new_directions(local: Float[Array, "m a"], columns: Float[Array, "m b"]) ->
 
 
 def _within_budget(
-    spectra: tuple[Array, Array], partition: _Partition, variance: float, threshold: float, size: int
+    spectrum: Spectrum, partition: Partition, variance: float, threshold: float, size: int
 ) -> tuple[Float[Array, "m s"], LocalGlobalDiagnosis] | None:
     """The largest number of directions up to ``size`` over 65 thresholds up to ``variance``; None if all exceed it.
 
@@ -236,7 +206,7 @@ def _within_budget(
     """
     best = None
     for step in range(64, -1, -1):
-        found = _directions(spectra, partition, variance * step / 64, threshold)
+        found = _directions(spectrum, partition, variance * step / 64, threshold)
         count = found[0].shape[1]
         if count <= size and (best is None or count > best[0].shape[1]):
             best = found

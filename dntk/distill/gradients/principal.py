@@ -25,6 +25,11 @@ class Principal:
         Directions of each output's own kernel, in place of those of the mean kernel shared by all.
     seed
         Of the randomized eigensolver that is used beyond a few thousand points.
+
+    Notes
+    -----
+    Matrix-free beyond a few thousand points: O(m·C·k·s) and no (m, m) array, see
+    :func:`dntk.spectrum.leading_eigenpairs`.
     """
 
     size: int

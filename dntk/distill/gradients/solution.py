@@ -1,28 +1,33 @@
-"""The ridge solution's own direction, then principal directions: label-aware distillation."""
+"""The ridge solution's own directions, then principal directions: label-aware distillation."""
 
 import dataclasses
+from collections.abc import Callable
 
 from jaxtyping import Float
 
 from dntk import arrays
 from dntk.distill.gradients.base import check_size, require_kernel
+from dntk.distill.gradients.orthonormal import compressed, extended
 from dntk.distilled_gradients import DistilledGradients, coverage_spectra, distil_along
 from dntk.features import TangentFeatures
 from dntk.ledger import count
 from dntk.solve.preconditioned_cg import Preconditioner, preconditioned_cg
-from dntk.solve.ridge import Ridge, feature_ridge
+from dntk.solve.ridge import Ridge, check_ridge, feature_ridge
+from dntk.spectrum.eigen import leading_eigenpairs
 from dntk.targets import check_targets
 from dntk.types import Array
 
 
 @dataclasses.dataclass(frozen=True)
 class Solution:
-    """Per class: the direction of α = (K^c + λI)⁻¹y, then the s − 1 leading eigenvectors of K^c.
+    """The directions of the ridge solutions α_c = (K^c + λI)⁻¹y_c, then leading eigenvectors.
 
-    One synthetic gradient along α already reproduces ridge regression on all m points exactly; with the principal
-    directions beside it, the kernel lost is at most one principal direction more than the best possible:
-    Σ_{i>s} λ_i ≤ tr(K − K_Π) ≤ Σ_{i≥s} λ_i. α is computed by conjugate gradients preconditioned with leading
-    eigenpairs, O(C·m·k) a step.
+    Per class, one synthetic gradient along α_c already reproduces ridge regression on all m points exactly; with the
+    principal directions beside it, the kernel lost is at most one principal direction more than the best possible:
+    Σ_{i>s} λ_i ≤ tr(K − K_Π) ≤ Σ_{i≥s} λ_i (q directions with q solutions). With directions shared by all outputs,
+    s = C hold all solutions; fewer hold their principal components in the norm of K̄ + λI, the one that errors of
+    the regression are measured in. α is computed by conjugate gradients preconditioned with leading eigenpairs,
+    O(C·m·k) a step, no (m, m) array for many points.
 
     Parameters
     ----------
@@ -37,6 +42,11 @@ class Solution:
         Eigenpairs in the preconditioner, at least ``size``.
     seed
         Of the randomized eigensolver that is used beyond a few thousand points.
+    per_class
+        Directions of each output's own solution and kernel, or shared ones of all solutions and of K̄.
+    multiples
+        Ridges λ·t whose solutions the directions hold: (0.01, 1, 100) makes the distilled regression right along the
+        path of ridges (a rational Krylov space), for one more direction each.
     """
 
     size: int
@@ -44,9 +54,18 @@ class Solution:
     iterations: int = 30
     rank: int = 40
     seed: int = 0
+    per_class: bool = True
+    multiples: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if not self.multiples:
+            msg = "`multiples` is empty: pass (1.0,) for the solution at the ridge itself."
+            raise ValueError(msg)
+        for multiple in self.multiples:
+            check_ridge(multiple)
 
     def distill(self, phi: TangentFeatures, targets: Float[Array, "m c"]) -> DistilledGradients:
-        """Synthetic gradients along the solution and the leading eigenvectors of each output's kernel.
+        """Synthetic gradients along the solutions and the leading eigenvectors.
 
         Raises
         ------
@@ -57,42 +76,85 @@ class Solution:
         require_kernel(phi)
         y = check_targets(targets, phi.values, points=len(phi), outputs=phi.n_outputs)
         ridge = feature_ridge(self.ridge, phi.values, y)
-        spectra = coverage_spectra(phi, per_class=True, size=max(self.rank, self.size), seed=self.seed)
         rank = min(len(phi), max(self.rank, self.size))
-        values, vectors = spectra[0][..., :rank], spectra[1][..., :rank]
-        alpha = self._solve(phi.values, y, ridge, values, vectors)
-        directions = _solution_first(alpha, vectors[..., : self.size])
+        spectra = coverage_spectra(phi, per_class=self.per_class, size=rank, seed=self.seed)
+        own = spectra if self.per_class else leading_eigenpairs(phi.values, rank, seed=self.seed)
+        alphas = self._solutions(phi.values, y, ridge, own[0][..., :rank], own[1][..., :rank])
+        vectors = spectra[1][..., : self.size]
+        if self.per_class:
+            images = alphas if alphas.shape[2] <= self.size else _images(phi.values, alphas, ridge)
+            directions = _solutions_first(compressed(alphas, images, self.size), vectors, self.size)
+        else:
+            directions = self._shared(phi, alphas, vectors, ridge)
         return distil_along(phi, y, directions, ridge=ridge, spectra=spectra)
 
-    def _solve(self, features: Array, y: Array, ridge: float, values: Array, vectors: Array) -> Float[Array, "c m"]:
-        """α by conjugate gradients, in the precision of the eigenvectors."""
+    def _shared(
+        self, phi: TangentFeatures, alphas: Float[Array, "c m q"], vectors: Float[Array, "m s"], ridge: float
+    ) -> Float[Array, "m s"]:
+        """All outputs' solutions as one block, or their principal components, then eigenvectors of K̄."""
+        xp = arrays.namespace(alphas)
+        c, m, q = alphas.shape
+        block = xp.reshape(xp.permute_dims(alphas, (1, 2, 0)), (1, m, q * c))
+        if q * c > self.size:
+            repeated = xp.broadcast_to(block, (c, m, q * c))
+            mean = xp.mean(_images(phi.values, repeated, ridge), axis=0)[None, :, :]
+            block = compressed(block, mean, self.size)
+        return _solutions_first(block, vectors[None, :, :], self.size)[0, :, :]
+
+    def _solutions(
+        self, features: Array, y: Array, ridge: float, values: Array, vectors: Array
+    ) -> Float[Array, "c m q"]:
+        """α for every multiple of the ridge by conjugate gradients, in the precision of the eigenvectors."""
         xp = arrays.namespace(features)
-        wide = xp.astype(features, vectors.dtype, copy=False)
-        c, m, k = features.shape
+        found = []
+        for c in range(features.shape[0]):
+            multiply = self._kernel(features[c : c + 1, :, :], vectors.dtype)
+            rhs = xp.astype(y[:, c], vectors.dtype, copy=False)[None, :]
+            solutions = []
+            for multiple in self.multiples:
+                shift = multiple * ridge
+                deflate = Preconditioner(values=values[c : c + 1, :], vectors=vectors[c : c + 1, :, :], ridge=shift)
+                solutions.append(
+                    preconditioned_cg(
+                        lambda v, shift=shift, multiply=multiply: multiply(v) + shift * v,  # type: ignore[misc]
+                        rhs,
+                        deflate,
+                        iterations=self.iterations,
+                    ).solution
+                )
+            found.append(xp.stack(solutions, axis=2))
+        return xp.concat(found, axis=0)
+
+    def _kernel(self, features: Float[Array, "1 m k"], dtype: object) -> Callable[[Array], Array]:
+        """V ↦ K^c v, of the matrix where it is small and by products with the features elsewhere."""
+        xp = arrays.namespace(features)
+        wide = xp.astype(features, dtype, copy=False)
+        _, m, k = features.shape
+        steps = self.iterations * len(self.multiples)
         # A heuristic: one matrix product runs near the machine's peak, products with vectors wait for memory.
         kernel = wide @ wide.mT if m <= 20 * self.iterations else None
-        count(flops=2 * c * m * m * k if kernel is not None else 4 * c * m * k * (self.iterations + 1))
+        count(flops=2 * m * m * k if kernel is not None else 4 * m * k * (steps + 1))
 
-        def multiply(v: Array) -> Array:
+        def multiply(v: Float[Array, "1 m"]) -> Float[Array, "1 m"]:
             column = v[:, :, None]
             image = kernel @ column if kernel is not None else wide @ (wide.mT @ column)
-            return image[:, :, 0] + ridge * v
+            return image[:, :, 0]
 
-        preconditioner = Preconditioner(values=values, vectors=vectors, ridge=ridge)
-        rhs = xp.astype(y, vectors.dtype, copy=False).T
-        return preconditioned_cg(multiply, rhs, preconditioner, iterations=self.iterations).solution
+        return multiply
 
 
-def _solution_first(alpha: Float[Array, "c m"], vectors: Float[Array, "c m s"]) -> Float[Array, "c m s"]:
-    """Orthonormal [α, v_1 … v_{s−1}]; v_s in place of an α that lies in the span of the others."""
-    xp = arrays.namespace(alpha)
-    kept, spare = vectors[..., :-1], vectors[..., -1:]
-    norm = xp.sqrt(xp.sum(alpha * alpha, axis=1))[:, None]
-    unit = (alpha / xp.where(norm > 0, norm, xp.ones_like(norm)))[:, :, None]
-    rest = unit - kept @ (kept.mT @ unit)
-    rest = rest - kept @ (kept.mT @ rest)  # once more: the first pass leaves rounding times the part removed
-    left = xp.sqrt(xp.sum(rest * rest, axis=1, keepdims=True))
-    # A remainder this small is rounding of the eigenvectors, not a direction.
-    new = left > 1e-6
-    direction = xp.where(new, rest / xp.where(new, left, xp.ones_like(left)), spare)
-    return xp.concat([direction, kept], axis=2)
+def _images(features: Float[Array, "c m k"], columns: Float[Array, "c m q"], ridge: float) -> Float[Array, "c m q"]:
+    """(K^c + λI)α, one output after another."""
+    xp = arrays.namespace(columns)
+    found = []
+    for c in range(features.shape[0]):
+        wide = xp.astype(features[c, :, :], columns.dtype, copy=False)
+        found.append(wide @ (wide.T @ columns[c, :, :]) + ridge * columns[c, :, :])
+    return xp.stack(found)
+
+
+def _solutions_first(alphas: Float[Array, "g m q"], vectors: Float[Array, "g m s"], size: int) -> Float[Array, "g m s"]:
+    """Orthonormal [v_1 … v_{s−q}, α_1 … α_q], further eigenvectors in place of solutions in the span of the others."""
+    xp = arrays.namespace(alphas)
+    kept = size - alphas.shape[2]
+    return extended(vectors[..., :kept], xp.concat([alphas, vectors[..., kept:]], axis=2), size)

@@ -11,7 +11,7 @@ from dntk.certify.rounding import allowance
 from dntk.types import Array
 
 _BLOCK, _STEPS = 8, 5
-_PASSES = 2
+_PASSES = 1
 
 
 def eigenvalue_intervals(
@@ -19,8 +19,8 @@ def eigenvalue_intervals(
 ) -> Intervals:
     """Intervals of the r leading eigenvalues, from a start that the approximation suggests.
 
-    Two steps of subspace iteration, Ritz values, and a bound on the rest of the kernel by block Lanczos or by its trace,
-    whichever is less: about (3r + 40) · 4·n·C·k operations.
+    One step of subspace iteration, Ritz values, and a bound on the rest of the kernel by block Lanczos or by its trace,
+    whichever is less: about (2r + 40) · 4·n·C·k operations.
     """
     xp = arrays.namespace(values)
     c, n, k = values.shape

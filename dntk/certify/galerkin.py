@@ -43,7 +43,7 @@ def energy_error(
     """
     xp = arrays.namespace(residual)
     rounding = allowance("backward", arrays.epsilon(residual), size, trace)
-    spaces = lanczos(multiply, residual[:, :, None], steps)
+    spaces = lanczos(multiply, residual[:, None, :], steps)
     _, upper = spaces.quadratures(ridge, 1, rounding)
     bound = [min(float(u), float(r) ** 2 / ridge) for u, r in zip(upper[:, 0], spaces.norms[:, 0], strict=True)]
     value = [(b**0.5 + residual_rounding / ridge**0.5) ** 2 for b in bound]

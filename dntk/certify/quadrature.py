@@ -19,7 +19,7 @@ from dntk import arrays
 from dntk.backend import backend_of
 from dntk.types import Array
 
-Apply = Callable[[Float[Array, "c n q"]], Float[Array, "c n q"]]
+Apply = Callable[[Float[Array, "c q n"]], Float[Array, "c q n"]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,11 @@ class Tridiagonals:
     off: np.ndarray
     norms: np.ndarray
 
+    @property
+    def steps(self) -> int:
+        """Products that were made."""
+        return int(self.diagonal.shape[-1])
+
     def quadratures(self, ridge: float, power: int, rounding: float) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bounds (c, q) of rᵀ(K + λI)^{−p} r; infinite where λ drowns in rounding."""
         lower, upper = np.zeros_like(self.norms), np.zeros_like(self.norms)
@@ -44,49 +49,63 @@ class Tridiagonals:
         return lower, upper
 
 
-def lanczos(multiply: Apply, start: Float[Array, "c n q"], steps: int) -> Tridiagonals:
-    """Up to ``steps`` Lanczos steps with K^c from every column; each product takes all columns."""
+def lanczos(
+    multiply: Apply,
+    start: Float[Array, "c q n"],
+    steps: int,
+    enough: Callable[[Tridiagonals], bool] = lambda _: False,
+) -> Tridiagonals:
+    """Up to ``steps`` Lanczos steps with K^c from every row; each product takes all rows.
+
+    ``enough`` is asked every eight steps; it waits for the device.
+    """
     xp = arrays.namespace(start)
     norms = _lengths(start)
-    vector = start / xp.where(norms > 0, norms, xp.ones_like(norms))
-    basis, alphas, betas = [vector], [], []
-    alive = norms > 0
-    first = None
-    for _ in range(min(steps, start.shape[1])):
+    basis = [start / xp.where(norms > 0, norms, xp.ones_like(norms))]
+    alphas: list[Array] = []
+    betas: list[Array] = []
+    alive, scale = norms > 0, xp.zeros_like(norms)
+    for step in range(min(steps, start.shape[2])):
         image = multiply(basis[-1])
-        alpha = xp.sum(image * basis[-1], axis=1, keepdims=True)
+        alpha = xp.sum(image * basis[-1], axis=2, keepdims=True)
         image = _orthogonal(image, basis)
         beta = _lengths(image)
-        first = xp.abs(alpha) + beta if first is None else xp.maximum(first, xp.abs(alpha) + beta)
-        alive = alive & (beta > 8 * start.shape[1] * arrays.epsilon(start) * first)
+        scale = xp.maximum(scale, xp.abs(alpha) + beta)
+        # What is left of an exhausted space is rounding.
+        alive = alive & (beta > 8 * start.shape[2] * arrays.epsilon(start) * scale)
         beta = xp.where(alive, beta, xp.zeros_like(beta))
         alphas.append(alpha)
         betas.append(beta)
         basis.append(xp.where(alive, image / xp.where(alive, beta, xp.ones_like(beta)), xp.zeros_like(image)))
-    host = backend_of(start).to_numpy
+        if step % 8 == 7 and enough(_on_host(norms, alphas, betas)):
+            break
+    return _on_host(norms, alphas, betas)
+
+
+def _on_host(norms: Array, alphas: list[Array], betas: list[Array]) -> Tridiagonals:
+    xp, host = arrays.namespace(norms), backend_of(norms).to_numpy
     return Tridiagonals(
-        diagonal=np.stack([np.asarray(host(a), dtype=np.float64)[:, 0, :] for a in alphas], axis=-1),
-        off=np.stack([np.asarray(host(b), dtype=np.float64)[:, 0, :] for b in betas], axis=-1),
-        norms=np.asarray(host(norms), dtype=np.float64)[:, 0, :],
+        diagonal=np.asarray(host(xp.concat(alphas, axis=2)), dtype=np.float64),
+        off=np.asarray(host(xp.concat(betas, axis=2)), dtype=np.float64),
+        norms=np.asarray(host(norms), dtype=np.float64)[:, :, 0],
     )
 
 
-def _orthogonal(image: Array, basis: list[Array]) -> Array:
-    """``image`` freed twice of all earlier vectors, column by column."""
+def _orthogonal(image: Float[Array, "c q n"], basis: list[Array]) -> Float[Array, "c q n"]:
+    """``image`` freed twice of all earlier vectors, row by row; one shape throughout, for libraries that compile."""
     xp = arrays.namespace(image)
-    earlier = xp.stack(basis, axis=3)  # (c, n, q, j)
     for _ in range(2):
-        parts = xp.sum(earlier * image[:, :, :, None], axis=1, keepdims=True)
-        image = image - xp.sum(earlier * parts, axis=3)
+        for vector in reversed(basis):
+            image = image - vector * xp.sum(vector * image, axis=2, keepdims=True)
     return image
 
 
-def _lengths(x: Float[Array, "c n q"]) -> Float[Array, "c 1 q"]:
-    """Norms of columns, without overflow."""
+def _lengths(x: Float[Array, "c q n"]) -> Float[Array, "c q 1"]:
+    """Norms of rows, without overflow."""
     xp = arrays.namespace(x)
-    largest = xp.max(xp.abs(x), axis=1, keepdims=True)
+    largest = xp.max(xp.abs(x), axis=2, keepdims=True)
     safe = xp.where(largest > 0, largest, xp.ones_like(largest))
-    return largest * xp.sqrt(xp.sum((x / safe) ** 2, axis=1, keepdims=True))
+    return largest * xp.sqrt(xp.sum((x / safe) ** 2, axis=2, keepdims=True))
 
 
 def _unit_quadratures(

@@ -14,6 +14,8 @@ from dntk.certify.quadrature import Apply, Tridiagonals, lanczos
 from dntk.certify.rounding import allowance
 from dntk.ledger import count
 from dntk.types import Array
+_TIGHT = 0.8  # of the root mean square
+_SMALL = 1e-3  # of the targets' norm
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,38 +31,35 @@ def weights_errors(
 ) -> RegressionErrors:
     """Errors of predictors ⟨w, ψ⟩, all in one Lanczos process of at most ``steps`` products."""
     xp = arrays.namespace(values)
-    lam, y = regression.ridge, xp.astype(regression.targets, values.dtype, copy=False).T[:, :, None]
-    w = xp.stack([xp.astype(one, values.dtype, copy=False) for one in weights], axis=2)
-    dual = (y - values @ w) / lam
-    apart = w - values.mT @ dual  # g/λ
-    problem = _Problem.of(values, y, regression, dual, w, steps)
-    spaces = lanczos(_each_kernel(values), values @ apart, problem.steps)
-    squares, error = problem.squares(spaces)
-    # gᵀH⁻¹g = ‖g‖²/λ − λ rᵀA⁻¹r, from below by Gauss.
-    gauss = spaces.quadratures(lam, 1, problem.rounding)[0]
-    length = np.asarray(backend_of(apart).to_numpy(xp.sum(apart**2, axis=1)), dtype=np.float64)
-    energy = np.maximum(lam * (length - gauss), squares)
-    energy = (np.sqrt(energy) + error / math.sqrt(lam) * math.sqrt(problem.trace + lam)) ** 2
-    return problem.bounds(np.max(np.sqrt(squares) + error, axis=1), np.max(energy, axis=1), values)
+    y = _rows(regression.targets, values)
+    w = xp.stack([xp.astype(one, values.dtype, copy=False) for one in weights], axis=1)
+    dual = (y - w @ values.mT) / regression.ridge
+    apart = w - dual @ values  # g/λ
+    problem = _Problem.of(values, y, regression, dual, w)
+    spaces = lanczos(_each_kernel(values), apart @ values.mT, steps, problem.tight)
+    squares = problem.squares(spaces)
+    # gᵀH⁻¹g = ‖g‖²/λ − λ rᵀA⁻¹r, and Gauss bounds rᵀA⁻¹r from below.
+    gauss = spaces.quadratures(problem.ridge, 1, problem.rounding)[0]
+    length = np.asarray(backend_of(apart).to_numpy(xp.sum(apart**2, axis=2)), dtype=np.float64)
+    energy = np.maximum(problem.ridge * (length - gauss), squares)
+    energy = (np.sqrt(energy) + problem.error * math.sqrt(1 + problem.trace / problem.ridge)) ** 2
+    return problem.bounds(spaces, squares, energy, values)
 
 
 def fits_errors(
     values: Float[Array, "c n k"], fits: Float[Array, "n c"], regression: Regression, *, steps: int
 ) -> RegressionErrors:
     """Errors of fitted values f̂ of any predictor; the excess objective is that of Ψᵀα̂, α̂ = (y − f̂)/λ."""
-    xp = arrays.namespace(values)
-    lam, y = regression.ridge, xp.astype(regression.targets, values.dtype, copy=False).T[:, :, None]
-    fitted = xp.astype(fits, values.dtype, copy=False).T[:, :, None]
-    dual = (y - fitted) / lam
-    weights = values.mT @ dual
-    problem = _Problem.of(values, y, regression, dual, weights, steps)
-    spaces = lanczos(_each_kernel(values), fitted - values @ weights, problem.steps)
-    squares, error = problem.squares(spaces)
-    _, energy = spaces.quadratures(lam, 1, problem.rounding)
-    energy = np.minimum(energy, spaces.norms**2 / lam)
+    y, fitted = _rows(regression.targets, values), _rows(fits, values)
+    dual = (y - fitted) / regression.ridge
+    weights = dual @ values
+    problem = _Problem.of(values, y, regression, dual, weights)
+    spaces = lanczos(_each_kernel(values), fitted - weights @ values.mT, steps, problem.tight)
+    _, energy = spaces.quadratures(problem.ridge, 1, problem.rounding)
+    energy = np.minimum(energy, spaces.norms**2 / problem.ridge)
     # ‖w̃ − w*‖² = eᵀKe ≤ ‖e‖_A², and ‖Ψ(w̃ − w*)‖² ≤ ‖K‖ eᵀKe.
-    excess = (np.sqrt(energy) + error / math.sqrt(lam)) ** 2 * (problem.trace + lam)
-    return problem.bounds(np.max(np.sqrt(squares) + error, axis=1), np.max(excess, axis=1), values)
+    excess = (np.sqrt(energy) + problem.error / math.sqrt(problem.ridge)) ** 2 * (problem.trace + problem.ridge)
+    return problem.bounds(spaces, problem.squares(spaces), excess, values)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,51 +71,60 @@ class _Problem:
     trace: float
     rounding: float
     error: np.ndarray
-    steps: int
+    target_norm: float
 
     @staticmethod
-    def of(values: Array, y: Array, regression: Regression, dual: Array, weights: Array, steps: int) -> "_Problem":
+    def of(values: Array, y: Array, regression: Regression, dual: Array, weights: Array) -> "_Problem":
         xp = arrays.namespace(values)
-        eps, size = arrays.epsilon(values), max(values.shape[1:])
         trace = float(xp.max(xp.sum(values**2, axis=(1, 2))))
+        unit = allowance("backward", arrays.epsilon(values), max(values.shape[1:]), 1.0)
         host = backend_of(values).to_numpy
-        alpha = np.asarray(host(xp.sqrt(xp.sum(dual**2, axis=1))), dtype=np.float64)
-        w = np.asarray(host(xp.sqrt(xp.sum(weights**2, axis=1))), dtype=np.float64)
-        unit = allowance("backward", eps, size, 1.0)
-        error = unit * ((trace + regression.ridge) * alpha + math.sqrt(trace) * w)
+        alpha, w = (np.asarray(host(xp.sqrt(xp.sum(v**2, axis=2))), dtype=np.float64) for v in (dual, weights))
         return _Problem(
-            points=y.shape[1],
+            points=y.shape[2],
             ridge=regression.ridge,
             trace=trace,
             rounding=unit * trace,
-            error=error,
-            steps=min(steps, y.shape[1]),
+            error=unit * ((trace + regression.ridge) * alpha + math.sqrt(trace) * w),
+            target_norm=float(xp.sqrt(xp.mean(xp.sum(y**2, axis=2)))),
         )
 
-    def squares(self, spaces: Tridiagonals) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds (c, q) on ‖f̂ − f*‖² by Gauss-Radau or the residual, and the rounding beside its root."""
+    def squares(self, spaces: Tridiagonals) -> np.ndarray:
+        """Bounds (c, q) on ‖f̂ − f*‖² by Gauss-Radau or the residual, without rounding."""
         _, upper = spaces.quadratures(self.ridge, 2, self.rounding)
-        return np.minimum(self.ridge**2 * upper, spaces.norms**2), self.error
+        return np.minimum(self.ridge**2 * upper, spaces.norms**2)
 
-    def bounds(self, distance: np.ndarray, energy: np.ndarray, like: Array) -> RegressionErrors:
+    def tight(self, spaces: Tridiagonals) -> bool:
+        """Whether further products would gain little: upper and lower bounds are near, or the error negligible."""
+        lower, upper = spaces.quadratures(self.ridge, 2, self.rounding)
+        near = _TIGHT**2 * upper <= lower
+        small = self.ridge * np.sqrt(np.minimum(upper, spaces.norms**2 / self.ridge**2)) <= _SMALL * self.target_norm
+        return bool(np.all(near | small))
+
+    def bounds(self, spaces: Tridiagonals, squares: np.ndarray, energy: np.ndarray, like: Array) -> RegressionErrors:
         xp = arrays.namespace(like)
         place = {"dtype": like.dtype, "device": arrays.device_of(like)}
-        theorem = f"Gauss-Radau, {self.steps} products"
+        theorem = f"Gauss-Radau, {spaces.steps} products"
         grow = 1 + 4 * arrays.epsilon(like)  # the value is rounded to the dtype of the arrays
+        distance = np.max(np.sqrt(squares) + self.error, axis=1) / math.sqrt(self.points) * grow
+        excess = np.max(energy, axis=1) * grow
         return RegressionErrors(
-            prediction=Bound(
-                value=xp.asarray((distance / math.sqrt(self.points) * grow).tolist(), **place), theorem=theorem
-            ),
-            energy=Bound(value=xp.asarray((energy * grow).tolist(), **place), theorem=theorem),
+            prediction=Bound(value=xp.asarray(distance.tolist(), **place), theorem=theorem),
+            energy=Bound(value=xp.asarray(excess.tolist(), **place), theorem=theorem),
         )
 
 
 def _each_kernel(values: Float[Array, "c n k"]) -> Apply:
-    """V → K^c V^c for every output."""
+    """V → V K^c for the rows of every output."""
 
-    def multiply(block: Float[Array, "c n q"]) -> Float[Array, "c n q"]:
+    def multiply(rows: Float[Array, "c q n"]) -> Float[Array, "c q n"]:
         c, n, k = values.shape
-        count(flops=4 * c * n * k * block.shape[2])
-        return values @ (values.mT @ block)
+        count(flops=4 * c * n * k * rows.shape[1])
+        return (rows @ values) @ values.mT
 
     return multiply
+
+
+def _rows(columns: Float[Array, "n c"], like: Array) -> Float[Array, "c 1 n"]:
+    xp = arrays.namespace(like)
+    return xp.astype(columns, like.dtype, copy=False).T[:, None, :]

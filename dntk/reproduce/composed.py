@@ -7,17 +7,20 @@ import numpy as np
 from dntk.certify import certify
 from dntk.distilled_gradients import DistilledGradients
 from dntk.metrics import mean_squared_error
-from dntk.reproduce.gradient_methods import METHODS, Request
+from dntk.reproduce.gradient_methods import METHODS, PAPER, SAME_SPAN, Fit, Request
 from dntk.reproduce.prediction import root_mean_square
 from dntk.reproduce.recipe import TrainingPlan
 from dntk.reproduce.scene import Scene, open_scene
 from dntk.reproduce.workshop import Workshop, tag
-from dntk.solve import RidgeFit, ridge, same_span
+from dntk.solve import ridge
 from dntk.spectrum import leading_eigenpairs
 
 GRADIENTS = 5
-CASES = {"LocalGlobal, paper": ("LocalGlobal", ridge), "Principal, same span": ("Principal", same_span)}
-CASES["Solution, same span"] = ("Solution", same_span)
+CASES = {
+    "LocalGlobal, paper": ("LocalGlobal", PAPER),
+    "Principal, same span": ("Principal", SAME_SPAN),
+    "Solution, same span": ("Solution", SAME_SPAN),
+}
 
 
 def rows(
@@ -40,27 +43,26 @@ def rows(
     for name, (method, solve) in CASES.items():
         shop.progress(f"certificate of {name}, {tag(plan, seed)}")
         request = Request(scene=scene, spectra=spectra, size=min(GRADIENTS, len(scene.phi)), seed=seed)
-        grads = METHODS[method](request)
-        fit = solve(grads, ridge=scene.ridge)
+        chosen = METHODS[method](request)
+        assert chosen.gradients is not None  # of these methods it is
+        fit = chosen.outputs[solve]()
         predicted = fit.predict(scene.test)
         found.append(
             {
                 "method": name,
-                "size": grads.size,
+                "size": chosen.size,
                 "data": root_mean_square(distilled - on_all) / unit,
                 "sketch": sweep[-1]["distance"],
                 "gradients": root_mean_square(predicted - distilled) / unit,
                 "together": root_mean_square(predicted - on_all) / unit,
                 "from_network": mean_squared_error(predicted, scene.outputs_test) ** 0.5 / unit,
-                **_certified(scene, grads, fit, everything, seed),
+                **_certified(scene, chosen.gradients, fit, everything, seed),
             }
         )
     return found
 
 
-def _certified(
-    scene: Scene, grads: DistilledGradients, fit: RidgeFit, everything: RidgeFit, seed: int
-) -> dict[str, Any]:
+def _certified(scene: Scene, grads: DistilledGradients, fit: Fit, everything: Fit, seed: int) -> dict[str, Any]:
     certificate = certify(scene.phi, grads, ridge=scene.ridge, seed=seed)
     unit = root_mean_square(scene.outputs)
     bound = certificate.prediction_error

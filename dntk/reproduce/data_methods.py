@@ -97,5 +97,9 @@ def _labels(y: npt.NDArray[Any]) -> npt.NDArray[Any]:
 _data = distill.data
 METHODS: dict[str, DataMethod] = {
     "Random": chosen_by(_data.Random),
+    "FarthestPoint": chosen_by(lambda size, _: _data.FarthestPoint(size)),
+    "KMeans": chosen_by(_data.KMeans),
+    "Leverage": chosen_by(_data.Leverage),
+    "Herding": chosen_by(lambda size, _: _data.Herding(size)),
     "RPCholesky": chosen_by(_data.RPCholesky),
 }

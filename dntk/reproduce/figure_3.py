@@ -2,15 +2,13 @@
 
 from typing import Any
 
-from dntk.distilled_gradients import DistilledGradients
-from dntk.reproduce.gradient_methods import METHODS, Request
+from dntk.reproduce.gradient_methods import METHODS, SOLVES, Chosen, Request
 from dntk.reproduce.recipe import TrainingPlan
 from dntk.reproduce.scene import Scene, open_scene
 from dntk.reproduce.workshop import Workshop, tag
-from dntk.solve import ridge, same_span
+from dntk.solve import ridge
 from dntk.spectrum import leading_eigenpairs
 
-SOLVES = {"paper": ridge, "same span": same_span}
 FULL = "all distilled points"
 
 
@@ -22,8 +20,8 @@ def rows(shop: Workshop, plan: TrainingPlan, seed: int) -> list[dict[str, Any]]:
     for name, method in METHODS.items():
         shop.progress(f"figure 3: {name}, {tag(plan, seed)}")
         for size in shop.settings.sizes:
-            grads = method(Request(scene=scene, spectra=spectra, size=size, seed=seed))
-            found += [{"method": name, "asked": size, **row} for row in _solved(shop, scene, grads)]
+            chosen = method(Request(scene=scene, spectra=spectra, size=size, seed=seed))
+            found += [{"method": name, "asked": size, **row} for row in _solved(shop, scene, chosen)]
     full = ridge(scene.phi, scene.outputs, ridge=scene.ridge)
     unseen = shop.host(ridge(scene.phi, scene.groups).predict(scene.test))
     return [
@@ -36,18 +34,18 @@ def rows(shop: Workshop, plan: TrainingPlan, seed: int) -> list[dict[str, Any]]:
     ]
 
 
-def _solved(shop: Workshop, scene: Scene, grads: DistilledGradients) -> list[dict[str, Any]]:
+def _solved(shop: Workshop, scene: Scene, chosen: Chosen) -> list[dict[str, Any]]:
     """Scores of both solves on the network's outputs, and on groupings of the classes that nothing was chosen by."""
     found = []
-    for name, solve in SOLVES.items():
-        unseen = shop.host(solve(grads, scene.groups, ridge=scene.ridge).predict(scene.test))
+    for name in SOLVES:
+        unseen = shop.host(chosen.groups[name]().predict(scene.test))
         found.append(
             {
                 "solve": name,
-                "size": grads.size,
-                "compression": len(scene.phi) / grads.size,
-                **scene.scores(solve(grads, ridge=scene.ridge).predict(scene.test)),
-                "trace_residual": grads.trace_residual,
+                "size": chosen.size,
+                "compression": len(scene.phi) / chosen.size,
+                **scene.scores(chosen.outputs[name]().predict(scene.test)),
+                "trace_residual": chosen.trace_residual,
                 "unseen": scene.unseen(unseen),
             }
         )

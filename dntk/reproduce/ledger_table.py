@@ -5,11 +5,10 @@ from typing import Any
 
 from dntk.ledger import LedgerRecorder
 from dntk.reproduce.exact_costs import exponent, extrapolated
-from dntk.reproduce.gradient_methods import METHODS, Request
+from dntk.reproduce.gradient_methods import METHODS, PAPER, SAME_SPAN, Request
 from dntk.reproduce.recipe import TrainingPlan
 from dntk.reproduce.scene import open_scene
 from dntk.reproduce.workshop import Workshop
-from dntk.solve import ridge, same_span
 from dntk.spectrum import leading_eigenpairs
 
 GRADIENTS = 5
@@ -24,9 +23,9 @@ def distilled_rows(shop: Workshop, plan: TrainingPlan, seed: int) -> list[dict[s
     for name in ("LocalGlobal", "Solution"):
         with recorder.stage(f"{size} gradients, {name}") as cost:
             spectra = leading_eigenpairs(scene.phi.joined(), len(scene.phi))
-            grads = METHODS[name](Request(scene=scene, spectra=spectra, size=size, seed=seed))
-            fit = (ridge if name == "LocalGlobal" else same_span)(grads, ridge=scene.ridge)
-            cost.nbytes = 4 * fit.weights.shape[0] * (fit.weights.shape[1] + size * scene.phi.dim)
+            chosen = METHODS[name](Request(scene=scene, spectra=spectra, size=size, seed=seed))
+            chosen.outputs[PAPER if name == "LocalGlobal" else SAME_SPAN]()
+            cost.nbytes = 4 * scene.phi.n_outputs * (1 + chosen.size) * scene.phi.dim
     return [dataclasses.asdict(cost) for cost in (*scene.costs, *recorder.ledger().stages)]
 
 

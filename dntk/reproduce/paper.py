@@ -5,6 +5,7 @@ import statistics
 from typing import Any
 
 from dntk.reproduce.figure_3 import FULL
+from dntk.reproduce.gradient_methods import POINT_METHODS
 from dntk.reproduce.results import Results, Rows
 from dntk.reproduce.settings import Settings
 
@@ -85,9 +86,6 @@ def _figure_3(rows: Rows) -> list[Comparison]:
             note="not in the paper; beside its fidelity of local-global distillation",
         ),
     ]
-
-
-POINT_METHODS = ("Random", "RPCholesky", "FarthestPoint", "KMeans", "Leverage")
 
 
 def _figure_2(rows: Rows) -> list[Comparison]:

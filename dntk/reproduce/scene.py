@@ -27,7 +27,8 @@ from dntk.types import Array
 class Scene:
     """Features of m distilled, of validation and of test points, with the network's outputs and the labels.
 
-    Features are sketched, and where k exceeds 2m expressed in an orthonormal basis of each output's rows of Ψ: every predictor that is compared has its weights in that span, so nothing changes but the cost.
+    Features are sketched, and where k exceeds 2m expressed in an orthonormal basis of each output's rows of Ψ: every
+    predictor that is compared has its weights in that span, so nothing changes but the cost.
     """
 
     phi: TangentFeatures

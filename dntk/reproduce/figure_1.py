@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dntk.arrays import namespace
 from dntk.reproduce.recipe import TrainingPlan
 from dntk.reproduce.scene import Scene, open_scene
 from dntk.reproduce.workshop import Workshop
@@ -28,7 +29,7 @@ def measured(scene: Scene, points: int) -> dict[str, float]:
     phi = scene.phi[:points]
     predicted = ridge(phi, scene.outputs[:points, :]).predict(scene.test)
     spectrum = eigenvalues(phi)
-    mean_diagonal = float(spectrum.sum()) / points
+    mean_diagonal = float(namespace(spectrum).sum(spectrum)) / points
     return {
         **scene.scores(predicted),
         "condition_number": condition_number(spectrum),

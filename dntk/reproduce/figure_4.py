@@ -65,5 +65,5 @@ def gaps(kernel: npt.NDArray[Any], labels: npt.NDArray[Any], ranks: tuple[int, .
         "rank": rank,
         "energy": max(0.0, 1 - float(weights @ np.minimum(inside, 1))),
         "largest": max(0.0, 1 - float(weights @ np.minimum(largest, 1))),
-        "rayleigh": 1 - held / float(np.sum(values[:rank])),
+        "rayleigh": max(0.0, 1 - held / float(np.sum(values[:rank]))),
     }

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -110,8 +111,8 @@ def streaming(asked: Request) -> Chosen:
     basis = row_basis(arrays.namespace(phi.values).astype(found.rows, phi.values.dtype))
     kinds: list[dict[str, Callable[[], Fit]]] = [
         {
-            PAPER: lambda task=task: found.solve(scene.ridge, task=task),
-            SAME_SPAN: lambda task=task: found.same_span([phi], scene.ridge, task=task),
+            PAPER: partial(found.solve, scene.ridge, task=task),
+            SAME_SPAN: partial(found.same_span, [phi], scene.ridge, task=task),
         }
         for task in range(2)
     ]

@@ -6,15 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+import numpy.typing as npt
 
 from dntk import datasets
 from dntk.datasets import Dataset, Split
 from dntk.random import uniforms
 from dntk.reproduce.settings import Settings
-from dntk.types import Array
 
 _FOLDERS = {"imagenette": "imagenette2-160", "imagewoof": "imagewoof2-160"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part:
+    """NumPy images (n, channels, height, width) and labels (n,)."""
+
+    x: npt.NDArray[np.float32]
+    y: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.y)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,11 +36,11 @@ class Images:
     the network's accuracy is stated.
     """
 
-    train: Split
-    pool: Split
-    validation: Split
-    test: Split
-    tested: Split
+    train: Part
+    pool: Part
+    validation: Part
+    test: Part
+    tested: Part
     classes: int
 
     @property
@@ -95,15 +106,16 @@ def _folder(data: str, directory: Path | None) -> Path:
     return inside if inside.is_dir() else directory
 
 
-def _as_images(part: Split) -> Split:
-    """The digits are flat: give them their two axes and a channel."""
-    if part.x.ndim != 2:
-        return part
-    side = round(part.x.shape[1] ** 0.5)
-    return Split(x=np.reshape(part.x, (-1, 1, side, side)), y=part.y)
+def _as_images(part: Split) -> Part:
+    """NumPy arrays; the digits are flat, and get their two axes and a channel."""
+    x, y = np.asarray(part.x), np.asarray(part.y)
+    if x.ndim == 2:
+        side = round(x.shape[1] ** 0.5)
+        x = np.reshape(x, (-1, 1, side, side))
+    return Part(x=x, y=y)
 
 
-def _require_enough(settings: Settings, train: Split, test: Split, classes: int) -> None:
+def _require_enough(settings: Settings, train: Part, test: Part, classes: int) -> None:
     counts = np.bincount(train.y, minlength=classes)
     if int(np.min(counts)) < settings.per_class:
         msg = (
@@ -116,30 +128,24 @@ def _require_enough(settings: Settings, train: Split, test: Split, classes: int)
         raise ValueError(msg)
 
 
-def _balanced(part: Split, size: int, classes: int) -> Split:
+def _balanced(part: Part, size: int, classes: int) -> Part:
     """The first points of every class, ``size`` in all (fewer where a class has fewer), in their order."""
     chosen = np.zeros(len(part.y), dtype=bool)
     for label in range(classes):
         chosen[np.flatnonzero(part.y == label)[: size // classes]] = True
-    return Split(x=part.x[chosen], y=part.y[chosen])
+    return Part(x=part.x[chosen], y=part.y[chosen])
 
 
-def _drawn(part: Split, size: int, seed: int) -> Split:
+def _drawn(part: Part, size: int, seed: int) -> Part:
     order = np.argsort(uniforms(seed=seed, stream="reproduce-test", count=len(part.y)), kind="stable")[:size]
-    return Split(x=part.x[order], y=part.y[order])
+    return Part(x=part.x[order], y=part.y[order])
 
 
-def indices_by_class(labels: Int[Array, " n"], classes: int) -> list[Any]:
+def indices_by_class(labels: npt.NDArray[Any], classes: int) -> list[Any]:
     """Positions of the points of every class."""
-    return [np.flatnonzero(np.asarray(labels) == label) for label in range(classes)]
+    return [np.flatnonzero(labels == label) for label in range(classes)]
 
 
 def interleaved(per_class: list[Any]) -> Any:
     """The first of every class, then the second of every class, ...: any prefix of whole rounds is balanced."""
     return np.stack(per_class, axis=1).reshape(-1)
-
-
-def one_image_bytes(images: Images) -> int:
-    """Bytes of a float32 image."""
-    c, h, w = images.image
-    return 4 * c * h * w

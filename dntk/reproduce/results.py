@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from dntk.reproduce import (
@@ -53,23 +54,20 @@ def collect(shop: Workshop, figures: tuple[str, ...], done: Callable[[], None]) 
         return made
 
     for plan, seed in shop.settings.runs():
-        add("networks", plan, seed, lambda plan=plan, seed=seed: network(shop, plan, seed))
+        add("networks", plan, seed, partial(network, shop, plan, seed))
         for name in figures:
-            make = _FIGURES[name]
-            add(f"figure {name}", plan, seed, lambda make=make, plan=plan, seed=seed: make(shop, plan, seed))
+            add(f"figure {name}", plan, seed, partial(_FIGURES[name], shop, plan, seed))
         if not beyond_figures(figures) or plan != shop.settings.main:
             continue
         for method in data_comparison.methods(shop.settings.pixel_steps):
-            row = lambda method=method, plan=plan, seed=seed: data_comparison.row(shop, plan, seed, method)  # noqa: E731
-            add("data " + method, plan, seed, row)
+            add("data " + method, plan, seed, partial(data_comparison.row, shop, plan, seed, method))
         if seed < shop.settings.full_seeds:
-            full = add("full set", plan, seed, lambda plan=plan, seed=seed: full_set.measured(shop, plan, seed))
-            sweep = add("sketch", plan, seed, lambda plan=plan, seed=seed: sketch_sweep.rows(shop, plan, seed))
-            stages = lambda plan=plan, seed=seed, full=full, sweep=sweep: composed.rows(shop, plan, seed, full, sweep)  # noqa: E731
-            add("stages", plan, seed, stages)
-            add("ledger", plan, seed, lambda plan=plan, seed=seed: ledger_table.distilled_rows(shop, plan, seed))
+            full = add("full set", plan, seed, partial(full_set.measured, shop, plan, seed))
+            sweep = add("sketch", plan, seed, partial(sketch_sweep.rows, shop, plan, seed))
+            add("stages", plan, seed, partial(composed.rows, shop, plan, seed, full, sweep))
+            add("ledger", plan, seed, partial(ledger_table.distilled_rows, shop, plan, seed))
         if seed == 0:
-            exact = shop.units.value(f"exact-{tag(plan, seed)}", lambda plan=plan: exact_costs.measured(shop, plan, 0))
+            exact = shop.units.value(f"exact-{tag(plan, seed)}", partial(exact_costs.measured, shop, plan, seed))
             done()
     return Results(tables=_joined(tables), exact=exact)
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from dntk.report.plots import require_matplotlib
 from dntk.reproduce import page, plots, tables
 from dntk.reproduce.images import fingerprint, load_images
 from dntk.reproduce.needs import Needs, estimate, require
@@ -61,7 +62,7 @@ def prepare(
     """
     from dntk import __version__
 
-    plots.require_matplotlib()
+    require_matplotlib()
     backend, recipes = find_recipes()
     progress(f"reading {settings.data}")
     images = load_images(settings, 0, directory)

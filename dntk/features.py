@@ -13,7 +13,7 @@ from dntk.finite_results import require_finite_result
 from dntk.ledger import count
 from dntk.model import Model
 from dntk.outputs import FeatureOutputs, KernelOutputs, check_output_index, cotangents_for
-from dntk.sketch import LayoutSketch, Sketch, layout_of, sketch_blocks
+from dntk.sketch import LayoutSketch, Sketch, SketchPlan, layout_of, sketch_blocks
 from dntk.types import Array
 
 
@@ -143,7 +143,7 @@ def tangent_features(
     model: Model,
     x: Array,
     *,
-    sketch: Sketch | None,
+    sketch: Sketch | SketchPlan | None,
     outputs: FeatureOutputs = "each",
     batch_size: int | None = None,
 ) -> TangentFeatures:
@@ -156,7 +156,8 @@ def tangent_features(
     x
         Inputs.
     sketch
-        For example ``dntk.sketch.SparseSign(4096)``; ``None`` keeps all P coordinates (small models only).
+        For example ``dntk.sketch.SparseSign(4096)``, or a plan of :func:`dntk.sketch.choose`, whose cheapest sketch
+        is taken; ``None`` keeps all P coordinates (small models only).
     outputs
         ``"each"``: all C outputs. ``"sum"``: the one functional (1/√C) Σ_c f_c. An integer: that output. The latter
         two cost one backward pass and give features of one output.
@@ -179,6 +180,8 @@ def tangent_features(
     Memory O(batch · C · k + the blocks of one batch + one chunk): neither n × P nor P × k exists.
     """
     xp = model.namespace
+    if isinstance(sketch, SketchPlan):
+        sketch = sketch.candidate
     if sketch is not None and not isinstance(sketch, Sketch):
         msg = f"`sketch`={sketch!r}: expected a sketch such as dntk.sketch.SparseSign(4096), or None."
         raise TypeError(msg)

@@ -22,13 +22,13 @@ from dntk.losses import Losses
 from dntk.mlp import MLP
 from dntk.model import Model
 from dntk.pipeline import DistilledNTK, FittedState
-from dntk.sketch import SRHT, Gaussian, Kronecker, Mask, ParameterMatrix, Rademacher, SparseSign, TensorSketch
+from dntk.sketch import SRHT, Gaussian, Kronecker, Mask, Mixed, ParameterMatrix, Rademacher, SparseSign, TensorSketch
 
 FORMAT = "dntk.DistilledNTK"
 VERSION = 1
 _ARRAYS, _MANIFEST = "arrays.safetensors", "manifest.json"
 _SKETCHES: dict[str, type] = {
-    family.__name__: family for family in (Gaussian, Kronecker, Mask, Rademacher, SRHT, SparseSign, TensorSketch)
+    family.__name__: family for family in (Gaussian, Kronecker, Mask, Mixed, Rademacher, SRHT, SparseSign, TensorSketch)
 }
 
 
@@ -254,4 +254,6 @@ def _sketch(stored: dict[str, Any] | None) -> Any:
         raise StoreError(msg)
     if fields.get("layout") is not None:
         fields["layout"] = tuple(ParameterMatrix(**matrix) for matrix in fields["layout"])
+    if "widths" in fields:
+        fields["widths"] = tuple((name, width) for name, width in fields["widths"])
     return _SKETCHES[family](**fields)

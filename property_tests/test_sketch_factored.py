@@ -5,7 +5,7 @@ For a layout of matrices and a block Σ_t g_t a_tᵀ of one of them, stored eith
     sketch_block(S, block) = S applied to block.dense(), placed at its offset,
     ⟨Sx, z⟩ = ⟨x, Sᵀz⟩,   S = Σ over pieces of coordinates,   permuted inputs give permuted rows,
 
-for `TensorSketch`, `Kronecker` and `Mask`, and for those without a factored form.
+for `TensorSketch`, `Kronecker`, `Mixed` and `Mask`, and for those without a factored form.
 
 Rounding, rigorous: products of factors are sums of at most T = t·(a + b) + P terms, γ_{T+8} Σ_t |S|(|g_t| ⊗ |a_t|). A
 fast Fourier transform of length k has a relative error of at most 7 eps·log₂ k in the 2-norm (Higham 2002, theorem
@@ -21,7 +21,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
-from dntk.sketch import SRHT, Gaussian, Kronecker, Mask, Rademacher, SparseSign, TensorSketch, sketch_block
+from dntk.sketch import SRHT, Gaussian, Kronecker, Mask, Mixed, Rademacher, SparseSign, TensorSketch, sketch_block
 from dntk.sketch.layout import layout_of_shapes
 from property_tests.allowances import eps, gamma
 from property_tests.strategies import dtypes_of, for_libraries, host64, seeds
@@ -54,6 +54,7 @@ class Case:
         return {
             "tensor": lambda: TensorSketch(k, seed=seed).bound(self.layout),
             "kronecker": lambda: Kronecker(max(1, k // 4), 4, seed=seed).bound(self.layout),
+            "mixed": lambda: Mixed(k, inner=4, seed=seed).bound(self.layout),
             "mask": lambda: Mask(k, seed=seed, n_parameters=size),
             "gaussian": lambda: Gaussian(k, seed=seed, n_parameters=size),
             "rademacher": lambda: Rademacher(k, seed=seed, n_parameters=size),
@@ -116,7 +117,7 @@ class Case:
         return sums + (63 * math.log2(4 * self.dim) * eps(self.dtype) * lengths)[:, :, None]
 
 
-KINDS = ["tensor", "kronecker", "mask", "gaussian", "rademacher", "sparse", "srht"]
+KINDS = ["tensor", "kronecker", "mixed", "mask", "gaussian", "rademacher", "sparse", "srht"]
 SHAPES = [(1, 1, 1, 1, 1), (2, 3, 1, 7, 9), (1, 4, 3, 5, 2), (3, 5, 2, 1, 30), (2, 3, 1, 40, 50), (1, 3, 20, 4, 3)]
 
 
@@ -172,7 +173,7 @@ def test_adjoint_is_the_transpose(library, case):
 
 
 @for_libraries(
-    case=lambda library: cases(library, ["tensor", "kronecker", "srht"]),
+    case=lambda library: cases(library, ["tensor", "kronecker", "mixed", "srht"]),
     cuts=st.sets(st.integers(1, 40)),
     jax_examples=3,
 )

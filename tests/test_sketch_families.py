@@ -1,4 +1,4 @@
-"""SRHT, TensorSketch, Kronecker and Mask against their definitions, written out entry by entry."""
+"""SRHT, TensorSketch, Kronecker, Mask and Mixed against their definitions, written out entry by entry."""
 
 import dataclasses
 import math
@@ -9,7 +9,7 @@ import scipy.linalg
 import scipy.stats
 
 from dntk.random import normals, words
-from dntk.sketch import SRHT, Kronecker, LayoutSketch, Mask, ParameterMatrix, Sketch, TensorSketch
+from dntk.sketch import SRHT, Kronecker, LayoutSketch, Mask, Mixed, ParameterMatrix, Sketch, TensorSketch
 from dntk.sketch.base import BlockSketch, StreamSketch
 from dntk.sketch.layout import layout_of_shapes
 from dntk.sketch.srht import hadamard
@@ -25,6 +25,8 @@ BOUND = [
     Kronecker(3, 4, seed=3).bound(LAYOUT),
     Kronecker(4, 5, seed=3).bound(LAYOUT),
     Mask(12, seed=3, n_parameters=SIZE),
+    Mixed(12, inner=3, seed=3).bound(LAYOUT),
+    Mixed(11, inner=3, seed=3, widths=(("w2", 5), ("conv", 4))).bound(LAYOUT),
     SRHT(12, width=16, seed=3, n_parameters=SIZE),
 ]
 
@@ -44,7 +46,7 @@ def test_bound_sketch_is_a_sketch(sketch):
     assert sketch.n_parameters == SIZE
     assert isinstance(sketch, LayoutSketch) == hasattr(sketch, "layout")
     assert isinstance(sketch, BlockSketch) == (not isinstance(sketch, SRHT))
-    assert isinstance(sketch, StreamSketch) == isinstance(sketch, TensorSketch)
+    assert isinstance(sketch, StreamSketch) == isinstance(sketch, Mixed | TensorSketch)
 
 
 @pytest.mark.parametrize("sketch", BOUND, ids=names)
@@ -54,8 +56,9 @@ def test_same_seed_is_the_same_matrix_on_every_library_and_device(library, monke
         monkeypatch.setattr("dntk.random.in_host_memory", lambda _, on_host=on_host: on_host)
         here = matrix(sketch, SIZE, np.float32, library)
         assert here.dtype == np.float32
-        # Products with Gaussian factors round; every other entry is one number times ±1.
-        slack = 16 * np.finfo(np.float32).eps * np.max(np.abs(expected)) if isinstance(sketch, Kronecker) else 0
+        # Products with Gaussian factors, and with rows of R, round; every other entry is one number times ±1.
+        rounds = isinstance(sketch, Kronecker | Mixed)
+        slack = 16 * np.finfo(np.float32).eps * np.max(np.abs(expected)) if rounds else 0
         np.testing.assert_allclose(here, expected, rtol=0, atol=slack)
         back = sketch.adjoint(library.array(np.eye(sketch.dim), np.float32))
         np.testing.assert_allclose(host(back), expected, rtol=0, atol=slack)
@@ -116,6 +119,70 @@ def test_kronecker_is_the_documented_map(dims):
         offset += rows * columns
     actual = matrix(Kronecker(*dims, seed=3).bound(LAYOUT))
     np.testing.assert_allclose(actual, np.concatenate(blocks, axis=1), rtol=0, atol=1e-14)
+
+
+def mixed_part(matrix, dim, width, seed=3):
+    """Columns of the map of seed ``seed`` that belong to one matrix, entry by entry."""
+    out = np.zeros((dim, matrix.rows, matrix.columns))
+    if width >= matrix.columns:
+        drawn = words(seed=seed, stream="mixed-hash", start=0, count=64).astype(int)
+        for r, c in np.ndindex(matrix.rows, matrix.columns):
+            word = drawn[matrix.offset + r * matrix.columns + c]
+            out[(word >> 1) * dim >> 31, r, c] = 1 if word % 2 else -1
+        return out.reshape(dim, -1)
+
+    def signs(stream, row):  # one counter of eight words to a row of at most 256 signs
+        drawn = words(seed=seed, stream=f"mixed-{stream}-{width}", start=8 * int(row), count=8)
+        return np.array([1 if int(drawn[j // 32]) >> (j % 32) & 1 else -1 for j in range(width)])
+
+    def order(stream, count):
+        return np.argsort(words(seed=seed, stream=f"mixed-{stream}-{matrix.offset}", start=0, count=64)[:count])
+
+    blocks = order("blocks", dim // width)
+    for position, r in enumerate(order("rows", matrix.rows)):
+        first = blocks[position % len(blocks)] * width
+        for c in range(matrix.columns):
+            reduced = signs("columns", matrix.offset + c) * width**-0.5
+            out[first : first + width, r, c] = signs("signs", matrix.offset + r) * reduced
+    return out.reshape(dim, -1)
+
+
+@pytest.mark.parametrize("sketch", [s for s in BOUND if isinstance(s, Mixed)], ids=names)
+def test_mixed_is_the_documented_map(sketch):
+    widths = {"w1": 3, "conv": 3, "w2": 3, "b1": 3, "s": 3} | dict(sketch.widths)
+    expected = np.concatenate([mixed_part(m, sketch.dim, widths[m.name]) for m in LAYOUT], axis=1)
+    np.testing.assert_allclose(matrix(sketch), expected, rtol=0, atol=1e-15)
+
+
+def test_mixed_leaves_matrices_alone_that_are_no_wider_than_their_width():
+    widths = {m.name: Mixed(12, inner=4, widths=(("w2", 7), ("conv", 2))).width_of(m) for m in LAYOUT}
+    assert widths == {"w1": None, "b1": None, "conv": 2, "s": None, "w2": None}
+
+
+def test_the_first_rows_of_a_matrix_never_meet_in_a_mixed_sketch():
+    layout = layout_of_shapes({"w": (7, 9)})
+    for seed in range(50):
+        used = matrix(Mixed(28, inner=4, seed=seed).bound(layout), 63).reshape(7, 4, 7, 9).any(axis=(1, 3))
+        np.testing.assert_array_equal(np.sum(used, axis=0), 1)  # one block a row
+        np.testing.assert_array_equal(np.sum(used, axis=1), 1)  # one row a block
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("inner", [0, True, 2.5])
+def test_widths_of_a_mixed_sketch_are_positive_integers(inner):
+    with pytest.raises(ValueError, match=f"`inner` must be a positive integer, got {inner!r}"):
+        Mixed(12, inner=inner)
+    with pytest.raises(ValueError, match=f"`w1` must be a positive integer, got {inner!r}"):
+        Mixed(12, inner=4, widths=(("w1", inner),))
+
+
+def test_widths_of_a_mixed_sketch_fit_the_sketch_and_the_model():
+    with pytest.raises(ValueError, match="`inner`=13 exceeds dim=12"):
+        Mixed(12, inner=13)
+    with pytest.raises(ValueError, match="`widths` names 'other', which is no parameter"):
+        Mixed(12, inner=3, widths=(("other", 4),)).bound(LAYOUT)
+    with pytest.raises(ValueError, match="`widths` has 5 for 'w2': pass at most dim=4, or its 7"):
+        Mixed(4, inner=3, widths=(("w2", 5),)).bound(LAYOUT)
 
 
 def test_kronecker_keeps_matrices_that_fit_exactly():
@@ -197,14 +264,14 @@ def test_sides_of_a_kronecker_sketch_are_positive_integers(name, value):
         Kronecker(**{"row_dim": 3, "column_dim": 4, name: value})
 
 
-@pytest.mark.parametrize("sketch", [TensorSketch(12), Kronecker(3, 4)], ids=names)
+@pytest.mark.parametrize("sketch", [TensorSketch(12), Kronecker(3, 4), Mixed(12, 3)], ids=names)
 def test_maps_of_matrices_ask_to_be_bound(sketch):
     for use in (lambda: sketch.apply(np.ones((1, 5))), lambda: sketch.adjoint(np.ones((1, 12)), n_parameters=5)):
         with pytest.raises(ValueError, match=r"bind it first, with sketch\.bound\(dntk\.sketch\.layout_of\(model\)\)"):
             use()
 
 
-@pytest.mark.parametrize("sketch", [TensorSketch(12), Kronecker(3, 4)], ids=names)
+@pytest.mark.parametrize("sketch", [TensorSketch(12), Kronecker(3, 4), Mixed(12, 3)], ids=names)
 def test_layouts_are_checked(sketch):
     bound = sketch.bound(LAYOUT)
     assert bound.bound(LAYOUT) == bound
@@ -230,6 +297,9 @@ def test_errors_of_maps_without_a_band_come_from_their_variances():
     assert float(Kronecker(10, 40).error(9, 0.01)) == pytest.approx(math.sqrt((2 / 40 + 2 / 10 + 4 / 400) / 0.01))
     assert float(Mask(10, n_parameters=91).error(9, 0.01)) == pytest.approx(math.sqrt(9 / 0.01))
     assert float(Mask(91, n_parameters=91).error(9, 0.01)) == 0
+    assert float(Mixed(400, 50).error(9, 0.01)) == pytest.approx(math.sqrt((2 / 50 + 6 / 400) / 0.01))
+    assert float(Mixed(400, 50).bound(LAYOUT).error(9, 0.01)) == pytest.approx(math.sqrt(2 / 400 / 0.01))
+    assert float(Mixed(11, 3).bound(LAYOUT).error(9, 0.01)) == pytest.approx(math.sqrt((2 / 3 + 6 / 9) / 0.01))
     assert SRHT(400).error(9).kind == "empirical"
     for sketch in (TensorSketch(400), Kronecker(10, 40), Mask(10, n_parameters=91)):
         assert sketch.error(9).kind == "proved"

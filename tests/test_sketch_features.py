@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk.gradient_blocks import FactoredBlock, IndexedBlock
+from dntk.gradient_blocks import DenseBlock, FactoredBlock, IndexedBlock
 from dntk.ledger import LedgerRecorder
 from dntk.sketch import (
     SRHT,
     Gaussian,
     Kronecker,
     Mask,
+    Mixed,
     Rademacher,
     SparseSign,
     TensorSketch,
@@ -29,12 +30,14 @@ FAMILIES = [
     Gaussian(24, seed=1),
     Kronecker(4, 6, seed=1),
     Mask(24, seed=1),
+    Mixed(24, inner=5, seed=1),
+    Mixed(23, inner=4, seed=1),
     Rademacher(24, seed=1),
     SparseSign(24, seed=1),
     SRHT(24, width=32, seed=1),
     TensorSketch(24, seed=1),
 ]
-NAMES = [type(sketch).__name__ for sketch in FAMILIES]
+NAMES = [f"{type(sketch).__name__}-{sketch.dim}" for sketch in FAMILIES]
 
 
 def assert_features_are_sketches_of_gradients(model, x, sketch, points):
@@ -96,7 +99,7 @@ def factored(n=3, t=2, b=30, a=40, q=2, offset=0, transposed=False):
     )
 
 
-@pytest.mark.parametrize("kind", [TensorSketch(16), Kronecker(4, 4)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("kind", [TensorSketch(16), Kronecker(4, 4), Mixed(16, 5)], ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("packed", [False, True])
 def test_factored_blocks_equal_their_expansion(kind, transposed, packed):
@@ -108,7 +111,9 @@ def test_factored_blocks_equal_their_expansion(kind, transposed, packed):
     np.testing.assert_allclose(block_by_pieces(sketch, block), expected, rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("kind", [TensorSketch(16), Kronecker(4, 4), Mask(16)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "kind", [TensorSketch(16), Kronecker(4, 4), Mask(16), Mixed(16, 5)], ids=lambda s: type(s).__name__
+)
 @pytest.mark.parametrize("transposed", [False, True])
 def test_a_bias_in_the_block_of_its_weight_is_sketched_as_its_own_parameter(kind, transposed):
     block = dataclasses.replace(factored(transposed=transposed), bias=True)
@@ -120,7 +125,7 @@ def test_a_bias_in_the_block_of_its_weight_is_sketched_as_its_own_parameter(kind
     np.testing.assert_allclose(sketch_block(sketch, block), expected, rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("kind", [TensorSketch(16), Kronecker(4, 4)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("kind", [TensorSketch(16), Kronecker(4, 4), Mixed(16, 5)], ids=lambda s: type(s).__name__)
 def test_blocks_of_other_shapes_than_their_parameter_are_expanded(kind):
     block = factored()
     sketch = kind.bound(layout_of_shapes({"w": (20, 60)}))
@@ -129,13 +134,15 @@ def test_blocks_of_other_shapes_than_their_parameter_are_expanded(kind):
 
 
 @pytest.mark.parametrize("entries", [1, 50, 2**24])
-@pytest.mark.parametrize("kind", ["tensor_sketch", "mask"])
+@pytest.mark.parametrize("kind", ["tensor_sketch", "mask", "mixed"])
 def test_slabs_of_inputs_do_not_change_a_contribution(monkeypatch, kind, entries):
     block = factored(n=5)
     layout = layout_of_shapes({"w": (30, 40)})
-    sketch = TensorSketch(16).bound(layout) if kind == "tensor_sketch" else Mask(16, n_parameters=1200)
+    bound = {"tensor_sketch": TensorSketch(16), "mixed": Mixed(16, 5)}
+    sketch = bound[kind].bound(layout) if kind in bound else Mask(16, n_parameters=1200)
     expected = sketch_block(sketch, block)
-    monkeypatch.setattr(f"dntk.sketch.{kind}.CHUNK_ENTRIES", entries)
+    size = "SLAB_ENTRIES" if kind == "mixed" else "CHUNK_ENTRIES"
+    monkeypatch.setattr(f"dntk.sketch.{kind}.{size}", entries)
     np.testing.assert_allclose(sketch_block(sketch, block), expected, rtol=0, atol=1e-13)
 
 
@@ -171,11 +178,24 @@ def test_layers_share_one_inverse_transform(monkeypatch):
     assert len(calls) == 1
 
 
-def test_kronecker_and_mask_never_expand_a_factored_gradient(monkeypatch):
+def test_kronecker_mixed_and_mask_never_expand_a_factored_gradient(monkeypatch):
     block = factored()
     monkeypatch.setattr(FactoredBlock, "chunks", lambda *_: pytest.fail("expanded"))
     sketch_block(Kronecker(4, 4).bound(layout_of_shapes({"w": (30, 40)})), block)
+    sketch_block(Mixed(16, 5).bound(layout_of_shapes({"w": (30, 40)})), block)
     sketch_block(Mask(16, n_parameters=1200), block)
+
+
+@pytest.mark.parametrize("entries", [1, 200, 2**24])
+def test_coordinates_hashed_together_are_those_of_their_layers(monkeypatch, entries):
+    layout = layout_of_shapes({"w1": (30, 40), "w2": (30, 40), "b": (5,)})
+    rng = np.random.default_rng(1)
+    bias = DenseBlock(name="b", offset=2400, values=rng.normal(size=(2, 3, 5)))
+    blocks = [factored(), bias, factored(offset=1200)]
+    sketch = Mixed(16, 5, widths=(("w2", 40),)).bound(layout)
+    expected = sum(sketch.columns(b.dense().reshape(6, -1), b.offset) for b in blocks).reshape(2, 3, 16)
+    monkeypatch.setattr("dntk.sketch.mixed.CHUNK_ENTRIES", entries)
+    np.testing.assert_allclose(sketch_blocks(sketch, blocks), expected, rtol=0, atol=1e-11)
 
 
 def test_tables_are_sketched_row_by_row():
@@ -184,8 +204,9 @@ def test_tables_are_sketched_row_by_row():
         name="t", offset=3, ids=rng.integers(0, 7, size=(4, 2)), cotangents=rng.normal(size=(2, 4, 2, 5)), rows=7
     )
     layout = layout_of_shapes({"b": (3,), "t": (7, 5)})
-    for sketch in (TensorSketch(8).bound(layout), Kronecker(2, 4).bound(layout), Mask(8, n_parameters=38)):
-        expected = sketch.columns(block.dense().reshape(8, -1), 3).reshape(2, 4, 8)
+    kinds = TensorSketch(8), Kronecker(2, 4), Mixed(8, 3), Mixed(7, 3), Mixed(8, 5)
+    for sketch in (*(kind.bound(layout) for kind in kinds), Mask(8, n_parameters=38)):
+        expected = sketch.columns(block.dense().reshape(8, -1), 3).reshape(2, 4, sketch.dim)
         np.testing.assert_allclose(sketch_block(sketch, block), expected, rtol=0, atol=1e-12)
 
 

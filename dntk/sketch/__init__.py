@@ -1,12 +1,15 @@
 """Sketches: seeded random linear maps S: R^P → R^k with E[SᵀS] = I, applied block by block."""
 
 from dntk.sketch.base import LayoutSketch, Sketch, sketch_block, sketch_blocks
+from dntk.sketch.choose import choose
 from dntk.sketch.diagnose import Interval, SketchDiagnosis, diagnose
 from dntk.sketch.error import SketchError
 from dntk.sketch.gaussian import Gaussian
 from dntk.sketch.kronecker import Kronecker
 from dntk.sketch.layout import Layout, ParameterMatrix, layout_of
 from dntk.sketch.mask import Mask
+from dntk.sketch.mixed import Mixed
+from dntk.sketch.plan import LayerPlan, SketchPlan
 from dntk.sketch.rademacher import Rademacher
 from dntk.sketch.sparse_sign import SparseSign
 from dntk.sketch.srht import SRHT
@@ -17,16 +20,20 @@ __all__ = [
     "Gaussian",
     "Interval",
     "Kronecker",
+    "LayerPlan",
     "Layout",
     "LayoutSketch",
     "Mask",
+    "Mixed",
     "ParameterMatrix",
     "Rademacher",
     "Sketch",
     "SketchDiagnosis",
     "SketchError",
+    "SketchPlan",
     "SparseSign",
     "TensorSketch",
+    "choose",
     "diagnose",
     "layout_of",
     "sketch_block",

@@ -27,10 +27,10 @@ def row(shop: Workshop, plan: TrainingPlan, seed: int, method: str) -> dict[str,
     recorder = LedgerRecorder()
     x, x_test = shop.place(distilled.x), shop.place(images.test.x)
     with recorder.stage("features"):
-        phi = tangent_features(model, x, sketch=sketch_of(shop.settings, seed))
+        phi = tangent_features(model, x, sketch=sketch_of(shop.settings, plan, seed))
     with recorder.stage("regression"):
         fit = ridge(phi, model(x))
-    groups = ridge(phi, shop.place(grouped_targets(distilled.y, images.classes)))
+    groups = ridge(phi, shop.place(grouped_targets(distilled.y, images.classes)), ridge=fit.ridge)
     unseen = shop.host(predicted(model, groups, x_test))
     costs = (*distilled.costs, *recorder.ledger().stages)
     return {

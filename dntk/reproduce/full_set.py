@@ -30,7 +30,7 @@ def measured(shop: Workshop, plan: TrainingPlan, seed: int) -> dict[str, Any]:
     images = shop.images(seed)
     model, distilled = shop.network(plan, seed).model, shop.distilled(plan, seed)
     shop.progress(f"features of all {len(images.pool.y)} points, {tag(plan, seed)}")
-    recorder, sketch = LedgerRecorder(), sketch_of(shop.settings, seed)
+    recorder, sketch = LedgerRecorder(), sketch_of(shop.settings, plan, seed)
     x, x_test = shop.place(images.pool.x), shop.place(images.test.x)
     with recorder.stage("features of all points") as cost:
         phi = tangent_features(model, x, sketch=sketch)

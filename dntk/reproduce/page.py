@@ -40,7 +40,7 @@ def _introduction(settings: Settings) -> str:
     kind = "Quick run" if settings.quick else "Full run"
     return (
         f"{kind} of dntk reproduce on {settings.data}: {settings.main.architecture} of width {settings.main.width}, "
-        f"{settings.per_class} distilled points per class by {_SELECTION}, sparse sign sketch to k = "
+        f"{settings.per_class} distilled points per class by {_SELECTION}, sketches to k = "
         f"{settings.sketch_dim:,}, {settings.seeds} seeds (mean ± standard deviation; each draws another split, "
         "network, coreset and sketch). Configurations are chosen on validation points; everything is measured on test "
         "points. "

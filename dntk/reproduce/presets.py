@@ -1,14 +1,15 @@
 """The settings of every data set, quick and full."""
 
 import dataclasses
+from typing import Any
 
 from dntk.reproduce.recipe import TrainingPlan
 from dntk.reproduce.settings import DATA, Settings
 
-_MLP = TrainingPlan(architecture="mlp", width=256, epochs=20, rate=1e-3, decay=1e-2)
-_CNN = TrainingPlan(architecture="cnn", width=32, epochs=12, rate=3e-3, decay=1e-2, flip=True)
-_VIT = TrainingPlan(architecture="vit", width=64, epochs=12, rate=1e-3, decay=5e-2, flip=True)
-_RESNET = TrainingPlan(architecture="resnet18", width=16, epochs=8, rate=0.2, flip=True, shift=4)
+_MLP = TrainingPlan(architecture="mlp", width=256, epochs=10, rate=1e-3, decay=1e-2)
+_CNN = TrainingPlan(architecture="cnn", width=32, epochs=8, rate=3e-3, decay=1e-2, flip=True)
+_VIT = TrainingPlan(architecture="vit", width=64, epochs=6, rate=1e-3, decay=5e-2, flip=True)
+_RESNET = TrainingPlan(architecture="resnet18", width=16, epochs=6, rate=0.2, flip=True, shift=4)
 
 _QUICK = Settings(
     data="digits",
@@ -64,12 +65,13 @@ _FULL = Settings(
     pixel_steps=100,
 )
 
-_PARTS = {
-    # A sixth of the points in a quick run: minutes, not seconds, as the data are larger than the digits.
-    "cifar10": {"train": 8000, "pool": 2000, "validation": 300, "test": 300},
-    "fashion-mnist": {"train": 8000, "pool": 2000, "validation": 300, "test": 300},
-    "imagenette": {"train": None, "pool": 10**9, "validation": 300, "test": 300},
-    "imagewoof": {"train": None, "pool": 10**9, "validation": 300, "test": 300},
+_FULL_DIGITS: dict[str, Any] = {
+    **{"quick": False, "seeds": 5, "other_seeds": 5, "full_seeds": 5, "per_class": 50, "sketch_dim": 2048},
+    **{"prefixes": _FULL.prefixes, "sizes": _FULL.sizes, "sweep": _FULL.sweep, "pixel_steps": 100},
+}
+_SMALL: dict[str, Any] = {  # minutes, not seconds, as the data are larger than the digits
+    **{"others": (), "seeds": 1, "full_seeds": 1, "per_class": 20, "sketch_dim": 1024, "distilled_epochs": 20},
+    **{"prefixes": _QUICK.prefixes, "sizes": _QUICK.sizes, "pixel_steps": 0, "test": 300},
 }
 
 
@@ -85,9 +87,7 @@ def preset(data: str, *, quick: bool) -> Settings:
         msg = f"--data {data}: expected one of {', '.join(DATA)}."
         raise ValueError(msg)
     if data == "digits":
-        full = {"quick": False, "seeds": 5, "other_seeds": 5, "full_seeds": 5, "per_class": 50, "sketch_dim": 2048}
-        more = {"prefixes": _FULL.prefixes, "sizes": _FULL.sizes, "sweep": _FULL.sweep, "pixel_steps": 100}
-        return _QUICK if quick else dataclasses.replace(_QUICK, **full, **more)
+        return _QUICK if quick else dataclasses.replace(_QUICK, **_FULL_DIGITS)
     settings = dataclasses.replace(_FULL, data=data, quick=quick)
     if data == "fashion-mnist":
         main = dataclasses.replace(_RESNET, epochs=4, shift=2)
@@ -95,7 +95,5 @@ def preset(data: str, *, quick: bool) -> Settings:
     if not quick:
         return settings
     main = dataclasses.replace(settings.main, width=8)
-    small = {"seeds": 1, "full_seeds": 1, "per_class": 20, "sketch_dim": 1024, "distilled_epochs": 20, "pixel_steps": 0}
-    return dataclasses.replace(
-        settings, main=main, others=(), prefixes=_QUICK.prefixes, sizes=_QUICK.sizes, **small, **_PARTS[data]
-    )
+    train, pool = (None, 10**9) if data in ("imagenette", "imagewoof") else (8000, 2000)
+    return dataclasses.replace(settings, main=main, train=train, pool=pool, **_SMALL)

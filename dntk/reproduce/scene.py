@@ -18,7 +18,7 @@ from dntk.reproduce.recipe import TrainingPlan
 from dntk.reproduce.settings import Settings
 from dntk.reproduce.unseen import grouped_accuracy, grouped_targets
 from dntk.reproduce.workshop import Workshop, packed_costs, tag, unpacked_costs
-from dntk.sketch import SparseSign
+from dntk.sketch import Mixed, Sketch, SparseSign
 from dntk.solve import ridge
 from dntk.types import Array
 
@@ -61,9 +61,12 @@ def scores(predicted: Array, outputs: Array, labels: npt.NDArray[Any]) -> dict[s
     }
 
 
-def sketch_of(settings: Settings, seed: int) -> SparseSign:
-    """The run's sketch."""
-    return SparseSign(settings.sketch_dim, nonzeros=settings.nonzeros, seed=seed)
+def sketch_of(settings: Settings, plan: TrainingPlan, seed: int, dim: int | None = None) -> Sketch:
+    """The sketch for a network: mixed where layers see many positions, as that needs least work there; else sparse."""
+    k = dim or settings.sketch_dim
+    if plan.architecture in ("resnet18", "vit"):
+        return Mixed(k, inner=min(64, k), seed=seed)
+    return SparseSign(k, nonzeros=min(settings.nonzeros, k), seed=seed)
 
 
 def open_scene(shop: Workshop, plan: TrainingPlan, seed: int, *, on_distilled: bool = False) -> Scene:
@@ -91,7 +94,7 @@ def _features(shop: Workshop, plan: TrainingPlan, seed: int, on_distilled: bool)
     distilled, images = shop.distilled(plan, seed), shop.images(seed)
     model = shop.network(plan, seed, on_distilled=on_distilled).model
     shop.progress(f"tangent features, {tag(plan, seed)}")
-    recorder, sketch = LedgerRecorder(), sketch_of(shop.settings, seed)
+    recorder, sketch = LedgerRecorder(), sketch_of(shop.settings, plan, seed)
     x = shop.place(distilled.x)
     with recorder.stage("features") as cost:
         phi = tangent_features(model, x, sketch=sketch)
@@ -115,7 +118,7 @@ def _features(shop: Workshop, plan: TrainingPlan, seed: int, on_distilled: bool)
     }
 
 
-def _reduced(model: Model, x: Array, sketch: SparseSign, basis: Array | None) -> Array:
+def _reduced(model: Model, x: Array, sketch: Sketch, basis: Array | None) -> Array:
     """Features in the basis, a few hundred points at a time: the wide ones need not all be there at once."""
     xp = model.namespace
     pieces = []

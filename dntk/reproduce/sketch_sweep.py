@@ -11,8 +11,8 @@ from dntk.metrics import fidelity
 from dntk.ntk import ntk
 from dntk.reproduce.prediction import root_mean_square
 from dntk.reproduce.recipe import TrainingPlan
+from dntk.reproduce.scene import sketch_of
 from dntk.reproduce.workshop import Workshop, tag
-from dntk.sketch import SparseSign
 from dntk.solve import kernel_ridge, ridge
 from dntk.types import Array
 
@@ -21,7 +21,7 @@ def rows(shop: Workshop, plan: TrainingPlan, seed: int) -> list[dict[str, Any]]:
     """One row per k: errors on the first distilled points and as many test points; k = None is the exact kernel.
 
     ``theory`` is the root mean square of ‖K̂^c − K^c‖_F/‖K^c‖_F for a Gaussian sketch, √((sr_c² + 1)/k) with
-    sr = tr K/‖K‖_F, root mean square over classes; a sign sketch has less.
+    sr = tr K/‖K‖_F, root mean square over classes; a sparse sign sketch has less, a mixed one somewhat more.
     """
     points, images = shop.settings.exact_points, shop.images(seed)
     model = shop.network(plan, seed).model
@@ -37,7 +37,7 @@ def rows(shop: Workshop, plan: TrainingPlan, seed: int) -> list[dict[str, Any]]:
     host = shop.host(exact).astype(np.float64)
     for k in shop.settings.sweep:
         shop.progress(f"sketch of {k}, {tag(plan, seed)}")
-        sketch = SparseSign(k, nonzeros=min(k, shop.settings.nonzeros), seed=seed)
+        sketch = sketch_of(shop.settings, plan, seed, k)
         phi, phi_test = (tangent_features(model, part, sketch=sketch) for part in (x, x_test))
         # Each with a ridge of its own: a kernel of rank k below the number of points may need more than the exact one.
         sketched = ridge(phi, targets).predict(phi_test)

@@ -48,7 +48,7 @@ class Workshop:
         stored = self.units.arrays(f"data-{method}-{tag(plan, seed)}", lambda: self._distil(plan, seed, method))
         return Distilled(x=stored["x"], y=stored["y"], costs=unpacked_costs(stored["costs"]))
 
-    def place(self, x: npt.NDArray[Any]) -> Any:
+    def place(self, x: Any) -> Any:
         """Array of the backend."""
         return self.backend.from_numpy(np.ascontiguousarray(x))
 

@@ -13,9 +13,12 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.activations import ACTIVATIONS
+from dntk.adam import Adam
 from dntk.backend import backend_of, get_backend
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
+from dntk.input_gradients import Observed
 from dntk.ledger import count
+from dntk.mlp_inputs import pull_layers, tangent_input_gradient
 from dntk.model import Cotangents, check_placement, per_input, select_names
 from dntk.types import Array, Namespace
 
@@ -220,6 +223,50 @@ class MLP:
                 delta = (delta @ self.weights[layer]) * derivative(before[layer - 1])
         return xp.concat([pieces[name] for name in self.parameters])
 
+    def head(self, x: Float[Array, "n d"]) -> str:
+        """Name of the last weight, whose inputs are the penultimate features."""
+        self.check_inputs(x)
+        return f"weights.{len(self.weights) - 1}"
+
+    def batch_norms(self) -> tuple[str, ...]:
+        """None: there is no normalisation."""
+        return ()
+
+    def observe(self, x: Float[Array, "n d"], layers: tuple[str, ...]) -> Observed:
+        """Outputs, and the inputs of layers named by their weight (or bias), differentiable in ``x``."""
+        self.check_inputs(x)
+        inputs, before = self._forward(x)
+        numbers = {name: _layer_number(name, len(self.weights)) for name in layers}
+
+        def pull(outputs: Array, wanted: Mapping[str, Array]) -> Array:
+            extra = {numbers[name]: value[:, 0, :] for name, value in wanted.items()}
+            return pull_layers(self.weights, before, ACTIVATIONS[self.activation], outputs, extra)
+
+        seen = {name: inputs[number][:, None, :] for name, number in numbers.items()}
+        return Observed(outputs=before[-1], inputs=seen, pull=pull)
+
+    def input_gradient(
+        self, x: Float[Array, "n d"], cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]
+    ) -> Float[Array, "n d"]:
+        """Gradient in x_i of Σ_q ⟨directions[i, q], ∇_θ ⟨cotangents[q], f(x_i)⟩⟩, by two sweeps."""
+        self.check_inputs(x)
+        xp, (n, q, p) = self.namespace, directions.shape
+        inputs, before = self._forward(x)
+        rows = xp.reshape(directions, (n * q, p))
+        tangents = [
+            [
+                None if piece is None else xp.reshape(piece, (n, q, *piece.shape[1:]))
+                for piece in (self._tangent(rows, f"{kind}.{layer}") for layer in range(len(self.weights)))
+            ]
+            for kind in ("weights", "biases")
+        ]
+        activation = ACTIVATIONS[self.activation]
+        return tangent_input_gradient(self.weights, inputs, before, activation, *tangents, cotangents)
+
+    def adam(self, decays: tuple[float, float]) -> Adam:
+        """Adam in array API."""
+        return Adam(decays=decays)
+
     def _forward(self, x: Array) -> tuple[list[Array], list[Array]]:
         """Input of every layer, and its value before the activation."""
         activation = ACTIVATIONS[self.activation].value
@@ -261,6 +308,15 @@ def _plus(total: Array | None, term: Array | None) -> Array | None:
     if total is None or term is None:
         return term if total is None else total
     return total + term
+
+
+def _layer_number(name: str, layers: int) -> int:
+    """Layer of a parameter's name; ``ValueError`` where there is none."""
+    known = {f"{kind}.{layer}": layer for layer in range(layers) for kind in ("weights", "biases")}
+    if name not in known:
+        msg = f"no layer is called {name!r}: the network has weights.0 to weights.{layers - 1}."
+        raise ValueError(msg)
+    return known[name]
 
 
 def _size(value: Array) -> int:

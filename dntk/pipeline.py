@@ -8,7 +8,9 @@ from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
 from dntk.batching import choose_batch_size
-from dntk.distill.data import DataSelector
+from dntk.distill.data import DataDistiller, DataSelector, DistilledData
+from dntk.distill.data.kept_data import KeptData, distilled, kept, selected
+from dntk.distill.data.tangents import resolved_sketch
 from dntk.distill.gradients import GradientDistiller
 from dntk.distilled_gradients import row_basis, trace_residual
 from dntk.features import TangentFeatures, tangent_features
@@ -18,16 +20,13 @@ from dntk.losses import Losses
 from dntk.metrics import accuracy, fidelity, predicted_labels
 from dntk.model import Model, outputs_of
 from dntk.outputs import cotangents_for
-from dntk.outputs.inputs import take_points
 from dntk.random import check_seed
-from dntk.sketch import Sketch, SparseSign
+from dntk.sketch import Sketch
 from dntk.solve.ridge import Ridge, RidgeFit, feature_ridge, ridge
 from dntk.solve.same_span import same_span
 from dntk.spectrum import condition_number, eigenvalues, truncation_rank
 from dntk.targets import check_labels, check_targets, one_hot
 from dntk.types import Array
-
-_AUTO_DIM = 4096
 
 
 class NotFittedError(ValueError):
@@ -39,7 +38,7 @@ class FittedState:
     """What a fit leaves behind: everything that prediction, storage and reports need.
 
     ``weights`` (C, k) in sketched coordinates, ``basis`` orthonormal rows (C, s, k) of the span kept, ``spectrum`` the
-    eigenvalues of K̄ on the m kept points, ``indices`` of those points.
+    eigenvalues of K̄ on the m kept points, ``indices`` of those points, or ``data`` where they were distilled.
     """
 
     weights: Float[Array, "c k"]
@@ -47,9 +46,10 @@ class FittedState:
     sketch: Any
     ridge: float
     spectrum: Float[Array, " m"]
-    indices: Int[Array, " m"]
+    indices: Int[Array, " m"] | None
     losses: Losses
     ledger: Ledger
+    data: DistilledData | None = None
 
 
 class DistilledNTK:
@@ -61,7 +61,8 @@ class DistilledNTK:
         From :func:`dntk.as_model`.
     data
         Selector of points such as ``dntk.distill.data.RPCholesky(500)``; it sees features of one functional, one
-        backward pass per point. ``None``: all points.
+        backward pass per point. Or an objective that makes inputs, such as ``dntk.distill.data.Wasserstein(50)``, or
+        the ``DistilledData`` that one has made. ``None``: all points.
     sketch
         A sketch; ``None``: all P coordinates; ``"auto"``: none up to 4,096 parameters, else ``SparseSign(4096)``.
     gradients
@@ -76,13 +77,13 @@ class DistilledNTK:
     ----------
     ledger_, losses_, spectrum_, indices_
         After :meth:`fit`: costs per stage, what each stage lost, eigenvalues of K̄ on the kept points, and the kept
-        points' positions.
+        points' positions (``None`` where inputs were distilled, which are then ``data_``).
     """
 
     def __init__(
         self,
         model: Model,
-        data: DataSelector | None = None,
+        data: DataSelector | DataDistiller | DistilledData | None = None,
         sketch: Sketch | Literal["auto"] | None = "auto",
         gradients: GradientDistiller | None = None,
         ridge: Ridge = "loo",
@@ -109,7 +110,9 @@ class DistilledNTK:
             Inputs of the model.
         y
             Targets (n, C), or integer class labels (n,), which become centred one-hot targets; default: the
-            network's own outputs.
+            network's own outputs. At distilled inputs targets are the network's outputs too, or, where labels are
+            given, those of the distilled data. An objective that needs classes and is given no labels takes those
+            that the network predicts.
 
         Raises
         ------
@@ -122,25 +125,22 @@ class DistilledNTK:
         targets = self._targets(x, y)
         recorder = LedgerRecorder()
         with recorder.stage("data") as cost:
-            indices, data_residual = self._select(x)
-            cost.nbytes = indices.shape[0] * 8
-        xp = self.model.namespace
-        kept, y_kept = take_points(x, indices), xp.take(targets, indices, axis=0)
+            points = self._kept(x, y, targets)
+            cost.nbytes = points.nbytes
         with recorder.stage("features") as cost:
-            phi = tangent_features(self.model, kept, sketch=self._resolved_sketch())
+            phi = tangent_features(self.model, points.x, sketch=self._resolved_sketch())
             cost.nbytes = _nbytes(phi.values)
         with recorder.stage("ridge") as cost:
-            chosen = feature_ridge(self.ridge, phi.values, y_kept)
+            chosen = feature_ridge(self.ridge, phi.values, points.targets)
         with recorder.stage("gradients") as cost:
-            fit, basis, gradient_losses = self._regress(phi, y_kept, chosen)
+            fit, basis, gradient_losses = self._regress(phi, points.targets, chosen)
             cost.nbytes = _nbytes(basis) + _nbytes(fit.weights)
         with recorder.stage("spectrum"):
             spectrum = eigenvalues(phi)
-        network = targets if y is None else self.model(x)
         losses = Losses(
             points=x.shape[0],
-            kept_points=indices.shape[0],
-            data_trace_residual=data_residual,
+            kept_points=len(phi),
+            data_trace_residual=points.residual,
             sketch_relative_error=_sketch_error(phi, spectrum),
             gradient_trace_residual=gradient_losses[0],
             coverage_gap=gradient_losses[1],
@@ -148,7 +148,7 @@ class DistilledNTK:
             truncation_rank=truncation_rank(spectrum),
             condition_number=condition_number(spectrum, chosen),
             loo_error=fit.loo_error,
-            fidelity=fidelity(fit.predict(phi), xp.take(network, indices, axis=0)),
+            fidelity=fidelity(fit.predict(phi), points.targets if y is None else self.model(points.x)),
         )
         self._state = FittedState(
             weights=fit.weights,
@@ -156,9 +156,10 @@ class DistilledNTK:
             sketch=phi.sketch,
             ridge=chosen,
             spectrum=spectrum,
-            indices=indices,
+            indices=points.indices,
             losses=losses,
             ledger=recorder.ledger(),
+            data=points.data,
         )
         self._tangents = None
         return self
@@ -234,9 +235,14 @@ class DistilledNTK:
         return self._fitted().spectrum
 
     @property
-    def indices_(self) -> Int[Array, " m"]:
-        """Positions of the kept points."""
+    def indices_(self) -> Int[Array, " m"] | None:
+        """Positions of the kept points; ``None`` where inputs were distilled."""
         return self._fitted().indices
+
+    @property
+    def data_(self) -> DistilledData | None:
+        """Distilled inputs; ``None`` where points were chosen."""
+        return self._fitted().data
 
     def save(self, path: str | Path) -> None:
         """Write the fitted estimator to a folder: safetensors and JSON, checksummed, nothing executable."""
@@ -273,20 +279,17 @@ class DistilledNTK:
             return one_hot(y, self.model.n_outputs, like=outputs)
         return check_targets(y, outputs, points=x.shape[0], outputs=self.model.n_outputs)
 
-    def _select(self, x: Array) -> tuple[Int[Array, " m"], float]:
-        """Kept points, and the relative trace residual that they leave of the kernel they were chosen by."""
-        xp = self.model.namespace
+    def _kept(self, x: Array, y: Array | None, targets: Float[Array, "n c"]) -> KeptData:
+        """The points that are kept, all of them, chosen or made, and what they leave of the kernel."""
         if self.data is None:
-            return xp.arange(x.shape[0], device=self.model.device), 0.0
-        phi = tangent_features(self.model, x, sketch=self._resolved_sketch(), outputs="sum")
-        selection = self.data.select(phi)
-        residual = float(selection.residual_trace[-1])
-        return selection.indices, residual / selection.trace if selection.trace > 0 else 0.0
+            return kept(x, targets)
+        sketch = self._resolved_sketch()
+        if isinstance(self.data, DataSelector):
+            return selected(self.data, self.model, x, targets, sketch=sketch)
+        return distilled(self.data, self.model, x, y, targets, sketch=sketch)
 
     def _resolved_sketch(self) -> Sketch | None:
-        if not isinstance(self.sketch, str):
-            return self.sketch
-        return None if self.model.n_parameters <= _AUTO_DIM else SparseSign(_AUTO_DIM, seed=self.seed)
+        return resolved_sketch(self.sketch, self.model, self.seed)
 
     def _regress(
         self, phi: TangentFeatures, targets: Float[Array, "m c"], chosen: float

@@ -1,22 +1,14 @@
-"""Storage of fitted estimators: a folder with safetensors and JSON, checksummed. Nothing in it is executed.
-
-The folder is written beside its destination and renamed when whole, so that a full disk or a killed process leaves
-what was there before.
-"""
+"""Storage of fitted estimators, and of distilled data, as folders of :mod:`dntk.archive`."""
 
 import dataclasses
-import hashlib
-import json
-import os
-import shutil
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dntk import arrays
+from dntk.archive import MANIFEST, StoreError, fingerprint, read_arrays, read_manifest, to_host, write_folder
 from dntk.backend import backend_of, get_backend
+from dntk.distill.data import DistilledData, distilled_data
 from dntk.ledger import Ledger, StageCost
 from dntk.losses import Losses
 from dntk.mlp import MLP
@@ -26,14 +18,9 @@ from dntk.sketch import SRHT, Gaussian, Kronecker, Mask, Mixed, ParameterMatrix,
 
 FORMAT = "dntk.DistilledNTK"
 VERSION = 1
-_ARRAYS, _MANIFEST = "arrays.safetensors", "manifest.json"
 _SKETCHES: dict[str, type] = {
     family.__name__: family for family in (Gaussian, Kronecker, Mask, Mixed, Rademacher, SRHT, SparseSign, TensorSketch)
 }
-
-
-class StoreError(ValueError):
-    """A stored estimator is damaged, foreign, or belongs to another network."""
 
 
 def save(estimator: DistilledNTK, state: FittedState, path: str | Path) -> None:
@@ -49,32 +36,16 @@ def save(estimator: DistilledNTK, state: FittedState, path: str | Path) -> None:
     OSError
         The disk is full or not writable; what was at ``path`` is still there.
     """
-    destination = Path(path)
-    if destination.exists() and not (destination / _MANIFEST).is_file():
-        msg = f"{destination} exists and is not a stored estimator: choose another path, or remove it."
-        raise FileExistsError(msg)
-    from safetensors.numpy import save as to_safetensors
-
-    tensors = _tensors(estimator.model, state)
-    payload = to_safetensors(tensors)
-    manifest = _manifest(estimator, state, hashlib.sha256(payload).hexdigest())
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
-    try:
-        (staging / _ARRAYS).write_bytes(payload)
-        (staging / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        _swap(staging, destination)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    write_folder(path, _tensors(estimator.model, state), _manifest(estimator, state))
 
 
-def load(path: str | Path, *, model: Model | None = None) -> DistilledNTK:
-    """Read a stored estimator.
+def load(path: str | Path, *, model: Model | None = None) -> DistilledNTK | DistilledData:
+    """Read a stored estimator, or stored distilled data.
 
     Parameters
     ----------
     path
-        Folder written by :meth:`dntk.DistilledNTK.save`.
+        Folder written by :meth:`dntk.DistilledNTK.save`, or by :meth:`dntk.distill.data.DistilledData.save`.
     model
         The network, from :func:`dntk.as_model`, where it was no dntk.MLP; its parameters must be those of the fit.
 
@@ -88,8 +59,10 @@ def load(path: str | Path, *, model: Model | None = None) -> DistilledNTK:
         It was made with a backend that is not installed.
     """
     folder = Path(path)
-    manifest = _read_manifest(folder)
-    tensors = _read_arrays(folder, manifest)
+    manifest = read_manifest(folder, {FORMAT: VERSION, **distilled_data.FORMATS})
+    if manifest["format"] != FORMAT:
+        return DistilledData.load(path)
+    tensors = read_arrays(folder, manifest)
     try:
         network = model if model is not None else _stored_network(manifest, tensors)
         _require_same_network(network, manifest["fingerprint"])
@@ -104,35 +77,30 @@ def load(path: str | Path, *, model: Model | None = None) -> DistilledNTK:
             sketch=_sketch(manifest["sketch"]),
             ridge=float(manifest["ridge"]),
             spectrum=array("spectrum"),
-            indices=array("indices"),
+            indices=array("indices") if "indices" in tensors else None,
             losses=Losses(**manifest["losses"]),
             ledger=Ledger(stages=tuple(StageCost(**cost) for cost in manifest["ledger"])),
+            data=_distilled(manifest.get("data"), array),
         )
     except (KeyError, TypeError) as error:
-        msg = f"{folder / _MANIFEST} lacks or misstates {error}: the file is damaged or was edited."
+        msg = f"{folder / MANIFEST} lacks or misstates {error}: the file is damaged or was edited."
         raise StoreError(msg) from error
     return DistilledNTK.from_state(network, state)
 
 
-def fingerprint(model: Model) -> str:
-    """SHA-256 of the names, shapes, types and values of the selected parameters."""
-    digest = hashlib.sha256()
-    for name, value in model.parameters.items():
-        host = np.ascontiguousarray(backend_of(value).to_numpy(value))
-        digest.update(f"{name}:{host.shape}:{host.dtype.str}".encode())
-        digest.update(host.tobytes())
-    return digest.hexdigest()
-
-
 def _tensors(model: Model, state: FittedState) -> dict[str, Any]:
-    tensors = {name: getattr(state, name) for name in ("weights", "basis", "spectrum", "indices")}
+    tensors = {name: getattr(state, name) for name in ("weights", "basis", "spectrum")}
+    if state.indices is not None:
+        tensors["indices"] = state.indices
+    if state.data is not None:
+        tensors |= {f"data.{name}": value for name, value in state.data.arrays.items()}
     if isinstance(model, MLP):
         tensors |= {f"network.weights.{i}": w for i, w in enumerate(model.weights)}
         tensors |= {f"network.biases.{i}": b for i, b in enumerate(model.biases) if b is not None}
-    return {name: np.ascontiguousarray(backend_of(value).to_numpy(value)) for name, value in tensors.items()}
+    return {name: to_host(value) for name, value in tensors.items()}
 
 
-def _manifest(estimator: DistilledNTK, state: FittedState, checksum: str) -> dict[str, Any]:
+def _manifest(estimator: DistilledNTK, state: FittedState) -> dict[str, Any]:
     sketch = state.sketch
     if sketch is not None and type(sketch).__name__ not in _SKETCHES:
         msg = f"cannot store the sketch {sketch!r}: only {', '.join(_SKETCHES)} are known to load()."
@@ -149,73 +117,15 @@ def _manifest(estimator: DistilledNTK, state: FittedState, checksum: str) -> dic
     return {
         "format": FORMAT,
         "version": VERSION,
-        "arrays_sha256": checksum,
         "fingerprint": fingerprint(model),
         "network": network,
         "sketch": None if sketch is None else {"family": type(sketch).__name__, **dataclasses.asdict(sketch)},
         "ridge": state.ridge,
         "made_by": {"data": repr(estimator.data), "gradients": repr(estimator.gradients)},
         "losses": dataclasses.asdict(state.losses),
+        "data": None if state.data is None else state.data.description,
         "ledger": [dataclasses.asdict(cost) for cost in state.ledger.stages],
     }
-
-
-def _swap(staging: Path, destination: Path) -> None:
-    """Put the finished folder in place; the old one goes only when the new one is there."""
-    if not destination.exists():
-        os.replace(staging, destination)
-        return
-    retired = Path(tempfile.mkdtemp(prefix=f".{destination.name}.old.", dir=destination.parent))
-    os.replace(destination, retired / "previous")
-    try:
-        os.replace(staging, destination)
-    except OSError:
-        os.replace(retired / "previous", destination)
-        raise
-    finally:
-        shutil.rmtree(retired, ignore_errors=True)
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        msg = f"{folder} is not a folder: expected one written by DistilledNTK.save."
-        raise FileNotFoundError(msg)
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        msg = f"{folder} has no {_MANIFEST}: it is not a stored DistilledNTK."
-        raise StoreError(msg) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        msg = f"{folder / _MANIFEST} is not JSON ({error}): the file is damaged."
-        raise StoreError(msg) from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        msg = f"{folder / _MANIFEST} does not describe a {FORMAT}."
-        raise StoreError(msg)
-    if manifest.get("version") != VERSION:
-        msg = f"{folder} has format version {manifest.get('version')}, this dntk reads version {VERSION}: upgrade dntk."
-        raise StoreError(msg)
-    return manifest
-
-
-def _read_arrays(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as from_safetensors
-
-    try:
-        payload = (folder / _ARRAYS).read_bytes()
-    except FileNotFoundError as error:
-        msg = f"{folder} has no {_ARRAYS}: the stored estimator is incomplete."
-        raise StoreError(msg) from error
-    found = hashlib.sha256(payload).hexdigest()
-    if found != manifest.get("arrays_sha256"):
-        msg = f"{folder / _ARRAYS} is damaged: its SHA-256 is {found[:12]}…, not the {_MANIFEST}'s. Fit and save again."
-        raise StoreError(msg)
-    try:
-        tensors: dict[str, Any] = from_safetensors(payload)
-    except SafetensorError as error:
-        msg = f"{folder / _ARRAYS} is not a safetensors file ({error})."
-        raise StoreError(msg) from error
-    return tensors
 
 
 def _stored_network(manifest: dict[str, Any], tensors: dict[str, Any]) -> Model:
@@ -242,6 +152,10 @@ def _require_same_network(model: Model, expected: str) -> None:
     if fingerprint(model) != expected:
         msg = "`model` is not the network of the fit: its parameters (names, shapes, types or values) differ."
         raise StoreError(msg)
+
+
+def _distilled(stored: dict[str, Any] | None, array: Callable[[str], Any]) -> DistilledData | None:
+    return None if stored is None else DistilledData.of({n: array(f"data.{n}") for n in ("x", "y", "weights")}, stored)
 
 
 def _sketch(stored: dict[str, Any] | None) -> Any:

@@ -305,9 +305,21 @@ def test_the_estimate_grows_with_what_is_kept():
     assert large.disk > small.disk
 
 
-def test_methods_that_move_pixels_need_steps():
-    assert set(methods(0)) <= set(methods(10))
-    assert "RPCholesky" in methods(0)
+def test_methods_that_move_pixels_need_steps_and_run_where_the_full_set_does():
+    moving = dataclasses.replace(TINY, pixel_steps=5)
+    chosen = {"Random", "FarthestPoint", "KMeans", "Leverage", "Herding", "RPCholesky"}
+    assert set(methods(TINY, 0)) == set(methods(moving, 1)) == chosen
+    assert set(methods(moving, 0)) == chosen | {"Wasserstein", "TangentResidual", "KernelInducing"}
+
+
+@pytest.mark.parametrize("method", ["Wasserstein", "TangentResidual", "KernelInducing"])
+def test_images_that_were_moved_are_pixels_with_as_many_of_every_class(method, tmp_path):
+    pytest.importorskip("ot")
+    settings = dataclasses.replace(TINY, pixel_steps=2, seeds=1, others=())
+    found = start(tmp_path / "out", settings).shop.distilled(settings.main, 0, method)
+    assert found.x.shape == (30, 1, 8, 8)
+    assert 0 <= found.x.min() < found.x.max() <= 1
+    assert set(found.y[:10]) == set(range(10))
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,14 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
+from dntk.input_gradients import InputDifferentiable, Observed
 from dntk.ledger import count
-from dntk.model import Cotangents, Model, per_input
+from dntk.model import Cotangents, per_input
 from dntk.types import Array, Namespace
-from dntk_jax import requirements
+from dntk_jax import inputs, requirements
 from dntk_jax.behaviour import PROBES, evaluate, examine
 from dntk_jax.network import Network, exact_products
+from dntk_jax.optimiser import OptaxAdam
 from dntk_jax.per_sample import gradient, push_forward, push_forward_twice_backward
 from dntk_jax.plan import Plan, block_of, make_plan
 from dntk_jax.requirements import require_shape
@@ -30,11 +32,12 @@ class _Findings:
     examined: dict[Any, tuple[int, int]] = dataclasses.field(default_factory=dict)
     plans: dict[Any, tuple[int, Plan]] = dataclasses.field(default_factory=dict)
     compiled: dict[Any, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    layers: dict[Any, inputs.Layers] = dataclasses.field(default_factory=dict)
     forward_mode: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class JaxModel(Model):
+class JaxModel(InputDifferentiable):
     """A JAX network at fixed parameters, differentiable in those called ``selected``.
 
     Made by :func:`dntk.as_model`. Every computation is compiled, once per number of inputs, shape and dtype. Products
@@ -181,6 +184,71 @@ class JaxModel(Model):
         with exact_products():
             return self._compiled(gradient, pull)(self.network.parameters, x, cotangents)
 
+    def head(self, x: Array) -> str:
+        """Name of the parameter that the last product of data with a matrix reads."""
+        self.check_inputs(x)
+        return inputs.head_of(self.network, x)
+
+    def batch_norms(self) -> tuple[str, ...]:
+        """None: programs do not tell norms from other operations. Name them by their parameters' owners."""
+        return ()
+
+    def observe(self, x: Array, layers: tuple[str, ...]) -> Observed:
+        """Outputs and what enters layers, named by the owner of their parameters, with the way back to ``x``."""
+        self.check_inputs(x)
+        key = (layers, _key(x))
+        if key not in self._findings.layers:
+            self._findings.layers[key] = inputs.find_layers(self.network, layers, x)
+        run = self._findings.layers[key].run
+
+        def forward(values: Any, points: Any) -> Any:
+            return jax.vjp(lambda at: run(values, at), points)
+
+        with exact_products():
+            (outputs, entering), back = self._compiled(("observe", key), forward)(self.network.parameters, x)
+
+        def pull(out: Array, wanted: Mapping[str, Array]) -> Array:
+            cotangents = {
+                name: wanted[name].reshape(value.shape).astype(value.dtype) if name in wanted else jnp.zeros_like(value)
+                for name, value in entering.items()
+            }
+            with exact_products():
+                return self._compiled("pull", _pulled)(back, (jnp.asarray(out, outputs.dtype), cotangents))
+
+        return Observed(
+            outputs=outputs, inputs={name: inputs.positions(value) for name, value in entering.items()}, pull=pull
+        )
+
+    def input_gradient(self, x: Array, cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]) -> Array:
+        """Gradient in x_i of Σ_q ⟨directions[i, q], ∇_θ ⟨cotangents[q], f(x_i)⟩⟩.
+
+        By forward mode, differentiated backward, where the network has it; by differentiating twice backward elsewhere.
+        """
+        self.check_inputs(x)
+        if self._findings.forward_mode:
+            try:
+                return self._second(inputs.by_forward_mode, x, cotangents, directions)
+            except TypeError as error:
+                if "custom_vjp" not in str(error):
+                    raise
+                self._findings.forward_mode = False
+        return self._second(inputs.by_backward_mode, x, cotangents, directions)
+
+    def adam(self, decays: tuple[float, float]) -> OptaxAdam:
+        """Optax's Adam."""
+        return OptaxAdam.of(decays)
+
+    def _second(self, method: inputs.InputGradient, x: Array, cotangents: Array, directions: Array) -> Array:
+        def every(values: Any, points: Any, functionals: Any, rows: Any) -> Any:
+            def one(point: Any, row: Any) -> Any:
+                return method(self.network, values, point, functionals, self._unflattened(row))
+
+            return jax.vmap(one)(points, rows)
+
+        with exact_products():
+            found: Array = self._compiled(method, every)(self.network.parameters, x, cotangents, directions)
+        return found
+
     def _push(self, method: Callable[..., Any], x: Array, tangents: Array) -> Array:
         def push(values: Any, points: Any, directions: Any) -> Any:
             return method(self.network, self._unflattened(directions), values, points)
@@ -211,6 +279,10 @@ class JaxModel(Model):
 
     def _first(self) -> Any:
         return self.network.parameters[self.selected[0]]
+
+
+def _pulled(back: Any, cotangents: Any) -> Any:
+    return back(cotangents)[0]
 
 
 def _key(x: Any) -> Any:

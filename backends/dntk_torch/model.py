@@ -11,14 +11,16 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.batching import measured_bytes
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
+from dntk.input_gradients import InputDifferentiable, Observed
 from dntk.ledger import count
-from dntk.model import Cotangents, Model, per_input
+from dntk.model import Cotangents, per_input
 from dntk.types import Array, Namespace
-from dntk_torch import requirements
+from dntk_torch import inputs, requirements
 from dntk_torch.behaviour import PROBES, evaluate, examine
 from dntk_torch.capture import Capture, Pulled, block_of, capture, watched
 from dntk_torch.example_inputs import guessed_outputs
 from dntk_torch.execution import detached, differentiable, run, without_graph
+from dntk_torch.optimiser import TorchAdam
 from dntk_torch.per_sample import PerSample, Push, by_loop, gradient
 from dntk_torch.probe import Plan, make_plan, make_push
 from dntk_torch.pulling import pull
@@ -34,11 +36,12 @@ class _Findings:
     examined: dict[Any, tuple[int, int]] = dataclasses.field(default_factory=dict)
     plans: dict[Any, tuple[int, Plan]] = dataclasses.field(default_factory=dict)
     pushes: dict[Any, Push] = dataclasses.field(default_factory=dict)
+    input_gradients: dict[Any, inputs.InputGradient] = dataclasses.field(default_factory=dict)
     sizes: dict[Any, tuple[int, int]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class TorchModel(Model):
+class TorchModel(InputDifferentiable):
     """A PyTorch network in evaluation mode, differentiable in the parameters called ``selected``.
 
     Make it with :meth:`of`. The module is never changed: parameters, gradients, buffers, attributes
@@ -189,12 +192,7 @@ class TorchModel(Model):
         """
         self.check_inputs(x)
         require_shape("tangents", tangents, None, self.n_parameters, "parameter")
-        parameters, every = self._selected_tensors(), torch.as_tensor(tangents).detach()
-        pieces = every.split([value.numel() for value in parameters.values()], dim=1)
-        named = {
-            name: piece.reshape(-1, *value.shape).to(value.dtype)
-            for (name, value), piece in zip(parameters.items(), pieces, strict=True)
-        }
+        named = self._by_name(tangents)
         key = _key(x)
         if key not in self._findings.pushes:
             self._findings.pushes[key] = make_push(self.module, self.selected, x)
@@ -213,6 +211,48 @@ class TorchModel(Model):
             gradients = gradient(outputs, chosen, weights)
         joined: Any = torch.cat([value.flatten() for value in gradients])
         return arrays.widened(joined)
+
+    def head(self, x: Array) -> str:
+        """Name of the linear layer that is called last."""
+        self.check_inputs(x)
+        return inputs.head_of(self.module, torch.as_tensor(x))
+
+    def batch_norms(self) -> tuple[str, ...]:
+        """Names of batch normalisations."""
+        return inputs.batch_norms_of(self.module)
+
+    def observe(self, x: Array, layers: tuple[str, ...]) -> Observed:
+        """Outputs and what enters the first call of layers, named by module, with the way back to ``x``."""
+        self.check_inputs(x)
+        return inputs.observe(self.module, torch.as_tensor(x), layers)
+
+    def input_gradient(self, x: Array, cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]) -> Array:
+        """Gradient in x_i of Σ_q ⟨directions[i, q], ∇_θ ⟨cotangents[q], f(x_i)⟩⟩.
+
+        By forward mode, differentiated backward, where it agrees with differentiating twice backward for one point;
+        by the latter, point by point, elsewhere.
+        """
+        self.check_inputs(x)
+        key, points, functionals = _key(x), torch.as_tensor(x).detach(), torch.as_tensor(cotangents).detach()
+        data = (self.module, self.selected, points, functionals, self._by_name(directions))
+        if key not in self._findings.input_gradients:
+            forward = inputs.agreeing(*data)
+            self._findings.input_gradients[key] = inputs.by_forward_mode if forward else inputs.by_backward_mode
+        gradient_in_x: Any = self._findings.input_gradients[key](*data)
+        return gradient_in_x
+
+    def adam(self, decays: tuple[float, float]) -> TorchAdam:
+        """``torch.optim.Adam``."""
+        return TorchAdam(decays=decays)
+
+    def _by_name(self, directions: Array) -> dict[str, torch.Tensor]:
+        """Vectors (..., P) as tensors (..., *shape) by parameter."""
+        parameters, every = self._selected_tensors(), torch.as_tensor(directions).detach()
+        pieces = every.split([value.numel() for value in parameters.values()], dim=-1)
+        return {
+            name: piece.reshape(*every.shape[:-1], *value.shape).to(value.dtype)
+            for (name, value), piece in zip(parameters.items(), pieces, strict=True)
+        }
 
     def _blocks(self, x: Any, cotangents: Any) -> Iterator[GradientBlock]:
         plan = self._plan(x)

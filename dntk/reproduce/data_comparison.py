@@ -8,15 +8,18 @@ from dntk.ledger import LedgerRecorder
 from dntk.reproduce.data_methods import METHODS
 from dntk.reproduce.prediction import predicted
 from dntk.reproduce.recipe import TrainingPlan
-from dntk.reproduce.scene import scores, sketch_of
+from dntk.reproduce.scene import scores
+from dntk.reproduce.settings import Settings
+from dntk.reproduce.sketches import sketch_of
 from dntk.reproduce.unseen import grouped_accuracy, grouped_targets
 from dntk.reproduce.workshop import Workshop, tag
 from dntk.solve import ridge
 
 
-def methods(steps: int) -> list[str]:
-    """Names of the methods that a run compares; those that move pixels only where it has steps for them."""
-    return [name for name, method in METHODS.items() if steps or not method.moves_pixels]
+def methods(settings: Settings, seed: int) -> list[str]:
+    """Names of the methods that are compared; those that move pixels for the seeds that have the full set, if at all."""
+    moving = settings.pixel_steps > 0 and seed < settings.full_seeds
+    return [name for name, method in METHODS.items() if moving or not method.moves_pixels]
 
 
 def row(shop: Workshop, plan: TrainingPlan, seed: int, method: str) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from dntk.features import TangentFeatures, tangent_features
 from dntk.ledger import LedgerRecorder
 from dntk.reproduce.prediction import predicted
 from dntk.reproduce.recipe import TrainingPlan
-from dntk.reproduce.scene import scores, sketch_of
+from dntk.reproduce.scene import scores
+from dntk.reproduce.sketches import sketch_of
 from dntk.reproduce.unseen import grouped_accuracy, grouped_targets
 from dntk.reproduce.workshop import Workshop, tag
 from dntk.solve import ridge, same_span

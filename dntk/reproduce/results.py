@@ -59,7 +59,7 @@ def collect(shop: Workshop, figures: tuple[str, ...], done: Callable[[], None]) 
             add(f"figure {name}", plan, seed, partial(_FIGURES[name], shop, plan, seed))
         if not beyond_figures(figures) or plan != shop.settings.main:
             continue
-        for method in data_comparison.methods(shop.settings.pixel_steps):
+        for method in data_comparison.methods(shop.settings, seed):
             add("data " + method, plan, seed, partial(data_comparison.row, shop, plan, seed, method))
         if seed < shop.settings.full_seeds:
             full = add("full set", plan, seed, partial(full_set.measured, shop, plan, seed))
@@ -77,7 +77,8 @@ def count(shop: Workshop, figures: tuple[str, ...]) -> int:
     s = shop.settings
     total = len(s.runs()) * (1 + len(figures))
     if beyond_figures(figures):
-        total += s.seeds * len(data_comparison.methods(s.pixel_steps)) + 4 * min(s.full_seeds, s.seeds) + 1
+        total += sum(len(data_comparison.methods(s, seed)) for seed in range(s.seeds))
+        total += 4 * min(s.full_seeds, s.seeds) + 1
     return total
 
 

@@ -15,10 +15,10 @@ from dntk.ledger import LedgerRecorder, StageCost
 from dntk.metrics import accuracy, fidelity, mean_squared_error
 from dntk.model import Model
 from dntk.reproduce.recipe import TrainingPlan
-from dntk.reproduce.settings import Settings
+from dntk.reproduce.sketches import sketch_of
 from dntk.reproduce.unseen import grouped_accuracy, grouped_targets
 from dntk.reproduce.workshop import Workshop, packed_costs, tag, unpacked_costs
-from dntk.sketch import Mixed, Sketch, SparseSign
+from dntk.sketch import Sketch
 from dntk.solve import ridge
 from dntk.types import Array
 
@@ -59,14 +59,6 @@ def scores(predicted: Array, outputs: Array, labels: npt.NDArray[Any]) -> dict[s
         "fidelity": fidelity(predicted, outputs),
         "mse": mean_squared_error(predicted, outputs),
     }
-
-
-def sketch_of(settings: Settings, plan: TrainingPlan, seed: int, dim: int | None = None) -> Sketch:
-    """The sketch for a network: mixed where layers see many positions, as that needs least work there; else sparse."""
-    k = dim or settings.sketch_dim
-    if plan.architecture in ("resnet18", "vit"):
-        return Mixed(k, inner=min(64, k), seed=seed)
-    return SparseSign(k, nonzeros=min(settings.nonzeros, k), seed=seed)
 
 
 def open_scene(shop: Workshop, plan: TrainingPlan, seed: int, *, on_distilled: bool = False) -> Scene:

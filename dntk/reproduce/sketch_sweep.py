@@ -11,7 +11,7 @@ from dntk.metrics import fidelity
 from dntk.ntk import ntk
 from dntk.reproduce.prediction import root_mean_square
 from dntk.reproduce.recipe import TrainingPlan
-from dntk.reproduce.scene import sketch_of
+from dntk.reproduce.sketches import sketch_of
 from dntk.reproduce.workshop import Workshop, tag
 from dntk.solve import kernel_ridge, ridge
 from dntk.types import Array

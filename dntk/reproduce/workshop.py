@@ -15,6 +15,7 @@ from dntk.reproduce.data_methods import METHODS, Distilled, Pool
 from dntk.reproduce.images import Images, load_images
 from dntk.reproduce.recipe import Progress, Recipes, TrainedNetwork, TrainingPlan
 from dntk.reproduce.settings import DATA_METHOD, Settings
+from dntk.reproduce.sketches import sketch_of
 from dntk.reproduce.units import Units
 
 
@@ -93,6 +94,7 @@ class Workshop:
             per_class=self.settings.per_class,
             seed=seed,
             steps=self.settings.pixel_steps,
+            sketch=sketch_of(self.settings, plan, seed),
         )
         found = METHODS[method].distil(pool)
         return {"x": found.x, "y": found.y, "costs": packed_costs(found.costs)}

@@ -1,0 +1,211 @@
+"""Descent along gradients with a memory of the best, a stop where it diverges, and checkpoints.
+
+An objective gives a loss with its gradients at every step; random draws are functions of the seed and the step, so
+that a run that was interrupted goes on from its last checkpoint as if nothing had happened.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dntk import arrays
+from dntk.archive import StoreError, read_arrays, read_manifest, write_folder
+from dntk.backend import backend_of
+from dntk.input_gradients import Optimiser
+from dntk.types import Array
+
+FORMATS = {"dntk.Checkpoint": 1}
+_DIVERGED = 4.0
+"""A loss this many times that of the start ends the run."""
+
+Variables = Mapping[str, Array]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """What an objective says of its variables: gradients, measures by name, and the number that is to fall.
+
+    ``judged`` is ``None`` at steps that are not judged; the first and the last one are.
+    """
+
+    gradients: Variables
+    measures: Mapping[str, float]
+    judged: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A folder, the steps between two writings, and who may go on from it."""
+
+    path: str | Path
+    every: int
+    owner: str
+
+    def __post_init__(self) -> None:
+        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
+            msg = f"`every` must be a positive integer, got {self.every!r}: the steps between two checkpoints."
+            raise ValueError(msg)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Descent:
+    """How variables are moved: steps, the rate of each variable at the start, and bounds.
+
+    Rates fall to zero along half a cosine. ``project`` maps variables to where they may be.
+    """
+
+    steps: int
+    rates: Mapping[str, float]
+    optimiser: Optimiser
+    project: Callable[[Variables], Variables]
+    checkpoint: Checkpoint | None = None
+
+    def rate(self, step: int) -> float:
+        """Share of the rates at a step."""
+        return 0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.steps else 0.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class State:
+    """All of a run at one step: variables, averages of the optimiser, the best so far, and what was measured."""
+
+    step: int
+    variables: Variables
+    averages: Mapping[str, Variables]
+    best: Variables
+    best_step: int
+    best_judged: float
+    first_judged: float
+    history: Mapping[str, tuple[float, ...]]
+    stopped: str = ""
+
+
+def descend(start: Variables, evaluate: Callable[[int, Variables], Evaluated], descent: Descent) -> State:
+    """Move variables along their gradients; the result's ``best`` is where the judged number was smallest.
+
+    The start is among what is judged, so that nothing ends worse than it began. A run ends early, and says why in
+    ``stopped``, where a loss or a gradient is not finite or the judged number exceeds 4 times that of the start.
+    """
+    state = _resumed(descent.checkpoint, start) or _fresh(start, descent)
+    while not state.stopped and state.step <= descent.steps:
+        state = _advanced(state, evaluate, descent)
+        due = descent.checkpoint is not None and state.step % descent.checkpoint.every == 0
+        if descent.checkpoint is not None and (due or state.stopped or state.step > descent.steps):
+            _write(descent.checkpoint, state)
+    return state
+
+
+def _advanced(state: State, evaluate: Callable[[int, Variables], Evaluated], descent: Descent) -> State:
+    """The state after one more step; the last one, after all steps, is only looked at."""
+    try:
+        found = evaluate(state.step, state.variables)
+    except ValueError as error:
+        if state.step == 0:
+            raise
+        # Shapes and kinds were fine at the start: what is refused now is where the variables went.
+        return dataclasses.replace(state, stopped=f"diverged at step {state.step}: {error}")
+    history = {name: (*state.history.get(name, ()), value) for name, value in found.measures.items()}
+    state = dataclasses.replace(state, history=history)
+    if state.step == 0:
+        assert found.judged is not None
+        state = dataclasses.replace(state, first_judged=found.judged)
+    stopped = _diverged(found, state)
+    if stopped:
+        return dataclasses.replace(state, stopped=stopped)
+    if found.judged is not None and (state.step == 0 or found.judged < state.best_judged):
+        state = dataclasses.replace(state, best=state.variables, best_step=state.step, best_judged=found.judged)
+    if state.step == descent.steps:
+        return dataclasses.replace(state, step=state.step + 1)
+    return _moved(state, found.gradients, descent)
+
+
+def _diverged(found: Evaluated, state: State) -> str:
+    judged = state.first_judged if found.judged is None else found.judged
+    finite = all(math.isfinite(number) for number in (judged, *found.measures.values()))
+    for gradient in found.gradients.values():
+        xp = arrays.namespace(gradient)
+        finite = finite and bool(xp.all(xp.isfinite(gradient)))
+    if not finite:
+        return f"diverged at step {state.step}: the loss or its gradient is not finite; take a smaller learning_rate."
+    if judged > _DIVERGED * state.first_judged > 0:
+        return (
+            f"diverged at step {state.step}: the loss is {judged:.3g}, {state.first_judged:.3g} at the start; "
+            "take a smaller learning_rate."
+        )
+    return ""
+
+
+def _moved(state: State, gradients: Variables, descent: Descent) -> State:
+    variables, averages = dict(state.variables), dict(state.averages)
+    for name, gradient in gradients.items():
+        variables[name], averages[name] = descent.optimiser.step(
+            variables[name],
+            gradient,
+            averages[name],
+            learning_rate=descent.rates[name] * descent.rate(state.step),
+            number=state.step + 1,
+        )
+    return dataclasses.replace(state, step=state.step + 1, variables=descent.project(variables), averages=averages)
+
+
+def _fresh(start: Variables, descent: Descent) -> State:
+    return State(
+        step=0,
+        variables=start,
+        averages={name: descent.optimiser.start(value) for name, value in start.items()},
+        best=start,
+        best_step=0,
+        best_judged=math.inf,
+        first_judged=math.inf,
+        history={},
+    )
+
+
+def _write(checkpoint: Checkpoint, state: State) -> None:
+    tensors = {f"now.{name}": value for name, value in state.variables.items()}
+    tensors |= {f"best.{name}": value for name, value in state.best.items()}
+    for name, averages in state.averages.items():
+        tensors |= {f"average.{name}.{kind}": value for kind, value in averages.items()}
+    (name,) = FORMATS
+    manifest: dict[str, Any] = {"format": name, "version": FORMATS[name], "owner": checkpoint.owner}
+    for field in ("step", "best_step", "best_judged", "first_judged", "stopped"):
+        manifest[field] = getattr(state, field)
+    manifest["history"] = {key: list(values) for key, values in state.history.items()}
+    write_folder(checkpoint.path, tensors, manifest, kind="checkpoint")
+
+
+def _resumed(checkpoint: Checkpoint | None, start: Variables) -> State | None:
+    """The state of a checkpoint, ``None`` where there is none.
+
+    Raises
+    ------
+    dntk.StoreError
+        It is damaged, or of another objective, network or data.
+    """
+    if checkpoint is None or not Path(checkpoint.path).exists():
+        return None
+    folder = Path(checkpoint.path)
+    manifest = read_manifest(folder, FORMATS, kind="checkpoint")
+    if manifest["owner"] != checkpoint.owner:
+        msg = (
+            f"{folder} is a checkpoint of another objective, network, seed or data: choose another path, or remove it."
+        )
+        raise StoreError(msg)
+    tensors = read_arrays(folder, manifest, kind="checkpoint")
+    like = next(iter(start.values()))
+
+    def group(prefix: str) -> dict[str, Array]:
+        chosen = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        backend, place = backend_of(like), arrays.device_of(like)
+        return {name: backend.from_numpy(value, device=place) for name, value in chosen.items()}
+
+    fields = {name: manifest[name] for name in ("step", "best_step", "best_judged", "first_judged", "stopped")}
+    return State(
+        variables=group("now."),
+        averages={name: group(f"average.{name}.") for name in start},
+        best=group("best."),
+        history={key: tuple(values) for key, values in manifest["history"].items()},
+        **fields,
+    )

@@ -1,0 +1,176 @@
+"""The loss of matching every class's features and statistics, as a function of inputs."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Protocol
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.archive import to_host
+from dntk.backend import backend_of
+from dntk.distill.data.augmentation import Augmentation
+from dntk.distill.data.barycentres import Barycentre
+from dntk.distill.data.class_statistics import Moments, mismatch, moments, unit
+from dntk.distill.data.descent import Evaluated, Variables
+from dntk.distill.data.draws import Indices, take
+from dntk.distill.data.prediction_losses import log_softmax
+from dntk.input_gradients import InputDifferentiable, pull_observed
+from dntk.types import Array
+
+_JUDGED = 50
+"""Steps between two looks at the loss without augmentation."""
+
+
+class Settings(Protocol):
+    """Fields of the objective that the loss depends on; :class:`Wasserstein` says what they mean."""
+
+    @property
+    def per_class(self) -> int: ...  # noqa: D102
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+    @property
+    def barycentre(self) -> Barycentre: ...  # noqa: D102
+    @property
+    def class_weight(self) -> float: ...  # noqa: D102
+    @property
+    def feature_weight(self) -> float: ...  # noqa: D102
+    @property
+    def statistics_weight(self) -> float: ...  # noqa: D102
+    @property
+    def features(self) -> str | None: ...  # noqa: D102
+    @property
+    def statistics(self) -> tuple[str, ...] | None: ...  # noqa: D102
+    @property
+    def augmentation(self) -> Augmentation | None: ...  # noqa: D102
+    @property
+    def batch_size(self) -> int: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """What the inputs of one class are to match: features with weights that sum to one, and statistics by layer."""
+
+    features: Float[Array, "k d"]
+    weights: Float[Array, " k"]
+    statistics: dict[str, Moments]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MatchingProblem:
+    """The loss as a function of inputs."""
+
+    objective: Settings
+    model: InputDifferentiable
+    head: str
+    goals: list[Goal]
+
+    @property
+    def size(self) -> int:
+        """Number m of inputs."""
+        return len(self.goals) * self.objective.per_class
+
+    @classmethod
+    def of(cls, objective: Settings, model: InputDifferentiable, x: Array, members: list[Indices]) -> "MatchingProblem":
+        """The problem for the points of every class at ``members``."""
+        head = objective.features or model.head(x)
+        names = model.batch_norms() if objective.statistics is None else objective.statistics
+        goals = []
+        for label, places in enumerate(members):
+            features, statistics = _observed(model, x, places, head, names)
+            support, weights = objective.barycentre.summarise(
+                to_host(features).astype("f8"), objective.per_class, seed=objective.seed + label
+            )
+            placed = (on_device_of(values, features) for values in (support, weights))
+            goals.append(Goal(*placed, statistics))
+        return cls(objective=objective, model=model, head=head, goals=goals)
+
+    def evaluate(self, step: int, variables: Variables) -> Evaluated:
+        """The loss under the augmentation of a step, with its gradient; now and then the loss without, to judge by."""
+        own, inputs = self.objective, variables["x"]
+        if own.augmentation is None or inputs.ndim < 3:
+            terms, gradient = self._loss(inputs, differentiated=True)
+            return Evaluated(gradients={"x": gradient}, measures=terms, judged=terms["loss"])
+        maps = own.augmentation.maps(inputs, seed=own.seed, step=step)
+        terms, gradient = self._loss(maps.forward(inputs), differentiated=True)
+        judged = None
+        if step % _JUDGED == 0 or step == own.steps:
+            judged = self._loss(inputs, differentiated=False)[0]["loss"]
+            terms["plain_loss"] = judged
+        return Evaluated(gradients={"x": maps.adjoint(gradient)}, measures=terms, judged=judged)
+
+    def _loss(self, inputs: Array, *, differentiated: bool) -> tuple[dict[str, float], Array]:
+        """Terms of the loss, averaged over classes, and the gradient of their sum."""
+        totals = {"loss": 0.0, "class": 0.0, "features": 0.0, "statistics": 0.0}
+        pieces = []
+        for first, last in self._groups():
+            k = self.objective.per_class
+            part = inputs[first * k : last * k, ...]
+            names = tuple(dict.fromkeys((self.head, *self.goals[0].statistics)))
+            seen = self.model.observe(part, names)
+            terms, outputs, cotangents = self._terms(seen.outputs, seen.inputs, first)
+            for name, value in terms.items():
+                totals[name] += value / len(self.goals)
+            if differentiated:
+                pieces.append(pull_observed(seen, outputs, cotangents))
+        totals["loss"] = totals["class"] + totals["features"] + totals["statistics"]
+        xp = self.model.namespace
+        return totals, xp.concat(pieces, axis=0) if differentiated else inputs
+
+    def _groups(self) -> Iterator[tuple[int, int]]:
+        """Classes [first, last) that are taken at once."""
+        yield from arrays.spans(len(self.goals), max(1, self.objective.batch_size // self.objective.per_class))
+
+    def _terms(
+        self, outputs: Float[Array, "n c"], inputs: dict[str, Array], first: int
+    ) -> tuple[dict[str, float], Float[Array, "n c"], dict[str, Array]]:
+        """Sums over some classes, and derivatives, divided by the number of all classes, in outputs and layers."""
+        own, xp, k = self.objective, self.model.namespace, self.objective.per_class
+        terms = dict.fromkeys(("class", "features", "statistics"), 0.0)
+        slopes: list[Array] = []
+        cotangents: dict[str, list[Array]] = {name: [] for name in inputs}
+        for place in range(outputs.shape[0] // k):
+            goal, rows = self.goals[first + place], slice(place * k, (place + 1) * k)
+            logs = log_softmax(outputs[rows, :])
+            target = xp.arange(logs.shape[1], device=arrays.device_of(logs)) == first + place
+            wanted = xp.astype(target, logs.dtype)[None, :]
+            terms["class"] -= own.class_weight * float(xp.mean(xp.sum(logs * wanted, axis=1)))
+            slopes.append((xp.exp(logs) - wanted) * (own.class_weight / k))
+            for name, every in inputs.items():
+                values = every[rows, :, :]
+                total = xp.zeros_like(values)
+                if name == self.head:
+                    norm, along = unit(xp.reshape(values, goal.features.shape) - goal.features)
+                    terms["features"] += own.feature_weight * norm
+                    total = total + own.feature_weight * xp.reshape(along, values.shape)
+                if name in goal.statistics:
+                    left, along = mismatch(values, goal.weights, goal.statistics[name])
+                    terms["statistics"] += own.statistics_weight * left
+                    total = total + own.statistics_weight * along
+                cotangents[name].append(total)
+        share = 1 / len(self.goals)
+        return terms, xp.concat(slopes) * share, {name: xp.concat(parts) * share for name, parts in cotangents.items()}
+
+
+def _observed(
+    model: InputDifferentiable, x: Array, places: Indices, head: str, names: tuple[str, ...]
+) -> tuple[Float[Array, "n d"], dict[str, Moments]]:
+    """Penultimate features of a class's points, and the moments of what enters layers."""
+    xp = model.namespace
+    features, statistics = [], {}
+    for start, stop in arrays.spans(len(places), 256):
+        seen = model.observe(take(x, places[start:stop]), tuple(dict.fromkeys((head, *names))))
+        features.append(xp.reshape(seen.inputs[head], (stop - start, -1)))
+        for name in names:
+            found = moments(seen.inputs[name])
+            statistics[name] = statistics[name].merged(found) if name in statistics else found
+    return xp.concat(features, axis=0), statistics
+
+
+def on_device_of(values: object, like: Array) -> Array:
+    """A host array as one of ``like``'s library, device and dtype."""
+    backend, xp = backend_of(like), arrays.namespace(like)
+    moved: Array = xp.astype(backend.from_numpy(values, device=arrays.device_of(like)), like.dtype)
+    return moved

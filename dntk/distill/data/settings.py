@@ -1,0 +1,28 @@
+"""Checks and conventions that all objectives of inputs share."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from dntk.distill.data.descent import Checkpoint
+from dntk.distill.data.distilled_data import Provenance
+
+
+def check_settings(*, steps: int, **positive: float) -> None:
+    """Raise ``ValueError`` unless ``steps`` is a number of steps, and the others are positive."""
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+        msg = f"`steps` must be an integer of at least 0, got {steps!r}."
+        raise ValueError(msg)
+    for name, value in positive.items():
+        if not value > 0:
+            msg = f"`{name}` must be a positive number, got {value!r}."
+            raise ValueError(msg)
+
+
+def checkpoint_at(path: str | Path | None, every: int, provenance: Provenance) -> Checkpoint | None:
+    """A checkpoint that belongs to one objective, network and data."""
+    if path is None:
+        return None
+    owner = hashlib.sha256(json.dumps(asdict(provenance), sort_keys=True).encode()).hexdigest()
+    return Checkpoint(path=path, every=every, owner=owner)

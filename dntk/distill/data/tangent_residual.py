@@ -1,0 +1,205 @@
+"""Inputs whose tangent features span those of the data: the objective that is tuned to the kernel."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.archive import to_host
+from dntk.distill.data.base import DataSelector
+from dntk.distill.data.descent import Descent, Evaluated, State, Variables, descend
+from dntk.distill.data.distilled_data import DistilledData, Provenance, provenance_of
+from dntk.distill.data.draws import Indices, minibatch, split, take
+from dntk.distill.data.limits import Limits, check_limits, within
+from dntk.distill.data.nystrom_residual import residual, residual_gradient
+from dntk.distill.data.rp_cholesky import RPCholesky
+from dntk.distill.data.settings import check_settings, checkpoint_at
+from dntk.distill.data.tangents import Tangents, resolved_sketch
+from dntk.features import TangentFeatures
+from dntk.input_gradients import require_input_gradients
+from dntk.model import Model
+from dntk.outputs import FeatureOutputs
+from dntk.random import check_seed
+from dntk.sketch import Sketch
+from dntk.spectrum import eigenvalues
+from dntk.targets import check_labels
+from dntk.types import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class TangentResidual:
+    """Inputs X̃ that minimise Σ_x ‖(I − Π_X̃) ψ(x)‖², Π_X̃ the projector on the span of their tangent features.
+
+    That sum is tr K̄ − tr K̄_Nyström. Its mean over held-out points is the PCA tail, which any m directions leave, plus
+    the misalignment gap, which these inputs lose; both are in the history. Descent starts from a coreset, on
+    minibatches of sketched features; the iterate that is best on held-out points is kept, so that the result is
+    there never worse than the coreset.
+
+    The gradient is closed in the features: W = −2 Z (F − ZᵀF̃), Z = (F̃F̃ᵀ + μI)⁻¹F̃Fᵀ. In an input it is that of
+    Σ_c ⟨w_c, S φ_c(x̃)⟩, a Jacobian-vector product along Sᵀw_c differentiated once.
+
+    Parameters
+    ----------
+    size
+        Number m of inputs.
+    steps, learning_rate, decays
+        Of Adam; the rate, in units of the inputs, falls to zero along half a cosine.
+    sketch
+        As for :class:`dntk.DistilledNTK`.
+    outputs
+        ``"each"``: the mean kernel of all outputs. ``"sum"``: the kernel of their sum, at a C-th of the cost.
+    jitter
+        Damping of Π, relative to the mean diagonal of K̄.
+    batch_size
+        Real points of one step; ``None`` for all.
+    held_out
+        Share of the points that only judge.
+    start
+        Selector of the ``size`` points to start from; default: ``RPCholesky(size, seed)``.
+    limits
+        Least and largest value of an input; needed for images.
+    seed
+        Of all draws.
+
+    Notes
+    -----
+    Jacobian rows: n·C once, and 2·m·C per step. Memory O(n·C·k).
+    """
+
+    size: int
+    _: dataclasses.KW_ONLY
+    steps: int = 200
+    learning_rate: float = 0.01
+    decays: tuple[float, float] = (0.9, 0.999)
+    sketch: Sketch | Literal["auto"] | None = "auto"
+    outputs: FeatureOutputs = "each"
+    jitter: float = 1e-6
+    batch_size: int | None = 512
+    held_out: float = 0.2
+    start: DataSelector | None = None
+    limits: Limits = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_settings(steps=self.steps, learning_rate=self.learning_rate, jitter=self.jitter)
+        check_seed(self.seed)
+
+    def distill(
+        self,
+        model: Model,
+        x: Array,
+        y: Array | None = None,
+        *,
+        checkpoint: str | Path | None = None,
+        every: int = 100,
+    ) -> DistilledData:
+        """Distilled inputs.
+
+        Parameters
+        ----------
+        model
+            From :func:`dntk.as_model`, differentiable in its inputs.
+        x
+            The data.
+        y
+            Integer classes: those of the starting points become the targets of the result. Default: the network's
+            outputs at the distilled inputs.
+        checkpoint, every
+            A folder that is written every so many steps; a run that finds one goes on from there.
+
+        Raises
+        ------
+        TypeError
+            Inputs without gradient, or a model that has none; labels that are not integers.
+        ValueError
+            More inputs asked than there are points to fit to, images without ``limits``, and what the model refuses.
+        dntk.StoreError
+            A checkpoint of another run.
+        """
+        differentiable = require_input_gradients(model, x)
+        model.check_inputs(x)
+        check_limits(self.limits, x)
+        if y is not None:
+            check_labels("y", y, points=x.shape[0])
+        labels = {} if y is None else {"y": y}
+        provenance = provenance_of(self, model, {"x": x, **labels})
+        tangents = Tangents(
+            model=differentiable, sketch=resolved_sketch(self.sketch, model, self.seed), outputs=self.outputs
+        )
+        problem = _Problem.of(self, tangents, x)
+        descent = Descent(
+            steps=self.steps,
+            rates={"x": self.learning_rate},
+            optimiser=differentiable.adam(self.decays),
+            project=lambda variables: {"x": within(variables["x"], self.limits)},
+            checkpoint=checkpoint_at(checkpoint, every, provenance),
+        )
+        state = descend({"x": take(x, problem.chosen)}, problem.evaluate, descent)
+        return _result(model, state, None if y is None else take(y, problem.chosen), provenance)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Problem:
+    """The residual as a function of inputs, on the features of the data."""
+
+    objective: TangentResidual
+    tangents: Tangents
+    chosen: Indices
+    points: Float[Array, "n d"]
+    held: Float[Array, "v d"]
+    tail: float
+
+    @classmethod
+    def of(cls, objective: TangentResidual, tangents: Tangents, x: Array) -> "_Problem":
+        fit, held = split(x.shape[0], objective.held_out, seed=objective.seed)
+        every = tangents.features(x)
+        known, judges = every[fit], every[held]
+        selector = objective.start or RPCholesky(objective.size, seed=objective.seed)
+        selection = selector.select(known)
+        if len(selection) != objective.size:
+            msg = f"`start` chooses {len(selection)} points, but `size`={objective.size}: pass equal numbers."
+            raise ValueError(msg)
+        return cls(
+            objective=objective,
+            tangents=tangents,
+            chosen=fit[to_host(selection.indices)],
+            points=tangents.joined(known),
+            held=tangents.joined(judges),
+            tail=pca_tail(judges, objective.size),
+        )
+
+    def evaluate(self, step: int, variables: Variables) -> Evaluated:
+        """Residuals of a batch and of what is held out, and the gradient of the former."""
+        own = self.objective
+        phi = self.tangents.features(variables["x"])
+        inducing = self.tangents.joined(phi)
+        batch = minibatch(self.points.shape[0], own.batch_size, seed=own.seed, step=step)
+        loss, slope = residual_gradient(take(self.points, batch), inducing, ridge=own.jitter)
+        left = residual(self.held, inducing, ridge=own.jitter)
+        measures = {"loss": loss, "residual": left, "pca_tail": self.tail, "misalignment_gap": left - self.tail}
+        gradients = {"x": self.tangents.pull(variables["x"], phi, slope)}
+        return Evaluated(gradients=gradients, measures=measures, judged=left)
+
+
+def pca_tail(phi: TangentFeatures, size: int) -> float:
+    """Share of the trace of the mean kernel that its ``size`` leading eigenvectors leave: nothing leaves less."""
+    values = eigenvalues(phi)
+    xp = arrays.namespace(values)
+    total = float(xp.sum(values))
+    return float(xp.sum(values[size:])) / total if total > 0 and size < values.shape[0] else 0.0
+
+
+def _result(model: Model, state: State, labels: Array | None, provenance: Provenance) -> DistilledData:
+    inputs = state.best["x"]
+    outputs = model(inputs)
+    return DistilledData(
+        x=inputs,
+        y=outputs if labels is None else labels,
+        weights=model.namespace.ones(inputs.shape[0], dtype=outputs.dtype, device=model.device),
+        history=state.history,
+        provenance=provenance,
+        step=state.best_step,
+        stopped=state.stopped,
+    )

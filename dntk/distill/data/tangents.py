@@ -1,0 +1,64 @@
+"""Tangent features as objectives of inputs see them: joined over outputs, at a fixed sketch."""
+
+import dataclasses
+from typing import Literal
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.features import TangentFeatures, tangent_features
+from dntk.input_gradients import InputDifferentiable, pull_features
+from dntk.model import Model
+from dntk.outputs import FeatureOutputs, cotangents_for
+from dntk.sketch import Sketch, SparseSign
+from dntk.types import Array
+
+AUTO_DIM = 4096
+
+
+def resolved_sketch(sketch: Sketch | Literal["auto"] | None, model: Model, seed: int) -> Sketch | None:
+    """The sketch; ``"auto"`` stands for none up to 4,096 parameters, and for ``SparseSign(4096)`` beyond.
+
+    Raises
+    ------
+    ValueError
+        Another text than ``"auto"``.
+    """
+    if not isinstance(sketch, str):
+        return sketch
+    if sketch != "auto":
+        msg = f"`sketch`={sketch!r}: expected a sketch, None, or 'auto'."
+        raise ValueError(msg)
+    return None if model.n_parameters <= AUTO_DIM else SparseSign(AUTO_DIM, seed=seed)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tangents:
+    """Features of a model at one sketch, and the way back from them to inputs.
+
+    Of inputs x they are F = [Ψ¹ … Ψ^Q]/√Q (n, Q·k), with F Fᵀ the mean kernel.
+    """
+
+    model: InputDifferentiable
+    sketch: Sketch | None
+    outputs: FeatureOutputs
+
+    def features(self, x: Array) -> TangentFeatures:
+        """Features of inputs."""
+        return tangent_features(self.model, x, sketch=self.sketch, outputs=self.outputs)
+
+    def joined(self, phi: TangentFeatures) -> Float[Array, "n d"]:
+        """F, in float64 where the device has it."""
+        flat = phi.joined()
+        return arrays.namespace(flat).astype(flat, arrays.accumulation_dtype(flat), copy=False)
+
+    def pull(self, x: Array, phi: TangentFeatures, gradient: Float[Array, "n d"]) -> Array:
+        """Gradient in the inputs of a loss with this gradient in F."""
+        xp = self.model.namespace
+        q, n, k = phi.values.shape
+        parts = xp.permute_dims(xp.reshape(gradient * q**-0.5, (n, q, k)), (1, 0, 2))
+        parts = xp.astype(parts, phi.values.dtype)
+        dtype = arrays.kernel_dtype(xp, self.model.dtype)
+        place = {"xp": xp, "dtype": dtype, "device": self.model.device}
+        cotangents = cotangents_for(self.outputs, self.model.n_outputs, **place)
+        return pull_features(self.model, x, phi, cotangents, parts)

@@ -1,0 +1,118 @@
+"""Derivatives in the inputs, against finite differences and autodiff of the whole dense objective."""
+
+import numpy as np
+import pytest
+
+import dntk
+from dntk.input_gradients import InputDifferentiable, pull_features, require_input_gradients
+from tests.libraries import LIBRARIES, host
+from tests.networks import inputs, mlp
+
+NUMPY = LIBRARIES[0]
+ACTIVATIONS = ["relu", "tanh", "gelu", "gelu_tanh", "logistic", "identity"]
+
+
+def _central(function, x, step=1e-5):
+    """Central differences of a number, error O(step² f''' + eps f / step)."""
+    slope = np.zeros_like(x)
+    for place in np.ndindex(x.shape):
+        up, down = x.copy(), x.copy()
+        up[place] += step
+        down[place] -= step
+        slope[place] = (function(up) - function(down)) / (2 * step)
+    return slope
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("selected", [".*", "biases.*", r"weights\.0|biases\.2"])
+def test_the_closed_form_of_a_perceptron_is_the_slope_of_its_jacobian_products(activation, selected):
+    net = mlp(NUMPY, (5, 7, 6, 3), activation=activation, dtype="f8").subset(selected)
+    rng, x = np.random.default_rng(0), inputs(NUMPY, 3, 5, dtype="f8")
+    u, v = rng.normal(size=(2, 3)), rng.normal(size=(3, 2, net.n_parameters))
+
+    def value(at):
+        return sum(u[q] @ net.jvp(at[i : i + 1], v[i, q : q + 1])[0, 0] for i in range(3) for q in range(2))
+
+    expected = _central(value, x)
+    np.testing.assert_allclose(net.input_gradient(x, u, v), expected, atol=1e-7 * max(1, abs(expected).max()))
+
+
+def test_input_gradients_are_the_same_on_every_library(library):
+    rng, reference = np.random.default_rng(0), mlp(NUMPY, dtype="f8")
+    u, v = rng.normal(size=(3, 3)), rng.normal(size=(4, 3, reference.n_parameters))
+    expected = reference.input_gradient(inputs(NUMPY, 4, dtype="f8"), u, v)
+    net = mlp(library)
+    found = net.input_gradient(inputs(library, 4), library.array(u, "f4"), library.array(v, "f4"))
+    assert abs(host(found) - expected).max() < 64 * 2.0**-23 * abs(expected).max() * net.n_parameters**0.5
+
+
+def test_a_pulled_loss_of_outputs_and_layers_is_its_slope(library):
+    net, x = mlp(library, (5, 7, 6, 3)), inputs(library, 4, 5)
+    rng = np.random.default_rng(0)
+    out, hidden = rng.normal(size=(4, 3)), rng.normal(size=(4, 6))
+    seen = net.observe(x, ("weights.2",))
+    found = seen.pull(library.array(out, "f4"), {"weights.2": library.array(hidden[:, None, :], "f4")})
+    reference = mlp(NUMPY, (5, 7, 6, 3), dtype="f8")
+
+    def value(at):
+        inner = reference.observe(at, ("weights.2",))
+        return (inner.outputs * out).sum() + (inner.inputs["weights.2"][:, 0] * hidden).sum()
+
+    expected = _central(value, inputs(NUMPY, 4, 5, dtype="f8").astype("f8"))
+    np.testing.assert_allclose(host(found), expected, atol=1e-5 * abs(expected).max())
+    assert net.head(x) == "weights.2"
+
+
+@pytest.mark.parametrize("sketch", [None, dntk.sketch.Gaussian(20), dntk.sketch.SparseSign(20)])
+def test_the_gradient_of_features_is_that_of_the_whole_dense_objective(sketch):
+    net, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, 3, dtype="f8")
+    u = np.eye(3)
+    phi = dntk.tangent_features(net, x, sketch=sketch)
+    weights = np.random.default_rng(1).normal(size=phi.values.shape)
+    expected = _central(lambda at: (dntk.tangent_features(net, at, sketch=sketch).values * weights).sum(), x)
+    found = pull_features(net, x, phi, u, weights)
+    np.testing.assert_allclose(found, expected, atol=1e-7 * abs(expected).max())
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_inputs_that_have_no_gradient_are_refused():
+    with pytest.raises(TypeError, match="embeddings can"):
+        require_input_gradients(mlp(NUMPY), np.zeros((3, 6), dtype=int))
+    with pytest.raises(ValueError, match="no layer is called"):
+        mlp(NUMPY).observe(inputs(NUMPY), ("head",))
+
+    class Fixed:
+        pass
+
+    with pytest.raises(TypeError, match="not differentiable in its inputs"):
+        require_input_gradients(Fixed(), inputs(NUMPY))
+    assert isinstance(mlp(NUMPY), InputDifferentiable)
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.9)])
+def test_adam_is_that_of_the_frameworks(betas):
+    torch, optax, jnp = pytest.importorskip("torch"), pytest.importorskip("optax"), pytest.importorskip("jax.numpy")
+    from dntk.adam import Adam
+    from dntk_jax.optimiser import OptaxAdam
+    from dntk_torch.optimiser import TorchAdam
+
+    rng = np.random.default_rng(0)
+    x, slopes = rng.normal(size=4).astype("f4"), rng.normal(size=(5, 4)).astype("f4")
+    ends = []
+    for optimiser, array in ((Adam(decays=betas), np.asarray), (TorchAdam(decays=betas), torch.tensor)):
+        ends.append(_after(optimiser, array(x), [array(g) for g in slopes]))
+    ends.append(_after(OptaxAdam(decays=betas, library=optax), jnp.asarray(x), [jnp.asarray(g) for g in slopes]))
+    leaf = torch.tensor(x, requires_grad=True)
+    direct = torch.optim.Adam([leaf], lr=0.1, betas=betas)
+    for slope in slopes:
+        leaf.grad = torch.tensor(slope)
+        direct.step()
+    for end in ends:
+        np.testing.assert_allclose(np.asarray(end), leaf.detach().numpy(), atol=1e-5)
+
+
+def _after(optimiser, x, slopes):
+    state = optimiser.start(x)
+    for number, slope in enumerate(slopes, start=1):
+        x, state = optimiser.step(x, slope, state, learning_rate=0.1, number=number)
+    return x

@@ -20,9 +20,9 @@ pytest.importorskip("matplotlib")
 TINY = dataclasses.replace(
     preset("digits", quick=True),
     train=200,
-    validation=40,
-    test=50,
-    pool=100,
+    validation=30,
+    test=40,
+    pool=60,
     per_class=3,
     main=TrainingPlan(architecture="mlp", width=12, epochs=6, batch=50, rate=1e-2, decay=1e-2),
     others=(TrainingPlan(architecture="cnn", width=4, epochs=2, batch=50, rate=1e-2, decay=1e-2),),
@@ -33,7 +33,7 @@ TINY = dataclasses.replace(
     sizes=(1, 4),
     prefixes=(1, 3),
     exact_points=10,
-    exact_sizes=(5, 10, 20),
+    exact_sizes=(5, 10, 15),
     sweep=(16, 64),
 )
 

@@ -17,7 +17,7 @@ from dntk.solve import ridge
 
 
 def methods(settings: Settings, seed: int) -> list[str]:
-    """Names of the methods compared; those that move pixels only for seeds with the full set, and if there are steps."""
+    """Names of the methods compared; those that move pixels only where there are steps, for seeds with the full set."""
     moving = settings.pixel_steps > 0 and seed < settings.full_seeds
     return [name for name, method in METHODS.items() if moving or not method.moves_pixels]
 

@@ -70,7 +70,13 @@ def prepare(
     require(needs, out)
     units = open_units(out, settings, fingerprint(images), __version__)
     shop = Workshop(
-        settings=settings, units=units, backend=backend, recipes=recipes, directory=directory, progress=progress
+        settings=settings,
+        units=units,
+        backend=backend,
+        recipes=recipes,
+        directory=directory,
+        progress=progress,
+        kept={"images-0": images},
     )
     return Prepared(shop=shop, figures=figures, needs=needs, units=count(shop, figures))
 

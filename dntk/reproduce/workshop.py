@@ -21,7 +21,7 @@ from dntk.reproduce.units import Units
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Workshop:
-    """Settings, storage, framework and data of a run."""
+    """Settings, storage, framework and data of a run; ``kept`` is what stays in memory of images and networks."""
 
     settings: Settings
     units: Units
@@ -29,7 +29,7 @@ class Workshop:
     recipes: Recipes
     directory: Path | None
     progress: Progress
-    _kept: dict[str, Any] = dataclasses.field(default_factory=dict)
+    kept: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def images(self, seed: int) -> Images:
         """The split of a seed."""
@@ -59,12 +59,12 @@ class Workshop:
 
     def _keep(self, name: str, family: str, make: Callable[[], Any]) -> Any:
         """The value called ``name``; at most two of a family stay in memory."""
-        if name not in self._kept:
-            relatives = [key for key in self._kept if key.startswith(family)]
+        if name not in self.kept:
+            relatives = [key for key in self.kept if key.startswith(family)]
             for key in relatives[:-1]:
-                del self._kept[key]
-            self._kept[name] = make()
-        return self._kept[name]
+                del self.kept[key]
+            self.kept[name] = make()
+        return self.kept[name]
 
     def _load(self, seed: int) -> Images:
         self.progress(f"reading {self.settings.data}, seed {seed}")

@@ -11,6 +11,7 @@ from dntk import sketch as sketch  # noqa: E402
 from dntk import solve as solve  # noqa: E402
 from dntk import spectrum as spectrum  # noqa: E402
 from dntk import targets as targets  # noqa: E402
+from dntk.archive import StoreError as StoreError  # noqa: E402
 from dntk.backend import backends as backends  # noqa: E402
 from dntk.bridge import bridge as bridge  # noqa: E402
 from dntk.checking import checking as checking  # noqa: E402
@@ -25,7 +26,6 @@ from dntk.ntk import ntk as ntk  # noqa: E402
 from dntk.ntk_operator import NTKOperator as NTKOperator  # noqa: E402
 from dntk.pipeline import DistilledNTK as DistilledNTK  # noqa: E402
 from dntk.pipeline import NotFittedError as NotFittedError  # noqa: E402
-from dntk.store import StoreError as StoreError  # noqa: E402
 from dntk.store import load as load  # noqa: E402
 
 __version__ = "0.1.0"

@@ -19,6 +19,7 @@ from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
 from dntk.input_gradients import Observed
 from dntk.ledger import count
 from dntk.mlp_inputs import pull_layers, tangent_input_gradient
+from dntk.mlp_parameters import check_width, layer_number, numbered, plus, size_of
 from dntk.model import Cotangents, check_placement, per_input, select_names
 from dntk.types import Array, Namespace
 
@@ -59,7 +60,7 @@ class MLP:
         if self.activation not in ACTIVATIONS:
             msg = f"`activation`={self.activation!r}: expected one of {', '.join(ACTIVATIONS)}."
             raise ValueError(msg)
-        every = {**_numbered("weights", self.weights), **_numbered("biases", self.biases)}
+        every = {**numbered("weights", self.weights), **numbered("biases", self.biases)}
         arrays.require_same_place(**every)
         for name, value in every.items():
             arrays.require_floating(name, value)
@@ -105,7 +106,7 @@ class MLP:
     @property
     def n_parameters(self) -> int:
         """Number P of selected parameters."""
-        return sum(_size(value) for value in self.parameters.values())
+        return sum(size_of(value) for value in self.parameters.values())
 
     @property
     def n_outputs(self) -> int:
@@ -191,7 +192,7 @@ class MLP:
     def jvp(self, x: Float[Array, "n d"], tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
         """Directional derivatives of all outputs along q parameter vectors, by one forward sweep."""
         self.check_inputs(x)
-        _check_width("tangents", tangents, self.n_parameters, "parameter")
+        check_width("tangents", tangents, self.n_parameters, "parameter")
         inputs, before = self._forward(x)
         derivative = ACTIVATIONS[self.activation].derivative
         flow: Array | None = None  # tangent of the layer's input
@@ -199,8 +200,8 @@ class MLP:
             step = None if flow is None else flow @ weight.T
             turn = self._tangent(tangents, f"weights.{layer}")
             shift = self._tangent(tangents, f"biases.{layer}")
-            step = _plus(step, None if turn is None else inputs[layer] @ turn.mT)
-            step = _plus(step, None if shift is None else shift[:, None, :])
+            step = plus(step, None if turn is None else inputs[layer] @ turn.mT)
+            step = plus(step, None if shift is None else shift[:, None, :])
             last = layer == len(self.weights) - 1
             flow = step if step is None or last else step * derivative(before[layer])
         assert flow is not None
@@ -211,7 +212,7 @@ class MLP:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward sweep."""
         xp = self.namespace
         self.check_inputs(x)
-        _check_width("cotangents", cotangents, self.n_outputs, "output", rows=x.shape[0])
+        check_width("cotangents", cotangents, self.n_outputs, "output", rows=x.shape[0])
         inputs, before = self._forward(x)
         derivative = ACTIVATIONS[self.activation].derivative
         pieces: dict[str, Array] = {}
@@ -236,7 +237,7 @@ class MLP:
         """Outputs, and the inputs of layers named by their weight (or bias), differentiable in ``x``."""
         self.check_inputs(x)
         inputs, before = self._forward(x)
-        numbers = {name: _layer_number(name, len(self.weights)) for name in layers}
+        numbers = {name: layer_number(name, len(self.weights)) for name in layers}
 
         def pull(outputs: Array, wanted: Mapping[str, Array]) -> Array:
             extra = {numbers[name]: value[:, 0, :] for name, value in wanted.items()}
@@ -253,15 +254,13 @@ class MLP:
         xp, (n, q, p) = self.namespace, directions.shape
         inputs, before = self._forward(x)
         rows = xp.reshape(directions, (n * q, p))
-        tangents = [
-            [
-                None if piece is None else xp.reshape(piece, (n, q, *piece.shape[1:]))
-                for piece in (self._tangent(rows, f"{kind}.{layer}") for layer in range(len(self.weights)))
-            ]
-            for kind in ("weights", "biases")
-        ]
-        activation = ACTIVATIONS[self.activation]
-        return tangent_input_gradient(self.weights, inputs, before, activation, *tangents, cotangents)
+
+        def of_points(kind: str) -> list[Array | None]:
+            pieces = [self._tangent(rows, f"{kind}.{layer}") for layer in range(len(self.weights))]
+            return [None if piece is None else xp.reshape(piece, (n, q, *piece.shape[1:])) for piece in pieces]
+
+        activation, turns, shifts = ACTIVATIONS[self.activation], of_points("weights"), of_points("biases")
+        return tangent_input_gradient(self.weights, inputs, before, activation, turns, shifts, cotangents)
 
     def adam(self, decays: tuple[float, float]) -> Adam:
         """Adam in array API."""
@@ -282,7 +281,7 @@ class MLP:
         offsets, position = {}, 0
         for name, value in self.parameters.items():
             offsets[name] = position
-            position += _size(value)
+            position += size_of(value)
         return offsets
 
     def _tangent(self, tangents: Float[Array, "q p"], name: str) -> Array | None:
@@ -291,40 +290,5 @@ class MLP:
             return None
         shape = parameters[name].shape
         start = offsets[name]
-        piece = tangents[:, start : start + _size(parameters[name])]
+        piece = tangents[:, start : start + size_of(parameters[name])]
         return self.namespace.reshape(piece, (tangents.shape[0], *shape))
-
-
-def _check_width(name: str, value: Array, width: int, what: str, rows: int | None = None) -> None:
-    """Raise ``ValueError`` unless ``value`` has one column per ``what``, and ``rows`` rows where that is said."""
-    if value.ndim != 2 or value.shape[1] != width or (rows is not None and value.shape[0] != rows):
-        first = "q" if rows is None else rows
-        msg = f"`{name}` has shape {tuple(value.shape)}, expected ({first}, {width}): one column per {what}."
-        raise ValueError(msg)
-
-
-def _plus(total: Array | None, term: Array | None) -> Array | None:
-    """Sum in which ``None`` stands for zero."""
-    if total is None or term is None:
-        return term if total is None else total
-    return total + term
-
-
-def _layer_number(name: str, layers: int) -> int:
-    """Layer of a parameter's name; ``ValueError`` where there is none."""
-    known = {f"{kind}.{layer}": layer for layer in range(layers) for kind in ("weights", "biases")}
-    if name not in known:
-        msg = f"no layer is called {name!r}: the network has weights.0 to weights.{layers - 1}."
-        raise ValueError(msg)
-    return known[name]
-
-
-def _size(value: Array) -> int:
-    size = 1
-    for side in value.shape:
-        size *= side
-    return size
-
-
-def _numbered(name: str, values: tuple[Array | None, ...]) -> dict[str, Array]:
-    return {f"{name}.{i}": v for i, v in enumerate(values) if v is not None}

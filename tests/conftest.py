@@ -1,5 +1,6 @@
 """Fixtures of all tests: every array library and device, checks switched on."""
 
+import importlib.util
 import os
 
 os.environ["DNTK_CHECK"] = "1"
@@ -24,4 +25,16 @@ def library(request: pytest.FixtureRequest) -> Library:
 def unchecked():
     """Shape checks off, as users have it: the library's own messages must then say what is wrong."""
     with dntk.checking(False):
+        yield
+
+
+@pytest.fixture
+def compiled_quickly():
+    """Without most of XLA's optimisations where JAX is installed: small arrays spend all their time in them."""
+    if importlib.util.find_spec("jax") is None or importlib.util.find_spec("flax") is None:
+        yield
+        return
+    from tests.jax_networks import compiled_quickly as quickly
+
+    with quickly():
         yield

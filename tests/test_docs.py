@@ -46,6 +46,18 @@ def test_the_backend_of_the_guide_conforms_to_the_protocol():
     assert isinstance(said["entry"].load(), dntk.backend.Backend)
 
 
+def test_what_the_page_on_data_distillation_says_is_so(tmp_path, monkeypatch):
+    pytest.importorskip("ot")
+    monkeypatch.chdir(tmp_path)
+    said = run("docs/data_distillation.md")
+    gap = said["data"].history["misalignment_gap"]
+    assert min(gap) < gap[0]
+    lost = {name: est.losses_.data_trace_residual for name, est in said["estimators"].items()}
+    assert lost["tangent residual"] < lost["coreset"]
+    assert len(said["images"]) == 10
+    assert (tmp_path / "distilled.png").exists()
+
+
 def test_the_networks_of_the_page_on_jax_are_models():
     said = run("docs/jax.md")
     x, fn, params = said["x"], said["fn"], said["params"]

@@ -24,6 +24,7 @@ NAMES = [
     "backends",
     "bridge",
     "checking",
+<<<<<<< HEAD
     "distill.data.Balanced",
     "distill.data.FarthestPoint",
     "distill.data.Herding",
@@ -32,6 +33,19 @@ NAMES = [
     "distill.data.RPCholesky",
     "distill.data.Random",
     "distill.gradients.Krylov",
+=======
+    "distill.data.Augmentation",
+    "distill.data.DistilledData",
+    "distill.data.FreeSupport",
+    "distill.data.KernelInducing",
+    "distill.data.Platt",
+    "distill.data.RPCholesky",
+    "distill.data.Random",
+    "distill.data.SquaredError",
+    "distill.data.TangentResidual",
+    "distill.data.Wasserstein",
+    "distill.data.WeightedSupport",
+>>>>>>> pixels
     "distill.gradients.LocalGlobal",
     "distill.gradients.LocalGlobalSearch",
     "distill.gradients.Principal",

@@ -209,7 +209,9 @@ class JaxModel(InputDifferentiable):
 
         def pull(out: Array, wanted: Mapping[str, Array]) -> Array:
             cotangents = {
-                name: wanted[name].reshape(value.shape).astype(value.dtype) if name in wanted else jnp.zeros_like(value)
+                name: jnp.reshape(wanted[name], value.shape).astype(value.dtype)
+                if name in wanted
+                else jnp.zeros_like(value)
                 for name, value in entering.items()
             }
             with exact_products():

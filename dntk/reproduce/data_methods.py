@@ -106,8 +106,7 @@ def _in_turn(y: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _wasserstein(pool: Pool) -> DataDistiller:
-    # Pixels have about a quarter of the deviation that the default rate is made for.
-    return Wasserstein(pool.per_class, steps=pool.steps, learning_rate=0.06, limits=(0.0, 1.0), seed=pool.seed)
+    return Wasserstein(pool.per_class, steps=pool.steps, limits=(0.0, 1.0), seed=pool.seed)
 
 
 def _tangent_residual(pool: Pool) -> DataDistiller:

@@ -44,7 +44,7 @@ class WeightedSupport:
     """Points that move and weights that adapt, in turns (Liu et al., ICCV 2025).
 
     Weights follow mirror descent a ← a e^{−ηu}, normalised, u the transport dual at costs scaled to at most 1; then the
-    points go the share θ = ``damping`` of the way to their barycentre.
+    points go the share θ = ``damping`` of the way to their barycentre; in the end, all of it.
     """
 
     rounds: int = 10
@@ -63,16 +63,20 @@ class WeightedSupport:
                 break
             moved = _moved(support, points, weights, self.iterations, 1e-7)
             support = (1 - self.damping) * support + self.damping * moved
-        return support, weights
+        return _moved(support, points, weights, self.iterations, 1e-7), weights
 
     def _weights(self, points: Points, support: Points) -> Points:
+        """The best of the weights that mirror descent comes to: at this rate it may oscillate."""
         transport = require_transport()
         cost = squared_distances(support, points)
         cost /= cost.max() or 1.0
         mass = np.full(len(points), 1 / len(points))
-        weights = np.full(len(support), 1 / len(support))
+        weights = best = np.full(len(support), 1 / len(support))
+        least = np.inf
         for _ in range(self.mirror_steps):
             _, found = transport.emd(weights, mass, cost, log=True)
+            if found["cost"] < least:
+                least, best = found["cost"], weights
             # The dual is known up to a constant, which normalising takes out.
             step = weights * np.exp(-self.mirror_rate * (found["u"] - found["u"].min()))
             step = np.maximum(step / step.sum(), 1e-9)
@@ -80,7 +84,7 @@ class WeightedSupport:
             change, weights = np.abs(step - weights).sum(), step
             if change < 1e-9:
                 break
-        return weights
+        return best
 
 
 def transport_cost(points: Points, support: Points, weights: Points) -> float:

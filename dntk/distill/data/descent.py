@@ -17,9 +17,6 @@ from dntk.input_gradients import Optimiser
 from dntk.types import Array
 
 FORMATS = {"dntk.Checkpoint": 1}
-_DIVERGED = 4.0
-"""A loss this many times that of the start ends the run."""
-
 Variables = Mapping[str, Array]
 
 
@@ -49,11 +46,16 @@ class Checkpoint:
             raise ValueError(msg)
 
 
+def _four_times(first: float) -> float:
+    return 4 * first
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Descent:
     """How variables are moved: steps, the rate of each variable at the start, and bounds.
 
-    Rates fall to zero along half a cosine. ``project`` maps variables to where they may be.
+    Rates fall to zero along half a cosine. ``project`` maps variables to where they may be, and ``worst`` the judged
+    number of the start to the one at which a run has diverged.
     """
 
     steps: int
@@ -61,6 +63,7 @@ class Descent:
     optimiser: Optimiser
     project: Callable[[Variables], Variables]
     checkpoint: Checkpoint | None = None
+    worst: Callable[[float], float] = _four_times
 
     def rate(self, step: int) -> float:
         """Share of the rates at a step."""
@@ -86,7 +89,7 @@ def descend(start: Variables, evaluate: Callable[[int, Variables], Evaluated], d
     """Move variables along their gradients; the result's ``best`` is where the judged number was smallest.
 
     The start is among what is judged, so that nothing ends worse than it began. A run ends early, and says why in
-    ``stopped``, where a loss or a gradient is not finite or the judged number exceeds 4 times that of the start.
+    ``stopped``, where a loss or a gradient is not finite, or the judged number is worse than ``descent.worst``.
     """
     state = _resumed(descent.checkpoint, start) or _fresh(start, descent)
     while not state.stopped and state.step <= descent.steps:
@@ -111,7 +114,7 @@ def _advanced(state: State, evaluate: Callable[[int, Variables], Evaluated], des
     if state.step == 0:
         assert found.judged is not None
         state = dataclasses.replace(state, first_judged=found.judged)
-    stopped = _diverged(found, state)
+    stopped = _diverged(found, state, descent)
     if stopped:
         return dataclasses.replace(state, stopped=stopped)
     if found.judged is not None and (state.step == 0 or found.judged < state.best_judged):
@@ -121,7 +124,7 @@ def _advanced(state: State, evaluate: Callable[[int, Variables], Evaluated], des
     return _moved(state, found.gradients, descent)
 
 
-def _diverged(found: Evaluated, state: State) -> str:
+def _diverged(found: Evaluated, state: State, descent: Descent) -> str:
     judged = state.first_judged if found.judged is None else found.judged
     finite = all(math.isfinite(number) for number in (judged, *found.measures.values()))
     for gradient in found.gradients.values():
@@ -129,7 +132,7 @@ def _diverged(found: Evaluated, state: State) -> str:
         finite = finite and bool(xp.all(xp.isfinite(gradient)))
     if not finite:
         return f"diverged at step {state.step}: the loss or its gradient is not finite; take a smaller learning_rate."
-    if judged > _DIVERGED * state.first_judged > 0:
+    if judged > descent.worst(state.first_judged) > 0:
         return (
             f"diverged at step {state.step}: the loss is {judged:.3g}, {state.first_judged:.3g} at the start; "
             "take a smaller learning_rate."

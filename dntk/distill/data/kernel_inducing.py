@@ -13,7 +13,7 @@ from dntk.distill.data.draws import Indices, balanced, minibatch, split, take
 from dntk.distill.data.limits import Limits, check_limits, within
 from dntk.distill.data.nystrom_residual import damped
 from dntk.distill.data.prediction_losses import PredictionLoss, SquaredError
-from dntk.distill.data.settings import check_settings, checkpoint_at
+from dntk.distill.data.settings import check_settings, checkpoint_at, spread
 from dntk.distill.data.tangents import Tangents, resolved_sketch
 from dntk.input_gradients import require_input_gradients
 from dntk.ledger import count
@@ -38,11 +38,11 @@ class KernelInducing:
     per_class
         Inputs of every class.
     steps, learning_rate, decays
-        Of Adam; the rate, in units of the inputs, falls to zero along half a cosine.
+        Of Adam; the rate, in units of the data's standard deviation, falls to zero along half a cosine.
     label_learning_rate
         Rate of the targets ỹ, which then are learned; ``None``: they stay as they are.
     loss
-        ``SquaredError()``, or ``Platt()`` for RFAD's cross-entropy with a learned temperature.
+        ``SquaredError()``, or ``Platt()`` for RFAD's cross-entropy with a learned temperature (at ``learning_rate``).
     ridge
         λ, relative to the mean diagonal of K_X̃X̃; RFAD takes 5e-3.
     sketch, outputs, batch_size, held_out, limits, seed
@@ -56,7 +56,7 @@ class KernelInducing:
     per_class: int
     _: dataclasses.KW_ONLY
     steps: int = 200
-    learning_rate: float = 0.01
+    learning_rate: float = 0.03
     label_learning_rate: float | None = None
     loss: PredictionLoss = dataclasses.field(default_factory=SquaredError)
     decays: tuple[float, float] = (0.9, 0.999)
@@ -106,18 +106,19 @@ class KernelInducing:
         differentiable = require_input_gradients(model, x)
         model.check_inputs(x)
         check_limits(self.limits, x)
+        optimiser = differentiable.adam(self.decays)
         labels = required_labels(y, x)
         provenance = provenance_of(self, model, {"x": x, "y": labels})
         sketch = resolved_sketch(self.sketch, model, self.seed)
         problem = _Problem.of(self, Tangents(model=differentiable, sketch=sketch, outputs=self.outputs), x, labels)
         start = {"x": take(x, problem.chosen), **self.loss.start(problem.targets)}
-        rates = dict.fromkeys(start, self.learning_rate)
+        rates = {**dict.fromkeys(start, self.learning_rate), "x": self.learning_rate * spread(x)}
         if self.label_learning_rate is not None:
             start["y"], rates["y"] = problem.own_targets, self.label_learning_rate
         descent = Descent(
             steps=self.steps,
             rates=rates,
-            optimiser=differentiable.adam(self.decays),
+            optimiser=optimiser,
             project=lambda variables: {**variables, "x": within(variables["x"], self.limits)},
             checkpoint=checkpoint_at(checkpoint, every, provenance),
         )

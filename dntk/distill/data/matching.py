@@ -1,8 +1,8 @@
 """The loss of matching every class's features and statistics, as a function of inputs."""
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 
@@ -22,6 +22,7 @@ _JUDGED = 50
 """Steps between two looks at the loss without augmentation."""
 
 
+@runtime_checkable
 class Settings(Protocol):
     """Fields of the objective that the loss depends on; :class:`Wasserstein` says what they mean."""
 
@@ -83,8 +84,8 @@ class MatchingProblem:
             support, weights = objective.barycentre.summarise(
                 to_host(features).astype("f8"), objective.per_class, seed=objective.seed + label
             )
-            placed = (on_device_of(values, features) for values in (support, weights))
-            goals.append(Goal(*placed, statistics))
+            placed = on_device_of(support, features), on_device_of(weights, features)
+            goals.append(Goal(placed[0], placed[1], statistics))
         return cls(objective=objective, model=model, head=head, goals=goals)
 
     def evaluate(self, step: int, variables: Variables) -> Evaluated:
@@ -124,7 +125,7 @@ class MatchingProblem:
         yield from arrays.spans(len(self.goals), max(1, self.objective.batch_size // self.objective.per_class))
 
     def _terms(
-        self, outputs: Float[Array, "n c"], inputs: dict[str, Array], first: int
+        self, outputs: Float[Array, "n c"], inputs: Mapping[str, Array], first: int
     ) -> tuple[dict[str, float], Float[Array, "n c"], dict[str, Array]]:
         """Sums over some classes, and derivatives, divided by the number of all classes, in outputs and layers."""
         own, xp, k = self.objective, self.model.namespace, self.objective.per_class
@@ -159,7 +160,8 @@ def _observed(
 ) -> tuple[Float[Array, "n d"], dict[str, Moments]]:
     """Penultimate features of a class's points, and the moments of what enters layers."""
     xp = model.namespace
-    features, statistics = [], {}
+    features: list[Array] = []
+    statistics: dict[str, Moments] = {}
     for start, stop in arrays.spans(len(places), 256):
         seen = model.observe(take(x, places[start:stop]), tuple(dict.fromkeys((head, *names))))
         features.append(xp.reshape(seen.inputs[head], (stop - start, -1)))

@@ -5,8 +5,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from dntk import arrays
 from dntk.distill.data.descent import Checkpoint
 from dntk.distill.data.distilled_data import Provenance
+from dntk.types import Array
 
 
 def check_settings(*, steps: int, **positive: float) -> None:
@@ -18,6 +20,11 @@ def check_settings(*, steps: int, **positive: float) -> None:
         if not value > 0:
             msg = f"`{name}` must be a positive number, got {value!r}."
             raise ValueError(msg)
+
+
+def spread(x: Array) -> float:
+    """Standard deviation of all values of the data, the unit of learning rates; 1 where they do not vary."""
+    return float(arrays.namespace(x).std(x)) or 1.0
 
 
 def checkpoint_at(path: str | Path | None, every: int, provenance: Provenance) -> Checkpoint | None:

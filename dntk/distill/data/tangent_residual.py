@@ -15,7 +15,7 @@ from dntk.distill.data.draws import Indices, minibatch, split, take
 from dntk.distill.data.limits import Limits, check_limits, within
 from dntk.distill.data.nystrom_residual import residual, residual_gradient
 from dntk.distill.data.rp_cholesky import RPCholesky
-from dntk.distill.data.settings import check_settings, checkpoint_at
+from dntk.distill.data.settings import check_settings, checkpoint_at, spread
 from dntk.distill.data.tangents import Tangents, resolved_sketch
 from dntk.features import TangentFeatures
 from dntk.input_gradients import require_input_gradients
@@ -45,7 +45,7 @@ class TangentResidual:
     size
         Number m of inputs.
     steps, learning_rate, decays
-        Of Adam; the rate, in units of the inputs, falls to zero along half a cosine.
+        Of Adam; the rate, in units of the data's standard deviation, falls to zero along half a cosine.
     sketch
         As for :class:`dntk.DistilledNTK`.
     outputs
@@ -71,7 +71,7 @@ class TangentResidual:
     size: int
     _: dataclasses.KW_ONLY
     steps: int = 200
-    learning_rate: float = 0.01
+    learning_rate: float = 0.03
     decays: tuple[float, float] = (0.9, 0.999)
     sketch: Sketch | Literal["auto"] | None = "auto"
     outputs: FeatureOutputs = "each"
@@ -121,6 +121,7 @@ class TangentResidual:
         differentiable = require_input_gradients(model, x)
         model.check_inputs(x)
         check_limits(self.limits, x)
+        optimiser = differentiable.adam(self.decays)
         if y is not None:
             check_labels("y", y, points=x.shape[0])
         labels = {} if y is None else {"y": y}
@@ -131,10 +132,11 @@ class TangentResidual:
         problem = _Problem.of(self, tangents, x)
         descent = Descent(
             steps=self.steps,
-            rates={"x": self.learning_rate},
-            optimiser=differentiable.adam(self.decays),
+            rates={"x": self.learning_rate * spread(x)},
+            optimiser=optimiser,
             project=lambda variables: {"x": within(variables["x"], self.limits)},
             checkpoint=checkpoint_at(checkpoint, every, provenance),
+            worst=lambda first: (1 + first) / 2,  # half of what the start explained is lost
         )
         state = descend({"x": take(x, problem.chosen)}, problem.evaluate, descent)
         return _result(model, state, None if y is None else take(y, problem.chosen), provenance)

@@ -15,7 +15,7 @@ from dntk.distill.data.kernel_inducing import required_labels
 from dntk.distill.data.limits import Limits, check_limits, within
 from dntk.distill.data.matching import MatchingProblem, on_device_of
 from dntk.distill.data.prediction_losses import log_softmax
-from dntk.distill.data.settings import check_settings, checkpoint_at
+from dntk.distill.data.settings import check_settings, checkpoint_at, spread
 from dntk.input_gradients import require_input_gradients
 from dntk.model import Model
 from dntk.random import check_seed, normals
@@ -39,7 +39,7 @@ class Wasserstein:
     per_class
         Inputs of every class.
     steps, learning_rate, decays
-        Of Adam; the rate falls to zero along half a cosine. The default fits inputs of unit variance.
+        Of Adam; the rate, in units of the data's standard deviation, falls to zero along half a cosine.
     barycentre
         ``FreeSupport()``, or ``WeightedSupport()``, whose weights then count in statistics and in the result.
     class_weight, feature_weight, statistics_weight
@@ -122,6 +122,7 @@ class Wasserstein:
         differentiable = require_input_gradients(model, x)
         model.check_inputs(x)
         check_limits(self.limits, x)
+        optimiser = differentiable.adam(self.decays)
         labels = required_labels(y, x)
         members = by_class(labels, model.n_outputs, at_least=self.per_class)
         require_transport()
@@ -129,8 +130,8 @@ class Wasserstein:
         problem = MatchingProblem.of(self, differentiable, x, members)
         descent = Descent(
             steps=self.steps,
-            rates={"x": self.learning_rate},
-            optimiser=differentiable.adam(self.decays),
+            rates={"x": self.learning_rate * spread(x)},
+            optimiser=optimiser,
             project=lambda variables: {"x": within(variables["x"], self.limits)},
             checkpoint=checkpoint_at(checkpoint, every, provenance),
         )

@@ -18,7 +18,7 @@ Outputs number 1 or 4, so that the scaling 1/√C of the joined features is exac
 import numpy as np
 from hypothesis import strategies as st
 
-from dntk.distill.data import Random, RPCholesky
+from dntk.distill.data import FarthestPoint, Herding, KMeans, Leverage, Random, RPCholesky
 from property_tests.allowances import allowance, eps
 from property_tests.strategies import (
     SHAPES,
@@ -32,7 +32,15 @@ from property_tests.strategies import (
 )
 
 EXACT = [s for s in SHAPES if s[0] in (1, 4)]
-SELECTORS = {"random": Random, "rp-cholesky": RPCholesky}
+SELECTORS = {
+    "random": Random,
+    "rp-cholesky": RPCholesky,
+    "rp-cholesky by threes": lambda size, seed: RPCholesky(size, seed=seed, block=3),
+    "farthest": lambda size, seed: FarthestPoint(size),  # noqa: ARG005
+    "herding": lambda size, seed: Herding(size),  # noqa: ARG005
+    "k-means": KMeans,
+    "leverage": Leverage,
+}
 
 
 def complement(rows):

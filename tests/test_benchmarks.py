@@ -122,3 +122,43 @@ def test_a_library_that_is_missing_has_a_row_that_says_how_to_get_it():
     (row,) = contests.contest(load("ntk_networks").CASES["mlp"], "one", 2, [missing], contests.Limits(repeats=1))
     assert row.why_not == "not installed: pip install x"
     assert row.median_s is None
+
+
+def test_every_method_of_gradient_distillation_is_measured_and_the_better_solve_is_better(monkeypatch):
+    scenes, methods = load("distill_gradients_scenes"), load("distill_gradients_methods")
+    monkeypatch.setattr(scenes, "POOL", 60)
+    monkeypatch.setattr(scenes, "SKETCH", 64)
+    monkeypatch.setitem(scenes.HIDDEN, "digits", (16,))
+    case = scenes.scene("digits", 0)
+    found = {(row.method, row.solve): row for row in methods.rows(case, [4])}
+    assert {solve for _, solve in found} == {"paper", "same span", "one pass", "second pass"}
+    assert {"LocalGlobal", "Krylov, shared", "Streaming", "Random"} <= {method for method, _ in found}
+    full = found["all points", "paper"]
+    solution = found["Solution", "same span"]
+    assert solution.size == 4
+    assert solution.mse < 1.05 * full.mse < found["Principal", "same span"].mse
+    assert found["Random", "same span"].mse < found["Random", "paper"].mse
+    noisy = list(methods.noisy_rows(case, [2]))
+    assert [row.method for row in noisy] == ["all points", "Principal", "Principal, per class", "Solution", "Krylov"]
+
+
+def test_missing_data_says_how_to_get_it(monkeypatch, tmp_path):
+    scenes = load("distill_gradients_scenes")
+    monkeypatch.setattr(scenes, "FASHION", tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match="apt-get install dataset-fashion-mnist"):
+        scenes.scene("fashion", 0)
+
+
+def test_selections_that_are_not_there_are_named(monkeypatch):
+    methods = load("distill_gradients_methods")
+    monkeypatch.setattr(methods, "SELECTIONS", ("Random", "NoSuchSelection"))
+    assert methods.missing() == ["NoSuchSelection"]
+
+
+@pytest.mark.parametrize("name", ["Principal", "Streaming"])
+def test_scaling_measures_time_and_memory_of_a_method(name, monkeypatch):
+    scaling = load("distill_gradients_scaling")
+    monkeypatch.setattr(scaling, "SIZE", 3)
+    measured = scaling.child(name, 50, 2)
+    assert measured["seconds"] > 0
+    assert set(measured) == {"peak_mib", "seconds"}

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk.distill.gradients import LocalGlobal, Principal, Solution
+from dntk.distill.gradients import Krylov, LocalGlobal, Principal, Solution
 from dntk.distilled_gradients import distil_along
 from dntk.solve import ridge, same_span
-from tests.libraries import LIBRARIES, host
+from tests.libraries import LIBRARIES, host, interpreted
 from tests.networks import features, targets
 
 NUMPY = LIBRARIES[0]
@@ -13,8 +13,28 @@ NUMPY = LIBRARIES[0]
 
 @pytest.mark.parametrize(
     "distiller",
-    [LocalGlobal(clusters=3), LocalGlobal(size=6), Principal(5), Principal(5, per_class=True), Solution(4, ridge=0.1)],
-    ids=["local-global", "budget", "principal", "per-class", "solution"],
+    [
+        LocalGlobal(clusters=3),
+        LocalGlobal(size=6),
+        Principal(5),
+        Principal(5, per_class=True),
+        Solution(5, ridge=0.1),
+        Solution(5, ridge=0.1, per_class=False),
+        Solution(5, ridge=0.1, multiples=(0.1, 1.0, 10.0)),
+        Krylov(5),
+        Krylov(5, per_class=False),
+    ],
+    ids=[
+        "local-global",
+        "budget",
+        "principal",
+        "principal-per-class",
+        "solution",
+        "solution-shared",
+        "solution-path",
+        "krylov",
+        "krylov-shared",
+    ],
 )
 def test_every_distiller_returns_consistent_orthonormal_gradients(library, distiller):
     phi, y = features(library), targets(library)
@@ -165,3 +185,73 @@ def test_senseless_settings_are_refused(make):
 def test_directions_that_are_not_orthonormal_are_refused():
     with pytest.raises(ValueError, match="not orthonormal"):
         distil_along(features(NUMPY), targets(NUMPY), np.ones((20, 2), dtype="f4"))
+
+
+def test_many_points_are_distilled_without_dense_factorisations(monkeypatch):
+    """The routes for many points, at a size where the dense ones tell what is right."""
+    phi, y = features(NUMPY, n=300, k=150, decay=0.5, dtype="f8"), targets(NUMPY, n=300, dtype="f8")
+    makes = (
+        Principal(6),
+        Principal(6, per_class=True),
+        Solution(6, ridge=0.05),
+        Solution(6, ridge=0.05, per_class=False),
+        LocalGlobal(clusters=1, variance=0.99),
+        LocalGlobal(clusters=1, size=6),
+        Krylov(6),
+    )
+    exact = [distiller.distill(phi, y) for distiller in makes]
+    for name in (
+        "spectrum.eigen._EXACT_POINTS",
+        "distilled_gradients._ALL_POINTS",
+        "distill.gradients.partition._ALL_POINTS",
+    ):
+        monkeypatch.setattr(f"dntk.{name}", 10)
+    for distiller, known in zip(makes, exact, strict=True):
+        found = distiller.distill(phi, y)
+        u, v = found.directions, known.directions
+        np.testing.assert_allclose(u @ u.mT, v @ v.mT, atol=1e-6, err_msg=repr(distiller))
+        assert found.gap == pytest.approx(known.gap, abs=1e-6)
+
+
+def test_planted_clusters_are_found_from_landmarks(monkeypatch):
+    monkeypatch.setattr("dntk.distill.gradients.clustering.EXACT_POINTS", 10)
+    monkeypatch.setattr("dntk.distill.gradients.clustering.LANDMARKS", 12)
+    monkeypatch.setattr("dntk.distill.gradients.partition._ALL_POINTS", 10)
+    rng = np.random.default_rng(0)
+    values = np.zeros((2, 60, 30))
+    for cluster in range(3):
+        values[:, 20 * cluster : 20 * cluster + 20, 10 * cluster : 10 * cluster + 10] = rng.random((2, 20, 10))
+    phi, y = dntk.TangentFeatures(values), rng.normal(size=(60, 2))
+    distiller = LocalGlobal(clusters=3)
+    labels = np.asarray(distiller.diagnose(phi).labels).reshape(3, 20)
+    assert all(len(set(row)) == 1 for row in labels)
+    assert len(set(labels[:, 0])) == 3
+    grads = distiller.distill(phi, y)
+    for column in grads.directions.T:
+        assert len(set(labels.reshape(-1)[np.abs(column) > 0])) == 1
+    np.testing.assert_allclose(grads.directions.T @ grads.directions, np.eye(grads.size), atol=1e-9)
+
+
+def test_points_similar_to_no_landmark_have_a_cluster(monkeypatch):
+    monkeypatch.setattr("dntk.distill.gradients.clustering.EXACT_POINTS", 10)
+    monkeypatch.setattr("dntk.distill.gradients.clustering.LANDMARKS", 8)
+    values = np.concatenate([np.eye(40), np.zeros((2, 40))])[None]
+    assert LocalGlobal(clusters=4).distill(dntk.TangentFeatures(values), np.ones((42, 1))).size >= 1
+
+
+def test_more_directions_than_features_exist_for_many_points(monkeypatch):
+    monkeypatch.setattr("dntk.spectrum.eigen._EXACT_POINTS", 10)
+    values, vectors = dntk.spectrum.leading_eigenpairs(np.random.default_rng(0).normal(size=(40, 3)), 7)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(7), atol=1e-12)
+    np.testing.assert_array_equal(values[3:], 0)
+
+
+def test_eigenpairs_of_the_mean_kernel_need_no_joined_features(library, monkeypatch):
+    interpreted(library)
+    phi = features(library, n=120, k=50, decay=0.6)
+    exact, _ = dntk.spectrum.leading_eigenpairs(phi.joined(), 5)
+    monkeypatch.setattr("dntk.spectrum.eigen._EXACT_POINTS", 10)
+    values, vectors = dntk.spectrum.mean_eigenpairs(phi, 5)
+    np.testing.assert_allclose(host(values), host(exact), rtol=1e-4)
+    images = host(phi.kernel()).astype("f8") @ host(vectors)
+    np.testing.assert_allclose(images, host(vectors) * host(values), atol=1e-4 * float(values[0]))

@@ -16,24 +16,27 @@ from dntk.ledger import count
 from dntk.random import uniforms
 from dntk.types import Array
 
-LANDMARKS = 1024
-"""Points up to which the whole adjacency is embedded, and number of those it is extended from beyond."""
+EXACT_POINTS = 1024
+"""Points up to which the whole adjacency is embedded."""
+LANDMARKS = 512
+"""Points whose adjacency is embedded, and extended to the others, beyond."""
 _CHUNK = 4096
 
 
 def spectral_clusters(phi: TangentFeatures, clusters: int, *, seed: int) -> Int[Array, " m"]:
     """Cluster of every point.
 
-    Up to :data:`LANDMARKS` points scikit-learn's ``SpectralClustering`` of max(K̄, 0), on the host. Beyond, the
-    embedding of that many landmarks (uniform, without replacement), the leading eigenvectors of D^{-1/2}WD^{-1/2}, is
-    extended to all points by Nyström's formula, and k-means clusters the embedded points: O(m·l·C·k + l³) for l
-    landmarks, memory O(m·H + chunk·l), and only (m, H) numbers go to the host (Bengio et al., NIPS 2003).
+    Up to :data:`EXACT_POINTS` points scikit-learn's ``SpectralClustering`` of max(K̄, 0), on the host. Beyond, the
+    embedding of :data:`LANDMARKS` landmarks (uniform, without replacement), the leading eigenvectors of
+    D^{-1/2}WD^{-1/2}, is extended to all points by Nyström's formula, and k-means clusters the embedded points:
+    O(m·l·C·k + l³) for l landmarks, memory O(m·H + chunk·l), and only (m, H) numbers go to the host (Bengio et al.,
+    NIPS 2003).
     """
     backend, place = backend_of(phi.values), arrays.device_of(phi.values)
     points = len(phi)
     if points <= clusters:
         return backend.from_numpy(np.arange(points), device=place)
-    if points <= LANDMARKS:
+    if points <= EXACT_POINTS:
         found = _of_matrix(np.asarray(backend.to_numpy(_adjacency(phi, phi)), dtype=np.float64), clusters, seed)
     else:
         embedding = np.asarray(backend.to_numpy(_extended_embedding(phi, clusters, seed)), dtype=np.float64)

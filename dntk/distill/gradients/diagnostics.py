@@ -92,6 +92,7 @@ def coverage_curve(phi: TangentFeatures, grads: DistilledGradients, size: int | 
         raise ValueError(msg)
     xp = arrays.require_same_place(features=phi.values, directions=u)
     values, vectors = coverage_spectra(phi, per_class=u.ndim == 3, size=size or u.shape[-1])
+    size = min(size or values.shape[-1], values.shape[-1])
     values, vectors = values[..., :size], vectors[..., :size]
     covered = coverage(vectors, xp.astype(u, vectors.dtype, copy=False))
     total = xp.cumulative_sum(values, axis=-1)

@@ -74,7 +74,7 @@ class LocalGlobal:
     -----
     Up to 2,048 points all eigenvectors by dense factorisations, O(m²·C·k + m³). Beyond, as many as hold the variance,
     globally and in every cluster, by randomized iteration on the features, and clusters by Nyström's extension from
-    1,024 landmarks (:mod:`dntk.distill.gradients.clustering`): O(m·C·k·r), no (m, m) array.
+    512 landmarks (:mod:`dntk.distill.gradients.clustering`): O(m·C·k·r), no (m, m) array.
     """
 
     variance: float = 0.95
@@ -135,8 +135,7 @@ class LocalGlobal:
         ``partitions`` by number of clusters: looked up, and filled.
         """
         directions, _ = self._plan(spectrum, partitions)
-        whole = spectrum.pairs if spectrum.complete else None
-        return distil_along(spectrum.phi, targets, directions, spectra=whole)
+        return distil_along(spectrum.phi, targets, directions, spectra=spectrum.pairs if spectrum.ample else None)
 
     def _plan(
         self, spectrum: Spectrum, partitions: dict[int, Partition]
@@ -147,7 +146,8 @@ class LocalGlobal:
             if clusters not in partitions:
                 partitions[clusters] = Partition.of(spectrum, clusters, self.seed)
             if self.size is None:
-                return _directions(spectrum, partitions[clusters], self.variance, self.coverage)
+                ranks = _ranks(spectrum, partitions[clusters], self.variance)
+                return _directions(spectrum, partitions[clusters], *ranks, self.coverage)
             found = _within_budget(spectrum, partitions[clusters], self.variance, self.coverage, self.size)
             if found is not None:
                 return found
@@ -162,13 +162,17 @@ def _rank(values: Float[Array, " r"], variance: float, total: float) -> int:
     return min(values.shape[0], int(xp.sum(xp.astype(held < needed, xp.int32))) + 1)
 
 
+def _ranks(spectrum: Spectrum, partition: Partition, variance: float) -> tuple[int, tuple[int, ...]]:
+    """Global rank and local ranks that hold the variance."""
+    ranks = tuple(_rank(v, variance, t) for v, t in zip(partition.values, partition.totals, strict=True))
+    return _rank(spectrum.values, variance, spectrum.total), ranks
+
+
 def _directions(
-    spectrum: Spectrum, partition: Partition, variance: float, threshold: float
+    spectrum: Spectrum, partition: Partition, rank: int, ranks: tuple[int, ...], threshold: float
 ) -> tuple[Float[Array, "m s"], LocalGlobalDiagnosis]:
     xp = arrays.namespace(spectrum.vectors)
-    rank = _rank(spectrum.values, variance, spectrum.total)
     leading_values, leading = spectrum.values[:rank], spectrum.vectors[:, :rank]
-    ranks = tuple(_rank(v, variance, t) for v, t in zip(partition.values, partition.totals, strict=True))
     local = xp.concat([u[:, :r] for u, r in zip(partition.vectors, ranks, strict=True)], axis=1)
     covered = energy_coverage(leading, local)
     gap = tuple(j for j in range(rank) if float(covered[j]) < threshold)
@@ -204,9 +208,13 @@ def _within_budget(
 
     The last threshold, zero, asks for one direction per cluster, which one cluster can always afford.
     """
-    best = None
+    best, last = None, None
     for step in range(64, -1, -1):
-        found = _directions(spectrum, partition, variance * step / 64, threshold)
+        rank, ranks = _ranks(spectrum, partition, variance * step / 64)
+        if sum(ranks) > size or (rank, ranks) == last:
+            continue
+        last = (rank, ranks)
+        found = _directions(spectrum, partition, rank, ranks, threshold)
         count = found[0].shape[1]
         if count <= size and (best is None or count > best[0].shape[1]):
             best = found

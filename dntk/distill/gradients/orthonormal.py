@@ -23,7 +23,9 @@ def extended(kept: Float[Array, "g m a"], candidates: Float[Array, "g m b"], siz
     slots = xp.arange(size, device=place)
     filled = xp.full((groups,), a, dtype=slots.dtype, device=place)
     for j in range(candidates.shape[2]):
-        new, share = remainder(basis, candidates[:, :, j : j + 1])
+        # An index as data: compiling libraries would compile a slice for every j.
+        column = xp.take(candidates, xp.asarray([j], device=place), axis=2)
+        new, share = remainder(basis, column)
         accepted = (share > REDUNDANT) & (filled < size)
         here = (slots[None, :] == filled[:, None]) & accepted[:, None]
         basis = xp.where(here[:, None, :], new, basis)

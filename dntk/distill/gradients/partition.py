@@ -60,6 +60,11 @@ class Spectrum:
         return self.values.shape[0] == len(self.phi)
 
     @property
+    def ample(self) -> bool:
+        """Whether the eigenpairs suffice to measure coverage on, as they hold 95% of the trace."""
+        return self.complete or held_by(self.values)[0] >= 0.95 * self.total
+
+    @property
     def pairs(self) -> tuple[Array, Array]:
         """Eigenvalues and eigenvectors."""
         return self.values, self.vectors

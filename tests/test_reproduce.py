@@ -35,6 +35,7 @@ TINY = dataclasses.replace(
     prefixes=(1, 3),
     exact_points=10,
     exact_sizes=(5, 10, 15),
+    solve_sizes=(20, 40),
     sweep=(16, 64),
 )
 
@@ -140,7 +141,7 @@ def test_the_ledger_counts_one_row_per_point_and_class_and_marks_extrapolations(
     how = {row["stage"].split(",")[0]: [] for row in table(out, "exact")}
     for row in table(out, "exact"):
         how[row["stage"].split(",")[0]].append(row["how"].split(",")[0])
-    assert how["exact kernel"] == ["measured"] * 3 + ["extrapolated"] * 2
+    assert how["exact kernel"] == ["measured"] * 3 + ["extrapolated"] * 4
 
 
 def test_a_second_run_computes_nothing_again(finished):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dntk.reproduce import paper
-from dntk.reproduce.exact_costs import exponent, extrapolated
+from dntk.reproduce.exact_costs import by_exponent, by_orders, exponent
 from dntk.reproduce.figure_4 import gaps
 from dntk.reproduce.images import indices_by_class, interleaved
 from dntk.reproduce.ledger_table import break_even
@@ -61,7 +61,14 @@ def test_the_error_expected_of_a_sketch_is_that_of_gaussian_ones():
 def test_extrapolation_continues_a_power_law():
     rows = [{"points": n, "seconds": 3e-5 * n**1.7} for n in (10, 20, 40, 80)]
     assert exponent(rows, "seconds") == pytest.approx(1.7)
-    assert extrapolated(rows, "seconds", 10_000) == pytest.approx(3e-5 * 10_000**1.7)
+    assert by_exponent(rows, "seconds", 10_000) == pytest.approx(3e-5 * 10_000**1.7)
+
+
+def test_orders_of_growth_are_told_apart_where_the_exponent_sees_only_the_lower():
+    rows = [{"points": n, "seconds": 2e-2 * n + 3e-5 * n**2} for n in (32, 64, 128, 256)]
+    truth = 2e-2 * 50_000 + 3e-5 * 50_000**2
+    assert by_orders(rows, "seconds", 50_000, (1, 2)) == pytest.approx(truth, rel=1e-6)
+    assert by_exponent(rows, "seconds", 50_000) < truth / 10
 
 
 def test_an_exponent_needs_two_sizes():

@@ -36,7 +36,8 @@ def measured(shop: Workshop, plan: TrainingPlan, seed: int) -> dict[str, Any]:
             kernel = ntk(model, points[:n], outputs="each")
             cost.nbytes = 4 * kernel.shape[0] * n * n
         kernels.append(_as_row(recorder.ledger().stages[0], n))
-    solves = [_solve(shop, scene.phi, scene.outputs, n) for n in _solve_sizes(len(scene.phi))]
+    shop.progress(f"timing the exact solve, {tag(plan, seed)}")
+    solves = [_solve(shop, scene.phi.n_outputs, n) for n in shop.settings.solve_sizes]
     pairs = sizes[-1] * (sizes[-1] + 1) / 2
     return {
         "kernels": kernels,
@@ -56,25 +57,43 @@ def exponent(rows: Sequence[dict[str, Any]], column: str) -> float:
     return float(slope)
 
 
-def extrapolated(rows: Sequence[dict[str, Any]], column: str, points: int) -> float:
-    """Cost at ``points`` from the largest measured size and the measured exponent."""
+def by_exponent(rows: Sequence[dict[str, Any]], column: str, points: int) -> float:
+    """Cost at ``points`` from the largest measured size and the measured exponent.
+
+    Too little where the cost has parts of several orders: the exponent at sizes that fit is that of the lower one.
+    """
     last = rows[-1]
     return float(last[column] * (points / last["points"]) ** exponent(rows, column))
 
 
-def _solve(shop: Workshop, phi: TangentFeatures, outputs: Any, n: int) -> dict[str, Any]:
-    """One factorisation and solve per output on the first n points."""
-    kernel = phi[:n].kernel(outputs="each")
-    ridge = 1e-4 * float(shop.host(kernel[0, 0, 0]))
-    kernel_ridge(kernel, outputs[:n, :], ridge=ridge)
+def by_orders(rows: Sequence[dict[str, Any]], column: str, points: int, orders: tuple[int, int]) -> float:
+    """Cost at ``points`` from a·n^p + b·n^q, a and b at least 0, of least relative squared error at the sizes measured.
+
+    Exact kernels have a linear part (backward passes) and a quadratic one (products of pairs), solves a quadratic and a
+    cubic one.
+    """
+    from scipy.optimize import nnls
+
+    sizes = np.asarray([row["points"] for row in rows], dtype=np.float64)
+    costs = np.asarray([row[column] for row in rows], dtype=np.float64)
+    if not np.all(costs > 0):
+        return math.nan
+    parts = np.stack([(sizes / sizes[-1]) ** order for order in orders], axis=1)
+    weights, _ = nnls(parts / costs[:, None], np.ones_like(costs))
+    return float(sum(w * (points / sizes[-1]) ** order for w, order in zip(weights, orders, strict=True)))
+
+
+def _solve(shop: Workshop, outputs: int, n: int) -> dict[str, Any]:
+    """Factorisation and solve for one output, times the outputs; their time does not depend on the kernel's entries."""
+    rng = np.random.default_rng(n)
+    features = rng.standard_normal((n, 32))
+    kernel = shop.place((features @ features.T + 32 * np.eye(n))[None, :, :].astype(np.float32))
+    targets = shop.place(rng.standard_normal((n, 1)).astype(np.float32))
     recorder = LedgerRecorder()
     with recorder.stage("solve"):
-        kernel_ridge(kernel, outputs[:n, :], ridge=ridge)
-    return _as_row(recorder.ledger().stages[0], n)
-
-
-def _solve_sizes(points: int) -> list[int]:
-    return sorted({max(2, points // 4), max(2, points // 2), points})
+        kernel_ridge(kernel, targets, ridge=1.0)
+    row = _as_row(recorder.ledger().stages[0], n)
+    return {**row, "flops": outputs * row["flops"], "seconds": outputs * row["seconds"]}
 
 
 def _as_row(cost: StageCost, points: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from dntk.ledger import LedgerRecorder
-from dntk.reproduce.exact_costs import exponent, extrapolated
+from dntk.reproduce.exact_costs import by_exponent, by_orders, exponent
 from dntk.reproduce.gradient_methods import METHODS, PAPER, SAME_SPAN, Request
 from dntk.reproduce.recipe import TrainingPlan
 from dntk.reproduce.scene import open_scene
@@ -36,40 +36,47 @@ def totals(stages: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def exact_rows(exact: dict[str, Any], points: dict[str, int]) -> list[dict[str, Any]]:
-    """Exact kernel regression at the measured sizes and, by the exponents measured there, at others."""
+    """Exact kernel regression at the measured sizes and, by the exponent and by the orders of growth there, at others."""
     found = []
     for row in exact["kernels"]:
         found.append({"stage": f"exact kernel, {row['points']} points", "how": "measured", **_costs(row)})
     for row in exact["solves"]:
         found.append({"stage": f"its solve, {row['points']} points", "how": "measured", **_costs(row)})
     for name, n in points.items():
-        how = f"extrapolated, seconds ~ n^{exponent(exact['kernels'], 'seconds'):.2f}"
-        found.append({"stage": f"exact kernel, {n} points ({name})", "how": how, **exact_kernel(exact, n)})
-        how = f"extrapolated, seconds ~ n^{exponent(exact['solves'], 'seconds'):.2f}"
-        found.append({"stage": f"its solve, {n} points ({name})", "how": how, **exact_solve(exact, n)})
+        for part, rows, cost in (("exact kernel", "kernels", exact_kernel), ("its solve", "solves", exact_solve)):
+            stage = f"{part}, {n} points ({name})"
+            how = f"extrapolated, measured exponent n^{exponent(exact[rows], 'seconds'):.2f}"
+            found.append({"stage": stage, "how": how, **cost(exact, n, orders=False)})
+            powers = "a n + b n²" if rows == "kernels" else "a n² + b n³"
+            found.append({"stage": stage, "how": f"extrapolated, {powers}", **cost(exact, n)})
     return found
 
 
-def exact_kernel(exact: dict[str, Any], points: int) -> dict[str, float]:
+def exact_kernel(exact: dict[str, Any], points: int, *, orders: bool = True) -> dict[str, float]:
     """Extrapolated cost of the C exact kernels of ``points``; rows and bytes are what their definition says."""
     rows = exact["kernels"]
     return {
         "jacobian_rows": float(exact["outputs"] * points),
-        "flops": extrapolated(rows, "flops", points),
         "nbytes": 4.0 * exact["outputs"] * points**2,
-        "seconds": extrapolated(rows, "seconds", points),
+        **_further(rows, points, (1, 2) if orders else None),
     }
 
 
-def exact_solve(exact: dict[str, Any], points: int) -> dict[str, float]:
+def exact_solve(exact: dict[str, Any], points: int, *, orders: bool = True) -> dict[str, float]:
     """Extrapolated cost of the C solves."""
     rows = exact["solves"]
     return {
         "jacobian_rows": 0.0,
-        "flops": extrapolated(rows, "flops", points),
         "nbytes": 4.0 * exact["outputs"] * points,
-        "seconds": extrapolated(rows, "seconds", points),
+        **_further(rows, points, (2, 3) if orders else None),
     }
+
+
+def _further(rows: list[dict[str, Any]], points: int, orders: tuple[int, int] | None) -> dict[str, float]:
+    """Operations and seconds at a size that does not fit."""
+    if orders is None:
+        return {column: by_exponent(rows, column, points) for column in ("flops", "seconds")}
+    return {column: by_orders(rows, column, points, orders) for column in ("flops", "seconds")}
 
 
 def break_even(setup: float, exact: dict[str, Any]) -> float:

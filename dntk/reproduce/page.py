@@ -52,8 +52,9 @@ def _introduction(settings: Settings) -> str:
 
 _SELECTION = "RPCholesky on last-layer features"
 _EXACT = (
-    "Measured rows were run here; extrapolated ones continue the largest measured size by the exponent fitted to the "
-    "last three. Bytes of the exact kernel and Jacobian rows follow from their definition."
+    "Measured rows were run here (solves for one output, times the outputs). Extrapolated ones continue them twice: by "
+    "the exponent fitted to the last three sizes, which is too low where a linear part still hides the quadratic one, "
+    "and by the orders of growth. Bytes of the exact kernel and Jacobian rows follow from their definition."
 )
 _OTHERS = "The same experiment with other networks, at five gradients."
 _CAPTIONS = {

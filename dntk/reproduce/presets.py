@@ -36,6 +36,7 @@ _QUICK = Settings(
     prefixes=(1, 2, 5, 10, 20),
     exact_points=100,
     exact_sizes=(50, 100, 200),
+    solve_sizes=(250, 500, 1000),
     sweep=(64, 256, 1024),
     pixel_steps=0,
 )
@@ -60,7 +61,8 @@ _FULL = Settings(
     sizes=(1, 2, 3, 5, 8, 10, 15, 20, 30, 40),
     prefixes=(1, 2, 5, 10, 20, 50),
     exact_points=100,
-    exact_sizes=(16, 32, 64, 128),
+    exact_sizes=(64, 128, 256, 512),
+    solve_sizes=(500, 1000, 2000, 4000),
     sweep=(64, 128, 256, 512, 1024, 2048),
     pixel_steps=100,
 )

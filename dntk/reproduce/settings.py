@@ -41,8 +41,9 @@ class Settings:
         Of the sparse sign sketch.
     sizes, prefixes
         Synthetic gradients s of Figure 3; distilled points per class of Figure 1.
-    exact_points, exact_sizes
-        Points at which exact and sketched kernels are compared, and sizes at which the exact kernel is timed.
+    exact_points, exact_sizes, solve_sizes
+        Points at which exact and sketched kernels are compared, and sizes at which the exact kernel and its solve are
+        timed.
     sweep
         Sketch sizes of the sweep over k.
     pixel_steps
@@ -69,6 +70,7 @@ class Settings:
     prefixes: tuple[int, ...]
     exact_points: int
     exact_sizes: tuple[int, ...]
+    solve_sizes: tuple[int, ...]
     sweep: tuple[int, ...]
     pixel_steps: int
 

@@ -81,7 +81,7 @@ def savings(results: Results, settings: Settings, pool: int, training: int) -> R
         for column in ledger_table.COSTS:
             whole = kernel[column] + solve[column]
             ratio = whole / mean[column] if mean[column] else None
-            how = "by definition" if column in ("jacobian_rows", "nbytes") else "extrapolated"
+            how = "by definition" if column in ("jacobian_rows", "nbytes") else "extrapolated, by orders of growth"
             row = {"quantity": f"{column}, {points} points ({name})", "exact": whole, "distilled": mean[column]}
             found.append({**row, "ratio": ratio, "exact_is": how})
     pairs = ledger_table.break_even(mean["seconds"], results.exact)

@@ -7,8 +7,8 @@ import numpy as np
 from dntk.certify import certify
 from dntk.distilled_gradients import DistilledGradients
 from dntk.metrics import mean_squared_error
+from dntk.reproduce.distances import root_mean_square
 from dntk.reproduce.gradient_methods import METHODS, PAPER, SAME_SPAN, Fit, Request
-from dntk.reproduce.prediction import root_mean_square
 from dntk.reproduce.recipe import TrainingPlan
 from dntk.reproduce.scene import Scene, open_scene
 from dntk.reproduce.workshop import Workshop, tag

@@ -6,7 +6,6 @@ from typing import Any
 from dntk.features import tangent_features
 from dntk.ledger import LedgerRecorder
 from dntk.reproduce.data_methods import METHODS
-from dntk.reproduce.prediction import predicted
 from dntk.reproduce.recipe import TrainingPlan
 from dntk.reproduce.scene import scores
 from dntk.reproduce.settings import Settings
@@ -28,18 +27,19 @@ def row(shop: Workshop, plan: TrainingPlan, seed: int, method: str) -> dict[str,
     model = shop.network(plan, seed).model
     shop.progress(f"regression on data by {method}, {tag(plan, seed)}")
     recorder = LedgerRecorder()
-    x, x_test = shop.place(distilled.x), shop.place(images.test.x)
+    x = shop.place(distilled.x)
     with recorder.stage("features"):
         phi = tangent_features(model, x, sketch=sketch_of(shop.settings, plan, seed))
     with recorder.stage("regression"):
         fit = ridge(phi, model(x))
     groups = ridge(phi, shop.place(grouped_targets(distilled.y, images.classes)), ridge=fit.ridge)
-    unseen = shop.host(predicted(model, groups, x_test))
+    test, network = shop.test_features(plan, seed), model(shop.place(images.test.x))
+    unseen = shop.host(groups.predict(test))
     costs = (*distilled.costs, *recorder.ledger().stages)
     return {
         "method": method,
         "points": len(phi),
-        **scores(predicted(model, fit, x_test), model(x_test), images.test.y),
+        **scores(fit.predict(test), network, images.test.y),
         "unseen": grouped_accuracy(unseen, images.test.y, images.classes),
         "rows": phi.n_outputs * len(phi),
         "seconds": sum(cost.seconds for cost in costs),

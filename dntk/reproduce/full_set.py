@@ -10,7 +10,6 @@ from dntk.distill.gradients import Solution
 from dntk.distilled_gradients import row_basis
 from dntk.features import TangentFeatures, tangent_features
 from dntk.ledger import LedgerRecorder
-from dntk.reproduce.prediction import predicted
 from dntk.reproduce.recipe import TrainingPlan
 from dntk.reproduce.scene import scores
 from dntk.reproduce.sketches import sketch_of
@@ -32,7 +31,7 @@ def measured(shop: Workshop, plan: TrainingPlan, seed: int) -> dict[str, Any]:
     model, distilled = shop.network(plan, seed).model, shop.distilled(plan, seed)
     shop.progress(f"features of all {len(images.pool.y)} points, {tag(plan, seed)}")
     recorder, sketch = LedgerRecorder(), sketch_of(shop.settings, plan, seed)
-    x, x_test = shop.place(images.pool.x), shop.place(images.test.x)
+    x = shop.place(images.pool.x)
     with recorder.stage("features of all points") as cost:
         phi = tangent_features(model, x, sketch=sketch)
         cost.nbytes = 4 * phi.n_outputs * len(phi) * phi.dim
@@ -45,14 +44,14 @@ def measured(shop: Workshop, plan: TrainingPlan, seed: int) -> dict[str, Any]:
         in_span = same_span(grads, ridge=fit.ridge)
     groups = ridge(phi, shop.place(grouped_targets(images.pool.y, images.classes)), ridge=fit.ridge)
     core = tangent_features(model, shop.place(distilled.x), sketch=sketch)
-    network, labels = model(x_test), images.test.y
-    found = predicted(model, fit, x_test)
-    unseen = grouped_accuracy(shop.host(predicted(model, groups, x_test)), labels, images.classes)
+    test, labels = shop.test_features(plan, seed), images.test.y
+    network, found = model(shop.place(images.test.x)), fit.predict(test)
+    unseen = grouped_accuracy(shop.host(groups.predict(test)), labels, images.classes)
     return {
         "points": len(phi),
         **scores(found, network, labels),
         "unseen": unseen,
-        "with_gradients": scores(predicted(model, in_span, x_test), network, labels),
+        "with_gradients": scores(in_span.predict(test), network, labels),
         "predicted": shop.host(found).tolist(),
         **_residuals(shop, phi, core),
         "costs": [dataclasses.asdict(cost) for cost in recorder.ledger().stages],

@@ -36,7 +36,7 @@ def totals(stages: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def exact_rows(exact: dict[str, Any], points: dict[str, int]) -> list[dict[str, Any]]:
-    """Exact kernel regression at the measured sizes and, by the exponent and by the orders of growth there, at others."""
+    """Exact kernel regression at the measured sizes and, by exponent and by orders of growth, at others."""
     found = []
     for row in exact["kernels"]:
         found.append({"stage": f"exact kernel, {row['points']} points", "how": "measured", **_costs(row)})

@@ -64,12 +64,12 @@ _FULL = Settings(
     exact_sizes=(64, 128, 256, 512),
     solve_sizes=(500, 1000, 2000, 4000),
     sweep=(64, 128, 256, 512, 1024, 2048),
-    pixel_steps=100,
+    pixel_steps=50,
 )
 
 _FULL_DIGITS: dict[str, Any] = {
     **{"quick": False, "seeds": 5, "other_seeds": 5, "full_seeds": 5, "per_class": 50, "sketch_dim": 2048},
-    **{"prefixes": _FULL.prefixes, "sizes": _FULL.sizes, "sweep": _FULL.sweep, "pixel_steps": 100},
+    **{"prefixes": _FULL.prefixes, "sizes": _FULL.sizes, "sweep": _FULL.sweep, "pixel_steps": 50},
 }
 _SMALL: dict[str, Any] = {  # minutes, not seconds, as the data are larger than the digits
     **{"others": (), "seeds": 1, "full_seeds": 1, "per_class": 20, "sketch_dim": 1024, "distilled_epochs": 20},

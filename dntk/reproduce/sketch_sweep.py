@@ -9,7 +9,7 @@ import numpy.typing as npt
 from dntk.features import tangent_features
 from dntk.metrics import fidelity
 from dntk.ntk import ntk
-from dntk.reproduce.prediction import root_mean_square
+from dntk.reproduce.distances import root_mean_square
 from dntk.reproduce.recipe import TrainingPlan
 from dntk.reproduce.sketches import sketch_of
 from dntk.reproduce.workshop import Workshop, tag

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dntk.backend import Backend
+from dntk.features import TangentFeatures, tangent_features
 from dntk.ledger import StageCost
 from dntk.reproduce.data_methods import METHODS, Distilled, Pool
 from dntk.reproduce.images import Images, load_images
@@ -48,6 +49,17 @@ class Workshop:
         """Distilled data: ``per_class`` points of each class by one of the methods."""
         stored = self.units.arrays(f"data-{method}-{tag(plan, seed)}", lambda: self._distil(plan, seed, method))
         return Distilled(x=stored["x"], y=stored["y"], costs=unpacked_costs(stored["costs"]))
+
+    def test_features(self, plan: TrainingPlan, seed: int) -> TangentFeatures:
+        """Sketched features of the test points, kept in memory for all regressions that are compared on them."""
+
+        def make() -> TangentFeatures:
+            model, x = self.network(plan, seed).model, self.place(self.images(seed).test.x)
+            self.progress(f"tangent features of test points, {tag(plan, seed)}")
+            return tangent_features(model, x, sketch=sketch_of(self.settings, plan, seed))
+
+        found: TangentFeatures = self._keep(f"test-features-{tag(plan, seed)}", "test-features-", make)
+        return found
 
     def place(self, x: Any) -> Any:
         """Array of the backend."""

@@ -88,7 +88,8 @@ class BackendEntry:
     """What the registry knows of a backend before its framework is imported.
 
     ``modules`` are the root modules of the networks it understands, ``requires`` the modules that must be
-    importable, ``install`` the command that a user needs when they are not.
+    importable, ``install`` the command that a user needs when they are not. ``recipes`` gives its
+    :class:`dntk.reproduce.Recipes` where it can train networks.
     """
 
     name: str
@@ -96,6 +97,7 @@ class BackendEntry:
     requires: tuple[str, ...]
     install: str
     load: Callable[[], Backend]
+    recipes: Callable[[], Any] | None = None
 
     def missing(self) -> tuple[str, ...]:
         """Required modules that are not installed."""

@@ -50,6 +50,26 @@ def demo(
 
 
 @app.command()
+def reproduce(
+    figure: Annotated[
+        str, typer.Option(help="1, 2, 3, 4, or all, which adds costs, certificates and ablations.")
+    ] = "all",
+    data: Annotated[
+        str | None, typer.Option(help="cifar10 (the default), fashion-mnist, digits, imagenette or imagewoof.")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the data are; imagenette and imagewoof need it.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A small run; of the digits where --data is not given.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder of results; a run that was interrupted resumes.")] = None,
+) -> None:
+    """Repeat the paper's experiments on real images, and what its readers asked for."""
+    from dntk.reproduce.command import reproduce as job
+
+    job(figure=figure, data=data, data_dir=data_dir, quick=quick, out=out)
+
+
+@app.command()
 def backends() -> None:
     """List backends: what is installed, on which devices, and why not."""
     from dntk.backend import backends as installed

@@ -1,5 +1,7 @@
 """The PyTorch backend: tensors in every algorithm, and ``torch.nn.Module`` as models."""
 
+from typing import Any
+
 from dntk.backend import Backend, BackendEntry
 
 
@@ -9,10 +11,17 @@ def _load() -> Backend:
     return TorchBackend()
 
 
+def _recipes() -> Any:
+    from dntk_torch.recipes import TorchRecipes
+
+    return TorchRecipes()
+
+
 entry = BackendEntry(
     name="torch",
     modules=("torch",),
     requires=("torch",),
     install='pip install "dntk[torch]" (for the CPU alone: --extra-index-url https://download.pytorch.org/whl/cpu)',
     load=_load,
+    recipes=_recipes,
 )

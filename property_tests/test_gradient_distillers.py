@@ -105,7 +105,7 @@ def test_certificates_hold(library, case, kind, fraction, relative):
 )
 def test_krylov_energies_fall_as_chebyshev_says(library, case, relative, size):
     if not library.has_float64:
-        pytest.skip("without float64, directions whose image is rounding are left out, and their share of the energy stays")
+        pytest.skip("without float64, directions whose image is rounding are left out, with their share of the energy")
     ridge = relative * case.norm
     y = case.wide_targets.T
     a = case.kernels + ridge * np.eye(case.shape[1])

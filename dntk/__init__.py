@@ -14,6 +14,9 @@ from dntk import targets as targets  # noqa: E402
 from dntk.archive import StoreError as StoreError  # noqa: E402
 from dntk.backend import backends as backends  # noqa: E402
 from dntk.bridge import bridge as bridge  # noqa: E402
+from dntk.certify.bound import Bound as Bound  # noqa: E402
+from dntk.certify.certificate import Certificate as Certificate  # noqa: E402
+from dntk.certify.compose import certify as certify  # noqa: E402
 from dntk.checking import checking as checking  # noqa: E402
 from dntk.distilled_gradients import DistilledGradients as DistilledGradients  # noqa: E402
 from dntk.features import TangentFeatures as TangentFeatures  # noqa: E402

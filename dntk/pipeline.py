@@ -1,18 +1,25 @@
 """The whole pipeline behind one estimator: coreset, sketched features, synthetic gradients, ridge regression."""
 
 import dataclasses
+import functools
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
 from dntk.batching import choose_batch_size
+from dntk.certify.approximation import Span, span_of
+from dntk.certify.certificate import Certificate
+from dntk.certify.compose import certify
+from dntk.certify.prediction import posterior_variance
+from dntk.certify.stages import with_earlier_stages
 from dntk.distill.data import DataDistiller, DataSelector, DistilledData
 from dntk.distill.data.kept_data import KeptData, distilled, kept, selected
 from dntk.distill.gradients import GradientDistiller
-from dntk.distilled_gradients import row_basis, trace_residual
+from dntk.distilled_gradients import DistilledGradients, row_basis, trace_residual
 from dntk.features import TangentFeatures, tangent_features
+from dntk.fitted_state import FittedState
 from dntk.gradient_blocks.dense import itemsize
 from dntk.ledger import Ledger, LedgerRecorder
 from dntk.losses import Losses
@@ -34,25 +41,6 @@ _SMALL = 4096
 
 class NotFittedError(ValueError):
     """An estimator was asked for something that only a fitted one knows."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FittedState:
-    """What a fit leaves behind: everything that prediction, storage and reports need.
-
-    ``weights`` (C, k) in sketched coordinates, ``basis`` orthonormal rows (C, s, k) of the span kept, ``spectrum`` the
-    eigenvalues of K̄ on the m kept points, ``indices`` of those points, or ``data`` where they were distilled.
-    """
-
-    weights: Float[Array, "c k"]
-    basis: Float[Array, "c s k"]
-    sketch: Any
-    ridge: float
-    spectrum: Float[Array, " m"]
-    indices: Int[Array, " m"] | None
-    losses: Losses
-    ledger: Ledger
-    data: DistilledData | None = None
 
 
 class DistilledNTK:
@@ -138,8 +126,9 @@ class DistilledNTK:
         with recorder.stage("ridge") as cost:
             chosen = feature_ridge(self.ridge, phi.values, points.targets)
         with recorder.stage("gradients") as cost:
-            fit, basis, gradient_losses = self._regress(phi, points.targets, chosen)
-            cost.nbytes = _nbytes(basis) + _nbytes(fit.weights)
+            fit, grads = self._regress(phi, points.targets, chosen)
+            span = _span(phi, grads)
+            cost.nbytes = _nbytes(span.basis) + _nbytes(fit.weights)
         with recorder.stage("spectrum"):
             spectrum = eigenvalues(phi)
         losses = Losses(
@@ -147,9 +136,9 @@ class DistilledNTK:
             kept_points=len(phi),
             data_trace_residual=points.residual,
             sketch_relative_error=_sketch_error(sketch, phi, spectrum),
-            gradient_trace_residual=gradient_losses[0],
-            coverage_gap=gradient_losses[1],
-            gradients=basis.shape[1],
+            gradient_trace_residual=_left_out(phi, span) if grads is None else grads.trace_residual,
+            coverage_gap=0.0 if grads is None else grads.gap,
+            gradients=span.basis.shape[1],
             truncation_rank=truncation_rank(spectrum),
             condition_number=condition_number(spectrum, chosen),
             loo_error=fit.loo_error,
@@ -157,12 +146,16 @@ class DistilledNTK:
         )
         self._state = FittedState(
             weights=fit.weights,
-            basis=basis,
+            basis=_like(span.basis, phi),
+            squares=_like(span.squares, phi),
             sketch=phi.sketch,
             ridge=chosen,
             spectrum=spectrum,
             indices=points.indices,
             losses=losses,
+            certified=functools.cache(
+                functools.partial(_certified, phi, grads, points.targets, chosen, losses=losses, seed=self.seed)
+            ),
             ledger=recorder.ledger(),
             data=points.data,
         )
@@ -223,6 +216,35 @@ class DistilledNTK:
         inside = xp.sum((phi.values @ state.basis.mT) ** 2, axis=(0, 2))
         ratio = 1 - inside / xp.where(total > 0, total, xp.ones_like(total))
         return xp.where(total > 0, xp.clip(ratio, min=0, max=1), xp.zeros_like(ratio))
+
+    def uncertainty(self, x: Array) -> Float[Array, "n c"]:
+        """Standard deviation of a Gaussian process whose mean is the regression, never below that of the exact one.
+
+        The posterior variance v(x) = κ(x, x) − κ_xᵀ(K + λI)⁻¹κ_x on the features of the kept points, per query and
+        output, in units where the targets' noise has variance λ. With synthetic gradients it is the power function
+        v̂ = κ(x, x) − κ_xᵀU(UᵀAU)⁻¹Uᵀκ_x: v ≤ v̂ ≤ κ(x, x), the part of a query's gradient outside the span counted
+        in full (theorem C2).
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        TypeError, ValueError
+            Inputs that the model does not take.
+        """
+        state = self._fitted()
+        phi = tangent_features(self.model, x, sketch=state.sketch)
+        variance = posterior_variance(phi.values, state.basis, state.squares, ridge=state.ridge)
+        xp = arrays.namespace(variance)
+        return xp.astype(xp.sqrt(variance).T, phi.values.dtype, copy=False)
+
+    @property
+    def certificate_(self) -> Certificate:
+        """Bounds on what was lost between the features of the kept points and the predictor, each with its theorem.
+
+        Computed when it is first read, saved or reported, from the features, which the estimator holds until then.
+        """
+        return self._fitted().certified()
 
     @property
     def ledger_(self) -> Ledger:
@@ -304,16 +326,14 @@ class DistilledNTK:
 
     def _regress(
         self, phi: TangentFeatures, targets: Float[Array, "m c"], chosen: float
-    ) -> tuple[RidgeFit, Float[Array, "c s k"], tuple[float, float]]:
+    ) -> tuple[RidgeFit, DistilledGradients | None]:
         fit = ridge(phi, targets, ridge=chosen)
         if self.gradients is None:
-            basis = row_basis(phi.values)
-            return fit, basis, (trace_residual(phi.values, phi.values @ basis.mT), 0.0)
+            return fit, None
         grads = self.gradients.distill(phi, targets)
         distilled = same_span(grads, ridge=chosen)
         # Leaving points out in a span made from their targets would flatter: keep the error of the full features.
-        distilled = dataclasses.replace(distilled, left_out=fit.left_out)
-        return distilled, grads.basis, (grads.trace_residual, grads.gap)
+        return dataclasses.replace(distilled, left_out=fit.left_out), grads
 
     def _projected(self, x: Array) -> TangentFeatures:
         state = self._fitted()
@@ -324,6 +344,36 @@ class DistilledNTK:
         m, outputs = self.model, self._fitted().weights.shape[0]
         dtype = arrays.kernel_dtype(m.namespace, m.dtype)
         return cotangents_for("sum", outputs, xp=m.namespace, dtype=dtype, device=m.device)
+
+
+def _span(phi: TangentFeatures, grads: DistilledGradients | None) -> Span:
+    """What was kept: the span of the synthetic gradients, or of all features."""
+    if grads is None:
+        basis = row_basis(phi.values)
+        return span_of(phi.values, basis[:, : min(len(phi), phi.dim), :])
+    return span_of(grads.values, grads.basis)
+
+
+def _certified(
+    phi: TangentFeatures,
+    grads: DistilledGradients | None,
+    targets: Float[Array, "m c"],
+    chosen: float,
+    *,
+    losses: Losses,
+    seed: int,
+) -> Certificate:
+    found = certify(phi, phi if grads is None else grads, targets, chosen, seed=seed)
+    return with_earlier_stages(found, losses)
+
+
+def _left_out(phi: TangentFeatures, span: Span) -> float:
+    return trace_residual(phi.values, phi.values @ _like(span.basis, phi).mT)
+
+
+def _like(values: Array, phi: TangentFeatures) -> Array:
+    cast: Array = arrays.namespace(values).astype(values, phi.values.dtype, copy=False)
+    return cast
 
 
 def _diagonal(products: Float[Array, "c n c"]) -> Float[Array, "n c"]:

@@ -1,6 +1,7 @@
 """Storage of fitted estimators, and of distilled data, as folders of :mod:`dntk.archive`."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,14 @@ from typing import Any
 from dntk import arrays
 from dntk.archive import MANIFEST, StoreError, fingerprint, read_arrays, read_manifest, to_host, write_folder
 from dntk.backend import backend_of, get_backend
+from dntk.certify.certificate import Certificate
 from dntk.distill.data import DistilledData, distilled_data
+from dntk.fitted_state import FittedState
 from dntk.ledger import Ledger, StageCost
 from dntk.losses import Losses
 from dntk.mlp import MLP
 from dntk.model import Model
-from dntk.pipeline import DistilledNTK, FittedState
+from dntk.pipeline import DistilledNTK
 from dntk.sketch import SRHT, Gaussian, Kronecker, Mask, Mixed, ParameterMatrix, Rademacher, SparseSign, TensorSketch
 
 FORMAT = "dntk.DistilledNTK"
@@ -74,11 +77,13 @@ def load(path: str | Path, *, model: Model | None = None) -> DistilledNTK | Dist
         state = FittedState(
             weights=array("weights"),
             basis=array("basis"),
+            squares=array("squares"),
             sketch=_sketch(manifest["sketch"]),
             ridge=float(manifest["ridge"]),
             spectrum=array("spectrum"),
             indices=array("indices") if "indices" in tensors else None,
             losses=Losses(**manifest["losses"]),
+            certified=functools.partial(Certificate.from_dict, manifest["certificate"], array("weights")),
             ledger=Ledger(stages=tuple(StageCost(**cost) for cost in manifest["ledger"])),
             data=_distilled(manifest.get("data"), array),
         )
@@ -89,7 +94,7 @@ def load(path: str | Path, *, model: Model | None = None) -> DistilledNTK | Dist
 
 
 def _tensors(model: Model, state: FittedState) -> dict[str, Any]:
-    tensors = {name: getattr(state, name) for name in ("weights", "basis", "spectrum")}
+    tensors = {name: getattr(state, name) for name in ("weights", "basis", "squares", "spectrum")}
     if state.indices is not None:
         tensors["indices"] = state.indices
     if state.data is not None:
@@ -123,6 +128,7 @@ def _manifest(estimator: DistilledNTK, state: FittedState) -> dict[str, Any]:
         "ridge": state.ridge,
         "made_by": {"data": repr(estimator.data), "gradients": repr(estimator.gradients)},
         "losses": dataclasses.asdict(state.losses),
+        "certificate": state.certified().to_dict(),
         "data": None if state.data is None else state.data.description,
         "ledger": [dataclasses.asdict(cost) for cost in state.ledger.stages],
     }

@@ -11,6 +11,8 @@ import dntk
 ROOT = pathlib.Path(dntk.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
 NAMES = [
+    "Bound",
+    "Certificate",
     "MLP",
     "DistilledGradients",
     "DistilledNTK",
@@ -23,6 +25,7 @@ NAMES = [
     "as_model",
     "backends",
     "bridge",
+    "certify",
     "checking",
     "distill.data.Augmentation",
     "distill.data.Balanced",

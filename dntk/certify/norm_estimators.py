@@ -118,7 +118,7 @@ def _largest_ritz(multiply: Multiply, start: Array, steps: int) -> tuple[float, 
 
 def _orthonormal(columns: Array) -> Array:
     xp = arrays.namespace(columns)
-    return xp.linalg.qr(columns[:, : columns.shape[0]])[0]
+    return xp.linalg.qr(columns[:, : min(columns.shape)])[0]
 
 
 def _unit_columns(block: Array) -> Array:

@@ -5,9 +5,14 @@ from pathlib import Path
 
 from dntk.backend import backend_of
 from dntk.demo.table import cost_cells
-from dntk.pipeline import FittedState
+from dntk.fitted_state import FittedState
 from dntk.report.page import figure, heading, table, write_page
 from dntk.report.plots import spectrum_plot
+
+
+def _stages(state: FittedState) -> list[tuple[str, ...]]:
+    stages = state.certified().stages
+    return [(stage.stage, f"{stage.error:.3%}", stage.measure, stage.theorem) for stage in stages]
 
 
 def write_fit_report(state: FittedState, path: str | Path) -> None:
@@ -18,6 +23,8 @@ def write_fit_report(state: FittedState, path: str | Path) -> None:
     parts = [
         heading("What was lost"),
         table(("quantity", "value"), [(name.replace("_", " "), f"{value:.5g}") for name, value in losses.items()]),
+        heading("Certificate"),
+        table(("stage", "error", "of what", "theorem"), _stages(state)),
         heading("The kernel on the kept points"),
         figure(spectrum_plot(spectrum, state.losses.truncation_rank), f"Ridge {state.ridge:.3g}."),
         heading("What it cost"),

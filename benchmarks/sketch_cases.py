@@ -4,7 +4,7 @@
 |---|---|---:|---:|
 | cnn | that of ``ntk_networks.py`` | 97,290 | 128 |
 | resnet18 | ResNet-18 with the stem for small images (3×3, no pooling) on 32×32 | 11,173,962 | 32 |
-| gpt100m | 12 pre-norm blocks, width 768, 64 tokens, 16,384 words, ten outputs at the last position | 97,704,960 | 64 |
+| gpt100m | 12 pre-norm blocks, width 768, 64 tokens, 16,384 words, ten outputs at the last position | 97,695,744 | 64 |
 """
 
 import torch

@@ -60,7 +60,7 @@ def test_the_networks_of_the_page_on_jax_are_models():
 
 def test_the_page_on_testing_says_what_happens():
     said = run("docs/testing.md")
-    assert "violates 1 of 10 properties:\n- pieces: the columns of pieces add up to the whole" in said["message"]
+    assert "violates 2 of 10 properties:\n- pieces: the columns of pieces add up to the whole" in said["message"]
     tests = [value for name, value in said.items() if name.startswith("test_")]
     assert len(tests) == 5
     for test in tests:

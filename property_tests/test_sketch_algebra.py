@@ -147,6 +147,15 @@ def test_pieces_of_coordinates_add_up(library, case, values, cuts):
     assert np.all(np.abs(total - rows.astype(np.float64) @ exact) <= slack)
 
 
+@pytest.mark.parametrize("seed", [0, 2**63])
+@pytest.mark.parametrize("kind", KINDS)
+def test_pieces_that_begin_in_a_later_block_have_its_rows(kind, seed):
+    sketch, identity = make(kind, 8, seed), np.eye(60)
+    exact = matrix_of(sketch, 60, "float64")
+    for start, stop in ((0, 33), (8, 16), (33, 60), (56, 60)):
+        assert np.array_equal(sketch.columns(identity[start:stop, start:stop], start), exact[start:stop])
+
+
 @given(
     kind=st.sampled_from(KINDS),
     seed=seeds(),

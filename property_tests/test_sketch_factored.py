@@ -118,7 +118,15 @@ class Case:
 
 
 KINDS = ["tensor", "kronecker", "mixed", "mask", "gaussian", "rademacher", "sparse", "srht"]
-SHAPES = [(1, 1, 1, 1, 1), (2, 3, 1, 7, 9), (1, 4, 3, 5, 2), (3, 5, 2, 1, 30), (2, 3, 1, 40, 50), (1, 3, 20, 4, 3)]
+SHAPES = [
+    (1, 1, 1, 1, 1),
+    (2, 3, 1, 7, 9),
+    (1, 4, 3, 5, 2),
+    (3, 5, 2, 1, 30),
+    (2, 3, 1, 40, 50),
+    (1, 3, 20, 4, 3),
+    (2, 3, 2, 40, 30),
+]
 
 
 def cases(library, kinds=KINDS):

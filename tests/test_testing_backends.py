@@ -10,6 +10,9 @@ from dntk.backend import get_backend
 from dntk.testing import CheckFailure, check_backend, check_model
 from tests.places import place_of
 
+# As users run them: run-time checks of shapes double the time.
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 RNG = np.random.default_rng(0)
 NET = dntk.MLP(
     weights=(RNG.normal(size=(4, 3)), RNG.normal(size=(2, 4))), biases=(RNG.normal(size=4), None), activation="tanh"

@@ -10,6 +10,9 @@ from dntk.distill.gradients import LocalGlobal, Principal, Solution
 from dntk.testing import CheckFailure, check_distiller
 from tests.places import place_of
 
+# As users run them: run-time checks of shapes double the time.
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 DISTILLERS = [
     (Principal(3), set()),
     (Principal(2, per_class=True), set()),
@@ -179,7 +182,6 @@ def test_broken_selectors_are_named_with_their_fault(selector, name):
         check_distiller(selector(), examples=10)
 
 
-@pytest.mark.usefixtures("unchecked")
 def test_a_thing_that_is_no_distiller_is_refused():
     with pytest.raises(TypeError, match=r"`distiller` is a int: expected one with distill\(phi, targets\)"):
         check_distiller(3)

@@ -10,6 +10,9 @@ from dntk.sketch.error import moment_error, subspace_error
 from dntk.testing import CheckFailure, check_sketch
 from tests.places import place_of
 
+# As users run them: run-time checks of shapes double the time.
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 SKETCHES = [Gaussian(8), Rademacher(16), SparseSign(9), SRHT(8, width=8), TensorSketch(7), Kronecker(2, 3), Mask(5)]
 
 
@@ -165,7 +168,6 @@ def test_broken_sketches_are_named_with_their_fault(kind, name):
     assert name in ("unbiased", "stated error") or "case=SketchCase(" in str(caught.value)
 
 
-@pytest.mark.usefixtures("unchecked")
 def test_a_thing_that_is_no_sketch_is_told_so():
     with pytest.raises(CheckFailure, match=r"- protocol: .*\n    a member of dntk.sketch.Sketch is missing"):
         check_sketch(Blockwise(), examples=1)

@@ -158,8 +158,7 @@ def _change_rows(kind: str, rng: np.random.Generator, given: Host) -> Host:
     elif kind == "zero" and n > 1:
         values[:, chosen] = 0
     elif kind == "scaled":
-        exponents: Host = rng.uniform(-6, 6, size=(n,))
-        np.multiply(values, np.power(10.0, exponents)[None, :, None], out=values)
+        values *= np.power(10.0, rng.uniform(-6, 6, size=(1, n, 1)))
     return values
 
 

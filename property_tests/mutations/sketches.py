@@ -84,7 +84,7 @@ MUTANTS = [
         "inner, outer = self._signs(first, blocks, like=values)",
         "inner, outer = self._signs(0, blocks, like=values)",
         "SRHT blocks of a later piece take the signs of the first",
-        ALGEBRA + "test_pieces_of_coordinates_add_up[numpy]",
+        ALGEBRA + "test_pieces_that_begin_in_a_later_block_have_its_rows",
     ),
     Mutant(
         "dntk/sketch/srht.py",
@@ -98,7 +98,7 @@ MUTANTS = [
         'stream="srht-rows", columns=self.dim, scale=self.dim**-0.5, **settings)',
         'stream="srht-rows", columns=self.dim, scale=self.dim**-0.5, **{**settings, "seed": self.seed, "start": 0})',
         "SRHT blocks share their outer signs from the first on",
-        ALGEBRA + "test_pieces_of_coordinates_add_up[numpy]",
+        ALGEBRA + "test_pieces_that_begin_in_a_later_block_have_its_rows",
     ),
     Mutant(
         "dntk/sketch/tensor_sketch.py",
@@ -161,7 +161,7 @@ MUTANTS = [
         "variance = -(-self._bound_size() // self.dim) - 1",
         "variance = self._bound_size() // self.dim - 1 or 1",
         "Mask states the variance of the shorter ranges",
-        "tests/test_sketch_error.py",
+        MOMENTS + "test_stated_errors_bound_the_variance",
     ),
     Mutant(
         "dntk/sketch/error.py",

@@ -71,7 +71,7 @@ class LocalGlobal:
 
     Notes
     -----
-    Clustering is scikit-learn's, on the host: the (m, m) kernel is copied there. Cost O(m²·C·k + m³).
+    Spectral clustering is done on the host: the (m, m) kernel is copied there. Cost O(m²·C·k + m³).
     """
 
     variance: float = 0.95
@@ -171,17 +171,20 @@ def _cluster(root: Float[Array, "m d"], clusters: int, seed: int) -> Int[Array, 
         return backend.from_numpy(np.arange(root.shape[0]), device=place)
     import warnings
 
-    from sklearn.cluster import SpectralClustering
+    from scipy.linalg import eigh
+    from scipy.sparse import csgraph
+    from sklearn.cluster import k_means
 
     kernel = np.asarray(backend.to_numpy(root @ root.T), dtype=np.float64)
     affinity = np.maximum((kernel + kernel.T) / 2, 0)
+    # Scikit-learn's SpectralClustering takes these vectors from ARPACK, which restarts from random numbers that no
+    # seed reaches where eigenvalues are equal, as in graphs of several pieces.
+    laplacian, roots = csgraph.laplacian(affinity / affinity.max(), normed=True, return_diag=True)
+    _, vectors = eigh(laplacian, subset_by_index=(0, clusters - 1))
     with warnings.catch_warnings():
-        # A graph in several pieces is already clustered, and duplicates may fill fewer clusters: both are no fault.
-        warnings.filterwarnings("ignore", message="Graph is not fully connected")
+        # Duplicates may fill fewer clusters: no fault.
         warnings.filterwarnings("ignore", message="Number of distinct clusters")
-        found = SpectralClustering(clusters, affinity="precomputed", random_state=seed % 2**32).fit_predict(
-            affinity / affinity.max()
-        )
+        _, found, _ = k_means(vectors / roots[:, None], clusters, n_init=10, random_state=seed % 2**32)
     return backend.from_numpy(found.astype(np.int64), device=place)
 
 

@@ -4,6 +4,8 @@ import os
 from typing import Any
 
 os.environ.setdefault("DNTK_CHECK", "1")
+# JAX compiles every operation for every shape: on small arrays optimising costs more than it saves.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 import hypothesis
 import pytest

@@ -24,12 +24,14 @@ from dntk.spectrum import leading_eigenpairs
 from property_tests.allowances import allowance, defect, eps
 from property_tests.strategies import (
     SHAPES,
+    build,
     eigenvalues,
     features,
     for_libraries,
     host64,
     orthogonal,
 )
+from tests.libraries import LIBRARIES
 
 PLAIN = [s for s in SHAPES if s[1] > 1]
 
@@ -85,6 +87,15 @@ def test_budget_is_kept(library, case, size, clusters, variance):
     grads = distiller.distill(case.phi(library), case.y(library))
     assert 1 <= grads.size <= size
     assert grads.directions.shape == (m, grads.size)
+
+
+def test_graph_of_several_pieces_is_clustered_the_same_way_every_time():
+    case = build((2, 3, 9), "float32", "clustered", "duplicated", 1e8, False, 25924)
+    phi = case.phi(LIBRARIES[0])
+    similarities = case.joined @ case.joined.T
+    assert np.all(similarities[~np.eye(3, dtype=bool)] < 0)  # three pieces of one point each
+    labels = [host64(LocalGlobal(clusters=2, seed=25924).diagnose(phi).labels) for _ in range(10)]
+    assert all(np.array_equal(found, labels[0]) for found in labels)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

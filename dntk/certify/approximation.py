@@ -23,7 +23,8 @@ class Span:
     Parameters
     ----------
     basis
-        Orthonormal rows (C, s, k), right singular vectors of the synthetic gradients; zero rows where they are dependent.
+        Orthonormal rows (C, s, k), right singular vectors of the synthetic gradients; zero rows where these are
+        dependent.
     squares
         Their squared singular values (C, s).
     weights
@@ -95,8 +96,8 @@ def as_approximation(
         reference.require_comparable(TangentFeatures(span.basis, approximation.fitted_sketch), "approximation")
         return span
     msg = (
-        f"`approximation` is a {type(approximation).__name__}: expected DistilledGradients, a Selection, TangentFeatures "
-        "of the same points, or a fitted DistilledNTK."
+        f"`approximation` is a {type(approximation).__name__}: expected DistilledGradients, a Selection, "
+        "TangentFeatures of the same points, or a fitted DistilledNTK."
     )
     raise TypeError(msg)
 
@@ -151,7 +152,7 @@ def _require_same_points(reference: TangentFeatures, other: TangentFeatures) -> 
     arrays.require_same_place(reference=reference.values, approximation=other.values)
     if reference.values.shape[:2] != other.values.shape[:2]:
         msg = (
-            f"`approximation` has {other.n_outputs} outputs at {len(other)} points, the reference {reference.n_outputs} "
-            f"at {len(reference)}: features can only be compared at the same points."
+            f"`approximation` has {other.n_outputs} outputs at {len(other)} points, the reference "
+            f"{reference.n_outputs} at {len(reference)}: features can only be compared at the same points."
         )
         raise ValueError(msg)

@@ -25,7 +25,7 @@ class StageError:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PointwiseBound:
-    """What bounds at single points need: the span, its singular values, gᵀH⁻¹g (C,), λ and the sketch of the features."""
+    """What bounds at single points need: the span, its singular values, gᵀH⁻¹g (C,), λ and the features' sketch."""
 
     basis: Float[Array, "c s k"]
     squares: Float[Array, "c s"]
@@ -53,11 +53,11 @@ class Certificate:
     eigenvalue_intervals
         Of the leading eigenvalues of the reference's mean kernel K̄.
     spectral_error, frobenius_error, trace_error
-        Of K̄ less its approximation. The trace error is the nuclear norm where the approximation is a projection, and the
-        difference of the traces otherwise.
+        Of K̄ less its approximation. The trace error is the nuclear norm where the approximation is a projection, and
+        the difference of the traces otherwise.
     pca_tail, misalignment_gap
-        The part of the trace error that no span of as many features per output avoids, and the rest, which this one could
-        have avoided. None for approximations that are no projections.
+        The part of the trace error that no span of as many features per output avoids, and the rest, which this one
+        could have avoided. None for approximations that are no projections.
     prediction_error
         (C,): root mean square over the reference of f̂_c − f*_c, f* the ridge regression on the reference with the same
         ridge. For synthetic gradients it covers the Galerkin and the same-span predictor.

@@ -5,8 +5,8 @@ For Φ of rank r and S with entries N(0, 1/k), σ̂_i the singular values of ΦS
     G1   (1 − √(r/k) − t/√k)₊ σ_i ≤ σ̂_i ≤ (1 + √(r/k) + t/√k) σ_i,   t = √(2 ln(2/δ)),
     G2   σ_i (1 − √(i/k) − t₂/√k)₊ ≤ σ̂_i ≤ σ_i (1 + t₂/√k) + (Σ_{j≥i} σ_j²)^{1/2}/√k,   t₂ = √(2 ln(3n/δ)),
 
-the latter for k < n too. Sources: Davidson and Szarek 2001; Courant and Fischer with Chevet's inequality. Constants hold;
-k ≥ P does not make a Gaussian sketch an isometry.
+the latter for k < n too. Sources: Davidson and Szarek 2001; Courant and Fischer with Chevet's inequality. Constants
+hold; k ≥ P does not make a Gaussian sketch an isometry.
 """
 
 import math
@@ -19,7 +19,7 @@ from dntk.types import Array
 
 
 def gains(rank: int, dim: int, failure: float) -> tuple[float, float]:
-    """Least and largest factor of G1 on singular values of a matrix of this rank; the least is 0 where it says nothing."""
+    """Least and largest factor of G1 on singular values of a matrix of this rank; 0 where the least says nothing."""
     width = (math.sqrt(rank) + math.sqrt(2 * math.log(2 / failure))) / math.sqrt(dim)
     return max(0.0, 1 - width), 1 + width
 

@@ -5,8 +5,8 @@ For A = K + λI, α = A⁻¹y, any α̂, r = y − Aα̂ and e = α − α̂:
     ‖e‖_A² = rᵀA⁻¹r,   ‖r‖²/(λ + ‖K‖) ≤ ‖e‖_A² ≤ ‖r‖²/λ,
 
 and for the Galerkin solution α̂ = U(UᵀAU)⁻¹Uᵀy also ‖e‖_A² = yᵀα − yᵀα̂, the least in the span. Gauss-Radau bounds
-rᵀA⁻¹r from above within a factor 1.2 to 1.4 after 40 products, where ‖r‖²/λ is 10 to 20 times too large. In the span of s
-columns that are not orthonormal the system is UᵀKU + λUᵀU; with λI the solution depends on the basis.
+rᵀA⁻¹r from above within a factor 1.2 to 1.4 after 40 products, where ‖r‖²/λ is 10 to 20 times too large. In the span of
+s columns that are not orthonormal the system is UᵀKU + λUᵀU; with λI the solution depends on the basis.
 
 Rounding of r is 4c·eps·N·(‖K‖ + λ)‖α̂‖, c = 0.71; it adds ‖Δr‖/√λ to ‖e‖_A.
 """

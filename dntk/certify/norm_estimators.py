@@ -34,7 +34,7 @@ def gaussian_probes(points: int, count: int, *, seed: int, stream: str, like: Ar
 
 
 def chernoff_factor(probes: int, failure: float) -> float:
-    """c in (0, 1) with (c e^{1−c})^{q/2} = δ, by bisection."""
+    """The c in (0, 1) with (c e^{1−c})^{q/2} = δ, by bisection."""
     target = 2 * math.log(failure) / probes
     low, high = 0.0, 1.0
     for _ in range(200):

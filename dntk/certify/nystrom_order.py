@@ -6,7 +6,7 @@ R = K − K_Π = Φ(I − Π)Φᵀ ≥ 0, so that
     tr R = ‖(I − Π)Φᵀ‖_F² exactly,   ‖R‖₂ ≤ ‖R‖_F ≤ √(‖R‖₂ tr R) ≤ tr R,   |R_ij| ≤ √(R_ii R_jj),
     λ_i(K) − ‖R‖₂ ≤ λ_i(K_Π) ≤ λ_i(K).
 
-Source: Gittens and Mahoney 2016; Chen, Epperly, Tropp and Webber 2025. Rounding: c = 1.9 (order, trace) and 3.8 (norms).
+Source: Gittens and Mahoney 2016; Chen, Epperly, Tropp and Webber 2025. Rounding: c = 1.9 (order, trace), 3.8 (norms).
 The forms K_XS K_SS⁻¹ K_SX with a solve or a pseudo-inverse are not used: on dependent points they are not below K.
 """
 

@@ -9,8 +9,8 @@ which Gauss-Radau bounds from above. Anywhere, with weights w, g = Φᵀ(Φw −
     f̂(x) − f*(x) = ⟨ψ(x), H⁻¹g⟩,   |f̂(x) − f*(x)|² ≤ (v(x)/λ) · gᵀH⁻¹g,   v = λ ψᵀH⁻¹ψ,
 
 v the exact posterior variance of a Gaussian process with kernel K and noise λ. It is at most that of the synthetic
-gradients, v ≤ v̂ = κ_xx − κ_xᵀU(UᵀAU)⁻¹Uᵀκ_x ≤ κ_xx (the power function, C2), which needs s numbers per output. The variance
-of a process on projected features, without what lies outside their span, is not an upper bound.
+gradients, v ≤ v̂ = κ_xx − κ_xᵀU(UᵀAU)⁻¹Uᵀκ_x ≤ κ_xx (the power function, C2), which needs s numbers per output. The
+variance of a process on projected features, without what lies outside their span, is not an upper bound.
 """
 
 from jaxtyping import Float
@@ -24,8 +24,10 @@ from dntk.types import Array
 def posterior_variance(
     features: Float[Array, "c q k"], basis: Float[Array, "c s k"], squares: Float[Array, "c s"], *, ridge: float
 ) -> Float[Array, "c q"]:
-    """v̂ at q points, v ≤ v̂ ≤ κ_xx, from the right singular vectors of the synthetic gradients and their squared
-    singular values: κ_xx − Σ_j σ_j²/(σ_j² + λ) ⟨b_j, ψ⟩². Rounding, of basis and features as stored, is added.
+    """The upper bound v̂ of the posterior variance at q points, v ≤ v̂ ≤ κ_xx.
+
+    κ_xx − Σ_j σ_j²/(σ_j² + λ) ⟨b_j, ψ⟩², from the right singular vectors b_j of the synthetic gradients and their
+    squared singular values. Rounding, of basis and features as stored, is added.
     """
     xp = arrays.namespace(features)
     wide = arrays.accumulation_dtype(features)

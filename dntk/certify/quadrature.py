@@ -1,9 +1,9 @@
 """Bounds of rᵀf(K)r by Lanczos and the quadratures of Gauss and Gauss-Radau, many right-hand sides at once.
 
 After j steps from r, ‖r‖² e₁ᵀf(T)e₁ with the tridiagonal T is Gauss quadrature of the spectral measure of r. For
-f(x) = (x + λ)^{−p}, p = 1 or 2, whose derivatives alternate in sign, it is a lower bound, and with one node prescribed at or
-below the smallest eigenvalue an upper one (Golub and Meurant 2010, chapter 6). The basis is orthogonalised twice against
-all earlier vectors, without which the upper bound fails in floating point.
+f(x) = (x + λ)^{−p}, p = 1 or 2, whose derivatives alternate in sign, it is a lower bound, and with one node prescribed
+at or below the smallest eigenvalue an upper one (Golub and Meurant 2010, chapter 6). The basis is orthogonalised
+twice against all earlier vectors, without which the upper bound fails in floating point.
 
 Rounding is a backward error: the quadrature is that of a K + ΔK, ‖ΔK‖ ≤ η = 4·0.71·eps·N·‖K‖. So the node is −η in
 place of 0, and λ − η takes the place of λ in f.
@@ -24,7 +24,7 @@ Apply = Callable[[Float[Array, "c q n"]], Float[Array, "c q n"]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tridiagonals:
-    """Lanczos coefficients on the host in float64: diagonal (c, q, t), off-diagonal (c, q, t), norms (c, q) of the starts.
+    """Lanczos coefficients on the host in float64: diagonal and off-diagonal (c, q, t), norms (c, q) of the starts.
 
     Entry j of the off-diagonal leads out of the space of j + 1 steps; 0 where the space is exhausted.
     """

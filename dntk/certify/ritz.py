@@ -4,9 +4,10 @@ For orthonormal Q (n, r), T = QᵀKQ, residual E = KQ − QT and any μ ≥ ‖(
 
     λ_i(T) ≤ λ_i(K) ≤ λ_i([[T, Gᵀ], [G, μI]]),   GᵀG = EᵀE.
 
-In a basis that starts with Q, K has blocks T, E and its compression to the complement, which is at most μI: eigenvalues
-do not fall when a symmetric matrix grows (Weyl), and G is E in coordinates. Where λ_i(T) exceeds μ the interval is about
-‖Eu_i‖²/(λ_i(T) − μ) wide: quadratic in the residual. Source: Lehmann 1949; Mathias 1998. Rounding: c = 2.0 of ‖K‖.
+In a basis that starts with Q, K has blocks T, E and its compression to the complement, which is at most μI:
+eigenvalues do not fall when a symmetric matrix grows (Weyl), and G is E in coordinates. Where λ_i(T) exceeds μ the
+interval is about ‖Eu_i‖²/(λ_i(T) − μ) wide: quadratic in the residual. Source: Lehmann 1949; Mathias 1998.
+Rounding: c = 2.0 of ‖K‖.
 """
 
 import math

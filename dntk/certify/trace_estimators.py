@@ -2,8 +2,8 @@
 
 Both combine the exact trace on a random subspace with an estimate on the rest. XTrace (Epperly, Tropp and Webber 2024)
 leaves out each probe in turn, which makes it exchangeable and gives its own standard error; it needs 2q products.
-Hutch++ (Meyer, Musco, Musco and Woodruff 2021) needs q, in thirds. Neither is needed for tr R of features, whose diagonal
-is free. The errors are estimates, not bounds.
+Hutch++ (Meyer, Musco, Musco and Woodruff 2021) needs q, in thirds. Neither is needed for tr R of features, whose
+diagonal is free. The errors are estimates, not bounds.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ class TraceEstimate:
 
 
 def xtrace(multiply: Multiply, like: Float[Array, "n ..."], *, probes: int, seed: int = 0) -> TraceEstimate:
-    """tr A of a square A, given by its products with blocks, from ``probes`` Gaussian columns normalised to √n.
+    """Trace of a square A, given by its products with blocks, from ``probes`` Gaussian columns normalised to √n.
 
     With A Ω = Q R, the i-th estimate uses the range without column i: tr A on it exactly, plus ω_iᵀ(I − Q_iQ_iᵀ)A(I −
     Q_iQ_iᵀ)ω_i. Computed by q QR factorisations of (n, q − 1) blocks. Between 2 and n probes.
@@ -61,7 +61,7 @@ def xtrace(multiply: Multiply, like: Float[Array, "n ..."], *, probes: int, seed
 
 
 def hutch_plus_plus(multiply: Multiply, like: Float[Array, "n ..."], *, products: int, seed: int = 0) -> TraceEstimate:
-    """tr A from a third of the products for a range, a third for the trace on it, and a third for the rest."""
+    """Trace of A from a third of the products for a range, a third for the trace on it, and a third for the rest."""
     xp = arrays.namespace(like)
     points = like.shape[0]
     third = products // 3

@@ -22,8 +22,8 @@ def verdict(certificate: "Certificate") -> str:
     if tail is not None and gap is not None:
         least = float(arrays.namespace(tail.upper).max(tail.upper))
         lines.append(
-            f"             {_ratio(least, certificate.trace)} of the trace no span of this size could keep; misaligned at "
-            f"most {_share(gap, certificate.trace)}"
+            f"             {_ratio(least, certificate.trace)} of the trace no span of this size could keep; misaligned "
+            f"at most {_share(gap, certificate.trace)}"
         )
     lines.append(_eigenvalues(certificate))
     if certificate.prediction_error is not None:

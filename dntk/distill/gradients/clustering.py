@@ -26,7 +26,7 @@ _CHUNK = 4096
 def spectral_clusters(phi: TangentFeatures, clusters: int, *, seed: int) -> Int[Array, " m"]:
     """Cluster of every point.
 
-    Up to :data:`EXACT_POINTS` points scikit-learn's ``SpectralClustering`` of max(K̄, 0), on the host. Beyond, the
+    Up to :data:`EXACT_POINTS` points k-means on the spectral embedding of max(K̄, 0), on the host. Beyond, the
     embedding of :data:`LANDMARKS` landmarks (uniform, without replacement), the leading eigenvectors of
     D^{-1/2}WD^{-1/2}, is extended to all points by Nyström's formula, and k-means clusters the embedded points:
     O(m·l·C·k + l³) for l landmarks, memory O(m·H + chunk·l), and only (m, H) numbers go to the host (Bengio et al.,
@@ -56,17 +56,15 @@ def _adjacency(rows: TangentFeatures, columns: TangentFeatures) -> Float[Array, 
 
 
 def _of_matrix(affinity: "np.ndarray", clusters: int, seed: int) -> "np.ndarray":
-    from sklearn.cluster import SpectralClustering
+    from scipy.linalg import eigh
+    from scipy.sparse import csgraph
 
     affinity = (affinity + affinity.T) / 2
-    with warnings.catch_warnings():
-        # A graph in several pieces is already clustered, and duplicates may fill fewer clusters: both are no fault.
-        warnings.filterwarnings("ignore", message="Graph is not fully connected")
-        warnings.filterwarnings("ignore", message="Number of distinct clusters")
-        found: np.ndarray = SpectralClustering(clusters, affinity="precomputed", random_state=seed % 2**32).fit_predict(
-            affinity / affinity.max()
-        )
-    return found
+    # scikit-learn's SpectralClustering takes these vectors from ARPACK, which restarts from random numbers that no seed
+    # reaches where eigenvalues are equal, as in graphs of several pieces.
+    laplacian, roots = csgraph.laplacian(affinity / affinity.max(), normed=True, return_diag=True)
+    _, vectors = eigh(laplacian, subset_by_index=(0, clusters - 1))
+    return _k_means(vectors / roots[:, None], clusters, seed)
 
 
 def _extended_embedding(phi: TangentFeatures, clusters: int, seed: int) -> Float[Array, "m h"]:

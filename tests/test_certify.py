@@ -204,6 +204,15 @@ def test_one_point_and_zero_features_have_certificates():
     assert np.all(certificate.eigenvalue_intervals.upper == 0)
 
 
+def test_more_points_than_features_span_all_of_them():
+    values, targets = features()
+    phi = dntk.TangentFeatures(values[:, :, :6])
+    for found in (RPCholesky(12).select(phi), Principal(6).distill(phi, targets)):
+        certificate = dntk.certify(phi, found, targets, RIDGE)
+        assert float(certificate.trace_error) <= 1e-10 * certificate.trace
+        assert certificate.pointwise.basis.shape == (C, 6, 6)
+
+
 def test_stages_before_the_features_are_listed_and_enter_no_bound():
     phi, y, *_ = in_library(NUMPY)
     certificate = dntk.certify(phi, Principal(5).distill(phi, y), y, RIDGE)

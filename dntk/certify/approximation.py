@@ -103,7 +103,7 @@ def as_approximation(
 
 
 def span_of(
-    synthetic: Float[Array, "c s k"],
+    synthetic: Float[Array, "c r k"],
     basis: Float[Array, "c s k"],
     weights: tuple[Float[Array, "c k"], ...] = (),
     stage: str = "gradients",

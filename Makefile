@@ -57,7 +57,7 @@ wheel: $(VENV)/.installed-report
 check: lint types docs examples demo test
 
 clean:
-	rm -rf $(VENV) $(OUT) $(DIST) $(SITE) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OUT) $(DIST) $(SITE) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .jax_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp per set of extra requirements.

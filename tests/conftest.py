@@ -3,9 +3,10 @@
 import importlib.util
 import os
 
+from tests import jax_settings
+
 os.environ.setdefault("DNTK_CHECK", "1")
-# JAX compiles every operation for every shape: on small arrays optimising costs more than it saves.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+os.environ.update({**jax_settings.SETTINGS, **os.environ})
 
 import pytest
 

@@ -130,10 +130,22 @@ def _of_gradients(reference: TangentFeatures, grads: DistilledGradients, regress
     reference.require_comparable(TangentFeatures(grads.basis, grads.sketch), "approximation")
     weights: tuple[Array, ...] = ()
     if regression is not None:
-        own = regression.targets if grads.projected.shape[1] == len(reference) else None
+        own = _other_targets(reference, grads, regression.targets)
         better = same_span(grads, own, ridge=regression.ridge).weights
         weights = (better, solve_ridge(grads, own, ridge=regression.ridge).weights)
     return span_of(grads.values, grads.basis, weights)
+
+
+def _other_targets(reference: TangentFeatures, grads: DistilledGradients, targets: Array) -> Array | None:
+    """Targets that the distillation does not know; None for its own.
+
+    The synthetic ones of its own are stored. Summed anew they may be rounded otherwise, and another predictor be
+    certified than the one that is used.
+    """
+    if grads.projected.shape[1] != len(reference):
+        return None
+    xp = arrays.namespace(targets)
+    return None if bool(xp.all(targets == grads.reference_targets)) else targets
 
 
 def _of_selection(reference: TangentFeatures, selection: Selection, regression: Regression | None) -> Span:

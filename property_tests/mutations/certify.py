@@ -1,0 +1,227 @@
+"""Certificates: intervals, errors of kernels, and bounds on predictions."""
+
+from property_tests.mutations.mutant import Mutant
+
+TESTS = "property_tests/test_certificates.py::"
+KERNEL = TESTS + "test_errors_of_the_kernel_are_bounded_and_what_no_span_avoids_is_told_apart[numpy]"
+EIGENVALUES = TESTS + "test_leading_eigenvalues_are_in_their_intervals[numpy]"
+SPAN = TESTS + "test_span_is_orthonormal_and_holds_what_was_kept[numpy]"
+REGRESSION = TESTS + "test_regressions_and_predictions_anywhere_are_within_their_bounds[numpy]"
+USED = TESTS + "test_certificate_is_of_the_very_predictor_that_is_used[numpy]"
+
+_EIGENVALUES = [
+    Mutant(
+        "dntk/certify/ritz.py",
+        "upper = ritz + missing",
+        "upper = ritz",
+        "Ritz values pass for upper bounds",
+        EIGENVALUES,
+    ),
+    Mutant(
+        "dntk/certify/ritz.py",
+        "rest * eye if",
+        "0 * eye if",
+        "Lehmann's bound takes the rest of the kernel for zero",
+        EIGENVALUES,
+    ),
+    Mutant(
+        "dntk/certify/ritz.py",
+        "root = xp.sqrt(xp.clip(values, min=0))",
+        "root = 0 * xp.sqrt(xp.clip(values, min=0))",
+        "Lehmann's bound forgets the residual",
+        EIGENVALUES,
+    ),
+    Mutant(
+        "dntk/certify/compose.py",
+        "upper=intervals.upper * area",
+        "upper=intervals.upper * scale",
+        "upper ends of eigenvalues are in the wrong unit",
+        EIGENVALUES,
+    ),
+    Mutant(
+        "dntk/certify/eigenvalue_intervals.py",
+        "residual = image - basis @ quotient",
+        "residual = image - basis @ (basis.mT @ image) * 2",
+        "the residual of the subspace is wrong, and intervals are wide",
+        "tests/test_certify.py::test_intervals_hold_eigenvalues_that_the_subspace_misses_and_ten_are_narrow[numpy-gradients]",
+    ),
+]
+
+_KERNELS = [
+    Mutant(
+        "dntk/certify/norm_estimators.py",
+        "value = (theta + rounding) / (1 - epsilon)",
+        "value = (theta + rounding)",
+        "a Ritz value passes for the spectral norm",
+        KERNEL,
+    ),
+    Mutant(
+        "dntk/certify/norm_estimators.py",
+        "math.sqrt(mean / c)",
+        "math.sqrt(mean)",
+        "an estimate of the Frobenius norm passes for a bound",
+        KERNEL,
+    ),
+    Mutant(
+        "dntk/certify/nystrom_order.py",
+        "max(0.0, trace - projected)",
+        "max(0.0, projected - trace)",
+        "the trace residual has the wrong sign",
+        KERNEL,
+    ),
+    Mutant(
+        "dntk/certify/nystrom_order.py",
+        "math.sqrt(float(spectral) * float(trace))",
+        "float(spectral)",
+        "the Frobenius norm is bounded by the spectral one",
+        KERNEL,
+    ),
+    Mutant(
+        "dntk/certify/kernel_errors.py",
+        "math.sqrt(float(squared))",
+        "float(squared)",
+        "the norm of a square is not rooted",
+        KERNEL,
+    ),
+    Mutant(
+        "dntk/certify/kernel_errors.py",
+        "residual.mT @ residual, left)",
+        "residual.mT @ residual, 0 * left)",
+        "the tail's lower end takes the rest of the kernel for zero",
+        KERNEL,
+    ),
+    Mutant(
+        "dntk/certify/kernel_errors.py",
+        "upper = float(xp.sum(left)) / c + slack",
+        "upper = float(xp.sum(left)) / (2 * c) + slack",
+        "the tail's upper end is halved",
+        KERNEL,
+    ),
+    Mutant(
+        "dntk/certify/kernel_errors.py",
+        "float(trace) - float(tail.lower[0])",
+        "float(trace) - float(tail.upper[0])",
+        "the misalignment gap is taken from the tail's upper end",
+        KERNEL,
+    ),
+    Mutant(
+        "dntk/certify/products.py",
+        "inner - basis.mT @ (basis @ inner)",
+        "basis.mT @ (basis @ inner)",
+        "the norm is that of what was kept, not of what was lost",
+        KERNEL,
+    ),
+]
+
+_REGRESSIONS = [
+    Mutant(
+        "dntk/certify/regression_error.py",
+        "_, upper = spaces.quadratures(self.ridge, 2",
+        "upper, _ = spaces.quadratures(self.ridge, 2",
+        "Gauss' lower bound passes for Radau's upper one",
+        REGRESSION,
+    ),
+    Mutant(
+        "dntk/certify/regression_error.py",
+        "np.maximum(problem.ridge * (length - gauss), squares)",
+        "squares",
+        "the excess objective leaves out the penalty",
+        REGRESSION,
+    ),
+    Mutant(
+        "dntk/certify/regression_error.py",
+        "** 2 * (problem.trace + problem.ridge)",
+        "** 2 * 0",
+        "fits of other features have no excess objective",
+        REGRESSION,
+    ),
+    Mutant(
+        "dntk/certify/regression_error.py",
+        "np.max(np.sqrt(squares) + self.error, axis=1)",
+        "np.min(np.sqrt(squares) + self.error, axis=1)",
+        "only the better of two predictors is covered",
+        REGRESSION,
+    ),
+    Mutant(
+        "dntk/certify/regression_error.py",
+        "/ math.sqrt(self.points) * grow",
+        "/ self.points * grow",
+        "a sum of squares is divided by n twice",
+        REGRESSION,
+    ),
+    Mutant(
+        "dntk/certify/quadrature.py",
+        "np.append(a, node + delta)",
+        "np.append(a, node + 4 * delta)",
+        "Radau's node is inside the spectrum",
+        REGRESSION,
+    ),
+    Mutant(
+        "dntk/certify/quadrature.py",
+        "for _ in range(2):",
+        "for _ in range(0):",
+        "Lanczos vectors are not orthogonal",
+        REGRESSION,
+    ),
+    Mutant(
+        "dntk/certify/prediction.py",
+        "xp.clip(prior - inside, min=0)",
+        "xp.clip(xp.sum((psi @ b.mT) ** 2, axis=2) - inside, min=0)",
+        "the variance leaves out what is outside the span",
+        REGRESSION,
+    ),
+    Mutant(
+        "dntk/certify/prediction.py",
+        "xp.sqrt(variance / ridge)",
+        "xp.sqrt(variance)",
+        "pointwise bounds are not divided by the ridge",
+        REGRESSION,
+    ),
+    Mutant(
+        "dntk/certify/compose.py",
+        "ridge=regression.ridge / scale**2",
+        "ridge=regression.ridge / scale",
+        "the ridge is in the wrong unit",
+        REGRESSION,
+    ),
+    Mutant(
+        "dntk/certify/compose.py",
+        "_wide(w) * scale",
+        "_wide(w)",
+        "weights are in the wrong unit",
+        REGRESSION,
+    ),
+    Mutant(
+        "dntk/certify/approximation.py",
+        "weights = (better, solve_ridge(grads, own, ridge=regression.ridge).weights)",
+        "weights = (better,)",
+        "the Galerkin predictor is not covered",
+        REGRESSION,
+    ),
+    Mutant(
+        "dntk/certify/approximation.py",
+        "own = _other_targets(reference, grads, regression.targets)",
+        "own = regression.targets",
+        "another predictor is certified than the one that is used",
+        USED,
+    ),
+]
+
+_SPANS = [
+    Mutant(
+        "dntk/certify/approximation.py",
+        "squares=(singular * scale) ** 2",
+        "squares=singular**2",
+        "squared singular values are in the wrong unit",
+        SPAN,
+    ),
+    Mutant(
+        "dntk/certify/approximation.py",
+        "for _ in range(2):",
+        "for _ in range(0):",
+        "a basis in float32 passes for orthonormal in float64",
+        SPAN,
+    ),
+]
+
+MUTANTS = [*_EIGENVALUES, *_KERNELS, *_REGRESSIONS, *_SPANS]

@@ -1,0 +1,44 @@
+"""`dntk.certify.leave_one_out`: the mean squared left-out residual of a fit is that of n fits without each point.
+
+An equality (Allen 1974). The n refits are least squares of rows √λI below those of Φ, in float64. Rounding: residuals
+within 4·0.37·eps·N·κ²‖y‖ (K7), of which the mean of squares is taken.
+"""
+
+import numpy as np
+from hypothesis import assume
+
+from dntk.certify.leave_one_out import left_out_error
+from dntk.solve import ridge as solve_ridge
+from property_tests.allowances import allowance
+from property_tests.strategies import features, for_libraries, relative_ridges
+
+
+def refits(case, ridge):
+    """y_i − f_{−i}(x_i) (C, n) by n least-squares problems an output."""
+    c, n, k = case.shape
+    left_out = np.zeros((c, n))
+    root = np.sqrt(ridge)
+    for j in range(c):
+        for i in range(n):
+            kept = np.arange(n) != i
+            rows = np.concatenate([case.wide[j][kept], root * np.eye(k)])
+            targets = np.concatenate([case.wide_targets[kept, j], np.zeros(k)])
+            weights = np.linalg.lstsq(rows / root, targets, rcond=None)[0] / root
+            left_out[j, i] = case.wide_targets[i, j] - case.wide[j, i] @ weights
+    return left_out
+
+
+SHAPES = [(1, 1, 7), (4, 1, 2), (1, 2, 1), (2, 3, 9), (1, 7, 3), (3, 6, 9), (1, 12, 5)]
+
+
+@for_libraries(case=features(shapes=SHAPES), relative=relative_ridges, jax_examples=4)
+def test_the_left_out_error_is_that_of_n_refits(library, case, relative):
+    assume(case.norm > 0)
+    relative = max(relative, 0.1) if case.dtype == "float32" else relative
+    ridge = relative * case.norm
+    found = left_out_error(solve_ridge(case.phi(library), case.y(library), ridge=ridge))
+    exact = refits(case, ridge)
+    each = allowance("K7", case.dtype, case.size, (1 + 1 / relative) ** 2 * np.linalg.norm(case.wide_targets))
+    slack = float(np.mean(2 * np.abs(exact) * each + each**2))
+    assert abs(float(found) - np.mean(exact**2)) <= slack
+    assert found.kind == "deterministic"

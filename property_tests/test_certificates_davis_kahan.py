@@ -35,9 +35,7 @@ def test_eigenspaces_turn_by_no_more_than_both_bounds(library, pair, fraction):
     rounding = gap_rounding(pair.norm, eps=eps(pair.dtype), size=pair.size)
     spectral, whole = float(np.linalg.norm(pair.error, 2)), frobenius(pair.error)
     largest = largest_angle(spectral, float(exact[rank - 1]), float(approximate[rank]), rounding=rounding)
-    every = all_angles(
-        spectral, whole, float(exact[rank - 1]), float(exact[rank]), rank=rank, rounding=rounding
-    )
+    every = all_angles(spectral, whole, float(exact[rank - 1]), float(exact[rank]), rank=rank, rounding=rounding)
     unit = 8 * eps(pair.dtype) * pair.points  # eigenvectors are that far from unit length
     assert sine[0] <= float(largest) + unit
     assert np.linalg.norm(sine) <= float(every) + unit

@@ -48,9 +48,7 @@ def test_the_trace_residual_is_the_trace_of_what_is_left(library, pair):
 @for_libraries(pair=PROJECTED, jax_examples=6)
 def test_eigenvalues_of_the_kernel_lie_above_those_of_its_projection(library, pair):
     spectral = float(np.linalg.norm(pair.error, 2))
-    found = reference_eigenvalues(
-        spectrum_in(library, pair.others), spectral, norm=pair.norm, size=pair.size
-    )
+    found = reference_eigenvalues(spectrum_in(library, pair.others), spectral, norm=pair.norm, size=pair.size)
     exact, slack = eigenvalues(pair.kernel), turned(pair)
     lower, upper = (host64(end) for end in found)
     assert np.all(lower <= np.clip(exact, 0, None) + slack)

@@ -17,9 +17,7 @@ from property_tests.strategies import eigenvalues, for_libraries, host64
 
 @for_libraries(pair=pairs(), jax_examples=6)
 def test_eigenvalues_are_within_the_spectral_error(library, pair):
-    found = eigenvalues_near(
-        spectrum_in(library, pair.others), float(np.linalg.norm(pair.error, 2)), size=pair.size
-    )
+    found = eigenvalues_near(spectrum_in(library, pair.others), float(np.linalg.norm(pair.error, 2)), size=pair.size)
     lower, upper = (host64(end) for end in found)
     exact = eigenvalues(pair.kernel)
     assert found.kind == "deterministic"

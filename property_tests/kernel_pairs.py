@@ -1,8 +1,8 @@
 """Kernels with an approximation, for theorems on two symmetric matrices: features F (n, p) of a mean kernel and others.
 
-Both have the same shape, so that libraries that compile do so once. ``"projected"``: on the span of a third of the points,
-K̂ ≤ K. ``"perturbed"``: noise of 1e-12 to 1 of the largest feature. ``"sketched"``: by a Gaussian matrix. ``"nothing"``:
-zero features. ``"equal"``: the same.
+Both have the same shape, so that libraries that compile do so once. ``"projected"``: on the span of a third of the
+points, K̂ ≤ K. ``"perturbed"``: noise of 1e-12 to 1 of the largest feature. ``"sketched"``: by a Gaussian matrix.
+``"nothing"``: zero features. ``"equal"``: the same.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ class Pair:
 
     @property
     def points(self) -> int:
-        """n."""
+        """Number of points."""
         return self.features.shape[0]
 
     @property
@@ -123,7 +123,7 @@ def leading(kernel: np.ndarray, rank: int) -> np.ndarray:
 
 
 def sines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """sin Θ between the spans of orthonormal columns, as singular values of (I − UUᵀ)V."""
+    """Sines of the angles Θ between the spans of orthonormal columns, as singular values of (I − UUᵀ)V."""
     return np.linalg.svd(second - first @ (first.T @ second), compute_uv=False)
 
 

@@ -3,9 +3,10 @@
     G1   (1 − √(r/k) − t/√k)₊ σ_i ≤ σ̂_i ≤ (1 + √(r/k) + t/√k) σ_i, t = √(2 ln(2/δ))
     G2   σ_i(1 − √(i/k) − t₂/√k)₊ ≤ σ̂_i ≤ σ_i(1 + t₂/√k) + (Σ_{j≥i} σ_j²)^{1/2}/√k, t₂ = √(2 ln(3n/δ))
 
-k ranges from one row, fewer than the rank, to many more than features. Rounding: singular values of the sketched features
-are found by NumPy in float64 from what the library sketched in the dtype: 4·1.8·eps·N·‖Φ‖‖S‖ (I1'), ‖S‖ ≤ 1 + √(P/k) + t.
-200 seeds at failure 0.1 fail in at most a tenth of the cases, and twenty-odd more: a binomial tail of 1e-6.
+k ranges from one row, fewer than the rank, to many more than features. Rounding: singular values of the sketched
+features are found by NumPy in float64 from what the library sketched in the dtype: 4·1.8·eps·N·‖Φ‖‖S‖ (I1'),
+‖S‖ ≤ 1 + √(P/k) + t. Of 200 seeds at failure 0.1 no more may fail than a binomial variable exceeds with probability
+1e-6.
 """
 
 import math
@@ -31,7 +32,7 @@ def dims(library):
 
 
 def padded(values, n):
-    """n values, zeros at the end."""
+    """The first n values, zeros where there are fewer."""
     return np.concatenate([values, np.zeros(n)])[:n]
 
 

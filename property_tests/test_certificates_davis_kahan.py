@@ -2,8 +2,8 @@
 
     ‖sin Θ‖₂ ≤ ‖K − K̂‖₂/(λ_r(K) − λ_{r+1}(K̂)),  ‖sin Θ‖_F ≤ 2 min(√r‖K − K̂‖₂, ‖K − K̂‖_F)/(λ_r(K) − λ_{r+1}(K)).
 
-For projectors of one rank the former is an equality and the latter at most 2√2 times the truth. The form with constant 1
-and the gap of K alone is in `test_naive_bounds_fail.py`. Rounding: the module's own, 10·N·eps·‖K‖, joins ‖K − K̂‖.
+For projectors of one rank the former is an equality and the latter at most 2√2 times the truth. The form with constant
+1 and the gap of K alone is in `test_naive_bounds_fail.py`. Rounding: the module's own, 10·N·eps·‖K‖, joins ‖K − K̂‖.
 """
 
 import numpy as np
@@ -19,8 +19,8 @@ from property_tests.strategies import eigenvalues, for_libraries, fractions, hos
 TURNED = ((2, 3, 9), (1, 7, 3), (3, 6, 9), (4, 8, 8), (1, 20, 5), (1, 24, 40))
 
 
-def turned(library, kernel, rank):
-    """Leading eigenvectors (n, r) and all descending eigenvalues by the library."""
+def turned(kernel, rank):
+    """Leading eigenvectors (n, r) and all descending eigenvalues by its library."""
     xp = arrays.namespace(kernel)
     values, vectors = xp.linalg.eigh(kernel)
     return host64(vectors)[:, ::-1][:, :rank], host64(values)[::-1]
@@ -29,7 +29,7 @@ def turned(library, kernel, rank):
 @for_libraries(pair=pairs(shapes=TURNED), fraction=fractions, jax_examples=6)
 def test_eigenspaces_turn_by_no_more_than_both_bounds(library, pair, fraction):
     rank = min(part(fraction, pair.points), pair.points - 1)
-    found, approximate = turned(library, gram_in(library, pair.others), rank)
+    found, approximate = turned(gram_in(library, pair.others), rank)
     exact = eigenvalues(pair.kernel)
     sine = sines(leading(pair.kernel, rank), found)
     rounding = gap_rounding(pair.norm, eps=eps(pair.dtype), size=pair.size)
@@ -57,7 +57,7 @@ def test_projectors_reach_the_bound_of_davis_and_kahan(library, pair, fraction, 
     first, second = frame[:, :rank], frame[:, :rank].copy()
     second[:, 0] = np.cos(angle) * frame[:, 0] + np.sin(angle) * frame[:, rank]
     kernel, other = scale * first @ first.T, scale * second @ second.T
-    found, approximate = turned(library, library.array(other, pair.dtype), rank)
+    found, approximate = turned(library.array(other, pair.dtype), rank)
     rounding = gap_rounding(scale, eps=eps(pair.dtype), size=n)
     spectral = float(np.linalg.norm(kernel - other, 2))
     largest = largest_angle(spectral, scale, float(approximate[rank]), rounding=rounding)

@@ -5,8 +5,8 @@ With P(w) = ‖Φw − y‖² + λ‖w‖², D(α) = 2λαᵀy − λαᵀ(K + �
     P(w) − D(α) = ‖Φ(w − w*)‖² + λ‖w − w*‖² + λ‖α − α*‖_A²,
 
 so that the bound is the truth where α is optimal. The reference evaluates the right-hand side from a singular value
-decomposition in float64. Rounding: the module's own, 4·0.74·eps·N·(P + |2λαᵀy| + λαᵀAα), once for the bound and once for
-the weights and duals, which are rounded to the dtype.
+decomposition in float64. Rounding: the module's own, 4·0.74·eps·N·(P + |2λαᵀy| + λαᵀAα), once added by the bound, once
+lost by its subtraction, and once for the weights and duals, which are rounded to the dtype.
 """
 
 import numpy as np

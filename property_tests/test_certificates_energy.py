@@ -104,7 +104,7 @@ def test_the_residual_brackets_the_energy(library, case, relative, step, seed):
 
 @for_libraries(case=features(), relative=relative_ridges, place=st.sampled_from([0.0, 0.5, 1.0]), jax_examples=3)
 def test_eigenvectors_are_measured_exactly(library, case, relative, place):
-    """r = u_i: rᵀA⁻¹r = 1/(λ_i + λ), the lower residual bound at the top of the spectrum."""
+    """For r = u_i, rᵀA⁻¹r = 1/(λ_i + λ), the lower residual bound at the top of the spectrum."""
     assume(case.norm > 0)
     problem = Approximation(library, case, relative, 0.0, 0)
     assume(allowance("backward", eps(case.dtype), problem.size, problem.trace) < 0.01 * problem.ridge)

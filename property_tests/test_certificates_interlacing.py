@@ -1,8 +1,8 @@
 """`dntk.certify.interlacing`: Poincaré's separation and Ostrowski's factors, as intervals, and back from traces.
 
-For U (m, s), UᵀU = I: λ_{i+m−s}(K) ≤ λ_i(UᵀKU) ≤ λ_i(K), both ends reached by eigenvectors; for any X the ends take the
-factors σ_min(X)² and ‖X‖². Back: λ_i(UᵀKU) ≤ λ_i(K) ≤ λ_i(UᵀKU) + tr K − tr UᵀKU. Rounding: the module's own, 4·2.0 (1.0
-with factors) eps·N·‖K‖; U is rounded to the dtype, which adds its measured defect ‖UᵀU − I‖ times ‖K‖ (T1).
+For U (m, s), UᵀU = I: λ_{i+m−s}(K) ≤ λ_i(UᵀKU) ≤ λ_i(K), both ends reached by eigenvectors; for any X the ends take
+the factors σ_min(X)² and ‖X‖². Back: λ_i(UᵀKU) ≤ λ_i(K) ≤ λ_i(UᵀKU) + tr K − tr UᵀKU. Rounding: the module's own, 4·2.0
+(1.0 with factors) eps·N·‖K‖; U is rounded to the dtype, which adds its measured defect ‖UᵀU − I‖ times ‖K‖ (T1).
 """
 
 import numpy as np

@@ -4,9 +4,9 @@
     ‖R‖₂ ≤ δ^{−1/q} √(2/π) max‖Rg_j‖                                    (Halko, Martinsson and Tropp)
     ‖R‖₂ ≤ θ/(1 − ε), ε = (ln(1.648√n/δ)/(2q − 1))², R ≥ 0              (Kuczyński and Woźniakowski)
 
-R is the difference of two kernels, or a kernel for the last; the library multiplies in the dtype. The last is the norm itself
-once the Krylov space is everything. Rounding: 4·0.71·eps·N of the norm (K1) times what a bound magnifies.
-200 seeds at failure 0.1 fail in at most a tenth of the cases, and twenty-odd more: a binomial tail of 1e-6.
+R is the difference of two kernels, or a kernel for the last; the library multiplies in the dtype. The last is the norm
+itself once the Krylov space is everything. Rounding: 4·0.71·eps·N of the norm (K1) times what a bound magnifies. Of 200
+seeds at failure 0.1 no more may fail than a binomial variable exceeds with probability 1e-6.
 """
 
 import math

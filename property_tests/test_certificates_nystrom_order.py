@@ -3,9 +3,9 @@
     tr R = ‖(I − Π)Φᵀ‖_F² exactly,  ‖R‖₂ ≤ ‖R‖_F ≤ √(‖R‖₂ tr R) ≤ tr R (equalities at rank one),  |R_ij| ≤ √(R_ii R_jj),
     λ_i(K) − ‖R‖₂ ≤ λ_i(K_Π) ≤ λ_i(K).
 
-The library forms traces, eigenvalues and diagonals in the dtype, of features and of their projections as rounded to it; the
-reference is NumPy's in float64. Rounding: the module's own; rounding the projection to the dtype moves K_Π by at most
-2·eps·‖Φ‖‖Φ‖_F, counted as `turned`.
+The library forms traces, eigenvalues and diagonals in the dtype, of features and of their projections as rounded to it;
+the reference is NumPy's in float64. Rounding: the module's own; rounding the projection to the dtype moves K_Π by at
+most 2·eps·‖Φ‖‖Φ‖_F, counted as `turned`.
 """
 
 import numpy as np

@@ -35,7 +35,7 @@ class Process:
 
     def whole(self):
         """H⁻¹ (C, k, k) by singular vectors."""
-        left, singular, right = np.linalg.svd(self.case.wide, full_matrices=True)
+        _, singular, right = np.linalg.svd(self.case.wide, full_matrices=True)
         k = self.case.shape[2]
         squares = np.zeros((len(right), k))
         squares[:, : singular.shape[1]] = singular**2

@@ -1,8 +1,8 @@
 """`dntk.certify.quadrature`: Gauss below and Gauss-Radau above rᵀ(K + λI)^{−p} r, p = 1 or 2, equal in the whole space.
 
-The upper bound is not above ‖r‖²/λ^p, the trivial one, and neither moves away from the truth with more products. Rounding:
-the quadratures are those of K + ΔK, ‖ΔK‖ ≤ η = 4·0.71·eps·N·‖K‖, which they count themselves; their own arithmetic adds
-4·0.74·eps·N (C1) of ‖r‖²/λ^p.
+The upper bound is not above ‖r‖²/λ^p, the trivial one, and neither moves away from the truth with more products.
+Rounding: the quadratures are those of K + ΔK, ‖ΔK‖ ≤ η = 4·0.71·eps·N·‖K‖, which they count themselves; their own
+arithmetic adds 4·0.74·eps·N (C1) of ‖r‖²/λ^p.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Inequalities that look right and are not: each fails here in numbers, and the library's form holds on the same input."""
+"""Inequalities that look right and are not: each fails here in numbers; the library's form holds on the same input."""
 
 import math
 
@@ -133,7 +133,7 @@ def test_squared_norms_of_large_float32_eigenvalues_overflow():
 
 
 def test_sketches_that_keep_all_inner_products_lose_eigenvalues():
-    """300 orthonormal rows, k = 100: inner products within 0.5, as for Johnson and Lindenstrauss; λ_101 … λ_300 are 0."""
+    """Of 300 orthonormal rows k = 100 keep inner products within 0.55 (Johnson, Lindenstrauss); λ_101 … λ_300 are 0."""
     rows, dim, failure = np.eye(300), 100, 1e-9
     hat = Gaussian(dim, seed=0).apply(rows)
     assert np.max(np.abs(hat @ hat.T - rows @ rows.T)) < 0.55
@@ -176,7 +176,7 @@ def test_ridge_regression_on_frequent_directions_without_their_shift():
 
 
 def test_kronecker_sketches_leave_the_band_of_gaussian_ones():
-    """k = 16·16 = 256 for eight gradients that share an activation: some σ̂_i leaves it at 1e-3 in most of 40 draws."""
+    """With k = 16·16 and eight gradients that share an activation some σ̂_i leaves it at 1e-3 in most of 40 draws."""
     layout = layout_of_shapes({"w": (40, 40)})
     rng = np.random.default_rng(0)
     shared = rng.standard_normal(40)
@@ -200,7 +200,7 @@ def test_kronecker_sketches_leave_the_band_of_gaussian_ones():
 
 
 def test_a_ridge_of_identity_along_directions_that_are_not_orthonormal():
-    """x = 10·e_1 in place of e_1 moves the solution from 1/3 to 0.4975 under λI; under λXᵀX it stays, and is the best."""
+    """With 10·e_1 for e_1 the solution moves from 1/3 to 0.4975 under λI; under λXᵀX it stays, and is the best."""
     kernel, y, ridge = np.diag([2.0, 1.0]), np.array([1.0, 1.0]), 1.0
 
     def dual(length, penalty):

@@ -97,6 +97,13 @@ def test_bands_are_tight_where_the_theorem_is():
     assert lower[-1] == pytest.approx(max(0.0, 1 - math.sqrt(rank / dim) - by_place))
 
 
+def test_outputs_that_share_a_sketch_use_it_up_together():
+    """25 outputs take √(25/100) of the band for the first eigenvalue, and t/√k = 0.23; 100 outputs take all of it."""
+    assert exact_upper_factors(2, 25, 100, 0.4)[0] == pytest.approx(1 / (0.5 - math.sqrt(2 * math.log(15)) / 10))
+    assert exact_upper_factors(2, 100, 100, 0.4) == [math.inf, math.inf]
+    assert exact_upper_factors(2, 1, 100, 0.4) < exact_upper_factors(2, 25, 100, 0.4)
+
+
 @pytest.mark.parametrize("spectrum", ["flat", "exponential", "deficient"])
 @pytest.mark.parametrize("dim", [10, 200])
 def test_bands_fail_no_more_often_than_they_say(spectrum, dim):

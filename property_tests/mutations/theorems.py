@@ -186,7 +186,7 @@ MUTANTS = [
         "lows = [1 - math.sqrt(i * outputs / dim) - t",
         "lows = [1 - math.sqrt(i / dim) - t",
         "the factors by place forget that outputs share a sketch",
-        FILES + "davidson_szarek.py::test_eigenvalues_of_exact_mean_kernels_are_below_their_factors[numpy]",
+        FILES + "davidson_szarek.py::test_outputs_that_share_a_sketch_use_it_up_together",
     ),
     Mutant(
         "dntk/certify/subspace_embedding.py",
@@ -208,5 +208,20 @@ MUTANTS = [
         "value=fit.loo_error**0.5",
         "the left-out error is a root mean square",
         FILES + "leave_one_out.py::test_the_left_out_error_is_that_of_n_refits[numpy]",
+    ),
+    Mutant(
+        "dntk/certify/ritz.py",
+        "_, factor = xp.linalg.qr(residual)",
+        "factor = xp.linalg.eigh(residual.mT @ residual)\n"
+        "    factor = xp.sqrt(xp.clip(factor[0], min=0))[..., :, None] * factor[1].mT",
+        "Lehmann's bound by the root of a Gram matrix",
+        FILES + "ritz.py::test_block_matrices_reach_lehmanns_bound[numpy]",
+    ),
+    Mutant(
+        "dntk/certify/ritz.py",
+        "below = xp.concat([factor, bottom], axis=-1)",
+        "below = xp.concat([factor, 0 * bottom], axis=-1)",
+        "Lehmann's bound without the rest of the spectrum",
+        FILES + "ritz.py::test_block_matrices_reach_lehmanns_bound[numpy]",
     ),
 ]

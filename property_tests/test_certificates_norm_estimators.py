@@ -26,7 +26,7 @@ from dntk.certify.norm_estimators import (
 )
 from property_tests.allowances import allowance
 from property_tests.kernel_pairs import frobenius, gram_in, pairs
-from property_tests.strategies import for_libraries, seeds, singular_values
+from property_tests.strategies import for_libraries, seeds
 
 FAILURE = 1e-9
 SEEDS = 200
@@ -88,11 +88,12 @@ def test_norms_of_images_neither_overflow_nor_vanish(library, pair, exponent):
         assert float(bound(library.array(0 * images, pair.dtype), 0.1)) == 0
 
 
-@pytest.mark.parametrize("spectrum", ["flat", "polynomial", "rank one"])
+@pytest.mark.parametrize("spectrum", ["flat", "close", "rank one"])
 @pytest.mark.parametrize("probes", [2, 10])
 def test_bounds_fail_no_more_often_than_they_say(spectrum, probes):
     rng, failure, n = np.random.default_rng(probes), 0.1, 30
-    values = np.eye(1, n)[0] if spectrum == "rank one" else singular_values(spectrum, n)
+    # Close eigenvalues: ten steps of Lanczos still fall short of the largest.
+    values = {"flat": np.ones(n), "close": 1 - 0.02 * np.arange(n), "rank one": np.eye(1, n)[0]}[spectrum]
     allowed, failed = binom.isf(1e-6, SEEDS, failure), np.zeros(3, dtype=int)
     for _ in range(SEEDS):
         images = values[:, None] * rng.standard_normal((n, probes))

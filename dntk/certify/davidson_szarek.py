@@ -30,7 +30,9 @@ def sketched_singular_values(singular: Float[Array, " n"], dim: int, failure: fl
     n = singular.shape[0]
     t = math.sqrt(2 * math.log(3 * n / failure)) / math.sqrt(dim)
     place = xp.arange(1, n + 1, dtype=singular.dtype, device=arrays.device_of(singular))
-    tail = xp.sqrt(xp.flip(xp.cumulative_sum(xp.flip(singular**2, axis=0)), axis=0))
+    largest = xp.max(singular)
+    scaled = singular / xp.where(largest > 0, largest, xp.ones_like(largest))  # squares stay in range
+    tail = largest * xp.sqrt(xp.flip(xp.cumulative_sum(xp.flip(scaled**2, axis=0)), axis=0))
     return Intervals(
         lower=singular * xp.clip(1 - xp.sqrt(place / dim) - t, min=0),
         upper=singular * (1 + t) + tail / math.sqrt(dim),

@@ -32,8 +32,9 @@ def excess_objective(
     misfit = (phi @ w[:, :, None])[:, :, 0] - y
     image = (phi.mT @ a[:, :, None])[:, :, 0]
     primal = xp.sum(misfit**2, axis=1) + ridge * xp.sum(w**2, axis=1)
-    linear, quadratic = 2 * ridge * xp.sum(a * y, axis=1), ridge * xp.sum(image**2, axis=1)
-    quadratic = quadratic + ridge**2 * xp.sum(a**2, axis=1)
+    # λα has the size of the targets; λ² and α² leave the range of float32 where kernels are large.
+    fit = ridge * a
+    linear, quadratic = 2 * xp.sum(fit * y, axis=1), ridge * xp.sum(image**2, axis=1) + xp.sum(fit**2, axis=1)
     slack = allowance("galerkin", arrays.epsilon(phi), max(features.shape), 1.0)
     scale = primal + xp.abs(linear) + quadratic
     return Bound(value=xp.clip(primal - linear + quadratic, min=0) + slack * scale, theorem="duality gap")

@@ -41,9 +41,7 @@ def eigenvalue_intervals(
         found = semidefinite_norm(deflated(multiply, basis), probes, steps=_STEPS, failure=failure, rounding=rounding)
         if float(found) < rest:
             rest, confidence, kind = float(found), found.confidence, found.kind
-    return leading_eigenvalues(
-        quotient, residual.mT @ residual, rest, trace=trace, size=max(n, k), kind=kind, confidence=confidence
-    )
+    return leading_eigenvalues(quotient, residual, rest, trace=trace, size=max(n, k), kind=kind, confidence=confidence)
 
 
 def suggested_start(scores: Float[Array, "c n s"], width: int, *, seed: int) -> Float[Array, "n r"]:

@@ -101,7 +101,7 @@ def _tail(values: Array, scores: Array, traces: Array, size: int) -> Intervals:
     lower = 0.0
     if basis.shape[2] <= _LARGEST_TAIL and basis.shape[2] < n and upper > 4 * slack:
         residual = values @ image - basis @ quotient
-        leading = lehmann(quotient, residual.mT @ residual, left)
+        leading = lehmann(quotient, residual, left)
         most = xp.sum(xp.clip(leading, min=0), axis=1)
         lower = max(0.0, float(xp.sum(xp.clip(traces - most, min=0))) / c - slack)
     place = {"dtype": values.dtype, "device": arrays.device_of(values)}

@@ -190,6 +190,15 @@ def maps(sketch):
     return np.stack(found)
 
 
+FEW = 50
+TWICE = layout_of_shapes({f"{name}{i}": (rows, 4) for i in range(FEW) for name, rows in (("w", 3), ("v", 4))})
+TWO_LAYERS = {
+    "constant": (np.ones((3, 4)), np.ones((4, 4))),
+    "equal rows": (np.ones((3, 1)) * [1.0, -2.0, 0.5, 0.0], np.ones((4, 1)) * [0.5, 1.0, 1.0, -1.0]),
+    "one row each": (np.eye(3, 4, k=1) * [[1.0], [0.0], [0.0]], np.eye(4)),
+}
+
+
 def within_seven_standard_errors(values, exact):
     """Whether the mean of the rows' means is the exact one."""
     means = np.mean(values, axis=1)
@@ -222,3 +231,23 @@ def test_stated_errors_bound_the_variance(sketch, variance):
     cases = [vectors(seed, kind) for seed in range(100) for kind in ("dense", "one position", "opposite")]
     for x, y in [*cases, (ones, ones), *((unit, unit) for unit in np.eye(SIZE))]:
         assert variance(sketch, x, y) <= stated * (1 + 1e-12) + 1e-15
+
+
+@pytest.mark.parametrize("sketch", [Mixed(7, 3), Mixed(3, 3), Mixed(5, 1)], ids=repr)
+def test_reduced_matrices_are_signed_and_placed_independently_of_each_other(sketch):
+    """x in one matrix, y in another: E⟨Sx, Sy⟩ = 0 and E⟨Sx, Sy⟩² = ‖x‖²‖y‖²/(mB).
+
+    Signs that two matrices share, of rows or of R, leave the mean alone but make fourth moments of equal rows.
+    """
+    maps_of_seeds = []
+    with dntk.checking(False):
+        for seed in range(SEEDS):
+            drawn = dataclasses.replace(sketch, seed=seed).bound(TWICE)
+            assert all(drawn.width_of(matrix) == sketch.inner for matrix in TWICE)
+            maps_of_seeds.append(drawn.adjoint(np.eye(sketch.dim)).reshape(sketch.dim, FEW, 28))
+    maps_of_seeds = np.stack(maps_of_seeds)
+    for first, second in TWO_LAYERS.values():
+        x, y = first.ravel() / np.linalg.norm(first), second.ravel() / np.linalg.norm(second)
+        products = np.sum((maps_of_seeds[..., :12] @ x) * (maps_of_seeds[..., 12:] @ y), axis=1)
+        assert within_seven_standard_errors(products, 0)
+        assert within_seven_standard_errors(products**2, 1 / (sketch.inner * (sketch.dim // sketch.inner)))

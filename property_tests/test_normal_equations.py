@@ -138,7 +138,10 @@ def test_chunks_out_of_core_are_one_regression(library, case, rows, relative):
         norm = np.linalg.norm(case.wide_targets)
         slack = 2 * solved(case.dtype, case.size, kappa, norm) * np.sqrt(case.norm) / ridge
         assert np.linalg.norm(host64(fit.weights)[c] - exact) <= slack
-        mse, room = np.sum((target - hat @ target) ** 2) / n, allowance("K5", case.dtype, case.size, kappa * norm**2) / n
+        mse, room = (
+            np.sum((target - hat @ target) ** 2) / n,
+            allowance("K5", case.dtype, case.size, kappa * norm**2) / n,
+        )
         assert abs(host64(fit.train_mse)[c] - mse) <= room
         left = 1 - np.trace(hat) / n
         dimensions = allowance("K6", case.dtype, case.size, kappa)

@@ -235,7 +235,7 @@ def test_stated_errors_bound_the_variance(sketch, variance):
 
 @pytest.mark.parametrize("sketch", [Mixed(7, 3), Mixed(3, 3), Mixed(5, 1)], ids=repr)
 def test_reduced_matrices_are_signed_and_placed_independently_of_each_other(sketch):
-    """x in one matrix, y in another: E⟨Sx, Sy⟩ = 0 and E⟨Sx, Sy⟩² = ‖x‖²‖y‖²/(mB).
+    """With x in one matrix and y in another, E⟨Sx, Sy⟩ = 0 and E⟨Sx, Sy⟩² = ‖x‖²‖y‖²/(mB).
 
     Signs that two matrices share, of rows or of R, leave the mean alone but make fourth moments of equal rows.
     """

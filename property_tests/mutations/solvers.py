@@ -143,7 +143,8 @@ MUTANTS = [
         "dntk/solve/folds.py",
         "features = xp.concat([f for i, (f, _) in enumerate(parts) if i != left_out], axis=1)\n"
         "        targets = xp.concat([y for i, (_, y) in enumerate(parts) if i != left_out], axis=1)",
-        "features = xp.concat([f for f, _ in parts], axis=1)\n        targets = xp.concat([y for _, y in parts], axis=1)",
+        "features = xp.concat([f for f, _ in parts], axis=1)\n"
+        "        targets = xp.concat([y for _, y in parts], axis=1)",
         "folds of the dual are tested on what they were fitted to",
         CHOICE + "test_leave_one_out_and_folds_are_explicit_refits[dual]",
     ),

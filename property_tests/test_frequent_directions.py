@@ -69,8 +69,9 @@ def test_rows_bracket_the_gram_matrix(library, case, size, chunk, per_class, cut
 def test_the_robust_regression_is_within_its_bound(library, case, size, relative, per_class):
     ridge = relative * case.norm
     m = case.shape[1]
-    streams = streamed(library, case, size, 5, per_class, 0, m if m == 1 else m // 2)
-    if m > 1:
+    apart = m > 1 and library.module != "jax"  # which would compile the shapes of both halves
+    streams = streamed(library, case, size, 5, per_class, 0, m // 2 if apart else m)
+    if apart:
         streams = streams.merged(streamed(library, case, size, 5, per_class, m // 2, m))
     found = streams.solve(ridge)
     y = case.wide_targets.T

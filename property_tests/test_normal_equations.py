@@ -130,7 +130,8 @@ def test_weighted_regressions_and_their_path_are_those_of_scaled_rows(library, c
 def test_chunks_out_of_core_are_one_regression(library, case, rows, relative):
     ridge, kappa, n = relative * case.norm, 1 + 1 / relative, case.shape[1]
     phi, y = case.phi(library), case.y(library)
-    chunks = [(phi.values[:, i : i + rows, :], y[i : i + rows, :]) for i in range(0, n, rows)]
+    spans = [(i, min(i + rows, n)) for i in range(0, n, rows)]
+    chunks = [(phi.values[:, start:stop, :], y[start:stop, :]) for start, stop in spans]
     fit = ridge_out_of_core(chunks, ridge=ridge, jitter=dntk.solve.Jitter())
     for c, (x, target) in enumerate(zip(case.wide, case.wide_targets.T, strict=True)):
         hat = x @ np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T)

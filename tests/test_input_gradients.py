@@ -76,7 +76,7 @@ def test_the_gradient_of_features_is_that_of_the_whole_dense_objective(sketch):
 
 def test_chunks_of_points_have_their_own_derivatives(monkeypatch):
     net, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, 5, dtype="f8")
-    phi = dntk.tangent_features(net, x)
+    phi = dntk.tangent_features(net, x, sketch=None)
     weights = np.random.default_rng(1).normal(size=phi.values.shape)
     whole = pull_features(net, x, phi, np.eye(3), weights)
     monkeypatch.setattr("dntk.input_gradients._DIRECTION_BYTES", 2 * 3 * net.n_parameters * 8)  # two points at a time

@@ -125,14 +125,14 @@ MUTANTS = [
     Mutant(
         "dntk/solve/folds.py",
         "(values[:, :, None] + row)[:, :, :, None]",
-        "(values[:, :, None] + row[:1])[:, :, :, None]",
+        "(values[:, :, None] + 0 * row + row[:1])[:, :, :, None]",
         "every ridge of a path is the first (dual)",
         WEIGHTED,
     ),
     Mutant(
         "dntk/solve/normal_spectrum.py",
         "(self.values[:, :, None] + ridges)[:, :, :, None]",
-        "(self.values[:, :, None] + ridges[:1])[:, :, :, None]",
+        "(self.values[:, :, None] + 0 * ridges + ridges[:1])[:, :, :, None]",
         "every ridge of a path is the first (primal)",
         WEIGHTED,
     ),

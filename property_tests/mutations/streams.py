@@ -54,9 +54,9 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/distill/gradients/streamed.py",
-        "rows, half = self.rows, self.shift / 2",
-        "rows, half = self.rows, self.shift / 4",
-        "the bound counts half of the shift",
+        "(xp.sqrt(xp.sum(gradient * gradient, axis=1)) + half * norm) * ridge",
+        "xp.sqrt(xp.sum(gradient * gradient, axis=1)) * ridge",
+        "the bound does not count the shift",
         ROBUST,
     ),
     Mutant(
@@ -110,9 +110,11 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/distill/gradients/orthonormal.py",
-        "    rest = unit - basis @ (basis.mT @ unit)\n"
-        "    rest = rest - basis @ (basis.mT @ rest)  # the first pass leaves rounding times the part removed\n",
-        "    rest = unit - basis @ (basis.mT @ unit)\n",
+        "    rest = rest - basis @ (basis.mT @ rest)  # the first pass leaves rounding times the part removed\n"
+        "    direction, share = normalised(rest)\n"
+        "    # Where little was left, normalising has magnified what rounding left inside the span.\n"
+        "    direction = direction - basis @ (basis.mT @ direction)\n",
+        "    direction, share = normalised(rest)\n",
         "what little is left of a column is not orthogonalised again",
         "property_tests/test_gradient_distillers.py::"
         "test_directions_are_orthonormal_and_the_same_span_solve_is_no_worse[numpy]",

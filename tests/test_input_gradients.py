@@ -74,6 +74,16 @@ def test_the_gradient_of_features_is_that_of_the_whole_dense_objective(sketch):
     np.testing.assert_allclose(found, expected, atol=1e-7 * abs(expected).max())
 
 
+def test_chunks_of_points_have_their_own_derivatives(monkeypatch):
+    net, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, 5, dtype="f8")
+    phi = dntk.tangent_features(net, x, sketch=None)
+    weights = np.random.default_rng(1).normal(size=phi.values.shape)
+    whole = pull_features(net, x, phi, np.eye(3), weights)
+    monkeypatch.setattr("dntk.input_gradients._DIRECTION_BYTES", 2 * 3 * net.n_parameters * 8)  # two points at a time
+    found = pull_features(net, x, phi, np.eye(3), weights)
+    np.testing.assert_allclose(found, whole, atol=1e-12 * abs(whole).max())
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_inputs_that_have_no_gradient_are_refused():
     with pytest.raises(TypeError, match="embeddings can"):

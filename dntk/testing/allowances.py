@@ -33,7 +33,9 @@ CONSTANTS = {
     "N5": 1.9,  # tr R = ‖(I − Π)Φᵀ‖_F²; scale tr K
     "N7": 8.1,  # residual diagonal of partial Cholesky; scale tr K
     "K1": 0.71,  # ‖Aα̂ − y‖; scale (‖K‖ + λ)‖α̂‖
+    "K2": 0.18,  # fits of an approximate kernel; scale κ‖y‖
     "K3": 0.18,  # fits; scale κ‖y‖
+    "K5": 0.42,  # yᵀ(K + λ)⁻¹y of ordered kernels; scale κ‖y‖²/λ
     "K6": 0.16,  # d_λ; scale nκ
     "K7": 0.37,  # leave-one-out residuals; scale κ²‖y‖
     "C1": 0.74,  # Galerkin energies; scale κ‖y‖²/λ

@@ -6,6 +6,7 @@ ALGEBRA = "property_tests/test_sketch_algebra.py::"
 FACTORED = "property_tests/test_sketch_factored.py::"
 MOMENTS = "property_tests/test_sketch_moments.py::"
 SPECTRA = "property_tests/test_sketch_spectra.py::"
+APART = "test_reduced_matrices_are_signed_and_placed_independently_of_each_other"
 VARIANCE = "test_inner_products_have_the_stated_mean_and_variance"
 
 MUTANTS = [
@@ -211,5 +212,54 @@ MUTANTS = [
         "np.multiply(radius, np.cos(angle), out=out[:, 1])",
         "normals come in equal pairs",
         SPECTRA + "test_gaussian_entries_are_normal_and_uncorrelated",
+    ),
+    Mutant(
+        "dntk/sketch/placement.py",
+        "start=self.matrix.offset + span[0]",
+        "start=span[0]",
+        "signs of rows begin anew in every reduced matrix",
+        MOMENTS + APART,
+    ),
+    Mutant(
+        "dntk/sketch/mixed.py",
+        "start=part.matrix.offset + part.columns[0]",
+        "start=part.columns[0]",
+        "all matrices are reduced by the same R",
+        MOMENTS + APART,
+    ),
+    Mutant(
+        "dntk/sketch/placement.py",
+        'f"mixed-blocks-{place}"',
+        '"mixed-blocks"',
+        "all reduced matrices go round the blocks in one order",
+        MOMENTS + APART,
+    ),
+    Mutant(
+        "dntk/sketch/placement.py",
+        'stream=f"mixed-signs-{self.width}"',
+        'stream=f"mixed-columns-{self.width}"',
+        "signs of rows are those that reduce the columns",
+        MOMENTS + VARIANCE + "[Mixed(dim=6, inner=3, seed=0, widths=())-dense]",
+    ),
+    Mutant(
+        "dntk/sketch/mixed.py",
+        "scale=width**-0.5",
+        "scale=self.dim**-0.5",
+        "reduced matrices scaled by 1/√k",
+        MOMENTS + VARIANCE + "[Mixed(dim=6, inner=3, seed=0, widths=())-dense]",
+    ),
+    Mutant(
+        "dntk/sketch/mixed.py",
+        "pieces.append(xp.take(rows, index, axis=1) * signs)",
+        "pieces.append(xp.take(rows, index, axis=1))",
+        "hashed coordinates have no signs in the adjoint",
+        FACTORED + "test_adjoint_is_the_transpose[numpy]",
+    ),
+    Mutant(
+        "dntk/sketch/mixed.py",
+        "variance = 2 / self.dim if least is None else 2 / least + 6 / (least * (self.dim // least))",
+        "variance = 2 / self.dim if least is None else 6 / (least * (self.dim // least))",
+        "Mixed states its error without that of the reduction",
+        MOMENTS + "test_stated_errors_bound_the_variance",
     ),
 ]

@@ -71,7 +71,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--features", type=int, default=1024)
     parser.add_argument("--targets", type=int, default=10)
     parser.add_argument("--relative-ridge", type=float, default=1e-4, help="λ in units of the largest eigenvalue")
-    parser.add_argument("--ways", nargs="+", help="beginnings of names, such as SciPy GPyTorch, beside dntk; default: all")
+    parser.add_argument(
+        "--ways", nargs="+", help="beginnings of names, such as SciPy GPyTorch, beside dntk; default: all"
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, help="processors to use; default: all")
     parser.add_argument("--once-above", type=float, default=10.0, help="seconds above which one call has to do")

@@ -131,17 +131,18 @@ def _admitted(contest: Contest, way: Way, folder: Path, limits: Limits) -> Row:
         return row
     command = [sys.executable, str(_CHILD), "memory", contest.kind, str(folder), way.name, str(limits.mebibytes)]
     found = in_child(command, time_limit=limits.seconds)
-    print(f"  {way.name}: {found.get('why_not') or format(found['seconds'], '.2f') + ' s'}", file=sys.stderr, flush=True)
+    print(
+        f"  {way.name}: {found.get('why_not') or format(found['seconds'], '.2f') + ' s'}", file=sys.stderr, flush=True
+    )
     if "why_not" in found:
         return dataclasses.replace(row, why_not=found["why_not"])
-    return dataclasses.replace(
-        row, peak_mib=found["peak_mib"], seconds=[found["seconds"]], figures=found["figures"]
-    )
+    return dataclasses.replace(row, peak_mib=found["peak_mib"], seconds=[found["seconds"]], figures=found["figures"])
 
 
 def _timed(row: Row, contest: Contest, found: dict[str, Any]) -> Row:
     """The row with paired times, or that of the first call where there are none."""
     seconds = found.get("seconds", {}).get(row.name) or row.seconds
     rate = found.get("product_rate")
-    share = contest.operations / summary(seconds)["median_s"] / rate if seconds and rate else None
+    formed = row.figures and contest.kind in ("ridge", "stream")
+    share = contest.operations / summary(seconds)["median_s"] / rate if formed and seconds and rate else None
     return dataclasses.replace(row, seconds=seconds, share=share, product_rate=rate)

@@ -18,11 +18,11 @@ def figures(contest: str, answer: Any, problem: Problem, folder: Path) -> dict[s
     if isinstance(answer, Beliefs):
         return _of_beliefs(answer, problem)
     # A linear predictor's weights are its predictions at the unit vectors.
-    weights = np.asarray(answer(np.eye(problem.exact.shape[1], dtype="f4"))).T
-    predictions = np.asarray(answer(problem.query))
+    weights = np.asarray(answer(np.eye(problem.exact.shape[1]))).T
+    query = problem.query.astype("f8")
     return {
         "error": relative(weights, problem.exact),
-        "error_predictions": relative(predictions, problem.query.astype("f8") @ problem.exact.T),
+        "error_predictions": relative(np.asarray(answer(query)), query @ problem.exact.T),
     }
 
 

@@ -63,7 +63,7 @@ def primal(x: Any, y: Any, query: Any, ridge: float) -> Beliefs:
     spread = scipy.linalg.solve_triangular(lower, query.T, lower=True)
     fitted = np.sum((y - x @ weights) ** 2) / ridge + np.sum(weights**2)
     determinant = 2 * np.sum(np.log(np.diagonal(lower))) + (n - k) * math.log(ridge)
-    likelihood = -0.5 * float(fitted + determinant + n * math.log(2 * math.pi))
+    likelihood = -0.5 * (float(fitted + determinant) + n * math.log(2 * math.pi))
     variance = ridge * np.sum(spread**2, axis=0)
     return Beliefs(mean=(query @ weights)[:, 0], variance=variance, noise=ridge, log_likelihood=likelihood)
 
@@ -85,7 +85,7 @@ def _sklearn(problem: Problem, _: Path) -> Callable[[], Beliefs]:
             mean=mean,
             variance=spread**2,
             noise=problem.ridge,
-            log_likelihood=process.log_marginal_likelihood_value_,
+            log_likelihood=float(process.log_marginal_likelihood_value_),
         )
 
     return work

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 from collections.abc import Sequence
 
+from measure import summary
 from ntk_report import environment
 from rich.console import Console
 from rich.table import Table
@@ -40,20 +41,23 @@ def print_table(title: str, rows: Sequence[Row]) -> None:
 
 
 def print_targets(rows: Sequence[Row]) -> None:
-    """Ratios that dntk promises, of what was measured."""
+    """Ratios to one solve, to the fastest peers and to GPyTorch, of what was measured."""
     for (contest, points), group in _grouped(rows).items():
-        own = group.get({"ridge": "dntk ridge", "gp": "dntk gaussian_process"}.get(contest, ""))
+        place = f"{contest}, n = {points}"
         if contest == "path" and {ONE_SOLVE, "dntk ridge_path"} <= set(group):
-            ratio = group["dntk ridge_path"].median_s / group[ONE_SOLVE].median_s
-            print(f"path of 50, n = {points}: {ratio:.2f} times one solve")
-        elif own and own.median_s:
-            peers = [row for row in group.values() if row.median_s and not row.name.startswith("dntk")]
-            equal = [row for row in peers if row.figures["error"] <= EQUAL * own.figures["error"]]
-            for which, among in (("of equal accuracy", equal), ("of any accuracy", peers)):
-                fastest = min(among, key=lambda row: row.median_s, default=None)
-                if fastest:
-                    ratio = fastest.median_s / own.median_s
-                    print(f"{contest}, n = {points}: fastest peer {which}, {fastest.name}: {ratio:.2f} times dntk's")
+            print(f"{place}: 50 ridges take {_ratio(group['dntk ridge_path'], group[ONE_SOLVE])} times one solve")
+        own = group.get({"ridge": "dntk ridge", "gp": "dntk gaussian_process"}.get(contest, ""))
+        if own is None:
+            continue
+        peers = [row for row in group.values() if not row.name.startswith("dntk")]
+        equal = [row for row in peers if row.figures["error"] <= EQUAL * own.figures["error"]]
+        for which, among in (("of equal accuracy", equal), ("of any accuracy", peers)):
+            if among:
+                fastest = min(among, key=lambda row: summary(row.seconds)["median_s"])
+                print(f"{place}: fastest peer {which}, {fastest.name}, takes {_ratio(fastest, own)} times dntk's time")
+        for row in peers:
+            if row.name.startswith("GPyTorch"):
+                print(f"{place}: {row.name} takes {_ratio(row, own)} times dntk's time")
 
 
 def as_json(rows: Sequence[Row]) -> str:
@@ -70,6 +74,10 @@ def _grouped(rows: Sequence[Row]) -> dict[tuple[str, int], dict[str, Row]]:
     return found
 
 
+def _ratio(row: Row, base: Row) -> str:
+    return f"{summary(row.seconds)['median_s'] / summary(base.seconds)['median_s']:.2f}"
+
+
 def _cells(row: Row, base: float | None, shown: Sequence[str]) -> tuple[str, ...]:
     if row.why_not or row.median_s is None:
         return row.name, "–"
@@ -81,8 +89,10 @@ def _cells(row: Row, base: float | None, shown: Sequence[str]) -> tuple[str, ...
         "–" if base is None else f"{row.median_s / base:.2f}",
         "–" if row.share is None else f"{row.share:.0%}",
         "–" if row.peak_mib is None else f"{row.peak_mib:.0f}",
-        *("–" if value is None else f"{value:.4f}" if name.startswith("negative") else f"{value:.0e}"
-          for name, value in zip(shown, figures, strict=True)),
+        *(
+            "–" if value is None else f"{value:.4f}" if name.startswith("negative") else f"{value:.0e}"
+            for name, value in zip(shown, figures, strict=True)
+        ),
     )
 
 

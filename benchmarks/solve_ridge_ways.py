@@ -91,9 +91,11 @@ def _sklearn_nystroem(problem: Problem, _: Path) -> Callable[[], Predictor]:
 
     def work() -> Predictor:
         ridge = Ridge(problem.ridge, solver="cholesky", fit_intercept=False)
-        return make_pipeline(Nystroem("linear", n_components=size, random_state=0), ridge).fit(
-            problem.x, problem.y
-        ).predict
+        return (
+            make_pipeline(Nystroem("linear", n_components=size, random_state=0), ridge)
+            .fit(problem.x, problem.y)
+            .predict
+        )
 
     return work
 

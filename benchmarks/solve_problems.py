@@ -55,7 +55,7 @@ class Source:
 
 
 def write_problem(folder: Path, *, points: int, features: int, targets: int, relative_ridge: float | None) -> None:
-    """Draw a problem; λ in units of the largest eigenvalue of ΦᵀΦ, or 1, the ratio of noise and signal, for ``None``."""
+    """Draw a problem; λ in units of the largest eigenvalue of ΦᵀΦ, or for ``None`` 1, the ratio of noise and signal."""
     source = Source(features, targets)
     x, y = source.draw(points)
     gram, cross = np.zeros((features, features)), np.zeros((features, targets))

@@ -126,6 +126,7 @@ def _residuals(problem: RidgeProblem, weights: Float[Array, "r g k q"]) -> tuple
         image = xp.astype((residual.mT @ part.features).mT, dtype, copy=False)
         squares = square if squares is None else squares + square
         images = image if images is None else images + image
-    assert squares is not None and images is not None
+    assert squares is not None
+    assert images is not None
     by_ridge = xp.permute_dims(xp.reshape(images, (g, k, r, q)), (2, 0, 1, 3))
     return xp.permute_dims(xp.reshape(squares, (g, r, q)), (1, 0, 2)), by_ridge

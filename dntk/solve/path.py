@@ -82,18 +82,18 @@ def _dual(problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Array, Array,
 
 
 def _primal(problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Array, Array, float]:
-    """Weights and errors from one eigendecomposition; one pass over the points for the error at the smallest ridge.
+    """Weights and errors from one eigendecomposition; one pass over the points for the error at the smallest sound λ.
 
-    With r₀ = y − Φw₀ and Δ = w − w₀: ‖y − Φw‖² = ‖r₀‖² − 2Δᵀ(Φᵀr₀) + ΔᵀGΔ. From the smallest ridge every term is
-    positive but for rounding, so that nothing cancels, as it does in Σy² − 2wᵀb + wᵀGw. Where the rounding of G could
-    count, ``floor``·‖Δ‖², that ridge gets a pass, too.
+    With r₀ = y − Φw₀ and Δ = w − w₀: ‖y − Φw‖² = ‖r₀‖² − 2Δᵀ(Φᵀr₀) + ΔᵀGΔ. From a smaller ridge every term is
+    positive but for rounding, so that nothing cancels, as it does in Σy² − 2wᵀb + wᵀGw. Ridges below the rounding of
+    G, and those where it could count, ``floor``·‖Δ‖², are measured in a pass, too.
     """
     statistics = NormalEquations.of(problem.features, problem.targets)
     spectrum, floor = statistics.spectrum(), statistics.rounding_floor
     xp = arrays.namespace(spectrum.values)
     row = xp.asarray(list(ridges), dtype=spectrum.values.dtype, device=arrays.device_of(spectrum.values))
     weights = spectrum.weights(row)
-    smallest = min(range(len(ridges)), key=lambda i: ridges[i])
+    smallest = min(range(len(ridges)), key=lambda i: (ridges[i] < floor, ridges[i]))
     base, images = _residuals(problem, weights[smallest : smallest + 1, ...])
     # In the basis of eigenvectors, where the matrix is diagonal and all ridges are one product.
     turned = spectrum.products / (spectrum.values[:, :, None] + row[:, None, None, None])
@@ -101,10 +101,10 @@ def _primal(problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Array, Arra
     slope = spectrum.vectors.mT @ images[0, ...]
     squares = base + xp.sum(step * (spectrum.values[:, :, None] * step - 2 * slope), axis=2)
     doubt = xp.max(floor * xp.sum(step * step, axis=2) - _TRUSTED * squares, axis=(1, 2))
-    again = [i for i in range(len(ridges)) if float(doubt[i]) > 0]
+    again = [i for i, ridge in enumerate(ridges) if ridge < floor or float(doubt[i]) > 0]
     if again:
         measured, _ = _residuals(problem, xp.stack([weights[i, ...] for i in again]))
-        place = {ridge: row for row, ridge in enumerate(again)}
+        place = {i: position for position, i in enumerate(again)}
         parts = [measured[place[i], ...] if i in place else squares[i, ...] for i in range(len(ridges))]
         squares = xp.stack(parts)
     return weights, xp.clip(squares, min=0) / problem.weight, floor

@@ -2,7 +2,7 @@
 
 On features with the spectrum of tangent features: median seconds, ratio to dntk, share of the machine's float32 product
 rate, peak memory in a process of its own, error of weights and predictions against float64, likelihoods. A library that
-is not installed, fails, or exceeds a limit has a row that says so. With the defaults about 10 minutes on two cores;
+is not installed, fails, or exceeds a limit has a row that says so. With the defaults about 15 minutes on two cores;
 ``--stream 1000000`` adds regression on a million points from disk, which needs 4 GiB there and about 5 minutes.
 
 Run: python benchmarks/solve.py [--points 10000 50000] [--stream 1000000] [--repeats 5] [--json results.json]

@@ -20,7 +20,7 @@ _FIGURES = {
     "error_log_likelihood": "log p(y)",
     "negative_log_likelihood": "NLL",
 }
-EQUAL = 10
+EQUAL = 3
 """Errors within this factor of dntk's count as of equal accuracy."""
 
 

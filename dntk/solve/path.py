@@ -9,7 +9,7 @@ from dntk import arrays
 from dntk.features import TangentFeatures
 from dntk.solve.choice import check_grid
 from dntk.solve.folds import dual_path
-from dntk.solve.normal_equations import ROWS, NormalEquations
+from dntk.solve.normal_equations import ROWS
 from dntk.solve.problem import RidgeProblem
 from dntk.solve.ridge import check_weights, outputs_of
 from dntk.types import Array
@@ -88,7 +88,7 @@ def _primal(problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Array, Arra
     positive but for rounding, so that nothing cancels, as it does in Σy² − 2wᵀb + wᵀGw. Ridges below the rounding of
     G, and those where it could count, ``floor``·‖Δ‖², are measured in a pass, too.
     """
-    statistics = NormalEquations.of(problem.features, problem.targets)
+    statistics = problem.statistics
     spectrum, floor = statistics.spectrum(), statistics.rounding_floor
     xp = arrays.namespace(spectrum.values)
     row = xp.asarray(list(ridges), dtype=spectrum.values.dtype, device=arrays.device_of(spectrum.values))

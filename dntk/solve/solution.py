@@ -16,7 +16,7 @@ from dntk.solve.conditioning import (
     factorise,
     inverse_factor,
 )
-from dntk.solve.normal_equations import ROWS, NormalEquations
+from dntk.solve.normal_equations import ROWS
 from dntk.solve.preconditioned_cg import preconditioned_cg
 from dntk.solve.problem import RidgeProblem
 from dntk.types import Array
@@ -90,7 +90,7 @@ def _primal(problem: RidgeProblem, ridge: float, jitter: Jitter | None) -> Solut
     """ΦᵀΦ in one pass; where its rounding is not small beside λ, its factor preconditions float64 products."""
     xp = arrays.namespace(problem.features)
     count(flops=problem.features.shape[0] * problem.features.shape[2] ** 3 // 3)
-    statistics = NormalEquations.of(problem.features, problem.targets)
+    statistics = problem.statistics
     if jitter is None:
         _require_regular(statistics.gram, ridge)
     floor = 0.0 if problem.wide else statistics.rounding_floor
@@ -147,7 +147,7 @@ def _primal_left_out(problem: RidgeProblem, ridge: float, residual: Array, facto
     """Leverages h_i = ‖L⁻¹φ_i‖², a block of points at a time."""
     xp = arrays.namespace(problem.features)
     if factor is None:
-        factor, _ = factorise(NormalEquations.of(problem.features, problem.targets).gram, ridge)
+        factor, _ = factorise(problem.statistics.gram, ridge)
     g, n, k = problem.features.shape
     count(flops=2 * g * n * k * k)
     inverse = xp.astype(inverse_factor(factor), problem.features.dtype, copy=False)

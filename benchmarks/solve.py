@@ -1,89 +1,86 @@
-"""Ridge regression by dntk, SciPy and scikit-learn on the same features, paired in one process.
+"""Ridge regression, ridge paths and Gaussian processes by dntk and by other libraries, paired in one process.
 
-Median seconds, ratio to dntk, share of the machine's float32 product rate (counting 2nk² operations), and the relative
-error of the weights against float64. Then a path of 50 ridges, against one solve.
+On features with the spectrum of tangent features: median seconds, ratio to dntk, share of the machine's float32 product
+rate, peak memory in a process of its own, error of weights and predictions against float64, likelihoods. A library that
+is not installed, fails, or exceeds a limit has a row that says so. With the defaults about 15 minutes on two cores;
+``--stream 1000000`` adds regression on a million points from disk, which needs 4 GiB there and about 5 minutes.
 
-Run: python benchmarks/solve.py [--points 50000] [--features 1024] [--repeats 5] [--json results.json]
+Run: python benchmarks/solve.py [--points 10000 50000] [--stream 1000000] [--repeats 5] [--json results.json]
 """
 
 import argparse
-import json
+import sys
 from pathlib import Path
 
-import numpy as np
-import scipy.linalg
-import torch
-from measure import interleaved, relative_error, summary, timed
-from sklearn.linear_model import Ridge
-
-import dntk
-from dntk.backend import backend_of
+from ntk import limit_threads, start_again_with_huge_pages
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure what was asked for, print a table per contest, and write everything as JSON."""
+    arguments = parse()
+    start_again_with_huge_pages()
+    if arguments.threads:
+        limit_threads(arguments.threads)
+    # Thread pools and allocators read their settings when their library is imported.
+    from solve_contests import Contest, Limits, chosen, measured
+    from solve_report import as_json, print_table, print_targets
+
+    limits = Limits(
+        repeats=arguments.repeats,
+        once_above=arguments.once_above,
+        seconds=arguments.time_limit,
+        mebibytes=arguments.memory_limit,
+    )
+    rows, ways = [], chosen(arguments.ways)
+    for kind, points in contests(arguments):
+        print(f"{kind}, n = {points}", file=sys.stderr, flush=True)
+        contest = Contest(
+            kind=kind,
+            points=points,
+            features=arguments.features,
+            targets=arguments.targets,
+            relative_ridge=arguments.relative_ridge,
+        )
+        found = measured(contest, ways, limits)
+        print_table(f"{kind}, n = {points}, k = {arguments.features}, float32", found)
+        rows += found
+        if arguments.json:
+            arguments.json.write_text(as_json(rows))
+    print_targets(rows)
+
+
+def contests(arguments: argparse.Namespace) -> list[tuple[str, int]]:
+    """Kinds and numbers of points."""
+    points = {
+        "ridge": arguments.points,
+        "path": [max(arguments.points)],
+        "gp": [arguments.gp_points],
+        "stream": [arguments.stream] if arguments.stream else [],
+    }
+    return [(kind, n) for kind in points if kind in (*arguments.contests, "stream") for n in points[kind]]
+
+
+def parse() -> argparse.Namespace:
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=50_000)
+    kinds = ("ridge", "path", "gp")
+    parser.add_argument("--contests", choices=kinds, nargs="*", default=kinds, help="none with --stream alone")
+    parser.add_argument("--points", type=int, nargs="+", default=[10_000, 50_000], help="of ridge; a path has the most")
+    parser.add_argument("--gp-points", type=int, default=10_000)
+    parser.add_argument("--stream", type=int, help="points of a regression from disk; default: none")
     parser.add_argument("--features", type=int, default=1024)
     parser.add_argument("--targets", type=int, default=10)
     parser.add_argument("--relative-ridge", type=float, default=1e-4, help="λ in units of the largest eigenvalue")
+    parser.add_argument(
+        "--ways", nargs="+", help="beginnings of names, such as SciPy GPyTorch, beside dntk; default: all"
+    )
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    rows = contest(arguments)
-    for name, row in rows.items():
-        print(f"{name:28}" + "  ".join(f"{key} {value:.3g}" for key, value in row.items()))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1))
-
-
-def contest(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """All contestants on one problem."""
-    n, k = arguments.points, arguments.features
-    rng = np.random.default_rng(0)
-    scales = (1 + np.arange(k)) ** -0.5
-    x = (rng.standard_normal((n, k), dtype=np.float32) * scales).astype(np.float32)
-    y = (x @ rng.standard_normal((k, arguments.targets)) + rng.standard_normal((n, arguments.targets))).astype("f4")
-    wide = x.astype(np.float64)
-    gram = wide.T @ wide
-    ridge = arguments.relative_ridge * float(np.linalg.eigvalsh(gram)[-1])
-    exact = torch.asarray(np.linalg.solve(gram + ridge * np.eye(k), wide.T @ y).T)
-    del wide
-    phi, targets = dntk.TangentFeatures(torch.asarray(x)), torch.asarray(y)
-    grid = [ridge * 10**e for e in np.linspace(-2, 2, 50)]
-    square = torch.randn(2048, 2048)
-
-    def dense() -> torch.Tensor:
-        system = x.T @ x + np.float32(ridge) * np.eye(k, dtype=np.float32)
-        return torch.asarray(scipy.linalg.solve(system, x.T @ y, assume_a="pos").T)
-
-    def scikit_learn() -> torch.Tensor:
-        return torch.asarray(Ridge(alpha=ridge, solver="cholesky", fit_intercept=False).fit(x, y).coef_)
-
-    solvers = {
-        "dntk ridge": lambda: dntk.solve.ridge(phi, targets, ridge=ridge).weights,
-        "SciPy Cholesky": dense,
-        "scikit-learn Ridge": scikit_learn,
-    }
-    works = {
-        **solvers,
-        "dntk path of 50": lambda: dntk.solve.ridge_path(phi, targets, grid),
-        "dntk leave-one-out of 50": lambda: dntk.solve.ridge(phi, targets, ridge=grid),
-        "product 2048": lambda: backend_of(square).inner(square, square),
-    }
-    errors = {name: relative_error(solve(), exact) for name, solve in solvers.items()}
-    for work in works.values():
-        timed(work)
-    seconds = interleaved(works, dict.fromkeys(works, arguments.repeats))
-    medians = {name: summary(times)["median_s"] for name, times in seconds.items()}
-    rate = 2 * 2048**3 / medians["product 2048"]
-    rows = {}
-    for name, median in medians.items():
-        row = {"seconds": median, "ratio": median / medians["dntk ridge"]}
-        if name in errors:
-            row |= {"share_of_product_rate": 2 * n * k * k / median / rate, "error": errors[name]}
-        rows[name] = row
-    return rows
+    parser.add_argument("--threads", type=int, help="processors to use; default: all")
+    parser.add_argument("--once-above", type=float, default=10.0, help="seconds above which one call has to do")
+    parser.add_argument("--time-limit", type=float, default=120.0, help="seconds for one contestant's first call")
+    parser.add_argument("--memory-limit", type=int, default=8192, help="mebibytes that one contestant may allocate")
+    parser.add_argument("--json", type=Path, help="file for all rows; written after every contest")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

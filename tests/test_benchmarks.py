@@ -199,3 +199,41 @@ def test_prediction_by_products_is_that_by_features():
     found = load("sketch_contests").prediction(case, dntk.sketch.Mixed(64, inner=16), 2, 1)
     assert found.disagreement < 1e3 * 2**-23
     assert len(found.by_products) == len(found.by_features) == 1
+
+
+@pytest.mark.parametrize("kind", ["ridge", "path", "gp", "stream"])
+def test_every_solver_in_a_contest_solves_the_same_problem(kind, tmp_path):
+    """To float32's rounding times the condition number, 1e4; iterations and Nyström features to what they promise."""
+    contests, problems = load("solve_contests"), load("solve_problems")
+    contests.Contest(kind=kind, points=200, features=32, targets=3).write(tmp_path)
+    problem = problems.read_problem(tmp_path)
+    figures = load("solve_figures").figures
+    ways = [way for way in contests.ALL if kind in way.contests and way.why_not() is None]
+    assert len(ways) >= 4
+    for way in ways:
+        found = figures(kind, way.prepare(problem, tmp_path)(), problem, tmp_path)
+        if not found:  # a search for λ has no answer to compare
+            continue
+        assert found["error"] < (0.1 if "chosen" in way.name or "Adam" in way.name else 1e-2), way.name
+        if kind == "gp":
+            assert found["negative_log_likelihood"] < 3, way.name
+            assert found["error_log_likelihood"] < 0.1, way.name
+
+
+def test_solver_rows_have_figures_and_times_from_processes_of_their_own(capsys):
+    contests, report, paths = load("solve_contests"), load("solve_report"), load("solve_path_ways")
+    missing = load("solve_ways").Way(
+        name="x", prepare=lambda *_: None, contests=("path",), package="no_such_library", requirement="pip install x"
+    )
+    path = next(way for way in paths.PATH if way.name == "dntk ridge_path")
+    contest = contests.Contest(kind="path", points=100, features=32, targets=2)
+    row, absent = contests.measured(contest, [path, missing], contests.Limits(repeats=2))
+    assert len(row.seconds) == 2
+    assert row.peak_mib is not None
+    assert 0 < row.figures["error"] < 1e-3
+    assert row.product_rate > 0
+    assert absent.why_not == "not installed: pip install x"
+    one = contests.Row(contest="path", points=100, name=paths.ONE_SOLVE, seconds=[row.median_s / 1.25])
+    report.print_table("path", [one, row, absent])
+    report.print_targets([one, row, absent])
+    assert "50 ridges take 1.25 times one solve" in capsys.readouterr().out

@@ -10,6 +10,7 @@ from dntk.solve import (
     RPCholeskyPreconditioner,
     ShiftedCholesky,
     iterative_ridge,
+    kernel_operator,
     nystrom,
     preconditioned_cg,
 )
@@ -92,6 +93,20 @@ def test_an_iteration_that_stops_early_says_so():
     assert fit.cg.iterations == 3
     assert not fit.cg.converged.any()
     assert len(fit.cg.history) == 3
+
+
+@pytest.mark.parametrize("kind", [FeatureKernel, MatrixKernel])
+def test_products_in_a_wider_type_are_those_of_the_whole_kernel_by_blocks(kind, library, monkeypatch):
+    monkeypatch.setattr(kernel_operator, "_ENTRIES", 2 * 3 * 7)  # blocks of fewer rows than there are
+    values = features(library, n=9, k=7).values
+    kernel = kind(values if kind is FeatureKernel else values @ values.mT)
+    v = library.array(np.random.default_rng(3).normal(size=(3, 9, 2)))
+    found = kernel_operator.wide_product(kernel, v)
+    assert found.dtype == v.dtype
+    wide = host(kernel.values).astype(host(v).dtype)
+    expected = wide @ (wide.swapaxes(1, 2) @ host(v)) if kind is FeatureKernel else wide @ host(v)
+    eps = np.finfo(host(v).dtype).eps
+    np.testing.assert_allclose(host(found), expected, atol=100 * eps * np.abs(expected).max())
 
 
 def test_conjugate_gradients_end_at_the_tolerance():

@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 
 import dntk
+from dntk.distill.gradients import Streaming
 from dntk.solve import (
     GeneralisedCrossValidation,
     Jitter,
     KFold,
     LeaveOneOut,
+    NormalEquations,
     PerOutput,
     kernel_ridge,
     ridge,
@@ -133,6 +135,39 @@ def test_a_path_is_a_fit_at_every_ridge(library, n, k):
         np.testing.assert_allclose(host(path.weights)[i], host(fit.weights), atol=1e-4)
         mse = ((host(y) - host(fit.predict(phi))) ** 2).mean(axis=0)
         np.testing.assert_allclose(host(path.train_mse)[i], mse, rtol=1e-3)
+
+
+def test_the_errors_of_a_path_are_measured_where_the_statistics_do_not_know_them():
+    """Targets that the features fit exactly: beside Σy² their residual is rounding, at small ridges below 1e-6 of it.
+
+    In float32 beyond 10⁴ points, where the products round by 1e-7 of ‖G‖: measured residuals of the weights returned.
+    """
+    rng = np.random.default_rng(5)
+    turn, _ = np.linalg.qr(rng.normal(size=(12, 12)))  # else small entries of G are as exact as large ones
+    x = ((rng.normal(size=(10_500, 12)) * 0.3 ** np.arange(12)) @ turn).astype("f4")
+    y = (x @ rng.normal(size=(12, 2))).astype("f4")
+    path = ridge_path(dntk.TangentFeatures(x), y, [30.0, 1e-6, 1e-2, 1e3])
+    for i in range(4):
+        wide = y.astype("f8") - x.astype("f8") @ path.weights[i].astype("f8").T
+        mse = np.mean(wide**2, axis=0)
+        # Products of 12 numbers in float32, each at most a few times y: residuals round by 12·eps·|y|.
+        slack = (12 * 2**-23 * np.abs(y).max()) ** 2
+        np.testing.assert_allclose(path.train_mse[i], mse, rtol=1e-2, atol=slack)
+    assert path.train_mse[2].max() < 1e-6 * np.mean(y**2) < path.train_mse[3].min()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_feature_is_refused_with_what_to_call_instead():
+    phi, y = features(NUMPY), targets(NUMPY)
+    streamed = Streaming(size=3).stream([(phi, y)])
+    with pytest.raises(TypeError, match=r"StreamedGradients: .* call its own \.solve\(ridge\)"):
+        ridge(streamed, y, ridge=1.0)
+    with pytest.raises(TypeError, match="StreamedGradients"):
+        ridge_path(streamed, y, [1.0])
+    with pytest.raises(TypeError, match=r"ndarray: .*dntk\.TangentFeatures\(values\)"):
+        ridge(host(phi.values), y, ridge=1.0)
+    with pytest.raises(TypeError, match="solve_statistics"):
+        ridge(NormalEquations.of(phi.values, y.T[:, :, None]), y, ridge=1.0)
 
 
 def large(library, n=10_500, k=12, decay=1.0, dtype="f4"):

@@ -11,7 +11,6 @@ from dntk import arrays
 from dntk.ledger import count
 from dntk.solve.folds import fold_errors
 from dntk.solve.leave_one_out import dual_errors, least, primal_errors, totals
-from dntk.solve.normal_equations import NormalEquations
 from dntk.solve.problem import RidgeProblem
 from dntk.types import Array
 
@@ -52,7 +51,7 @@ class LeaveOneOut:
             count(flops=2 * g * n * n * k)
             found, floor = dual_errors(problem.features @ problem.features.mT, problem.targets, ridges)
             return found * (n / problem.weight), floor
-        return primal_errors(problem.features, problem.targets, ridges, weight=problem.weight)
+        return primal_errors(problem.features, problem.targets, problem.statistics, ridges, weight=problem.weight)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +72,7 @@ class GeneralisedCrossValidation:
         xp = arrays.namespace(problem.features)
         if problem.dual:
             return _dual_gcv(problem, ridges)
-        statistics = NormalEquations.of(problem.features, problem.targets)
-        statistics = dataclasses.replace(statistics, weight=problem.weight)
+        statistics = dataclasses.replace(problem.statistics, weight=problem.weight)
         spectrum = statistics.spectrum()
         row = xp.asarray(list(ridges), dtype=spectrum.values.dtype, device=arrays.device_of(spectrum.values))
         noise = problem.points * arrays.epsilon(spectrum.values) * float(xp.max(spectrum.values))

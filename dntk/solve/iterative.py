@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.solve.choice import check_ridge
-from dntk.solve.kernel_operator import FeatureKernel, KernelOperator, MatrixKernel
+from dntk.solve.kernel_operator import FeatureKernel, KernelOperator, MatrixKernel, wide_product
 from dntk.solve.low_rank import PreconditionerRule, RandomizedNystrom
 from dntk.solve.preconditioned_cg import CGResult, Preconditioner, preconditioned_cg
 from dntk.types import Array
@@ -105,7 +105,6 @@ def _mixed(
     assert isinstance(kernel, FeatureKernel | MatrixKernel)
     xp = arrays.namespace(rhs)
     low = kernel.values.dtype
-    wide = dataclasses.replace(kernel, values=xp.astype(kernel.values, rhs.dtype))
     norm = xp.sqrt(xp.sum(rhs * rhs, axis=1))
     safe = xp.where(norm > 0, norm, xp.ones_like(norm))
     solution, residual, steps, rounds = xp.zeros_like(rhs), rhs, 0, 0
@@ -115,7 +114,7 @@ def _mixed(
         scale = xp.where(scale > 0, scale, xp.ones_like(scale))
         part = _run(kernel, xp.astype(residual / scale, low), ridge, built, iterations - steps, 1e-4)
         solution = solution + scale * xp.astype(part.solution, rhs.dtype)
-        residual = rhs - wide.multiply(solution) - ridge * solution
+        residual = rhs - wide_product(kernel, solution) - ridge * solution
         relative = xp.sqrt(xp.sum(residual * residual, axis=1)) / safe
         steps, rounds = steps + max(1, part.iterations), rounds + 1
         history.append(float(xp.max(relative)))

@@ -9,6 +9,9 @@ from dntk import arrays
 from dntk.ledger import count
 from dntk.types import Array
 
+_ENTRIES = 2**22
+"""Entries that are held in a wider type at once."""
+
 
 @runtime_checkable
 class KernelOperator(Protocol):
@@ -77,3 +80,20 @@ class MatrixKernel:
     def diagonal(self) -> Float[Array, "c n"]:
         """Diagonals of the matrices."""
         return arrays.namespace(self.values).linalg.diagonal(self.values)
+
+
+def wide_product(kernel: FeatureKernel | MatrixKernel, v: Float[Array, "c n q"]) -> Float[Array, "c n q"]:
+    """K^c v_c in the type of v, wider than the kernel's own, by blocks of rows: its numbers are never copied whole."""
+    xp, (c, n, k) = arrays.namespace(v), kernel.values.shape
+    spans = list(arrays.spans(n, max(1, _ENTRIES // (c * k))))
+
+    def rows(start: int, stop: int) -> Array:
+        return xp.astype(kernel.values[:, start:stop, :], v.dtype, copy=False)
+
+    count(flops=(4 if isinstance(kernel, FeatureKernel) else 2) * c * n * k * v.shape[2])
+    right = v
+    if isinstance(kernel, FeatureKernel):
+        right = xp.zeros((c, k, v.shape[2]), dtype=v.dtype, device=arrays.device_of(v))
+        for start, stop in spans:
+            right = right + (v[:, start:stop, :].mT @ rows(start, stop)).mT
+    return xp.concat([rows(start, stop) @ right for start, stop in spans], axis=1)

@@ -77,15 +77,19 @@ def dual_errors(
 
 
 def primal_errors(
-    features: Float[Array, "g n k"], y: Float[Array, "g n q"], ridges: Sequence[float], *, weight: float | None = None
+    features: Float[Array, "g n k"],
+    y: Float[Array, "g n q"],
+    statistics: NormalEquations,
+    ridges: Sequence[float],
+    *,
+    weight: float | None = None,
 ) -> tuple[Float[Array, "g q r"], float]:
-    """The same from ΦᵀΦ, for more points than features: O(n·k² + k³ + n·k·q·r), a block of points at a time.
+    """The same from their statistics, for more points than features: O(n·k² + k³ + n·k·q·r), by blocks of points.
 
     Rows may be scaled by the roots of sample weights that add up to ``weight``.
     """
     xp = arrays.namespace(features)
     g, n, k = features.shape
-    statistics = NormalEquations.of(features, y)
     spectrum = statistics.spectrum()
     inverse = 1 / (spectrum.values[:, :, None] + _row(ridges, spectrum.values))
     vectors = xp.astype(spectrum.vectors, features.dtype, copy=False)

@@ -8,7 +8,6 @@ import numpy as np
 from dntk import arrays
 from dntk.backend import backend_of
 from dntk.solve.choice import check_grid
-from dntk.solve.normal_equations import NormalEquations
 from dntk.solve.problem import RidgeProblem
 
 
@@ -66,7 +65,7 @@ class _Profile:
             floor = problem.points * arrays.epsilon(e) * float(xp.max(e))
             outside = 0 * xp.sum(components, axis=1)
         else:
-            statistics = NormalEquations.of(problem.features, problem.targets)
+            statistics = problem.statistics
             spectrum = statistics.spectrum()
             e, floor = spectrum.values, statistics.rounding_floor
             noise = xp.max(e, axis=1, keepdims=True) * (problem.points * arrays.epsilon(e))

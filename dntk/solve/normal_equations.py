@@ -186,7 +186,9 @@ def _products(features: Array, targets: Array, weights: Array | None) -> tuple[A
     wide = xp.astype(targets, arrays.accumulation_dtype(targets), copy=False)
     total = float(n) if weights is None else float(xp.sum(xp.astype(weights, wide.dtype)))
     gram = backend_of(features).column_gram(features)
-    return gram, features.mT @ targets, xp.sum(wide * wide, axis=1), total
+    # The few targets on the left: BLAS is many times slower where the wide factor is the transposed one.
+    cross = (targets.mT @ features).mT
+    return gram, cross, xp.sum(wide * wide, axis=1), total
 
 
 def _first(features: Array, targets: Array, weights: Array | None) -> NormalEquations:
@@ -234,7 +236,7 @@ def _rounding(features: Array, gram: Array) -> float:
     scale = xp.max(xp.abs(found))
     if float(scale) == 0:
         return least
-    error = (wide.mT @ (wide @ probes) - found @ probes) / scale
+    error = (((wide @ probes).mT @ wide).mT - found @ probes) / scale
     norm = xp.sqrt(xp.sum((found / scale) ** 2, axis=(1, 2)))
     worst = xp.max(xp.sqrt(xp.sum(error * error, axis=1)), axis=1)
     ratio = xp.where(norm > 0, worst / xp.where(norm > 0, norm, xp.ones_like(norm)), xp.zeros_like(norm))

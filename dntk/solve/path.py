@@ -9,10 +9,16 @@ from dntk import arrays
 from dntk.features import TangentFeatures
 from dntk.solve.choice import check_grid
 from dntk.solve.folds import dual_path
-from dntk.solve.normal_equations import NormalEquations
+from dntk.solve.normal_equations import ROWS
 from dntk.solve.problem import RidgeProblem
 from dntk.solve.ridge import check_weights, outputs_of
 from dntk.types import Array
+
+_ENTRIES = 2**22
+"""Entries of the residuals (points, targets, ridges) that are held at once."""
+
+_TRUSTED = 1e-3
+"""Rounding up to which a mean squared residual is taken from the statistics."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,31 +63,70 @@ def ridge_path(
     y, _ = outputs_of(features, targets)
     scale = None if sample_weights is None else check_weights(sample_weights, features.values)
     problem = RidgeProblem.of(features.values, y, scale)
-    weights, floor = _weights(problem, ridges)
+    weights, mse, floor = _dual(problem, ridges) if problem.dual else _primal(problem, ridges)
     xp = arrays.namespace(weights)
-    narrow = xp.astype(weights, problem.features.dtype, copy=False)
-    mse = [_mse(problem, narrow[i, ...]) for i in range(len(ridges))]
     (r, g, k, q) = weights.shape
     by_output = xp.reshape(xp.permute_dims(weights, (0, 1, 3, 2)), (r, g * q, k))
     return RidgePath(
         ridges=tuple(float(value) for value in ridges),
         weights=xp.astype(by_output, features.values.dtype, copy=False),
-        train_mse=xp.stack(mse),
+        train_mse=xp.astype(xp.reshape(mse, (r, g * q)), features.values.dtype, copy=False),
         floor=floor,
     )
 
 
-def _weights(problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Float[Array, "r g k q"], float]:
-    if problem.dual:
-        return dual_path(problem.features, problem.targets, ridges)
-    statistics = NormalEquations.of(problem.features, problem.targets)
-    spectrum = statistics.spectrum()
+def _dual(problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Array, Array, float]:
+    weights, floor = dual_path(problem.features, problem.targets, ridges)
+    squares, _ = _residuals(problem, weights)
+    return weights, squares / problem.weight, floor
+
+
+def _primal(problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Array, Array, float]:
+    """Weights and errors from one eigendecomposition; one pass over the points for the error at the smallest sound λ.
+
+    With r₀ = y − Φw₀ and Δ = w − w₀: ‖y − Φw‖² = ‖r₀‖² − 2Δᵀ(Φᵀr₀) + ΔᵀGΔ. From a smaller ridge every term is
+    positive but for rounding, so that nothing cancels, as it does in Σy² − 2wᵀb + wᵀGw. Ridges below the rounding of
+    G, and those where it could count, ``floor``·‖Δ‖², are measured in a pass, too.
+    """
+    statistics = problem.statistics
+    spectrum, floor = statistics.spectrum(), statistics.rounding_floor
     xp = arrays.namespace(spectrum.values)
     row = xp.asarray(list(ridges), dtype=spectrum.values.dtype, device=arrays.device_of(spectrum.values))
-    return spectrum.weights(row), statistics.rounding_floor
+    weights = spectrum.weights(row)
+    smallest = min(range(len(ridges)), key=lambda i: (ridges[i] < floor, ridges[i]))
+    base, images = _residuals(problem, weights[smallest : smallest + 1, ...])
+    # In the basis of eigenvectors, where the matrix is diagonal and all ridges are one product.
+    turned = spectrum.products / (spectrum.values[:, :, None] + row[:, None, None, None])
+    step = turned - turned[smallest : smallest + 1, ...]
+    slope = spectrum.vectors.mT @ images[0, ...]
+    squares = base + xp.sum(step * (spectrum.values[:, :, None] * step - 2 * slope), axis=2)
+    doubt = xp.max(floor * xp.sum(step * step, axis=2) - _TRUSTED * squares, axis=(1, 2))
+    again = [i for i, ridge in enumerate(ridges) if ridge < floor or float(doubt[i]) > 0]
+    if again:
+        measured, _ = _residuals(problem, xp.stack([weights[i, ...] for i in again]))
+        place = {i: position for position, i in enumerate(again)}
+        parts = [measured[place[i], ...] if i in place else squares[i, ...] for i in range(len(ridges))]
+        squares = xp.stack(parts)
+    return weights, xp.clip(squares, min=0) / problem.weight, floor
 
 
-def _mse(problem: RidgeProblem, weights: Float[Array, "g k q"]) -> Float[Array, " c"]:
-    xp = arrays.namespace(weights)
-    residual = problem.targets - problem.features @ weights
-    return xp.reshape(xp.sum(residual * residual, axis=1), (-1,)) / problem.weight
+def _residuals(problem: RidgeProblem, weights: Float[Array, "r g k q"]) -> tuple[Array, Array]:
+    """‖y − Φw‖² (r, g, q) and Φᵀ(y − Φw) (r, g, k, q) for all weights at once, a block of points at a time."""
+    xp, dtype = arrays.namespace(weights), arrays.accumulation_dtype(problem.features)
+    r, g, k, q = weights.shape
+    flat = xp.reshape(xp.permute_dims(weights, (1, 2, 0, 3)), (g, k, r * q))
+    flat = xp.astype(flat, problem.features.dtype, copy=False)
+    squares, images = None, None
+    for start, stop in arrays.spans(problem.points, max(1, min(ROWS, _ENTRIES // (r * q)))):
+        part = problem.rows(start, stop)
+        fit = xp.reshape(part.features @ flat, (g, stop - start, r, q))
+        residual = xp.reshape(part.targets[:, :, None, :] - fit, (g, stop - start, r * q))
+        wide = xp.astype(residual, dtype, copy=False)
+        square = xp.sum(wide * wide, axis=1)
+        image = xp.astype((residual.mT @ part.features).mT, dtype, copy=False)
+        squares = square if squares is None else squares + square
+        images = image if images is None else images + image
+    assert squares is not None
+    assert images is not None
+    by_ridge = xp.permute_dims(xp.reshape(images, (g, k, r, q)), (2, 0, 1, 3))
+    return xp.permute_dims(xp.reshape(squares, (g, r, q)), (1, 0, 2)), by_ridge

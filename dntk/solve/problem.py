@@ -1,12 +1,14 @@
 """A regression as the solvers see it: sets of features, targets, and whether to work per point or per feature."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 from jaxtyping import Float
 
 from dntk import arrays
 from dntk.solve.leave_one_out import DEFAULT_GRID
+from dntk.solve.normal_equations import NormalEquations
 from dntk.types import Array
 
 ONE_PASS_POINTS = 10_000
@@ -72,6 +74,11 @@ class RidgeProblem:
     def wide(self) -> bool:
         """Whether the features are in the widest type that their device has."""
         return bool(self.features.dtype == arrays.accumulation_dtype(self.features))
+
+    @functools.cached_property
+    def statistics(self) -> NormalEquations:
+        """ΦᵀΦ, Φᵀy and Σy² of the scaled rows: one pass, when first read, for the choice of λ and for the solution."""
+        return NormalEquations.of(self.features, self.targets)
 
     def widened(self) -> "RidgeProblem":
         """The same in float64, where the device has it."""

@@ -64,6 +64,8 @@ def ridge(
     ValueError
         A ridge that is not positive or so small that the system is singular to rounding, features that are zero
         throughout, targets of another shape or not finite, weights that are negative or all zero.
+    TypeError
+        Anything but features or synthetic gradients; those streamed in one pass have solvers of their own.
 
     Notes
     -----
@@ -75,6 +77,7 @@ def ridge(
             msg = "`sample_weights` weigh points, and synthetic gradients have none: pass the weights to the distiller."
             raise ValueError(msg)
         return _on_synthetic_gradients(features, targets, ridge)
+    _require_features(features)
     if targets is None:
         msg = "`targets` is missing: pass one row per point and one column per output."
         raise ValueError(msg)
@@ -85,10 +88,25 @@ def ridge(
 
 
 def outputs_of(features: TangentFeatures, targets: Array) -> tuple[Float[Array, "n c"], bool]:
-    """Checked targets, and whether several of them share one set of features."""
+    """Checked targets, and whether several of them share one set of features; ``TypeError`` for other things."""
+    _require_features(features)
     shared = features.n_outputs == 1 and targets.ndim == 2 and targets.shape[1] > 1
     outputs = targets.shape[1] if shared else features.n_outputs
     return check_targets(targets, features.values, points=len(features), outputs=outputs), shared
+
+
+def _require_features(features: object) -> None:
+    if isinstance(features, TangentFeatures):
+        return
+    kind = type(features).__name__
+    # By name: the distillers are built on the solvers, which import none of them.
+    remedy = {
+        "StreamedGradients": "call its own .solve(ridge), or .same_span(chunks, ridge) for a second pass",
+        "NormalEquations": "call dntk.solve.solve_statistics(statistics, ridge=...)",
+        "DistilledGradients": "only dntk.solve.ridge and dntk.solve.same_span take synthetic gradients",
+    }.get(kind, "wrap an array (n, k) or (C, n, k) in dntk.TangentFeatures(values)")
+    msg = f"`features` is of type {kind}: expected dntk.TangentFeatures; {remedy}."
+    raise TypeError(msg)
 
 
 def check_weights(sample_weights: Array, like: Float[Array, "c n k"]) -> Float[Array, " n"]:

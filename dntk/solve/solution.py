@@ -16,7 +16,7 @@ from dntk.solve.conditioning import (
     factorise,
     inverse_factor,
 )
-from dntk.solve.normal_equations import ROWS, NormalEquations
+from dntk.solve.normal_equations import ROWS
 from dntk.solve.preconditioned_cg import preconditioned_cg
 from dntk.solve.problem import RidgeProblem
 from dntk.types import Array
@@ -49,22 +49,18 @@ def solve(problem: RidgeProblem, ridge: float, jitter: Jitter | None = None) -> 
     ValueError
         The system is singular to working precision.
     """
-    if jitter is None:
-        _require_regular(problem, ridge)
     if problem.dual:
         return _dual(problem, ridge, jitter)
     return _primal(problem, ridge, jitter)
 
 
-def _require_regular(problem: RidgeProblem, ridge: float) -> None:
-    """Raise where K + λI cannot be told from a singular matrix in the precision at hand."""
-    xp = arrays.namespace(problem.features)
-    rows = xp.sum(problem.features * problem.features, axis=2)
-    wide = xp.astype(rows, arrays.accumulation_dtype(rows), copy=False)
-    trace = float(xp.max(xp.sum(wide, axis=1)))
-    if trace > 0 and ridge < arrays.epsilon(wide) * trace:
+def _require_regular(gram: Float[Array, "g m m"], ridge: float) -> None:
+    """Raise where K + λI, of the same trace as ΦᵀΦ + λI, cannot be told from a singular matrix in the precision."""
+    xp = arrays.namespace(gram)
+    trace = float(xp.max(xp.sum(xp.linalg.diagonal(gram), axis=1)))
+    if trace > 0 and ridge < arrays.epsilon(gram) * trace:
         msg = (
-            f"`ridge`={ridge:.3g} is below the rounding of a kernel of trace {trace:.3g} in {wide.dtype}: the "
+            f"`ridge`={ridge:.3g} is below the rounding of a kernel of trace {trace:.3g} in {gram.dtype}: the "
             "system is singular to working precision. Use a larger ridge, 'loo', or float64 features."
         )
         raise ValueError(msg)
@@ -74,12 +70,15 @@ def _dual(problem: RidgeProblem, ridge: float, jitter: Jitter | None) -> Solutio
     xp, features = arrays.namespace(problem.features), problem.features
     g, n, k = features.shape
     count(flops=g * (n * n * k + n**3))
-    factor, added = factorise(backend_of(features).gram(features), ridge, jitter)
+    gram = backend_of(features).gram(features)
+    if jitter is None:
+        _require_regular(gram, ridge)
+    factor, added = factorise(gram, ridge, jitter)
     inverse = inverse_factor(factor)
     dual = cholesky_solve(factor, problem.targets)
     left_out = dual / xp.sum(inverse * inverse, axis=1)[:, :, None]
     return Solution(
-        weights=features.mT @ dual,
+        weights=(dual.mT @ features).mT,
         dual=dual,
         left_out=lambda: _mean_square(left_out, problem),
         report=_report(factor, max(n, k) * arrays.epsilon(features), added),
@@ -91,7 +90,9 @@ def _primal(problem: RidgeProblem, ridge: float, jitter: Jitter | None) -> Solut
     """ΦᵀΦ in one pass; where its rounding is not small beside λ, its factor preconditions float64 products."""
     xp = arrays.namespace(problem.features)
     count(flops=problem.features.shape[0] * problem.features.shape[2] ** 3 // 3)
-    statistics = NormalEquations.of(problem.features, problem.targets)
+    statistics = problem.statistics
+    if jitter is None:
+        _require_regular(statistics.gram, ridge)
     floor = 0.0 if problem.wide else statistics.rounding_floor
     shift = max(ridge, floor)
     factor, added = factorise(statistics.gram, shift, jitter)
@@ -123,7 +124,8 @@ def _refined(problem: RidgeProblem, ridge: float, factor: Array, report: SolveRe
         total = None
         for start, stop in parts:
             block = xp.astype(features[:, start:stop, :], dtype, copy=False)
-            piece = block.mT @ term(block, xp.astype(targets[:, start:stop, :], dtype, copy=False))
+            rows = term(block, xp.astype(targets[:, start:stop, :], dtype, copy=False))
+            piece = (rows.mT @ block).mT
             total = piece if total is None else total + piece
         assert total is not None
         return total
@@ -145,7 +147,7 @@ def _primal_left_out(problem: RidgeProblem, ridge: float, residual: Array, facto
     """Leverages h_i = ‖L⁻¹φ_i‖², a block of points at a time."""
     xp = arrays.namespace(problem.features)
     if factor is None:
-        factor, _ = factorise(NormalEquations.of(problem.features, problem.targets).gram, ridge)
+        factor, _ = factorise(problem.statistics.gram, ridge)
     g, n, k = problem.features.shape
     count(flops=2 * g * n * k * k)
     inverse = xp.astype(inverse_factor(factor), problem.features.dtype, copy=False)

@@ -157,6 +157,18 @@ def test_proposals_by_blocks_have_the_law_of_points_drawn_one_by_one(block):
     assert statistic < chi2.isf(1e-6, np.sum(possible) - 1)
 
 
+def test_proposals_of_later_rounds_are_judged_by_what_earlier_ones_left(monkeypatch):
+    """Points nearly parallel, whose residuals after one pick are not: a round refuses repetitions and little else."""
+    from dntk.distill.data import residual_kernel
+
+    rounds = []
+    plain = residual_kernel.ResidualKernel.add
+    monkeypatch.setattr(residual_kernel.ResidualKernel, "add", lambda self, p: rounds.append(len(p)) or plain(self, p))
+    RPCholesky(30, block=8).select(dntk.TangentFeatures((100 + np.eye(80))[None]))
+    assert sum(rounds) == 30
+    assert len(rounds) < 12  # by the kernel itself nearly all but the first of a round would be refused
+
+
 def test_rp_cholesky_reads_the_features_once_per_block_and_never_makes_a_kernel_matrix(monkeypatch):
     """Shapes of all products of one selection: none is n × n, and rounds are few."""
     from dntk.distill.data import residual_kernel

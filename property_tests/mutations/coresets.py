@@ -119,7 +119,7 @@ MUTANTS = [
         "return _host(rows @ rows.T - factor.T @ factor)",
         "return _host(rows @ rows.T)",
         "proposals are accepted by the kernel, not by its residual",
-        CORESETS + "test_proposals_by_blocks_have_the_law_of_points_drawn_one_by_one",
+        CORESETS + "test_proposals_of_later_rounds_are_judged_by_what_earlier_ones_left",
     ),
     Mutant(
         "dntk/distill/data/rp_cholesky.py",

@@ -147,7 +147,7 @@ class WithinTolerance:
         self, sketch: Sketch | SketchPlan | None, loss: float, phi: TangentFeatures
     ) -> Sketch | SketchPlan | None:
         """A sketch doubled as often as its error asks for, none where that is all parameters; itself if it cannot."""
-        if isinstance(sketch, SketchPlan) or not _grows(sketch):
+        if isinstance(sketch, SketchPlan) or not _grows(phi.sketch):
             return sketch
         given: Any = sketch
         most = LARGEST // (phi.n_outputs * len(phi) * itemsize(phi.values))

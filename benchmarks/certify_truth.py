@@ -21,8 +21,11 @@ ROUNDING = 1e3 * float(np.finfo(np.float64).eps)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One certificate: true excess objective over the certified one (the median over outputs), the widest of the ten
-    leading intervals relative to its eigenvalue, statements that are false, and seconds over those of the features."""
+    """One certificate against the truth.
+
+    True excess objective over the certified one (the median over outputs), the widest of the ten leading intervals
+    relative to its eigenvalue, statements that are false, and seconds over those of the features.
+    """
 
     data: str
     network: str

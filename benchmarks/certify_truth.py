@@ -104,8 +104,9 @@ class Truth:
         lower, upper = (end.numpy() for end in certificate.eigenvalue_intervals)
         slack = ROUNDING * self.eigenvalues[0]
         exact = self.eigenvalues[: len(lower)]
-        basis = np.linalg.qr(grads.values.numpy().astype(np.float64).transpose(0, 2, 1))[0]
-        outside = self.values - (self.values @ basis) @ basis.transpose(0, 2, 1)
+        _, singular, basis = np.linalg.svd(grads.basis.numpy().astype(np.float64), full_matrices=False)
+        basis = basis * (singular > 0.5)[:, :, None]  # its rows are orthonormal, but for float32, or zero
+        outside = self.values - (self.values @ basis.transpose(0, 2, 1)) @ basis
         residual = (outside @ outside.transpose(0, 2, 1)).mean(axis=0)
         wrong = [
             *(energies > certified * (1 + 1e-9)),

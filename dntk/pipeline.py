@@ -1,7 +1,5 @@
 """The whole pipeline behind one estimator: coreset, sketched features, synthetic gradients, ridge regression."""
 
-import dataclasses
-import functools
 from pathlib import Path
 from typing import Literal
 
@@ -9,34 +7,27 @@ from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
 from dntk.batching import choose_batch_size
-from dntk.certify.approximation import Span, span_of
+from dntk.certify.approximation import Span
 from dntk.certify.certificate import Certificate
-from dntk.certify.compose import certify
+from dntk.certify.held_out import tangent_residual
 from dntk.certify.prediction import posterior_variance
-from dntk.certify.stages import with_earlier_stages
 from dntk.distill.data import DataDistiller, DataSelector, DistilledData
-from dntk.distill.data.kept_data import KeptData, distilled, kept, selected
 from dntk.distill.gradients import GradientDistiller
-from dntk.distilled_gradients import DistilledGradients, row_basis, trace_residual
 from dntk.features import TangentFeatures, tangent_features
 from dntk.fitted_state import FittedState
-from dntk.gradient_blocks.dense import itemsize
-from dntk.ledger import Ledger, LedgerRecorder
+from dntk.fitting import fitted
+from dntk.ledger import Ledger
 from dntk.losses import Losses
 from dntk.metrics import accuracy, fidelity, predicted_labels
 from dntk.model import Model, outputs_of
 from dntk.outputs import cotangents_for
 from dntk.random import check_seed
-from dntk.sketch import Sketch, SketchPlan, choose
-from dntk.solve.ridge import Ridge, feature_ridge, ridge
-from dntk.solve.ridge_fit import RidgeFit
-from dntk.solve.same_span import same_span
-from dntk.spectrum import condition_number, eigenvalues, truncation_rank
-from dntk.targets import check_labels, check_targets, one_hot
+from dntk.recipe import Recipe
+from dntk.sketch import Sketch, SketchPlan
+from dntk.solve.ridge import Ridge
+from dntk.targets import check_labels
+from dntk.tolerance import check_tolerance
 from dntk.types import Array
-
-_SMALL = 4096
-"""Parameters up to which gradients are kept whole where the sketch is chosen automatically."""
 
 
 class NotFittedError(ValueError):
@@ -63,7 +54,16 @@ class DistilledNTK:
     ridge
         As for :func:`dntk.solve.ridge`; chosen on the features of the kept points, before gradients are distilled.
     seed
-        Of the automatic sketch.
+        Of the automatic sketch, and of the samples and random starts of the certificate.
+    tolerance
+        Relative loss of the kernel, between 0 and 1, that the smallest sizes are to be found for; ``None``: parts as
+        they are given. Dropping points and directions may lose this share of the trace together, of which points take
+        at most half; a sketch may change the kernel by this much in relative Frobenius norm with 95% confidence.
+
+        Sizes of ``data``, ``sketch`` and ``gradients`` are then where the search begins, by doubling and bisection;
+        ``sketch="auto"`` is chosen for the tolerance, ``gradients=None`` stands for ``Solution`` of the size found.
+        What has no size, as distilled inputs and ``data=None``, is used as it is. Where the tolerance is not met
+        :meth:`fit` warns, and ``certificate_.tolerance`` names the stage that stops it, its loss and the remedy.
 
     Attributes
     ----------
@@ -80,6 +80,8 @@ class DistilledNTK:
         gradients: GradientDistiller | None = None,
         ridge: Ridge = "loo",
         seed: int = 0,
+        *,
+        tolerance: float | None = None,
     ) -> None:
         if not isinstance(model, Model):
             msg = f"`model` is a {type(model).__name__}: wrap the network first, model = dntk.as_model(net)."
@@ -88,8 +90,9 @@ class DistilledNTK:
             msg = f"`sketch`={sketch!r}: expected a sketch, None, or 'auto'."
             raise ValueError(msg)
         check_seed(seed)
+        check_tolerance(tolerance)
         self.model, self.data, self.sketch = model, data, sketch
-        self.gradients, self.ridge, self.seed = gradients, ridge, seed
+        self.gradients, self.ridge, self.seed, self.tolerance = gradients, ridge, seed, tolerance
         self._state: FittedState | None = None
         self._tangents: Array | None = None
 
@@ -112,53 +115,22 @@ class DistilledNTK:
             Inputs that the model does not take, that are empty or not finite; targets or labels of another length,
             of one class, or not finite; more points or gradients asked than there are; a network whose tangent
             features are zero.
+
+        Warns
+        -----
+        UserWarning
+            A tolerance was asked for and is not met; the estimator is fitted with what comes nearest.
         """
-        self.model.check_inputs(x)
-        targets = self._targets(x, y)
-        recorder = LedgerRecorder()
-        with recorder.stage("data") as cost:
-            sketch = self._resolved_sketch(x)
-            points = self._kept(x, y, targets, sketch)
-            cost.nbytes = points.nbytes
-        with recorder.stage("features") as cost:
-            phi = tangent_features(self.model, points.x, sketch=sketch)
-            cost.nbytes = _nbytes(phi.values)
-        with recorder.stage("ridge") as cost:
-            chosen = feature_ridge(self.ridge, phi.values, points.targets)
-        with recorder.stage("gradients") as cost:
-            fit, grads = self._regress(phi, points.targets, chosen)
-            span = _span(phi, grads)
-            cost.nbytes = _nbytes(span.basis) + _nbytes(fit.weights)
-        with recorder.stage("spectrum"):
-            spectrum = eigenvalues(phi)
-        losses = Losses(
-            points=x.shape[0],
-            kept_points=len(phi),
-            data_trace_residual=points.residual,
-            sketch_relative_error=_sketch_error(sketch, phi, spectrum),
-            gradient_trace_residual=_left_out(phi, span) if grads is None else grads.trace_residual,
-            coverage_gap=0.0 if grads is None else grads.gap,
-            gradients=span.basis.shape[1],
-            truncation_rank=truncation_rank(spectrum),
-            condition_number=condition_number(spectrum, chosen),
-            loo_error=fit.loo_error,
-            fidelity=fidelity(fit.predict(phi), points.targets if y is None else self.model(points.x)),
+        recipe = Recipe(
+            model=self.model,
+            data=self.data,
+            sketch=self.sketch,
+            gradients=self.gradients,
+            ridge=self.ridge,
+            seed=self.seed,
+            tolerance=self.tolerance,
         )
-        self._state = FittedState(
-            weights=fit.weights,
-            basis=_like(span.basis, phi),
-            squares=_like(span.squares, phi),
-            sketch=phi.sketch,
-            ridge=chosen,
-            spectrum=spectrum,
-            indices=points.indices,
-            losses=losses,
-            certified=functools.cache(
-                functools.partial(_certified, phi, grads, points.targets, chosen, losses=losses, seed=self.seed)
-            ),
-            ledger=recorder.ledger(),
-            data=points.data,
-        )
+        self._state = fitted(recipe, x, y)
         self._tangents = None
         return self
 
@@ -211,11 +183,7 @@ class DistilledNTK:
         """
         state = self._fitted()
         phi = tangent_features(self.model, x, sketch=state.sketch)
-        xp = self.model.namespace
-        total = xp.sum(phi.values**2, axis=(0, 2))
-        inside = xp.sum((phi.values @ state.basis.mT) ** 2, axis=(0, 2))
-        ratio = 1 - inside / xp.where(total > 0, total, xp.ones_like(total))
-        return xp.where(total > 0, xp.clip(ratio, min=0, max=1), xp.zeros_like(ratio))
+        return tangent_residual(phi, state.basis)
 
     def uncertainty(self, x: Array) -> Float[Array, "n c"]:
         """Standard deviation of a Gaussian process whose mean is the regression, never below that of the exact one.
@@ -242,7 +210,9 @@ class DistilledNTK:
     def certificate_(self) -> Certificate:
         """Bounds on what was lost between the features of the kept points and the predictor, each with its theorem.
 
-        Computed when it is first read, saved or reported, from the features, which the estimator holds until then.
+        With it, where points were dropped, the mean tangent residual of those that were not kept, from a sample of
+        them; and what the sketch's theorem says of the kernel without sketch. Computed when it is first read, saved or
+        reported, from the features and the sampled points, which the estimator holds until then.
         """
         return self._fitted().certified()
 
@@ -283,6 +253,23 @@ class DistilledNTK:
 
         write_fit_report(self._fitted(), path)
 
+    @property
+    def fitted_span(self) -> Span:
+        """What :func:`dntk.certify` compares with features: the span that was kept, and the predictor in it."""
+        state = self._fitted()
+        return Span(basis=state.basis, squares=state.squares, weights=(state.weights,))
+
+    @property
+    def fitted_ridge(self) -> float:
+        """The ridge λ that was used."""
+        return self._fitted().ridge
+
+    @property
+    def fitted_sketch(self) -> Sketch | None:
+        """The sketch of the features, bound to the network's parameters."""
+        sketch: Sketch | None = self._fitted().sketch
+        return sketch
+
     @classmethod
     def from_state(cls, model: Model, state: FittedState) -> "DistilledNTK":
         """A fitted estimator from stored parts."""
@@ -296,45 +283,6 @@ class DistilledNTK:
             raise NotFittedError(msg)
         return self._state
 
-    def _targets(self, x: Array, y: Array | None) -> Float[Array, "n c"]:
-        outputs = outputs_of(self.model, x)
-        if y is None:
-            return outputs
-        xp = arrays.require_same_place(outputs=outputs, y=y)
-        if xp.isdtype(y.dtype, "integral") and y.ndim == 1:
-            check_labels("y", y, points=x.shape[0])
-            return one_hot(y, self.model.n_outputs, like=outputs)
-        return check_targets(y, outputs, points=x.shape[0], outputs=self.model.n_outputs)
-
-    def _kept(
-        self, x: Array, y: Array | None, targets: Float[Array, "n c"], sketch: Sketch | SketchPlan | None
-    ) -> KeptData:
-        """The points that are kept, all of them, chosen or made, and what they leave of the kernel."""
-        if self.data is None:
-            return kept(x, targets)
-        if isinstance(self.data, DataSelector):
-            return selected(self.data, self.model, x, targets, sketch=sketch)
-        return distilled(self.data, self.model, x, y, targets, sketch=sketch)
-
-    def _resolved_sketch(self, x: Array) -> Sketch | SketchPlan | None:
-        if not isinstance(self.sketch, str):
-            return self.sketch
-        if self.model.n_parameters <= _SMALL:
-            return None
-        plan = choose(self.model, x, n=x.shape[0], seed=self.seed)
-        return plan if plan.candidate.dim < self.model.n_parameters else None
-
-    def _regress(
-        self, phi: TangentFeatures, targets: Float[Array, "m c"], chosen: float
-    ) -> tuple[RidgeFit, DistilledGradients | None]:
-        fit = ridge(phi, targets, ridge=chosen)
-        if self.gradients is None:
-            return fit, None
-        grads = self.gradients.distill(phi, targets)
-        distilled = same_span(grads, ridge=chosen)
-        # Leaving points out in a span made from their targets would flatter: keep the error of the full features.
-        return dataclasses.replace(distilled, left_out=fit.left_out), grads
-
     def _projected(self, x: Array) -> TangentFeatures:
         state = self._fitted()
         phi = tangent_features(self.model, x, sketch=state.sketch)
@@ -346,61 +294,7 @@ class DistilledNTK:
         return cotangents_for("sum", outputs, xp=m.namespace, dtype=dtype, device=m.device)
 
 
-def _span(phi: TangentFeatures, grads: DistilledGradients | None) -> Span:
-    """What was kept: the span of the synthetic gradients, or of all features."""
-    if grads is None:
-        basis = row_basis(phi.values)
-        return span_of(phi.values, basis[:, : min(len(phi), phi.dim), :])
-    return span_of(grads.values, grads.basis)
-
-
-def _certified(
-    phi: TangentFeatures,
-    grads: DistilledGradients | None,
-    targets: Float[Array, "m c"],
-    chosen: float,
-    *,
-    losses: Losses,
-    seed: int,
-) -> Certificate:
-    found = certify(phi, phi if grads is None else grads, targets, chosen, seed=seed)
-    return with_earlier_stages(found, losses)
-
-
-def _left_out(phi: TangentFeatures, span: Span) -> float:
-    return trace_residual(phi.values, phi.values @ _like(span.basis, phi).mT)
-
-
-def _like(values: Array, phi: TangentFeatures) -> Array:
-    cast: Array = arrays.namespace(values).astype(values, phi.values.dtype, copy=False)
-    return cast
-
-
 def _diagonal(products: Float[Array, "c n c"]) -> Float[Array, "n c"]:
     """Output c of the product along w_c."""
     xp = arrays.namespace(products)
     return xp.stack([products[c, :, c] for c in range(products.shape[0])], axis=1)
-
-
-def _sketch_error(sketch: Sketch | SketchPlan | None, phi: TangentFeatures, spectrum: Float[Array, " m"]) -> float:
-    """Root mean square of ‖K̂ − K‖_F/‖K‖_F: the plan's, or that of a Gaussian or sign sketch.
-
-    The latter is √((sr² + 1)/k) with sr = tr K/‖K‖_F.
-    """
-    if isinstance(sketch, SketchPlan):
-        return sketch.expected_error
-    if phi.sketch is None:
-        return 0.0
-    xp = arrays.namespace(spectrum)
-    largest = float(spectrum[0])
-    if largest == 0:
-        return 0.0
-    scaled = spectrum / largest
-    return float(((xp.sum(scaled) ** 2 / xp.sum(scaled**2) + 1) / phi.dim) ** 0.5)
-
-
-def _nbytes(x: Array) -> int:
-    size = itemsize(x)
-    for side in x.shape:
-        size *= side
-    return size

@@ -1,3 +1,4 @@
+import dataclasses
 import importlib
 import sys
 from pathlib import Path
@@ -237,3 +238,19 @@ def test_solver_rows_have_figures_and_times_from_processes_of_their_own(capsys):
     report.print_table("path", [one, row, absent])
     report.print_targets([one, row, absent])
     assert "50 ridges take 1.25 times one solve" in capsys.readouterr().out
+
+
+def test_certificates_are_measured_against_the_truth_and_false_ones_are_counted(monkeypatch):
+    scenes, truth = load("certify_scenes"), load("certify_truth")
+    monkeypatch.setitem(scenes.NETWORKS, "mlp", 1)
+    monkeypatch.setitem(scenes.DATA, "digits", (8, 200))
+    case = scenes.scene("digits", "mlp", seed=0, points=40, features=64)
+    rows = list(truth.measured(case, [4], repeats=1))
+    assert [(row.method, row.size, row.violations) for row in rows] == [("Principal", 4, 0), ("Solution", 4, 0)]
+    assert all(0 < row.energy_ratio <= 1 and row.statements > 20 and row.cost > 0 for row in rows)
+    grads = dntk.distill.gradients.Principal(4).distill(case.phi, case.targets)
+    dense = truth.Truth.of(case, 0.1)
+    certificate = dntk.certify(case.phi, grads, case.targets, 0.1)
+    half = dataclasses.replace(certificate.trace_error, value=certificate.trace_error.value / 2)
+    assert sum(dense.against(certificate, grads)[2]) == 0
+    assert sum(dense.against(dataclasses.replace(certificate, trace_error=half), grads)[2]) == 1

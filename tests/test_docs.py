@@ -34,6 +34,9 @@ def test_what_the_tutorial_says_is_so():
     assert abs(said["fidelity"]["Solution"] - said["full"]) < 0.002  # one test point
     trust = said["estimator"].trust
     assert trust(said["noise"]).mean() > 2 * trust(said["x_test"]).mean()
+    assert said["low"][0] <= said["residuals"].mean() <= said["high"][0]
+    assert len(said["residuals"]) == 800
+    assert said["within"].certificate_.tolerance.met
 
 
 def test_the_example_of_the_readme_runs():

@@ -11,7 +11,7 @@ from dntk import arrays
 from dntk.backend import backend_of
 from dntk.types import Array
 
-Kind = Literal["deterministic", "probabilistic"]
+Kind = Literal["deterministic", "probabilistic", "empirical"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,8 +25,8 @@ class Bound:
     theorem
         The inequality.
     kind
-        ``"deterministic"``, or ``"probabilistic"`` over the seeds of the estimator, never over the data unless the
-        theorem says "sampled".
+        ``"deterministic"``; ``"probabilistic"`` over the seeds of the estimator, never over the data unless the
+        theorem says "sampled"; or ``"empirical"``: by a band that no theorem proves for this case, and no trial left.
     confidence
         Probability with which it holds, 1 for deterministic ones.
     shares
@@ -46,7 +46,7 @@ class Bound:
         return float(arrays.namespace(self.value).max(self.value))
 
     def __str__(self) -> str:
-        trust = "always" if self.kind == "deterministic" else f"with probability {self.confidence:.6g}"
+        trust = trust_in(self)
         return f"at most {float(self):.4g}, {trust} ({self.theorem})"
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,6 +92,14 @@ class Intervals:
             "kind": self.kind,
             "confidence": self.confidence,
         }
+
+
+def trust_in(statement: Bound | Intervals) -> str:
+    """When a statement holds, in words."""
+    if statement.kind == "deterministic":
+        return "always"
+    trust = f"with probability {statement.confidence:.6g}"
+    return f"{trust}, empirically" if statement.kind == "empirical" else trust
 
 
 def plain(value: Any) -> Any:

@@ -8,13 +8,18 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.certify.bound import Bound, Intervals
 from dntk.certify.prediction import pointwise, posterior_variance
+from dntk.certify.tolerance_outcome import ToleranceOutcome
 from dntk.features import TangentFeatures
 from dntk.types import Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StageError:
-    """What one stage lost: a relative error, what it is relative to, and whence it is known."""
+    """What one stage lost: a relative error, what it is relative to, and whence it is known.
+
+    ``kind`` is that of a :class:`dntk.Bound`, or ``"measured"`` where it was computed on another kernel than the
+    certificate's, or ``"expected"``: a root mean square over seeds.
+    """
 
     stage: str
     error: float
@@ -63,12 +68,16 @@ class Certificate:
         ridge. For synthetic gradients it covers the Galerkin and the same-span predictor.
     energy_error
         (C,): excess of the regression objective, ‖Ψ(w − w*)‖² + λ‖w − w*‖².
+    unsketched_eigenvalue_intervals, unsketched_trace_error
+        Of the kernel of the same points without sketch, where the sketch's family has a theorem that reaches so far.
     held_out_residual
-        Mean tangent residual of points that were not kept, from a sample.
+        (1,): mean tangent residual of the points that were not kept, from a sample of them.
     ridge, target_norm
         λ, and the root mean square of the targets.
     stages
         What each stage lost.
+    tolerance
+        Whether the fit met the tolerance that was asked of it, and what stopped it.
     pointwise
         Bounds at single points, see :meth:`prediction_bound`.
     """
@@ -86,10 +95,13 @@ class Certificate:
     misalignment_gap: Bound | None = None
     prediction_error: Bound | None = None
     energy_error: Bound | None = None
-    held_out_residual: Bound | None = None
+    unsketched_eigenvalue_intervals: Intervals | None = None
+    unsketched_trace_error: Bound | None = None
+    held_out_residual: Intervals | None = None
     ridge: float | None = None
     target_norm: float | None = None
     stages: tuple[StageError, ...] = ()
+    tolerance: ToleranceOutcome | None = None
     pointwise: PointwiseBound | None = None
 
     def prediction_bound(self, phi: TangentFeatures) -> Float[Array, "q c"]:
@@ -127,7 +139,7 @@ class Certificate:
             value = getattr(self, field.name)
             if field.name == "pointwise":
                 continue
-            if isinstance(value, Bound | Intervals):
+            if isinstance(value, Bound | Intervals | ToleranceOutcome):
                 value = value.to_dict()
             elif field.name == "stages":
                 value = [dataclasses.asdict(stage) for stage in value]
@@ -146,7 +158,9 @@ class Certificate:
 
         fields = dict(stored)
         for name, value in stored.items():
-            if isinstance(value, dict) and "lower" in value:
+            if name == "tolerance":
+                fields[name] = None if value is None else ToleranceOutcome.from_dict(value)
+            elif isinstance(value, dict) and "lower" in value:
                 fields[name] = Intervals(**value | {"lower": array(value["lower"]), "upper": array(value["upper"])})
             elif isinstance(value, dict):
                 fields[name] = Bound(**value | {"value": array(value["value"])})

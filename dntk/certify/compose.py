@@ -10,8 +10,9 @@ from dntk.certify.approximation import OtherFeatures, Regression, Span, as_appro
 from dntk.certify.bound import Bound, Intervals, check_confidence
 from dntk.certify.certificate import Certificate, PointwiseBound, StageError
 from dntk.certify.eigenvalue_intervals import eigenvalue_intervals, suggested_start
-from dntk.certify.kernel_errors import KernelErrors, feature_errors, span_errors
+from dntk.certify.kernel_errors import KernelErrors, feature_errors, span_errors, span_trace_error
 from dntk.certify.regression_error import RegressionErrors, fits_errors, weights_errors
+from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures
 from dntk.solve.ridge import ridge as solve_ridge
 from dntk.types import Array
@@ -86,6 +87,16 @@ def certify(
     block = suggested_start(start, LEADING, seed=seed)
     intervals = eigenvalue_intervals(values, block, failure=failure, seed=seed)
     return assemble(reference, found, errors, intervals, predicted, regression, scale=scale, confidence=confidence)
+
+
+def certified_trace_loss(reference: TangentFeatures, grads: DistilledGradients) -> float:
+    """The certificate's trace error in units of the trace, alone; 0 for features that are zero. Cost O(n·C·k·s)."""
+    xp = arrays.namespace(reference.values)
+    span = as_approximation(reference, grads, None)
+    assert isinstance(span, Span)
+    values, _ = _scaled(reference.values)
+    trace = float(xp.sum(values**2)) / values.shape[0]
+    return float(span_trace_error(values, values @ span.basis.mT)) / trace if trace > 0 else 0.0
 
 
 def assemble(

@@ -34,13 +34,12 @@ class KernelErrors:
 def span_errors(values: Float[Array, "c n k"], span: Span, *, failure: float, seed: int) -> KernelErrors:
     """Errors of projections on a span; ``failure`` is that of the spectral norm."""
     xp = arrays.namespace(values)
-    c, n, k = values.shape
+    _, n, k = values.shape
     scores = values @ span.basis.mT
-    traces, kept = xp.sum(values**2, axis=(1, 2)), xp.sum(scores**2, axis=(1, 2))
-    eps, size = arrays.epsilon(values), max(n, k)
-    trace = trace_residual(float(xp.sum(traces)) / c, float(xp.sum(kept)) / c, eps=eps, size=size)
+    traces = xp.sum(values**2, axis=(1, 2))
+    trace = span_trace_error(values, scores)
     spectral = _semidefinite(residual_kernel(values, span.basis), values, trace, failure, seed)
-    tail = _tail(values, scores, traces, size)
+    tail = _tail(values, scores, traces, max(n, k))
     gap = Bound(
         value=max(0.0, float(trace) - float(tail.lower[0])), theorem="trace residual less the least one (Ky Fan)"
     )
@@ -50,6 +49,16 @@ def span_errors(values: Float[Array, "c n k"], span: Span, *, failure: float, se
         frobenius=frobenius_residual(spectral, trace),
         pca_tail=tail,
         misalignment_gap=gap,
+    )
+
+
+def span_trace_error(values: Float[Array, "c n k"], scores: Float[Array, "c n s"]) -> Bound:
+    """Trace that a projection leaves of the mean kernel, from features and their coordinates in the span."""
+    xp = arrays.namespace(values)
+    c, n, k = values.shape
+    traces, kept = xp.sum(values**2, axis=(1, 2)), xp.sum(scores**2, axis=(1, 2))
+    return trace_residual(
+        float(xp.sum(traces)) / c, float(xp.sum(kept)) / c, eps=arrays.epsilon(values), size=max(n, k)
     )
 
 

@@ -10,7 +10,8 @@ def with_earlier_stages(certificate: Certificate, losses: Losses) -> Certificate
     """The certificate of what was made of the features, after what was lost before there were any.
 
     Bounds of the certificate are set against the features of the kept points. What dropping points and sketching
-    cost is measured or expected, not bounded: it is listed as a stage, and enters no bound.
+    cost is listed as a stage, measured or expected, and enters no bound of theirs; what theorems say of it is in the
+    statements of :mod:`dntk.certify.unsketched` and :mod:`dntk.certify.held_out`.
     """
     earlier = (
         StageError(
@@ -18,13 +19,14 @@ def with_earlier_stages(certificate: Certificate, losses: Losses) -> Certificate
             error=losses.data_trace_residual,
             measure="of the selecting kernel's trace",
             theorem="Nyström trace residual, computed",
+            kind="measured",
         ),
         StageError(
             stage="sketch",
             error=losses.sketch_relative_error,
             measure="of the kernel's Frobenius norm, expected",
             theorem="second moment of the sketch",
-            kind="probabilistic",
+            kind="expected",
         ),
     )
     certified = tuple(stage for stage in certificate.stages if stage.stage != "sketch")

@@ -21,12 +21,19 @@ from dntk.types import Array
 
 
 def exact_eigenvalues(
-    sketched: Float[Array, " n"], error: SketchError, *, outputs: int, dim: int, points: int
+    sketched: Float[Array, " r"],
+    error: SketchError,
+    *,
+    outputs: int,
+    dim: int,
+    points: int,
+    trace: float | None = None,
 ) -> Intervals:
     """Intervals of λ_i(K̄) of the unsketched mean kernel, from those of the sketched one in descending order.
 
     ``error``: of the sketch for n·C feature rows (a subspace embedding) or n (second moments), at half the failure
-    probability; the other half goes to the lower end by place.
+    probability; the other half goes to the lower end by place. ``trace``: tr K̂, where ``sketched`` are only the
+    leading eigenvalues; default: their sum.
     """
     values = np.asarray(backend_of(sketched).to_numpy(sketched), dtype=np.float64)
     values = np.clip(values, 0, None)
@@ -38,13 +45,14 @@ def exact_eigenvalues(
     else:
         # Kernels' traces differ by ε tr K as well, ‖·‖_F ≤ ε tr K on their diagonal: tr K ≤ tr K̂/(1 − √n ε).
         shrunk = 1 - math.sqrt(points) * error.value
-        radius = error.value * float(np.sum(values)) / shrunk if shrunk > 0 else math.inf
+        whole_trace = float(np.sum(values)) if trace is None else trace
+        radius = error.value * whole_trace / shrunk if shrunk > 0 else math.inf
         lower, upper = np.clip(values - radius, 0, None), values + radius
     return Intervals(
         lower=_like(lower, sketched),
         upper=_like(upper, sketched),
         theorem=error.theorem + (", an empirical band" if error.kind == "empirical" else ""),
-        kind="probabilistic",
+        kind="empirical" if error.kind == "empirical" else "probabilistic",
         confidence=1 - 2 * error.failure,
     )
 

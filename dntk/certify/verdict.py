@@ -1,12 +1,13 @@
 """A certificate in words."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dntk import arrays
 from dntk.backend import backend_of
+from dntk.certify.bound import trust_in
 
 if TYPE_CHECKING:
-    from dntk.certify.bound import Bound
+    from dntk.certify.bound import Bound, Intervals
     from dntk.certify.certificate import Certificate
 
 
@@ -32,25 +33,57 @@ def verdict(certificate: "Certificate") -> str:
             f"predictor    root mean square distance to the exact regression at most {error:.3g}, "
             f"{_ratio(error, norm)} of the targets' ({certificate.prediction_error.theorem})"
         )
-    if certificate.held_out_residual is not None:
-        lines.append(
-            f"held out     mean tangent residual at most {float(certificate.held_out_residual):.2%} "
-            f"({certificate.held_out_residual.theorem})"
-        )
+    lines += [*_unsketched(certificate), *_held_out(certificate)]
     lines += [f"{stage.stage:12} {stage.error:.2%} {stage.measure} ({stage.theorem})" for stage in certificate.stages]
     worst = certificate.worst_stage
     if worst is not None:
         lines.append(f"verdict      {worst.stage} lost most: {worst.error:.2%} {worst.measure}")
+    if certificate.tolerance is not None:
+        lines.append(f"tolerance    {certificate.tolerance}")
     return "\n".join(lines)
 
 
 def _eigenvalues(certificate: "Certificate") -> str:
-    host = backend_of(certificate.eigenvalue_intervals.lower).to_numpy
-    lower = host(certificate.eigenvalue_intervals.lower)[:10]
-    upper = host(certificate.eigenvalue_intervals.upper)[:10]
+    lower, upper = _ends(certificate.eigenvalue_intervals)
     widths = [(up - low) / low if low > 0 else float("inf") for low, up in zip(lower, upper, strict=True) if up > 0]
     widest = max(widths, default=0.0)
     return f"eigenvalues  the leading {len(lower)} are known within {widest:.2%}"
+
+
+def _unsketched(certificate: "Certificate") -> list[str]:
+    """What is known of the kernel without sketch."""
+    intervals, error = certificate.unsketched_eigenvalue_intervals, certificate.unsketched_trace_error
+    lines = []
+    if intervals is not None:
+        lower, upper = _ends(intervals)
+        lines.append(
+            f"unsketched   largest eigenvalue between {lower[0]:.3g} and {upper[0]:.3g}, {trust_in(intervals)} "
+            f"({intervals.theorem})"
+        )
+    if error is not None:
+        share = _share(error, certificate.trace)
+        lines.append(
+            f"             trace error at most {share} of the sketched trace, {trust_in(error)} ({error.theorem})"
+        )
+    return lines
+
+
+def _held_out(certificate: "Certificate") -> list[str]:
+    """What is known of the points that were not kept."""
+    found = certificate.held_out_residual
+    if found is None:
+        return []
+    lower, upper = _ends(found)
+    return [
+        f"held out     mean tangent residual between {lower[0]:.2%} and {upper[0]:.2%}, {trust_in(found)} "
+        f"({found.theorem})"
+    ]
+
+
+def _ends(intervals: "Intervals") -> tuple[Any, Any]:
+    """Both ends of the first ten, on the host."""
+    host = backend_of(intervals.lower).to_numpy
+    return host(intervals.lower)[:10], host(intervals.upper)[:10]
 
 
 def _share(bound: "Bound", whole: float) -> str:

@@ -76,9 +76,7 @@ def choose(
     """
     _check(n, error, confidence, dim, points)
     check_seed(seed)
-    from scipy.stats import chi2
-
-    budget = error**2 / max(float(chi2.ppf(confidence, 1)), _WORST_ABOVE)
+    budget = (error / deviations(confidence)) ** 2
     seen = _unseen(model, outputs) if x is None else probe(model, _spaced(model, x, points), outputs, n)
     options = [_sparse(seen, budget, dim, seed)]
     if x is not None:
@@ -108,6 +106,13 @@ def choose(
         layers=best.layers,
         probed=0 if x is None else min(points, x.shape[0]),
     )
+
+
+def deviations(confidence: float) -> float:
+    """Root mean squares of a kernel's relative error that it exceeds with this probability at most; normal tails."""
+    from scipy.stats import chi2
+
+    return math.sqrt(max(float(chi2.ppf(confidence, 1)), _WORST_ABOVE))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 SUBSPACE = "all eigenvalues, relative"
 FROBENIUS = "Frobenius norm, relative to the trace"
@@ -38,6 +38,14 @@ class SketchError:
 
     def __str__(self) -> str:
         return f"{self.value:.3g} ({self.measure}; {self.kind}, failure {self.failure:g}; {self.theorem})"
+
+
+@runtime_checkable
+class StatesError(Protocol):
+    """A sketch whose family has a theorem."""
+
+    def error(self, n: int, failure: float = 1e-3) -> SketchError:
+        """ε for the kernel of n feature rows."""
 
 
 def subspace_error(

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 
 from dntk import arrays
 from dntk.archive import StoreError, fingerprint
-from dntk.distill.data.base import DataSelector
+from dntk.distill.data.base import DataSelector, Selection
 from dntk.distill.data.distilled_data import DataDistiller, DistilledData
 from dntk.distill.data.draws import minibatch, take
 from dntk.distill.data.nystrom_residual import residual
@@ -58,7 +58,11 @@ def selected(
 ) -> KeptData:
     """Points that a selector chooses by the features of one functional."""
     phi = tangent_features(model, x, sketch=sketch, outputs="sum")
-    selection = selector.select(phi)
+    return of_selection(selector.select(phi), x, targets)
+
+
+def of_selection(selection: Selection, x: Array, targets: Float[Array, "n c"]) -> KeptData:
+    """Chosen points."""
     left = float(selection.residual_trace[-1])
     return KeptData(
         x=take_points(x, selection.indices),

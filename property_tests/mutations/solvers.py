@@ -185,8 +185,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/solve/iterative.py",
-        "residual = rhs - wide.multiply(solution) - ridge * solution",
-        "residual = rhs - wide.multiply(solution)",
+        "residual = rhs - wide_product(kernel, solution) - ridge * solution",
+        "residual = rhs - wide_product(kernel, solution)",
         "refinement's residual without the ridge",
         ITERATIVE + "test_refinement_reaches_float64_from_a_float32_iteration[numpy]",
     ),

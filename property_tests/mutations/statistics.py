@@ -117,8 +117,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/solve/path.py",
-        "axis=1), (-1,)) / problem.weight",
-        "axis=1), (-1,)) / problem.points",
+        "return weights, xp.clip(squares, min=0) / problem.weight, floor",
+        "return weights, xp.clip(squares, min=0) / problem.points, floor",
         "the path's mean residual over points, not weights",
         WEIGHTED,
     ),

@@ -109,7 +109,7 @@ def test_memory_budget_does_not_change_the_kernel(monkeypatch, outputs, inputs, 
     model = tanh_model(NUMPY, *random_network(), "float64")
     x1, x2 = points(11, seed=1), points(7, seed=2)
     whole = [dntk.ntk(model, x1, other, outputs=outputs) for other in (None, x2)]
-    monkeypatch.setattr(batching, "PAIRED_BUDGET", budget_for(model, x1, inputs=inputs, functionals=functionals))
+    monkeypatch.setattr(batching, "BUDGET", budget_for(model, x1, inputs=inputs, functionals=functionals))
     for other, expected in zip((None, x2), whole, strict=True):
         assert_close(dntk.ntk(model, x1, other, outputs=outputs), expected, terms=model.n_parameters, dtype="float64")
 
@@ -117,7 +117,7 @@ def test_memory_budget_does_not_change_the_kernel(monkeypatch, outputs, inputs, 
 def test_kernels_that_do_not_mix_outputs_differentiate_once_where_one_output_fits_the_memory(monkeypatch):
     model = tanh_model(NUMPY, *random_network(), "float64")
     x = points(11)
-    monkeypatch.setattr(batching, "PAIRED_BUDGET", budget_for(model, x, inputs=11, functionals=1) // 2)
+    monkeypatch.setattr(batching, "BUDGET", budget_for(model, x, inputs=11, functionals=1) // 2)
     for outputs in ("mean", "each"):
         recorder = LedgerRecorder()
         with recorder.stage("kernel"):

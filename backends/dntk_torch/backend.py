@@ -48,10 +48,13 @@ class TorchBackend:
         return tensor  # type: ignore[no-any-return]
 
     def scatter_add(self, updates: Any, index: Any, weights: Any, size: int) -> Array:
-        """``index_add_``, one nonzero of every update at a time."""
+        """``index_add_`` of contiguous rows, one nonzero of every update at a time."""
         out = torch.zeros((size, updates.shape[1]), dtype=updates.dtype, device=updates.device)
+        rows = updates.contiguous()  # strided ones are added number by number
+        scaled = torch.empty_like(rows)
         for position in range(index.shape[1]):
-            out.index_add_(0, index[:, position], weights[:, position, None] * updates)
+            torch.mul(rows, weights[:, position, None], out=scaled)
+            out.index_add_(0, index[:, position], scaled)
         result: Any = out
         return result  # type: ignore[no-any-return]
 

@@ -103,7 +103,7 @@ class FactoredBlock:
             if self.transposed:
                 values = self.inputs[None, :, :, start:stop].mT @ self.cotangents
             else:
-                values = self.cotangents[:, :, :, start:stop].mT @ self.inputs[None, :, :, :]
+                values = backend_of(self.inputs).expand(self.cotangents[:, :, :, start:stop], self.inputs)
             yield start * width, xp.reshape(values, (q, n, (stop - start) * width))
         if self.bias:
             summed = xp.sum(self.cotangents, axis=2)

@@ -56,8 +56,8 @@ MUTANTS = [
     ),
     Mutant(
         "backends/dntk_torch/backend.py",
-        "weights[:, position, None] * updates)",
-        "weights[:, 0, None] * updates)",
+        "torch.mul(rows, weights[:, position, None], out=scaled)",
+        "torch.mul(rows, weights[:, 0, None], out=scaled)",
         "PyTorch adds every nonzero with the first one's weight",
         CHECK + "[torch]",
     ),

@@ -12,8 +12,8 @@ from dntk.types import Array
 BUDGET = 2**31
 """Bytes of gradient blocks that may be alive at once where no batch size is given: 2 GiB.
 
-Convolutions of half as many inputs at once run at nine tenths of the rate, and kernels differentiate again what does not
-fit.
+Convolutions of half as many inputs at once run at nine tenths of the rate, and kernels differentiate again what does
+not fit.
 """
 
 

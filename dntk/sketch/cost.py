@@ -7,8 +7,8 @@ from dntk.sketch.concentration import LayerProbe
 EXPAND = 400
 """Multiplications of a product in whose time one expanded coordinate is written and brought into order.
 
-Measured, as :data:`PLACE`, with PyTorch on two cores whose products make 9e10 multiplications a second: 1,280 gradients of a
-CNN of 97,290 parameters, hashed once and eight times a coordinate.
+Measured, as :data:`PLACE`, with PyTorch on two cores whose products make 9e10 multiplications a second: 1,280
+gradients of a CNN of 97,290 parameters, hashed once and eight times a coordinate.
 """
 
 PLACE = 64

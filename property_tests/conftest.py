@@ -22,7 +22,7 @@ _COMMON = {
         hypothesis.HealthCheck.filter_too_much,
     ],
 }
-hypothesis.settings.register_profile("ci", derandomize=True, max_examples=40, **_COMMON)
+hypothesis.settings.register_profile("ci", derandomize=True, max_examples=24, **_COMMON)
 hypothesis.settings.register_profile("fuzz", max_examples=int(os.environ.get("DNTK_FUZZ_EXAMPLES", "2000")), **_COMMON)
 # A mutant has to fail, not to fail in the shortest way.
 _FIRST = [hypothesis.Phase.explicit, hypothesis.Phase.generate]

@@ -5,6 +5,7 @@ accuracy on labels that no stage saw, on scikit-learn's digits and on Fashion-MN
 seeds: other splits, networks and sketches. With --scaling: seconds and peak memory against the number of points.
 
 Run: python benchmarks/distill_gradients.py [--data digits fashion] [--seeds 5] [--sizes 1 2 5 10 20 40] [--json FILE]
+     python benchmarks/distill_gradients.py --tables FILE [FILE ...]
      python benchmarks/distill_gradients.py --scaling [--outputs 10]
 """
 
@@ -14,8 +15,9 @@ import json
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from distill_gradients_methods import Row, missing, noisy_rows, rows
 from distill_gradients_scaling import scaling
@@ -32,41 +34,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", default=["digits", "fashion"], choices=["digits", "fashion"])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 3, 5, 7, 10, 15, 20, 30, 40])
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--tables", nargs="+", type=Path, default=[], help="only print what these files hold")
     parser.add_argument("--scaling", action="store_true", help="time and memory against the number of points instead")
     parser.add_argument("--outputs", type=int, default=10, help="outputs of the features of --scaling")
     arguments = parser.parse_args()
     if arguments.scaling:
-        found: object = scaling(arguments.outputs)
-    else:
-        measured = _measured(arguments.data, arguments.seeds, arguments.sizes)
-        for name in arguments.data:
-            _print(name, [row for row in measured if row.data == name], arguments.seeds)
-        found = [dataclasses.asdict(row) for row in measured]
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+        _write(scaling(arguments.outputs), arguments.json)
+        return
+    measured = [Row(**row) for file in arguments.tables for row in json.loads(file.read_text())]
+    if not arguments.tables:
+        seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+        for row in _measured(arguments.data, seeds, arguments.sizes):
+            measured.append(row)
+            _write([dataclasses.asdict(row) for row in measured], arguments.json)
+    for name in sorted({row.data for row in measured}):
+        _print(name, [row for row in measured if row.data == name])
 
 
-def _measured(names: Sequence[str], seeds: int, sizes: list[int]) -> list[Row]:
+def _write(found: Sequence[Any], file: Path | None) -> None:
+    if file:
+        file.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _measured(names: Sequence[str], seeds: range, sizes: list[int]) -> Iterator[Row]:
     if missing():
         print(f"selections that this dntk does not have: {', '.join(missing())}", file=sys.stderr)
-    found: list[Row] = []
     for name in names:
-        for seed in track(range(seeds), description=name, console=Console(stderr=True)):
+        for seed in track(seeds, description=name, console=Console(stderr=True)):
             try:
                 case = scene(name, seed)
             except FileNotFoundError as error:
                 print(f"{name} is left out: {error}", file=sys.stderr)
                 break
-            found += rows(case, sizes)
-            found += noisy_rows(case, sizes)
-    return found
+            yield from rows(case, sizes)
+            yield from noisy_rows(case, sizes)
 
 
-def _print(name: str, measured: Sequence[Row], seeds: int) -> None:
-    if not measured:
-        return
+def _print(name: str, measured: Sequence[Row]) -> None:
+    seeds = len({row.seed for row in measured})
     title = f"{name}: {POOL} points, {SKETCH} features per output; mean ± standard deviation over {seeds} seeds"
     table = Table(title=f"{title}; flipped: {FLIPPED:.0%} of the labels")
     for column in ("method", "solve", "budget", "s", *METRICS):

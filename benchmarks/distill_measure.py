@@ -61,9 +61,11 @@ class Problem:
     dim: int
 
     @classmethod
-    def of(cls, data: str, network: str, *, seed: int, train: int, test: int, dim: int) -> "Problem":
+    def of(
+        cls, data: str, network: str, *, seed: int, train: int, test: int, dim: int, device: str = "cpu"
+    ) -> "Problem":
         """The same for the same arguments."""
-        x, y, x_test, y_test = _images(data, train, test, seed)
+        x, y, x_test, y_test = (part.to(device) for part in _images(data, train, test, seed))
         net = trained(network, x, y, epochs=EPOCHS[data], seed=seed)
         model = dntk.as_model(net)
         return cls(data=data, network=network, seed=seed, model=model, x=x, y=y, x_test=x_test, y_test=y_test, dim=dim)

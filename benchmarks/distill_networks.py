@@ -58,7 +58,7 @@ def trained(name: str, x: torch.Tensor, y: torch.Tensor, *, epochs: int, seed: i
     """Network after training by Adam with a cosine schedule, in evaluation mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = build(name, tuple(x.shape[1:]))
+        net = build(name, tuple(x.shape[1:])).to(x.device)
         optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
         for _ in range(epochs):

@@ -5,6 +5,7 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from distill_measure import ALL, Row
 from distill_networks import N_OUTPUTS
@@ -104,6 +105,11 @@ def spread(values: Sequence[float | None], scale: float) -> str:
 def as_json(rows: Sequence[Row]) -> str:
     """Everything measured, with where and by which versions."""
     return json.dumps({"environment": environment(), "rows": [dataclasses.asdict(row) for row in rows]}, indent=1)
+
+
+def read(files: Sequence[Path]) -> list[Row]:
+    """Rows of all files."""
+    return [Row(**row) for file in files for row in json.loads(file.read_text())["rows"]]
 
 
 def _with_distillation(row: Row) -> int:

@@ -43,7 +43,8 @@ class Problem:
 
     def functionals(self) -> torch.Tensor:
         """Rows (q, C): the linear functionals of the outputs whose gradients the kernel needs."""
-        identity = torch.eye(N_OUTPUTS, dtype=next(self.net.parameters()).dtype)
+        weights = next(self.net.parameters())
+        identity = torch.eye(N_OUTPUTS, dtype=weights.dtype, device=weights.device)
         if self.mode == "sum":
             return identity.sum(0, keepdim=True) * N_OUTPUTS**-0.5
         return identity[ONE : ONE + 1] if self.mode == "one" else identity

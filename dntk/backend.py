@@ -76,6 +76,9 @@ class Backend(Protocol):
     def erf(self, x: Array) -> Array:
         """Error function, elementwise."""
 
+    def working_set(self, x: Array) -> int:
+        """Entries of temporaries that the device of ``x`` works through fastest: of its cache, or enough to fill it."""
+
     def synchronize(self, x: Array) -> None:
         """Wait until ``x`` has been computed, so that a clock tells the truth."""
 

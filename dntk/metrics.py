@@ -10,9 +10,9 @@ from dntk.types import Array
 def predicted_labels(outputs: Float[Array, "n c"]) -> Int[Array, " n"]:
     """Class of the largest output, the lower class where two are equal; for one output, whether it is positive."""
     xp = arrays.namespace(outputs)
-    if outputs.shape[1] == 1:
-        return xp.astype(outputs[:, 0] > 0, xp.argmax(outputs, axis=1).dtype)
-    labels: Array = xp.argmax(outputs, axis=1)
+    positions = xp.__array_namespace_info__().default_dtypes(device=arrays.device_of(outputs))["indexing"]
+    largest = outputs[:, 0] > 0 if outputs.shape[1] == 1 else xp.argmax(outputs, axis=1)
+    labels: Array = xp.astype(largest, positions)  # CuPy's argmax has another integer of 64 bits, named longlong
     return labels
 
 

@@ -6,6 +6,7 @@ points, K̂ ≤ K. ``"perturbed"``: noise of 1e-12 to 1 of the largest feature. 
 """
 
 import dataclasses
+import math
 
 import numpy as np
 from hypothesis import strategies as st
@@ -78,8 +79,18 @@ def gram_in(library: Library, rows: np.ndarray):
 def spectrum_in(library: Library, rows: np.ndarray):
     """Descending eigenvalues of F Fᵀ, formed and decomposed by the library in the dtype of ``rows``."""
     kernel = gram_in(library, rows)
+    return eigen_in(kernel)[0]
+
+
+def eigen_in(kernel):
+    """Descending eigenvalues and their eigenvectors by the kernel's library, of the kernel times a power of two.
+
+    CUDA's method squares entries, and squares of numbers below 1e-19 are zero in float32.
+    """
     xp = arrays.namespace(kernel)
-    return xp.flip(xp.linalg.eigvalsh(kernel), axis=0)
+    scale = 2.0 ** math.frexp(float(xp.max(xp.abs(kernel))))[1]
+    values, vectors = xp.linalg.eigh(kernel / scale)
+    return xp.flip(values, axis=0) * scale, xp.flip(vectors, axis=1)
 
 
 def build_pair(case: Case, kind: str, seed: int) -> Pair:

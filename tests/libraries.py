@@ -22,6 +22,10 @@ class Library:
             import cupy
 
             return "" if cupy.cuda.is_available() else "CuPy finds no GPU"
+        if self.device == "cuda:0":
+            import torch
+
+            return "" if torch.cuda.is_available() else "PyTorch finds no GPU"
         return ""
 
     @property
@@ -33,6 +37,10 @@ class Library:
             import array_api_strict
 
             return array_api_strict.Device(self.device)
+        if self.module == "torch" and self.device is not None:
+            import torch
+
+            return torch.device(self.device)
         return self.device
 
     def array(self, values: Any, dtype: Any = None) -> Any:
@@ -43,7 +51,7 @@ class Library:
         if self.module == "torch":
             import torch
 
-            return torch.asarray(host.copy())
+            return torch.asarray(host.copy(), device=self.device)
         if self.module == "jax":
             import jax.numpy
 
@@ -64,6 +72,13 @@ def host(x: Any) -> np.ndarray:
     return np.asarray(backend_of(x).to_numpy(x))
 
 
+def set_working_set(monkeypatch: Any, library: Library, entries: int) -> None:
+    """Let the library's backend have temporaries of so many entries."""
+    from dntk.backend import backend_of
+
+    monkeypatch.setattr(type(backend_of(library.array([0.0], "float32"))), "working_set", lambda *_: entries)
+
+
 def interpreted(library: Library) -> None:
     """Skip a library that compiles every operation for every shape, where another test covers it on it."""
     if library.module == "jax":
@@ -75,6 +90,7 @@ def interpreted(library: Library) -> None:
 LIBRARIES = [
     Library("numpy", "numpy"),
     Library("torch", "torch"),
+    Library("torch-cuda", "torch", "cuda:0"),
     Library("jax", "jax"),
     Library("strict", "array_api_strict", "CPU_DEVICE"),
     Library("strict-device1", "array_api_strict", "device1"),

@@ -8,7 +8,7 @@ import pytest
 
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock, IndexedBlock
 from dntk.ledger import LedgerRecorder
-from tests.libraries import Library, host
+from tests.libraries import Library, host, set_working_set
 
 NUMPY = Library("numpy", "numpy")
 CONTRACTED, MATERIALISED = "contraction is cheaper", "materialisation is cheaper"
@@ -269,8 +269,7 @@ def test_padding_of_id_minus_one_has_no_gradient():
 
 @pytest.mark.parametrize("entries", [1, 20])
 def test_tiles_and_pieces_of_any_size_give_the_same_inner_products(library, monkeypatch, entries):
-    monkeypatch.setattr("dntk.gradient_blocks.contraction.TILE", entries)
-    monkeypatch.setattr("dntk.gradient_blocks.expansion.PIECE", entries)
+    set_working_set(monkeypatch, library, entries)
     dtype = float_of(library)
     for t, b, a in FACTORED_SIZES.values():
         data = factored_data(n=5, t=t, b=b, a=a)

@@ -23,7 +23,7 @@ from dntk.sketch import (
 )
 from dntk.sketch.base import block_by_pieces
 from dntk.sketch.layout import layout_of_shapes
-from tests.libraries import Library, host
+from tests.libraries import Library, host, set_working_set
 from tests.networks import inputs, mlp
 
 NUMPY = Library("numpy", "numpy")
@@ -142,8 +142,10 @@ def test_slabs_of_inputs_do_not_change_a_contribution(monkeypatch, kind, entries
     bound = {"tensor_sketch": TensorSketch(16), "mixed": Mixed(16, 5)}
     sketch = bound[kind].bound(layout) if kind in bound else Mask(16, n_parameters=1200)
     expected = sketch_block(sketch, block)
-    size = "SLAB_ENTRIES" if kind == "mixed" else "CHUNK_ENTRIES"
-    monkeypatch.setattr(f"dntk.sketch.{kind}.{size}", entries)
+    if kind == "mixed":
+        set_working_set(monkeypatch, NUMPY, entries)
+    else:
+        monkeypatch.setattr(f"dntk.sketch.{kind}.CHUNK_ENTRIES", entries)
     np.testing.assert_allclose(sketch_block(sketch, block), expected, rtol=0, atol=1e-13)
 
 

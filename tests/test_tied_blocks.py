@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dntk.gradient_blocks import TiedBlock
-from tests.libraries import Library, host
+from tests.libraries import Library, host, set_working_set
 from tests.test_gradient_blocks import (
     _scale,
     assert_close,
@@ -40,7 +40,7 @@ def tied(table, linear):
 
 @pytest.mark.parametrize("entries", [1, 60, 2**19])
 def test_inner_products_of_a_table_with_a_linear_map_equal_those_of_expanded_gradients(library, monkeypatch, entries):
-    monkeypatch.setattr("dntk.gradient_blocks.mixed.TILE", entries)
+    set_working_set(monkeypatch, library, entries)
     table, _, table_dense, _ = uses(library, 5, 1)
     _, linear, _, linear_dense = uses(library, 3, 2)
     settings = {"terms": 8 * ROWS * WIDTH, "dtype": float_of(library)}

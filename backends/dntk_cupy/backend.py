@@ -5,11 +5,11 @@ from typing import Any, NoReturn
 
 import array_api_compat.cupy as xp
 import cupy
-import cupyx
 import cupyx.scipy.linalg
 import cupyx.scipy.special
 
 from dntk.types import Array, Namespace
+from dntk_cupy.scatter import added_in_order
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,13 +44,10 @@ class CupyBackend:
         return array
 
     def scatter_add(self, updates: Any, index: Any, weights: Any, size: int) -> Array:
-        """CUDA's atomic additions, one nonzero of every update at a time; their order, and rounding, may vary."""
+        """Sums over the nonzeros of every row in their order: the same to the last bit at every call."""
         with updates.device:
-            out = cupy.zeros((size, updates.shape[1]), dtype=updates.dtype)
-            for position in range(index.shape[1]):
-                cupyx.scatter_add(out, index[:, position], weights[:, position, None] * updates)
-        result: Array = out
-        return result
+            out: Array = added_in_order(updates, index, weights, size)
+        return out
 
     def triangular_solve(self, factor: Any, rhs: Any, *, lower: bool) -> Array:
         """Triangular solve of cuBLAS, of batches too."""
@@ -90,6 +87,11 @@ class CupyBackend:
         with x.device:
             values: Array = cupyx.scipy.special.erf(x)
         return values
+
+    def working_set(self, x: Any) -> int:
+        """2²³ entries: a start costs more than caches save."""
+        del x
+        return 2**23
 
     def synchronize(self, x: Any) -> None:
         """Wait for the array's device."""

@@ -5,7 +5,9 @@ from dntk.backend import Backend, BackendEntry
 
 def _load() -> Backend:
     from dntk_jax.backend import JaxBackend
+    from dntk_jax.precision import use_whole_float32
 
+    use_whole_float32()
     return JaxBackend()
 
 

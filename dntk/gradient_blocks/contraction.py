@@ -1,7 +1,7 @@
 """Inner products of gradients Σ_t g_t ⊗ a_t from their factors, by contraction over pairs of positions.
 
 ⟨Σ_t g_t ⊗ a_t, Σ_t' g'_t' ⊗ a'_t'⟩ = Σ_{t,t'} ⟨a_t, a'_t'⟩ ⟨g_t, g'_t'⟩. The similarities ⟨a_t, a'_t'⟩ are the same for
-all functionals and computed once. Work goes tile by tile of inputs, each small enough for a processor's cache.
+all functionals and computed once. Work goes tile by tile of inputs, each of the size that suits the device.
 """
 
 import math
@@ -14,9 +14,6 @@ from dntk.arrays import namespace, spans
 from dntk.backend import backend_of
 from dntk.ledger import count
 from dntk.types import Array
-
-TILE = 2**19
-"""Entries of one tile of products; 2 MiB in float32."""
 
 Span = tuple[int, int]
 
@@ -127,7 +124,8 @@ def _tiled(
     axes: tuple[int, int],
 ) -> Array:
     """All tiles put together; of a symmetric result only those on and above the diagonal are computed."""
-    side = max(1, int((TILE / max(1, functionals * left.shape[2] * right.shape[2])) ** 0.5))
+    pair = functionals * left.shape[2] * right.shape[2]
+    side = max(1, int((backend_of(left).working_set(left) / max(1, pair)) ** 0.5))
     rows, columns = list(spans(left.shape[1], side)), list(spans(right.shape[1], side))
     tiles: dict[tuple[int, int], Array] = {}
     for i, j in _needed(len(rows), len(columns), symmetric=left is right):

@@ -13,8 +13,9 @@ from dntk.backend import backend_of
 from dntk.ledger import count
 from dntk.types import Array
 
-PIECE = 2**23
-"""Entries of one piece of expanded gradients; 32 MiB in float32, the most that malloc serves from memory it has."""
+WORKING_SETS = 16
+"""A piece of expanded gradients, in working sets: on processors 32 MiB in float32, the most that malloc serves from
+memory it has."""
 
 
 def pieces(
@@ -77,7 +78,8 @@ def _summed(left: Any, right: Any, matrix: Callable[[Array], Array], reduced: Ca
 def _paired(left: Any, right: Any) -> Iterator[tuple[Array, Array]]:
     """Pieces of both factored blocks over the same coordinates; the same pieces twice for one block."""
     points = max(left.shape[0] * left.shape[1], right.shape[0] * right.shape[1])
-    rows = max(1, PIECE // max(1, points * left.inputs.shape[2]))
+    entries = WORKING_SETS * backend_of(left.inputs).working_set(left.inputs)
+    rows = max(1, entries // max(1, points * left.inputs.shape[2]))
     mine = pieces(left.inputs, left.cotangents, bias=left.bias, rows=rows)
     if left is right:
         yield from ((piece, piece) for piece in mine)

@@ -12,7 +12,6 @@ from jaxtyping import Float
 
 from dntk.arrays import namespace, spans
 from dntk.backend import backend_of
-from dntk.gradient_blocks.contraction import TILE
 from dntk.ledger import count
 from dntk.types import Array
 
@@ -50,7 +49,8 @@ def _tiles(table: Any, linear: Any) -> Iterator[tuple[Float[Array, "q i t j s"],
     (q, n1, t, b), (r, n2, s, _) = table.cotangents.shape, linear.cotangents.shape
     rows = xp.where(table.ids >= 0, table.ids, xp.zeros_like(table.ids))
     activations = xp.reshape(linear.inputs, (n2 * s, b))
-    for start, stop in spans(n1, max(1, TILE // max(1, max(q, r) * t * n2 * s))):
+    entries = backend_of(activations).working_set(activations)
+    for start, stop in spans(n1, max(1, entries // max(1, max(q, r) * t * n2 * s))):
         i = stop - start
         values = xp.reshape(table.cotangents[:, start:stop, :, :], (q * i * t, b))
         count(flops=2 * q * i * t * n2 * s * b)

@@ -27,8 +27,8 @@ from dntk.sketch.layout import Layout, ParameterMatrix, Part, factors_in, parts_
 from dntk.sketch.placement import Placement
 from dntk.types import Array
 
-SLAB_ENTRIES = 2**20
-"""Reduced gradients that are expanded at once: they stay in the processor's cache until they are placed."""
+WORKING_SETS = 2
+"""Reduced gradients that are expanded at once, in working sets: they stay in a processor's cache until placed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +178,8 @@ class Mixed:
         reduced = (self._signs(part, width, like=right).T @ right.mT).mT
         placement = self._placement(part.matrix, width)
         pieces = []
-        for start, stop in arrays.spans(n, max(1, SLAB_ENTRIES // (q * h * width))):
+        entries = WORKING_SETS * backend_of(left).working_set(left)
+        for start, stop in arrays.spans(n, max(1, entries // (q * h * width))):
             one, two = left[:, start:stop, ...], reduced[:, start:stop, ...]
             # Where the weight is stored as (a, b), its columns belong to the outputs.
             rows = backend_of(one).expand(one, two[0, ...]) if two.shape[0] == 1 else one.mT @ two

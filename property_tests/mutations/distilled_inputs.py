@@ -9,15 +9,15 @@ LOSSES = TESTS + "test_slopes_of_prediction_losses_are_those_of_their_values[num
 MUTANTS = [
     Mutant(
         "dntk/distill/data/nystrom_residual.py",
-        "gradient = -2 * (solved @ left) + (2 * share",
-        "gradient = -2 * (solved @ left) + (0 * share",
+        "own = solved @ solved.T + share *",
+        "own = solved @ solved.T + 0 *",
         "the damping is taken for constant",
         SLOPE,
     ),
     Mutant(
         "dntk/distill/data/nystrom_residual.py",
-        "left = points - solved.T @ inducing",
-        "left = points",
+        "own = solved @ solved.T + share",
+        "own = share",
         "the slope forgets what is explained",
         SLOPE,
     ),

@@ -3,6 +3,7 @@
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk.backend import backend_of
 from dntk.ledger import count
 from dntk.types import Array
 
@@ -21,10 +22,7 @@ def residual(points: Float[Array, "n d"], inducing: Float[Array, "m d"], *, ridg
 
     Π is damped: K_Π = F F̃ᵀ (F̃F̃ᵀ + μI)⁻¹ F̃ Fᵀ, which is below the undamped one.
     """
-    xp = arrays.namespace(points)
-    solved, across = _solved(points, inducing, ridge)[:2]
-    total = xp.sum(points * points)
-    return float((total - xp.sum(solved * across)) / xp.where(total > 0, total, xp.ones_like(total)))
+    return _left(points, *_solved(points, inducing, ridge)[:2])
 
 
 def residual_gradient(
@@ -32,24 +30,46 @@ def residual_gradient(
 ) -> tuple[float, Float[Array, "m d"]]:
     """The residual share and its gradient in the inducing features F̃.
 
-    With T = F̃Fᵀ and Z = (F̃F̃ᵀ + μI)⁻¹ T, the derivative of −tr(TᵀZ) is −2 Z (F − ZᵀF̃), plus 2 μ' ‖Z‖² F̃ as the
+    With T = F̃Fᵀ and Z = (F̃F̃ᵀ + μI)⁻¹ T, the derivative of −tr(TᵀZ) is −2 (Z F − Z Zᵀ F̃), plus 2 μ' ‖Z‖² F̃ as the
     damping μ = μ' tr(F̃F̃ᵀ) moves too.
     """
     xp = arrays.namespace(points)
     solved, across, share = _solved(points, inducing, ridge)
-    left = points - solved.T @ inducing
-    gradient = -2 * (solved @ left) + (2 * share * xp.sum(solved * solved)) * inducing
-    count(flops=4 * points.shape[0] * inducing.shape[0] * points.shape[1])
-    total = xp.sum(points * points)
-    total = xp.where(total > 0, total, xp.ones_like(total))
-    return float((total - xp.sum(solved * across)) / total), gradient / total
+    identity = xp.eye(solved.shape[0], dtype=solved.dtype, device=arrays.device_of(solved))
+    own = solved @ solved.T + share * xp.sum(solved * solved) * identity
+    narrow = [xp.astype(factor, points.dtype, copy=False) for factor in (solved, own)]
+    gradient = 2 * (narrow[1] @ inducing - narrow[0] @ points)
+    count(flops=2 * inducing.shape[0] * points.shape[1] * (points.shape[0] + inducing.shape[0]))
+    total = xp.astype(_nonzero(_trace(points)), points.dtype, copy=False)
+    return _left(points, solved, across), gradient / total
 
 
 def _solved(
     points: Float[Array, "n d"], inducing: Float[Array, "m d"], ridge: float
 ) -> tuple[Float[Array, "m n"], Float[Array, "m n"], float]:
-    xp = arrays.namespace(points)
-    across = inducing @ points.T
-    matrix, share = damped(inducing @ inducing.T, ridge)
+    """Z, T and μ'. Products of features in their dtype, what is solved in float64 where the device has it."""
+    xp, wide = arrays.namespace(points), arrays.accumulation_dtype(points)
+    across = xp.astype(backend_of(inducing).inner(inducing, points), wide, copy=False)
+    matrix, share = damped(backend_of(inducing).gram(xp.astype(inducing, wide, copy=False)), ridge)
     count(flops=2 * inducing.shape[0] * points.shape[1] * (points.shape[0] + inducing.shape[0]))
     return xp.linalg.solve(matrix, across), across, share
+
+
+def _left(points: Float[Array, "n d"], solved: Float[Array, "m n"], across: Float[Array, "m n"]) -> float:
+    """1 − tr(TᵀZ)/tr(FFᵀ)."""
+    xp, total = arrays.namespace(points), _trace(points)
+    return float((total - xp.sum(solved * across)) / _nonzero(total))
+
+
+def _trace(points: Float[Array, "n d"]) -> Float[Array, ""]:
+    """‖F‖²."""
+    xp = arrays.namespace(points)
+    norms = xp.astype(xp.linalg.vector_norm(points, axis=1), arrays.accumulation_dtype(points), copy=False)
+    total: Array = xp.sum(norms * norms)
+    return total
+
+
+def _nonzero(total: Float[Array, ""]) -> Float[Array, ""]:
+    xp = arrays.namespace(total)
+    found: Array = xp.where(total > 0, total, xp.ones_like(total))
+    return found

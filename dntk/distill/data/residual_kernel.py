@@ -94,7 +94,7 @@ class ResidualKernel:
 
 
 def eliminate(
-    block: Float[npt.NDArray[np.float64], "b b"],
+    block: Float[np.ndarray, "b b"],
     noise: float,
     accept: Callable[[int, float], bool] = lambda _, __: True,
 ) -> tuple[npt.NDArray[np.float64], list[int]]:

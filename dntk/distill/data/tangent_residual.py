@@ -167,8 +167,8 @@ class _Problem:
             objective=objective,
             tangents=tangents,
             chosen=fit[to_host(selection.indices)],
-            points=tangents.joined(known),
-            held=tangents.joined(judges),
+            points=known.joined(),
+            held=judges.joined(),
             tail=pca_tail(judges, objective.size),
         )
 
@@ -176,7 +176,7 @@ class _Problem:
         """Residuals of a batch and of what is held out, and the gradient of the former."""
         own = self.objective
         phi = self.tangents.features(variables["x"])
-        inducing = self.tangents.joined(phi)
+        inducing = phi.joined()
         batch = minibatch(self.points.shape[0], own.batch_size, seed=own.seed, step=step)
         loss, slope = residual_gradient(take(self.points, batch), inducing, ridge=own.jitter)
         left = residual(self.held, inducing, ridge=own.jitter)

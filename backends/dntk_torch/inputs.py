@@ -108,12 +108,12 @@ def by_forward_mode(
         def outputs(some: Values) -> torch.Tensor:
             return run(module, {**values, **some}, point[None])[0]
 
-        terms = []
-        for q, functional in enumerate(cotangents):
-            direction = {name: tangent[q] for name, tangent in tangents.items()}
-            pushed = torch.func.jvp(outputs, (chosen,), (direction,))[1]
-            terms.append(functional.to(pushed.dtype) @ pushed)
-        return torch.stack(terms).sum()
+        def pushed(direction: Values) -> torch.Tensor:
+            return torch.func.jvp(outputs, (chosen,), (direction,))[1]
+
+        # Functionals at once: the network itself is evaluated once for all of them.
+        every = torch.func.vmap(pushed)(tangents)
+        return (cotangents.to(every.dtype) * every).sum()
 
     with transformable(x.device), warnings.catch_warnings():
         # Forward mode compiles its rules with what PyTorch itself has deprecated since.

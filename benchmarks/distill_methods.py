@@ -21,7 +21,7 @@ class Coreset:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Objective:
-    """Synthetic points: a class of ``dntk.distill.data`` with ``distill(model, x, y)``."""
+    """Synthetic points: the class of ``dntk.distill.data`` that ``name`` begins with, up to a comma."""
 
     name: str
     make: Callable[[Any, int, int, int], Any]
@@ -44,6 +44,10 @@ CORESETS = (
 PIXELS = (0.0, 1.0)
 OBJECTIVES = (
     Objective(name="Wasserstein", make=lambda cls, m, c, seed: cls(per_class=m // c, seed=seed, limits=PIXELS)),
+    Objective(
+        name="Wasserstein, no augmentation",
+        make=lambda cls, m, c, seed: cls(per_class=m // c, seed=seed, limits=PIXELS, augmentation=None),
+    ),
     Objective(name="TangentResidual", make=lambda cls, m, _, seed: cls(m, seed=seed, limits=PIXELS)),
     Objective(name="KernelInducing", make=lambda cls, m, c, seed: cls(per_class=m // c, seed=seed, limits=PIXELS)),
 )
@@ -51,7 +55,7 @@ OBJECTIVES = (
 
 def class_of(objective: Objective) -> Any:
     """The objective's class, ``None`` where this version of dntk has none."""
-    return getattr(distillers, objective.name, None)
+    return getattr(distillers, objective.name.partition(",")[0], None)
 
 
 def chosen(names: list[str]) -> list[Coreset | Objective]:

@@ -71,7 +71,7 @@ def _vector_products(chunk: int | None, problem: Problem) -> Callable[[], Any]:
         def product(u: torch.Tensor) -> Any:
             return jvp(at(x2), (params,), pull(u))[1]
 
-        return vmap(product)(torch.eye(output.numel(), dtype=output.dtype))
+        return vmap(product)(torch.eye(output.numel(), dtype=output.dtype, device=output.device))
 
     def work() -> torch.Tensor:
         found = vmap(vmap(pair, (None, 0)), (0, None), chunk_size=chunk)(problem.x, problem.x)

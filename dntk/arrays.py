@@ -99,6 +99,15 @@ def require_points(name: str, x: Array) -> None:
         raise ValueError(msg)
 
 
+def first_largest(x: Array) -> Array:
+    """Position of the largest entry of every row (n, c), the first of equal ones, in the namespace's index dtype."""
+    xp = array_api_compat.array_namespace(x)
+    index = xp.__array_namespace_info__().default_dtypes(device=device_of(x))["indexing"]
+    # CuPy's argmax has the other integer of 64 bits, C's long long, which is no int64 to those who compare names.
+    found: Array = xp.astype(xp.argmax(x, axis=1), index)
+    return found
+
+
 def accumulation_dtype(x: Array) -> Any:
     """float64 where the array's namespace and device have it, the array's own dtype elsewhere."""
     xp = array_api_compat.array_namespace(x)

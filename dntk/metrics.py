@@ -9,11 +9,11 @@ from dntk.types import Array
 
 def predicted_labels(outputs: Float[Array, "n c"]) -> Int[Array, " n"]:
     """Class of the largest output, the lower class where two are equal; for one output, whether it is positive."""
+    if outputs.shape[1] > 1:
+        return arrays.first_largest(outputs)
     xp = arrays.namespace(outputs)
-    positions = xp.__array_namespace_info__().default_dtypes(device=arrays.device_of(outputs))["indexing"]
-    largest = outputs[:, 0] > 0 if outputs.shape[1] == 1 else xp.argmax(outputs, axis=1)
-    labels: Array = xp.astype(largest, positions)  # CuPy's argmax has another integer of 64 bits, named longlong
-    return labels
+    positive: Array = xp.astype(outputs[:, 0] > 0, arrays.first_largest(outputs).dtype)
+    return positive
 
 
 def accuracy(outputs: Float[Array, "n c"], labels: Integer[Array, " n"]) -> float:

@@ -50,7 +50,7 @@ def output_cotangents(cotangents: Float[Array, "*batch v"], n_outputs: int) -> F
 
 def _largest(logits: Float[Array, "n c"]) -> Bool[Array, "n c"]:
     """Whether a class is the first of the largest logit."""
-    return is_label(arrays.namespace(logits).argmax(logits, axis=1), logits.shape[1])
+    return is_label(arrays.first_largest(logits), logits.shape[1])
 
 
 def _picked(values: Float[Array, "q n c"], where: Bool[Array, "n c"]) -> Float[Array, "q n one"]:

@@ -131,6 +131,9 @@ def main(words: list[str]) -> int:
     """Run those mutants whose name has one of the words, or all, and return the exit status."""
     console = Console(width=None if sys.stdout.isatty() else 160)
     mutants = [m for m in every_mutant() if not words or any(word in m.name for word in words)]
+    if not mutants:
+        console.print(f"no mutant's name has one of the words {', '.join(words)}: pass part of a path or of a line.")
+        return 2
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="dntk-mutants-") as scratch:
         sound = copy_of_the_tree(pathlib.Path(scratch) / "sound")

@@ -26,6 +26,17 @@ def test_cnn_has_the_size_that_the_documentation_states():
     assert sum(p.numel() for p in case.network().parameters()) == 97_290
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
+def test_ways_to_a_kernel_are_compared_on_any_device():
+    gpu = load("ntk_gpu")
+    rows = {row.name: row for row in gpu.contest(gpu.CASES["mlp"], "full", 3, torch.device("cpu"), repeats=1)}
+    assert rows["floor"].error is None
+    for name in ("dntk", "torch.func jac-contraction", "torch.func ntk-vps"):
+        assert rows[name].why_not == ""
+        assert rows[name].best_s > 0
+        assert rows[name].error < 1e3 * 2**-23
+
+
 def test_networks_and_points_are_the_same_at_every_call():
     for case in load("ntk_networks").CASES.values():
         torch.testing.assert_close(case.points(2), case.points(2), rtol=0, atol=0)
@@ -143,6 +154,21 @@ def test_every_method_of_gradient_distillation_is_measured_and_the_better_solve_
     assert found["Random", "same span"].mse < found["Random", "paper"].mse
     noisy = list(methods.noisy_rows(case, [2]))
     assert [row.method for row in noisy] == ["all points", "Principal", "Principal, per class", "Solution", "Krylov"]
+
+
+def test_tables_of_stored_rows_are_printed_without_measuring(monkeypatch, tmp_path, capsys):
+    bench = load("distill_gradients")
+    score = {"accuracy": 0.5, "fidelity": 0.75, "mse": 2.0, "kernel_error": None, "unseen": None}
+    key = {"data": "digits", "method": "Krylov", "solve": "paper", "budget": 5, "size": 5}
+    files = []
+    for seed in (0, 1):
+        files.append(tmp_path / f"{seed}.json")
+        bench._write([{**key, **score, "seed": seed, "accuracy": 0.5 + 0.1 * seed}], files[-1])
+    monkeypatch.setattr(sys, "argv", ["distill_gradients.py", "--tables", *map(str, files)])
+    bench.main()
+    shown = capsys.readouterr().out
+    assert "over 2 seeds" in shown
+    assert "0.5500 ± 0.0707" in shown
 
 
 def test_missing_data_says_how_to_get_it(monkeypatch, tmp_path):

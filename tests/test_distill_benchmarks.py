@@ -48,6 +48,14 @@ def test_a_problem_is_the_same_at_every_call(problem):
     assert not {x.numpy().tobytes() for x in problem.x} & {x.numpy().tobytes() for x in problem.x_test}
 
 
+def test_stored_rows_are_read_as_they_were(tmp_path):
+    measure, report = load("distill_measure"), load("distill_report")
+    rows = [measure.Row(data="digits", network="cnn", seed=s, method="m", points=10, fidelity=0.5) for s in (0, 1)]
+    for seed, row in enumerate(rows):
+        (tmp_path / f"{seed}.json").write_text(report.as_json([row]))
+    assert report.read([tmp_path / "0.json", tmp_path / "1.json"]) == rows
+
+
 def test_every_coreset_has_a_row(problem):
     measure, methods = load("distill_measure").measure, load("distill_methods")
     for method in methods.CORESETS:

@@ -32,6 +32,11 @@ def test_there_are_enough_and_none_is_listed_twice():
     assert max(counted.values()) == 1
 
 
+def test_a_word_that_is_in_no_name_is_said(capsys):
+    assert mutants.main(["no such mutant"]) == 2
+    assert "no mutant's name has one of the words no such mutant" in capsys.readouterr().out
+
+
 TREE = {
     "dntk/thing.py": "answer = 42\n",
     "property_tests/test_thing.py": "from dntk.thing import answer\n\n\ndef test_answer():\n    assert answer == 42\n",

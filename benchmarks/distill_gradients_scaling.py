@@ -1,11 +1,14 @@
-"""Seconds and peak memory of gradient distillation against the number of points, each in a process of its own."""
+"""Seconds (best of three) and peak memory of gradient distillation against the number of points.
+
+Each method and size has a process of its own.
+"""
 
 import math
 import sys
 from typing import Any
 
 import numpy as np
-from measure import in_child, peak_of
+from measure import in_child, peak_of, timed
 from rich.console import Console
 from rich.table import Table
 
@@ -14,7 +17,7 @@ from dntk.distill.gradients import Krylov, LocalGlobal, Principal, Solution, Str
 
 POINTS = (5_000, 10_000, 20_000)
 FEATURES, SIZE, LATENT, CHUNK = 1024, 40, 20, 2000
-TIME_LIMIT = 600.0
+REPEATS, TIME_LIMIT = 3, 600.0
 
 
 def methods(ridge: float) -> dict[str, Any]:
@@ -78,10 +81,15 @@ def child(name: str, points: int, outputs: int) -> dict[str, float]:
     phi, y = problem(points, outputs)
     ridge = 1e-3 * float(np.mean(np.einsum("cnk,cnk->cn", phi.values, phi.values)))
     method = methods(ridge)[name]
-    if name == "Streaming":
-        spans = [(start, min(start + CHUNK, points)) for start in range(0, points, CHUNK)]
-        return peak_of(lambda: method.stream((phi[a:b], y[a:b]) for a, b in spans))
-    return peak_of(lambda: method.distill(phi, y))
+    spans = [(start, min(start + CHUNK, points)) for start in range(0, points, CHUNK)]
+
+    def work() -> object:
+        if name == "Streaming":
+            return method.stream((phi[a:b], y[a:b]) for a, b in spans)
+        return method.distill(phi, y)
+
+    first = peak_of(work)
+    return {**first, "seconds": min(first["seconds"], *(timed(work) for _ in range(REPEATS - 1)))}
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ TRAIN = {"digits": 1000, "fashion-mnist": 4000, "cifar-10": 4000}
 
 
 def main() -> None:
-    """Measure what was asked for; everything is written after every row."""
+    """Measure what was asked for; with --json everything is written after every row."""
     arguments = parse()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

@@ -120,7 +120,7 @@ def _synchronous(work: Callable[[], Any], device: torch.device) -> Callable[[], 
     def run() -> Any:
         found = work()
         if device.type != "cpu":
-            getattr(torch, device.type).synchronize()
+            getattr(torch, device.type).synchronize(device)
         return found
 
     return run
@@ -131,10 +131,10 @@ def _peak(work: Callable[[], Any], device: torch.device) -> tuple[Any, float | N
     if device.type != "cuda":
         return work(), None
     work()  # libraries make their workspaces at first use
-    before = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
     found = work()
-    return found, (torch.cuda.max_memory_allocated() - before) / MIB
+    return found, (torch.cuda.max_memory_allocated(device) - before) / MIB
 
 
 def _name(device: torch.device) -> str:

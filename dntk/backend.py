@@ -56,7 +56,10 @@ class Backend(Protocol):
         """
 
     def scatter_add(self, updates: Array, index: Array, weights: Array, size: int) -> Array:
-        """Rows out[index[j, z]] += weights[j, z] · updates[j], repeated indices added; shape (size, r)."""
+        """Rows out[index[j, z]] += weights[j, z] · updates[j], repeated indices added; shape (size, r).
+
+        In the same order at every call where the library can.
+        """
 
     def triangular_solve(self, factor: Array, rhs: Array, *, lower: bool) -> Array:
         """Solution of factor @ x = rhs for batches of triangular factors."""

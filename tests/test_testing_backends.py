@@ -21,7 +21,7 @@ X = RNG.normal(size=(3, 3))
 
 
 EVERY = {"identity", "round trip", "DLPack", "random draws", "sketches", "erf", "synchronize", "refusal", "kernels"}
-EVERY |= {"scatter_add", "triangular_solve", "inner", "gram", "expand"}
+EVERY |= {"working_set", "scatter_add", "triangular_solve", "inner", "gram", "expand"}
 
 
 def outputs_at(theta):
@@ -119,6 +119,7 @@ BROKEN = [
     ("gram", lopsided, "gram"),
     ("expand", swapped, "expand"),
     ("erf", np.tanh, "erf"),
+    ("working_set", lambda _: 0, "working_set"),
     ("as_model", credulous, "refusal"),
 ]
 

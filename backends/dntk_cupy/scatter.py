@@ -26,11 +26,11 @@ def added_in_order(updates: Any, index: Any, weights: Any, size: int) -> Any:
 
     The nonzeros are sorted by row, stably, so that each row's lie side by side.
     """
-    rows = cupy.ravel(index).astype(cupy.int64)
-    nonzeros = cupy.argsort(rows, kind="stable").astype(cupy.int64)
-    starts = cupy.searchsorted(rows[nonzeros], cupy.arange(size + 1)).astype(cupy.int64)
+    rows = cupy.ravel(index).astype(cupy.int64, copy=False)
+    nonzeros = cupy.argsort(rows, kind="stable").astype(cupy.int64, copy=False)
+    starts = cupy.searchsorted(rows[nonzeros], cupy.arange(size + 1)).astype(cupy.int64, copy=False)
     out = cupy.empty((size, updates.shape[1]), dtype=updates.dtype)
-    values, numbers = cupy.ascontiguousarray(updates), cupy.ascontiguousarray(weights)
+    values, numbers = cupy.ascontiguousarray(updates), cupy.ascontiguousarray(weights, dtype=updates.dtype)
     if out.size:
         _ROW_SUMS(starts, nonzeros, index.shape[1], numbers, values, max(1, updates.shape[1]), out)
     return out

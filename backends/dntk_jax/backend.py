@@ -51,7 +51,7 @@ class JaxBackend:
         return array
 
     def scatter_add(self, updates: Array, index: Array, weights: Array, size: int) -> Array:
-        """``.at[].add``, one nonzero of every update at a time."""
+        """``.at[].add``, one nonzero of every update at a time; on GPUs in any order."""
         out = jnp.zeros((size, updates.shape[1]), dtype=updates.dtype)
         for position in range(index.shape[1]):
             out = out.at[index[:, position], :].add(weights[:, position, None] * updates)

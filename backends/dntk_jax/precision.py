@@ -19,7 +19,7 @@ def use_whole_float32() -> None:
     jax.config.update(FLAG, "highest")
     warnings.warn(
         f'dntk set jax.config.update("{FLAG}", "highest"), as JAX would round float32 to ten bits or fewer in products '
-        f"on {jax.default_backend()}, and no bound would hold. Set that option before dntk sees its first JAX array "
+        f"on {jax.default_backend()}, and no bound would hold. Set that option before dntk loads its JAX backend "
         "to choose yourself.",
-        stacklevel=2,
+        stacklevel=3,
     )

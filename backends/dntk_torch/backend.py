@@ -48,16 +48,16 @@ class TorchBackend:
         return tensor  # type: ignore[no-any-return]
 
     def scatter_add(self, updates: Any, index: Any, weights: Any, size: int) -> Array:
-        """Contiguous rows, one nonzero of every update at a time; the same to the last bit at every call."""
+        """Rows, one nonzero of every update at a time; on CPU and CUDA the same to the last bit at every call."""
         out = torch.zeros((size, updates.shape[1]), dtype=updates.dtype, device=updates.device)
         rows = updates.contiguous()  # strided ones are added number by number
         scaled = torch.empty_like(rows)
         for position in range(index.shape[1]):
             torch.mul(rows, weights[:, position, None], out=scaled)
-            if out.device.type == "cpu":
-                out.index_add_(0, index[:, position], scaled)
-            else:  # where `index_add_` adds in an order of its own, and this one sorts
+            if out.device.type == "cuda":  # where `index_add_` adds in any order, and this one sorts
                 out.index_put_((index[:, position],), scaled, accumulate=True)
+            else:
+                out.index_add_(0, index[:, position], scaled)
         result: Any = out
         return result  # type: ignore[no-any-return]
 

@@ -1,6 +1,6 @@
 """Inner products of gradients Σ_t g_t ⊗ a_t by expanding them, piece by piece of coordinates.
 
-Pieces are small, so that the memory of one serves the next.
+Pieces are small on processors, so that the memory of one serves the next, and large on accelerators.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,8 +14,8 @@ from dntk.ledger import count
 from dntk.types import Array
 
 WORKING_SETS = 16
-"""A piece of expanded gradients, in working sets: on processors 32 MiB in float32, the most that malloc serves from
-memory it has."""
+"""A piece of expanded gradients, in working sets: in float32 32 MiB on processors, the most that malloc serves from
+memory it has, and 512 MiB on accelerators."""
 
 
 def pieces(

@@ -38,7 +38,8 @@ def check_backend(
     """Check a backend against the protocol, on one device, and against NumPy and SciPy.
 
     Properties: "identity", "round trip", "DLPack", "random draws" (bit for bit NumPy's), "sketches" (likewise),
-    "scatter_add", "triangular_solve", "inner", "gram", "expand", "erf", "synchronize", "refusal" and "kernels".
+    "scatter_add", "triangular_solve", "inner", "gram", "expand", "erf", "working_set", "synchronize", "refusal" and
+    "kernels".
     Allowances are rounding bounds that hold for every order of summation; products in reduced precision, such as TF32,
     do not meet them.
 
@@ -114,6 +115,7 @@ class _BackendProperties:
                 body=self._erf,
                 strategies={"dtype": st.sampled_from(self.place.dtypes), "seed": st.integers(0, 2**32 - 1)},
             ),
+            Property(name="working_set", statement="a positive number of entries", body=self._working_set),
             Property(name="synchronize", statement="returns, and leaves the array alone", body=self._synchronize),
             Property(name="refusal", statement="as_model raises TypeError for what is no network", body=self._refusal),
             Property(
@@ -211,6 +213,11 @@ class _BackendProperties:
         require(error <= 5 * eps(dtype), f"erf errs by {error:.2g}, allowed are {5 * eps(dtype):.2g}")
         ends = host64(self.backend.erf(self.place.array([np.inf, -np.inf, 0.0], dtype)))
         require(np.array_equal(ends, [1, -1, 0]), f"erf of ∞, −∞ and 0 is {ends}")
+
+    def _working_set(self) -> None:
+        for values in ([], [1.0, 2.0]):
+            found = self.backend.working_set(self.place.array(values, "float32"))
+            require(isinstance(found, int) and found > 0, f"it is {found!r}, expected an integer above zero")
 
     def _synchronize(self) -> None:
         array = self.place.array([1.0, 2.0], "float32")

@@ -68,4 +68,25 @@ MUTANTS = [
         "PyTorch solves with the other triangle",
         CHECK + "[torch]",
     ),
+    Mutant(
+        "backends/dntk_jax/precision.py",
+        'jax.config.update(FLAG, "highest")\n',
+        'jax.config.update(FLAG, "high")\n',
+        "factors rounded on accelerators",
+        "tests/test_jax_precision.py",
+    ),
+    Mutant(
+        "dntk/arrays.py",
+        "xp.astype(xp.argmax(x, axis=1), index)",
+        "xp.astype(xp.argmin(x, axis=1), index)",
+        "the smallest output taken for the class",
+        "tests/test_metrics.py::test_predicted_class_is_that_of_the_largest_output[numpy]",
+    ),
+    Mutant(
+        "backends/dntk_torch/inputs.py",
+        "return (cotangents.to(every.dtype) * every).sum()",
+        "return every.sum()",
+        "directions pushed forward without their functionals",
+        "tests/test_torch_input_gradients.py",
+    ),
 ]

@@ -40,16 +40,18 @@ def residual_gradient(
     narrow = [xp.astype(factor, points.dtype, copy=False) for factor in (solved, own)]
     gradient = 2 * (narrow[1] @ inducing - narrow[0] @ points)
     count(flops=2 * inducing.shape[0] * points.shape[1] * (points.shape[0] + inducing.shape[0]))
-    total = xp.astype(_nonzero(_trace(points)), points.dtype, copy=False)
+    total = _nonzero(xp.astype(_trace(points), points.dtype, copy=False))
     return _left(points, solved, across), gradient / total
 
 
 def _solved(
     points: Float[Array, "n d"], inducing: Float[Array, "m d"], ridge: float
 ) -> tuple[Float[Array, "m n"], Float[Array, "m n"], float]:
-    """Z, T and μ'. Products of features in their dtype, what is solved in float64 where the device has it."""
+    """Z, T and μ'. T in the dtype of the features; F̃F̃ᵀ and the solve in float64 where the device has it."""
     xp, wide = arrays.namespace(points), arrays.accumulation_dtype(points)
     across = xp.astype(backend_of(inducing).inner(inducing, points), wide, copy=False)
+    # T is rounded in its own dtype, which less damping would blow up.
+    ridge = max(ridge, arrays.epsilon(points))
     matrix, share = damped(backend_of(inducing).gram(xp.astype(inducing, wide, copy=False)), ridge)
     count(flops=2 * inducing.shape[0] * points.shape[1] * (points.shape[0] + inducing.shape[0]))
     return xp.linalg.solve(matrix, across), across, share

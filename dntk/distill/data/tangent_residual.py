@@ -37,8 +37,8 @@ class TangentResidual:
     minibatches of sketched features; the iterate that is best on held-out points is kept, so that the result is
     there never worse than the coreset.
 
-    The gradient is closed in the features: W = −2 Z (F − ZᵀF̃), Z = (F̃F̃ᵀ + μI)⁻¹F̃Fᵀ. In an input it is that of
-    Σ_c ⟨w_c, S φ_c(x̃)⟩, a Jacobian-vector product along Sᵀw_c differentiated once.
+    The gradient is closed in the features: W = 2 Z (ZᵀF̃ − F), Z = (F̃F̃ᵀ + μI)⁻¹F̃Fᵀ, but for μ and a scale. In an input
+    it is that of Σ_c ⟨w_c, S φ_c(x̃)⟩, a Jacobian-vector product along Sᵀw_c differentiated once.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """Tangent features: per-sample gradients of every output, sketched to k numbers."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,8 @@ class TangentFeatures:
     ) -> Float[Array, "*kernel"]:
         """Kernel between two sets of points, with the shapes of :func:`dntk.ntk`.
 
+        Of one set with itself it is symmetric to the last bit.
+
         Raises
         ------
         ValueError
@@ -113,17 +116,24 @@ class TangentFeatures:
         self.require_comparable(theirs, "other")
         count(flops=2 * self.n_outputs * len(self) * len(theirs) * self.dim)
         if outputs == "mean":
-            return self.joined() @ theirs.joined().T
+            return self._products(theirs, lambda phi: phi.joined())
         if outputs == "each":
-            return self.values @ theirs.values.mT
+            return self._products(theirs, lambda phi: phi.values)
         if outputs == "full":
-            every = self.values[:, None, :, :] @ theirs.values.mT[None, :, :, :]
-            return xp.permute_dims(every, (2, 3, 0, 1))
+            every = self._products(theirs, lambda phi: xp.reshape(phi.values, (phi.n_outputs * len(phi), phi.dim)))
+            shape = (self.n_outputs, len(self), theirs.n_outputs, len(theirs))
+            return xp.permute_dims(xp.reshape(every, shape), (1, 3, 0, 2))
         if outputs == "sum":
             scale = self.n_outputs**-0.5
-            return (xp.sum(self.values, axis=0) * scale) @ (xp.sum(theirs.values, axis=0) * scale).T
+            return self._products(theirs, lambda phi: xp.sum(phi.values, axis=0) * scale)
         check_output_index(outputs, self.n_outputs)
-        return self.values[int(outputs), :, :] @ theirs.values[int(outputs), :, :].T
+        return self._products(theirs, lambda phi: phi.values[int(outputs), :, :])
+
+    def _products(self, other: "TangentFeatures", rows: Callable[["TangentFeatures"], Array]) -> Array:
+        """Inner products of rows of both; of one with itself symmetric, as a general product need not be."""
+        mine = rows(self)
+        backend = backend_of(mine)
+        return backend.gram(mine) if other is self else backend.inner(mine, rows(other))
 
     def require_comparable(self, other: "TangentFeatures", name: str) -> None:
         """Raise unless inner products between the two sets of features mean anything."""

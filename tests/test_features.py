@@ -287,3 +287,16 @@ def test_bad_inputs_batch_sizes_and_overflow_are_refused():
     huge = tanh_model(NUMPY, [np.full((1, 1), 1e200)], [np.zeros(1)], np.float64)
     with np.errstate(over="ignore"), pytest.raises(ValueError, match="the network's outputs"):
         dntk.tangent_features(huge, np.full((1, 1), 1e200), sketch=None)
+
+
+@pytest.mark.parametrize("outputs", ["mean", "each", "full", "sum", 1])
+def test_kernels_of_points_with_themselves_are_symmetric_to_the_last_bit(library, outputs):
+    values = 1e-8 * np.random.default_rng(0).normal(size=(2, 24, 40))
+    phi = dntk.TangentFeatures(library.array(values, "float32"))
+    kernel = host(phi.kernel(outputs=outputs))
+    turned = kernel.transpose(1, 0, 3, 2) if outputs == "full" else np.swapaxes(kernel, -1, -2)
+    np.testing.assert_array_equal(kernel, turned)
+    others = dntk.TangentFeatures(library.array(values, "float32"))
+    np.testing.assert_allclose(
+        kernel, host(phi.kernel(others, outputs=outputs)), rtol=0, atol=80 * 2**-23 * kernel.max()
+    )

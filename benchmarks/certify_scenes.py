@@ -15,10 +15,10 @@ from distill_networks import trained as trained_convolutions
 from torch import nn
 
 from dntk import as_model, tangent_features
-from dntk.datasets import Dataset, digits, fashion_mnist
 from dntk.features import TangentFeatures
-from dntk.model import Model
+from dntk.models.base import Model
 from dntk.sketch import SparseSign
+from dntk_studies.datasets import Dataset, digits, fashion_mnist
 
 NETWORKS = {"mlp": 20, "cnn": 8}
 """Epochs of training."""

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from dntk.demo import Row, run
+from dntk_studies.demo import Row, run
 
 METRICS = ("accuracy", "fidelity", "mse", "trace_residual", "unseen")
 

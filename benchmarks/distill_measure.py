@@ -10,10 +10,10 @@ from distill_methods import Coreset, Objective, class_of, selection_features
 from distill_networks import N_OUTPUTS, trained
 
 import dntk
-from dntk import datasets
 from dntk.distilled_gradients import row_basis
 from dntk.ledger import LedgerRecorder
 from dntk.metrics import accuracy, fidelity, mean_squared_error
+from dntk_studies import datasets
 
 EPOCHS = {"digits": 15, "fashion-mnist": 8, "cifar-10": 8}
 ALL = "all points"

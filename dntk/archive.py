@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from dntk.backend import backend_of
-from dntk.model import Model
+from dntk.models.base import Model
 from dntk.types import Array
 
 ARRAYS, MANIFEST = "arrays.safetensors", "manifest.json"

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.features import TangentFeatures
 from dntk.ledger import count
-from dntk.spectrum.coverage import coverage as energy_coverage
-from dntk.spectrum.coverage import weighted_gap
+from dntk.spectrum._coverage import coverage as energy_coverage
+from dntk.spectrum._coverage import weighted_gap
 from dntk.spectrum.eigen import leading_eigenpairs
 from dntk.spectrum.holding import eigenpairs_holding, energies, held_by, traces
 from dntk.spectrum.rank import truncation_rank

@@ -9,12 +9,11 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.backend import backend_of
-from dntk.batching import choose_batch_size
-from dntk.finite_results import require_finite_result
 from dntk.ledger import count
-from dntk.model import Model
+from dntk.models.base import Model
 from dntk.outputs import FeatureOutputs, KernelOutputs, check_output_index, cotangents_for
-from dntk.sketch import LayoutSketch, Sketch, SketchPlan, layout_of, sketch_blocks
+from dntk.sketch import Sketch, SketchPlan
+from dntk.sketch.application import bind, sketched_gradients
 from dntk.types import Array
 
 
@@ -202,28 +201,4 @@ def tangent_features(
     dtype = arrays.kernel_dtype(xp, model.dtype)
     cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=dtype, device=model.device)
     bound = None if sketch is None else bind(sketch, model)
-    size = choose_batch_size(model, x, cotangents, batch_size)
-    pieces = [_features(model, x[start:stop, ...], cotangents, bound) for start, stop in arrays.spans(x.shape[0], size)]
-    values = xp.concat(pieces, axis=1)
-    require_finite_result(values, model, {"x": x}, cotangents, size)
-    return TangentFeatures(values, bound)
-
-
-def bind(sketch: Sketch, model: Model) -> Sketch:
-    """The sketch for the parameters of a model; ``ValueError`` where it belongs to others."""
-    if sketch.n_parameters not in (None, model.n_parameters):
-        msg = f"the sketch is bound to {sketch.n_parameters} parameters, but the model has {model.n_parameters}."
-        raise ValueError(msg)
-    if isinstance(sketch, LayoutSketch):
-        return sketch.bound(layout_of(model))
-    return dataclasses.replace(sketch, n_parameters=model.n_parameters)  # type: ignore[type-var]
-
-
-def _features(model: Model, x: Array, cotangents: Float[Array, "q c"], sketch: Sketch | None) -> Float[Array, "q n k"]:
-    xp = model.namespace
-    count(jacobian_rows=x.shape[0] * cotangents.shape[0])
-    if sketch is None:
-        blocks = sorted(model.gradient_blocks(x, cotangents), key=lambda block: block.offset)
-        return xp.concat([block.dense() for block in blocks], axis=2)
-    sketched = sketch_blocks(sketch, model.gradient_blocks(x, cotangents))
-    return xp.astype(sketched, arrays.kernel_dtype(xp, model.dtype))
+    return TangentFeatures(sketched_gradients(model, x, bound, cotangents, batch_size), bound)

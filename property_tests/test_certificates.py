@@ -11,7 +11,7 @@ and the exact posterior variance is at most the distilled one, which is at most 
 subspaces of 24 and 40 dimensions fill, with 2 products and more: there the bounds are inequalities, not identities.
 
 Rounding is part of every bound, so that only the reference's own has to be allowed for, in float64: 4c·eps·N·scale with
-the c of `dntk.certify.rounding`; tr K̄ ≥ ‖K̄‖ is the scale. Fits f* = K(K + λI)⁻¹y have the backward error c = 0.71:
+the c of `dntk.certificates.rounding`; tr K̄ ≥ ‖K̄‖ is the scale. Fits f* = K(K + λI)⁻¹y have the backward error c = 0.71:
 λ‖Δα‖ ≤ 4c·eps·N·κ‖y‖. For w* = H⁻¹Ψᵀy a change ΔΨ gives H⁻¹(ΔΨᵀ(y − Ψw*) − ΨᵀΔΨw*), of H-norm at most
 ‖ΔΨ‖‖y‖/√λ + ‖ΔΨ‖‖w*‖ ≤ 1.5‖ΔΨ‖‖y‖/√λ, and evaluating Ψ(w − w*) adds ‖ΔΨ‖(‖w‖ + ‖w*‖) ≤ ‖ΔΨ‖‖y‖/√λ, as every ridge
 solution has ‖w‖ ≤ ‖y‖/(2√λ). Regressions on synthetic gradients are those that the certificate is of, to the last bit.
@@ -28,8 +28,8 @@ import pytest
 from hypothesis import strategies as st
 
 import dntk
-from dntk.certify.prediction import posterior_variance
-from dntk.certify.rounding import allowance
+from dntk.certificates.prediction import posterior_variance
+from dntk.certificates.rounding import allowance
 from dntk.distill.data import RPCholesky
 from dntk.distill.gradients import Principal, Solution
 from property_tests.allowances import eps

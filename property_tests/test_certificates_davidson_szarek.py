@@ -1,4 +1,4 @@
-"""`dntk.certify.davidson_szarek`: singular values after a Gaussian sketch of k rows, at failure 1e-9 a draw.
+"""`dntk.certificates.davidson_szarek`: singular values after a Gaussian sketch of k rows, at failure 1e-9 a draw.
 
     G1   (1 − √(r/k) − t/√k)₊ σ_i ≤ σ̂_i ≤ (1 + √(r/k) + t/√k) σ_i, t = √(2 ln(2/δ))
     G2   σ_i(1 − √(i/k) − t₂/√k)₊ ≤ σ̂_i ≤ σ_i(1 + t₂/√k) + (Σ_{j≥i} σ_j²)^{1/2}/√k, t₂ = √(2 ln(3n/δ))
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from dntk.certify.davidson_szarek import exact_upper_factors, gains, sketched_singular_values
+from dntk.certificates.davidson_szarek import exact_upper_factors, gains, sketched_singular_values
 from dntk.sketch import Gaussian
 from property_tests.allowances import allowance
 from property_tests.kernel_pairs import pairs

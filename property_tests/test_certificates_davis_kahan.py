@@ -1,4 +1,4 @@
-"""`dntk.certify.davis_kahan`: how far leading eigenspaces turn, by the gap between the matrices or that of K alone.
+"""`certificates.davis_kahan`: how far leading eigenspaces turn, by the gap between the matrices or that of K alone.
 
     ‖sin Θ‖₂ ≤ ‖K − K̂‖₂/(λ_r(K) − λ_{r+1}(K̂)),  ‖sin Θ‖_F ≤ 2 min(√r‖K − K̂‖₂, ‖K − K̂‖_F)/(λ_r(K) − λ_{r+1}(K)).
 
@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from dntk.certify.davis_kahan import all_angles, gap_rounding, largest_angle
+from dntk.certificates.davis_kahan import all_angles, gap_rounding, largest_angle
 from property_tests.allowances import eps
 from property_tests.kernel_pairs import eigen_in, frobenius, gram_in, leading, pairs, sines
 from property_tests.strategies import eigenvalues, for_libraries, fractions, host64, orthogonal, part

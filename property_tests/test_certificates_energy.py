@@ -1,4 +1,4 @@
-"""`dntk.certify.galerkin`: the energy of the error of any approximate dual, by its residual and by Gauss-Radau.
+"""`dntk.certificates.galerkin`: the energy of the error of any approximate dual, by its residual and by Gauss-Radau.
 
 For A = K + λI, α = A⁻¹y, any α̂, e = α − α̂ and r = y − Aα̂
 
@@ -13,8 +13,8 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from dntk import arrays
-from dntk.certify.galerkin import energy_error, residual_bounds, residual_rounding
-from dntk.certify.rounding import allowance
+from dntk.certificates.galerkin import energy_error, residual_bounds, residual_rounding
+from dntk.certificates.rounding import allowance
 from property_tests.allowances import eps
 from property_tests.strategies import features, for_libraries, host64, relative_ridges
 

@@ -1,4 +1,4 @@
-"""`dntk.certify.interlacing`: Poincaré's separation and Ostrowski's factors, as intervals, and back from traces.
+"""`dntk.certificates.interlacing`: Poincaré's separation and Ostrowski's factors, as intervals, and back from traces.
 
 For U (m, s), UᵀU = I: λ_{i+m−s}(K) ≤ λ_i(UᵀKU) ≤ λ_i(K), both ends reached by eigenvectors; for any X the ends take
 the factors σ_min(X)² and ‖X‖². Back: λ_i(UᵀKU) ≤ λ_i(K) ≤ λ_i(UᵀKU) + tr K − tr UᵀKU. Rounding: the module's own, 4·2.0
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import strategies as st
 
 from dntk import arrays
-from dntk.certify.interlacing import distilled_eigenvalues, reference_eigenvalues
-from dntk.certify.rounding import allowance
+from dntk.certificates.interlacing import distilled_eigenvalues, reference_eigenvalues
+from dntk.certificates.rounding import allowance
 from property_tests.allowances import defect, eps
 from property_tests.kernel_pairs import gram_in, leading, pairs, spectrum_in
 from property_tests.strategies import eigenvalues, for_libraries, fractions, host64, orthonormal, part

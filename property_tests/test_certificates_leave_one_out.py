@@ -1,4 +1,4 @@
-"""`dntk.certify.leave_one_out`: the mean squared left-out residual of a fit is that of n fits without each point.
+"""`dntk.certificates.leave_one_out`: the mean squared left-out residual of a fit is that of n fits without each point.
 
 An equality (Allen 1974). The n refits solve the normal equations of the other points in float64, κ ≤ 1001. Rounding:
 residuals within 4·0.37·eps·N·κ²‖y‖ (K7), of which the mean of squares is taken.
@@ -7,7 +7,7 @@ residuals within 4·0.37·eps·N·κ²‖y‖ (K7), of which the mean of squares
 import numpy as np
 from hypothesis import assume
 
-from dntk.certify.leave_one_out import left_out_error
+from dntk.certificates.leave_one_out import left_out_error
 from dntk.solve import ridge as solve_ridge
 from property_tests.allowances import allowance
 from property_tests.strategies import features, for_libraries, relative_ridges

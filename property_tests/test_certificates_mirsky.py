@@ -1,4 +1,4 @@
-"""`dntk.certify.mirsky`: ‖λ(K) − λ(K̂)‖₂ ≤ ‖K − K̂‖_F and Σ|λ_i − λ̂_i| ≤ ‖K − K̂‖_*, an equality where K̂ ≤ K.
+"""`dntk.certificates.mirsky`: ‖λ(K) − λ(K̂)‖₂ ≤ ‖K − K̂‖_F and Σ|λ_i − λ̂_i| ≤ ‖K − K̂‖_*, an equality where K̂ ≤ K.
 
 The former is reached by K̂ = K + tI. Rounding: the module's own, 4·0.69·eps·N·max(‖K‖, ‖K̂‖), times n for the nuclear
 norm; the library forms both kernels and their eigenvalues in the dtype under test.
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from dntk.certify.mirsky import distance, spectrum_distance, total_distance
-from dntk.certify.rounding import allowance
+from dntk.certificates.mirsky import distance, spectrum_distance, total_distance
+from dntk.certificates.rounding import allowance
 from property_tests.allowances import eps
 from property_tests.kernel_pairs import frobenius, pairs, spectrum_in
 from property_tests.strategies import eigenvalues, for_libraries, host64

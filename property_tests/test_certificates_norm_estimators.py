@@ -1,4 +1,4 @@
-"""`dntk.certify.norm_estimators`: norms from products with random vectors, at failure 1e-9 a draw.
+"""`dntk.certificates.norm_estimators`: norms from products with random vectors, at failure 1e-9 a draw.
 
     ‖R‖_F ≤ √(mean‖Rg_j‖²/c), (c e^{1−c})^{q/2} = δ                     (Chernoff: sharp at rank one)
     ‖R‖₂ ≤ δ^{−1/q} √(2/π) max‖Rg_j‖                                    (Halko, Martinsson and Tropp)
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from dntk.certify.norm_estimators import (
+from dntk.certificates.norm_estimators import (
     chernoff_factor,
     frobenius_norm,
     gaussian_probes,

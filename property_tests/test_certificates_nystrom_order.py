@@ -1,4 +1,4 @@
-"""`dntk.certify.nystrom_order`: R = K − K_Π = Φ(I − Π)Φᵀ ≥ 0 and what follows from it.
+"""`dntk.certificates.nystrom_order`: R = K − K_Π = Φ(I − Π)Φᵀ ≥ 0 and what follows from it.
 
     tr R = ‖(I − Π)Φᵀ‖_F² exactly,  ‖R‖₂ ≤ ‖R‖_F ≤ √(‖R‖₂ tr R) ≤ tr R (equalities at rank one),  |R_ij| ≤ √(R_ii R_jj),
     λ_i(K) − ‖R‖₂ ≤ λ_i(K_Π) ≤ λ_i(K).
@@ -11,9 +11,9 @@ most 2·eps·‖Φ‖‖Φ‖_F, counted as `turned`.
 import numpy as np
 
 from dntk import arrays
-from dntk.certify.bound import Bound
-from dntk.certify.nystrom_order import entries, frobenius_residual, reference_eigenvalues, trace_residual
-from dntk.certify.rounding import allowance
+from dntk.bounds import Bound
+from dntk.certificates.nystrom_order import entries, frobenius_residual, reference_eigenvalues, trace_residual
+from dntk.certificates.rounding import allowance
 from property_tests.allowances import eps
 from property_tests.kernel_pairs import frobenius, gram_in, pairs, spectrum_in
 from property_tests.strategies import eigenvalues, for_libraries, host64

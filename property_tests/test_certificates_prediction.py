@@ -1,4 +1,4 @@
-"""`dntk.certify.prediction`: distance of any predictor from the exact ridge regression, on the reference and anywhere.
+"""`certificates.prediction`: distance of any predictor from the exact ridge regression, on the reference and anywhere.
 
     v ≤ v̂ ≤ κ_xx,  v = v̂ where the basis is all of the features' span      (the power function, C2)
     |f̂(x) − f*(x)| ≤ √(v̂(x)/λ) √(gᵀH⁻¹g),  an equality at ψ(x) ∝ g, g = H(w − w*), where v̂ = v
@@ -12,8 +12,8 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from dntk.certify.prediction import in_sample, pointwise, posterior_variance
-from dntk.certify.rounding import allowance
+from dntk.certificates.prediction import in_sample, pointwise, posterior_variance
+from dntk.certificates.rounding import allowance
 from property_tests.allowances import eps
 from property_tests.strategies import features, for_libraries, fractions, host64, orthonormal, part, relative_ridges
 

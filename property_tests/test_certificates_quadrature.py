@@ -1,4 +1,4 @@
-"""`dntk.certify.quadrature`: Gauss below and Gauss-Radau above rᵀ(K + λI)^{−p} r, p = 1 or 2, equal in the whole space.
+"""`certificates.quadrature`: Gauss below and Gauss-Radau above rᵀ(K + λI)^{−p} r, p = 1 or 2, equal in the whole space.
 
 The upper bound is not above ‖r‖²/λ^p, the trivial one, and neither moves away from the truth with more products.
 Rounding: the quadratures are those of K + ΔK, ‖ΔK‖ ≤ η = 4·0.71·eps·N·‖K‖, which they count themselves; their own
@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from dntk.certify.quadrature import lanczos
-from dntk.certify.rounding import allowance
+from dntk.certificates.quadrature import lanczos
+from dntk.certificates.rounding import allowance
 from property_tests.allowances import eps
 from property_tests.strategies import features, for_libraries, relative_ridges
 

@@ -1,4 +1,4 @@
-"""`dntk.certify.subspace_embedding`: eigenvalues of the exact mean kernel from those of the sketched one.
+"""`dntk.certificates.subspace_embedding`: eigenvalues of the exact mean kernel from those of the sketched one.
 
 (1 − ε)K ≤ K̂ ≤ (1 + ε)K gives λ_i ∈ [λ̂_i/(1 + ε), λ̂_i/(1 − ε)], the upper end by place where that is less;
 ‖K̂ − K‖_F ≤ ε tr K gives |λ̂_i − λ_i| ≤ ε tr K, tr K ≤ tr K̂/(1 − √n ε). At failure 1e-9 a draw for the former (proved for
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from dntk import arrays
-from dntk.certify.subspace_embedding import exact_eigenvalues
+from dntk.certificates.subspace_embedding import exact_eigenvalues
 from dntk.sketch import Gaussian, Kronecker, Rademacher, SparseSign, TensorSketch
 from dntk.sketch.error import FROBENIUS, SUBSPACE, SketchError
 from dntk.sketch.layout import layout_of_shapes

@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk.certify.davidson_szarek import exact_upper_factors, gains, sketched_singular_values
-from dntk.certify.davis_kahan import all_angles, gap_rounding, largest_angle
-from dntk.certify.galerkin import energy_error
-from dntk.certify.interlacing import distilled_eigenvalues
-from dntk.certify.mirsky import distance
-from dntk.certify.prediction import posterior_variance
-from dntk.certify.weyl import eigenvalues_near
+from dntk.certificates.davidson_szarek import exact_upper_factors, gains, sketched_singular_values
+from dntk.certificates.davis_kahan import all_angles, gap_rounding, largest_angle
+from dntk.certificates.galerkin import energy_error
+from dntk.certificates.interlacing import distilled_eigenvalues
+from dntk.certificates.mirsky import distance
+from dntk.certificates.prediction import posterior_variance
+from dntk.certificates.weyl import eigenvalues_near
 from dntk.distill.gradients import Streaming
 from dntk.distilled_gradients import distil_along
 from dntk.sketch import Gaussian, Kronecker
 from dntk.sketch.error import FROBENIUS
 from dntk.sketch.layout import layout_of_shapes
-from dntk.solve.nystrom import FeatureProjection, ShiftedCholesky
+from dntk.solve._nystrom import FeatureProjection, ShiftedCholesky
 from dntk.spectrum import coverage
-from dntk.spectrum.coverage import largest_coverage
+from dntk.spectrum._coverage import largest_coverage
 from property_tests.allowances import allowance
 from property_tests.strategies import eigenvalues, orthogonal
 

@@ -10,8 +10,7 @@ import scipy.linalg
 import scipy.special
 
 import dntk
-from dntk import backend as registry
-from dntk.backend import GROUP, Backend, backend_for_network, backend_of, entries, get_backend
+from dntk.backend import GROUP, Backend, backend_for_network, backend_of, entries, get_backend, registry
 from tests.libraries import Library, host
 
 

@@ -7,8 +7,8 @@ import pytest
 
 import dntk
 from dntk.backend import backend_of, get_backend
-from dntk.bridge import BridgedModel
 from dntk.gradient_blocks import DenseBlock, IndexedBlock
+from dntk.models._bridge import BridgedModel
 from tests.libraries import LIBRARIES, host
 from tests.networks import inputs, mlp
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk.certify.approximation import orthonormal_rows
-from dntk.certify.prediction import posterior_variance
-from dntk.certify.rounding import allowance
-from dntk.certify.stages import with_earlier_stages
+from dntk.certificates.approximation import orthonormal_rows
+from dntk.certificates.prediction import posterior_variance
+from dntk.certificates.rounding import allowance
+from dntk.certificates.stages import with_earlier_stages
 from dntk.distill.data import RPCholesky
 from dntk.distill.gradients import Principal, Solution
 from tests.jacobians import float_of

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk.checking import is_checking
+from dntk._checking import is_checking
 from dntk.gradient_blocks import DenseBlock
 
 EXAMPLE = """
@@ -135,7 +135,7 @@ def test_dntk_itself_is_checked():
 def test_names_and_documentation_of_checked_functions_are_kept(example):
     assert example.double.__name__ == "double"
     assert example.double.__module__ == "dntk_example"
-    assert dntk.ntk.__doc__.startswith("Exact neural tangent kernel")
+    assert dntk.kernels._ntk.__doc__.startswith("Exact neural tangent kernel")
     assert dntk.TangentFeatures.n_outputs.__doc__ == "Number C of outputs."
 
 

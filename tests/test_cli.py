@@ -5,10 +5,10 @@ import sys
 import pytest
 from rich.console import Console
 
-from dntk.demo import SIZES, run
-from dntk.demo.table import tables
-from dntk.demo.unseen import groupings
-from dntk.report import write_demo_report
+from dntk_studies.demo import SIZES, run
+from dntk_studies.demo.report import write_demo_report
+from dntk_studies.demo.table import tables
+from dntk_studies.demo.unseen import groupings
 
 
 def _dntk(*arguments: str, **options) -> subprocess.CompletedProcess[str]:

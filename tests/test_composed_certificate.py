@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import binom, hypergeom
 
 import dntk
-from dntk.certify.held_out import HeldOut, sampled_mean
-from dntk.certify.unsketched import with_unsketched
+from dntk.certificates.held_out import HeldOut, sampled_mean
+from dntk.certificates.unsketched import with_unsketched
 from dntk.distill.data import Random
 from dntk.distill.gradients import Principal, Solution
 from tests.libraries import LIBRARIES, host, interpreted

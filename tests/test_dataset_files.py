@@ -10,9 +10,9 @@ import tarfile
 import numpy as np
 import pytest
 
-import dntk.datasets
-from dntk.datasets import cifar10, fashion_mnist, image_folder
-from dntk.datasets.files import DataFile, data_directory, fetch, found, places
+import dntk_studies.datasets
+from dntk_studies.datasets import cifar10, fashion_mnist, image_folder
+from dntk_studies.datasets.files import DataFile, data_directory, fetch, found, places
 
 RNG = np.random.default_rng(0)
 
@@ -29,7 +29,7 @@ def idx(array):
 def module(name):
     import importlib
 
-    return importlib.import_module(f"dntk.datasets.{name}")
+    return importlib.import_module(f"dntk_studies.datasets.{name}")
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_fashion_mnist_is_what_its_files_hold(clothes):
     ]
     np.testing.assert_array_equal(data.test.x[:, 0], (test_images / 255).astype("f4"))
     np.testing.assert_array_equal(data.test.y, test_labels)
-    whole = dntk.datasets.Split(x=(images[:, None] / 255).astype("f4"), y=labels.astype("i8"))
+    whole = dntk_studies.datasets.Split(x=(images[:, None] / 255).astype("f4"), y=labels.astype("i8"))
     assert sorted(keys(data.train) + keys(data.validation)) == keys(whole)
     assert data.train.x.dtype == np.float32
     assert len(data.classes) == 10
@@ -218,7 +218,7 @@ def test_cifar10_is_what_either_archive_holds(tmp_path, monkeypatch, photographs
     data = cifar10(validation=5, directory=tmp_path)
     np.testing.assert_array_equal(data.test.x, (pixels[20:] / 255).astype("f4"))
     np.testing.assert_array_equal(data.test.y, labels[20:])
-    whole = dntk.datasets.Split(x=(pixels[:20] / 255).astype("f4"), y=labels[:20])
+    whole = dntk_studies.datasets.Split(x=(pixels[:20] / 255).astype("f4"), y=labels[:20])
     assert sorted(keys(data.train) + keys(data.validation)) == keys(whole)
     assert len(data.validation.y) == 5
 

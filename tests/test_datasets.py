@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from dntk.datasets import digits
+from dntk_studies.datasets import digits
 
 
 def rows(*parts):

@@ -214,8 +214,8 @@ def test_many_points_are_distilled_without_dense_factorisations(monkeypatch):
 
 
 def test_planted_clusters_are_found_from_landmarks(monkeypatch):
-    monkeypatch.setattr("dntk.distill.gradients.clustering.EXACT_POINTS", 10)
-    monkeypatch.setattr("dntk.distill.gradients.clustering.LANDMARKS", 12)
+    monkeypatch.setattr("dntk.distill.gradients._clustering.EXACT_POINTS", 10)
+    monkeypatch.setattr("dntk.distill.gradients._clustering.LANDMARKS", 12)
     monkeypatch.setattr("dntk.distill.gradients.partition._ALL_POINTS", 10)
     rng = np.random.default_rng(0)
     values = np.zeros((2, 60, 30))
@@ -233,8 +233,8 @@ def test_planted_clusters_are_found_from_landmarks(monkeypatch):
 
 
 def test_points_similar_to_no_landmark_have_a_cluster(monkeypatch):
-    monkeypatch.setattr("dntk.distill.gradients.clustering.EXACT_POINTS", 10)
-    monkeypatch.setattr("dntk.distill.gradients.clustering.LANDMARKS", 8)
+    monkeypatch.setattr("dntk.distill.gradients._clustering.EXACT_POINTS", 10)
+    monkeypatch.setattr("dntk.distill.gradients._clustering.LANDMARKS", 8)
     values = np.concatenate([np.eye(40), np.zeros((2, 40))])[None]
     assert LocalGlobal(clusters=4).distill(dntk.TangentFeatures(values), np.ones((42, 1))).size >= 1
 

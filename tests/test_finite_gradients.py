@@ -5,9 +5,9 @@ import types
 import numpy as np
 import pytest
 
-from dntk.finite_results import require_finite_result
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, IndexedBlock
-from dntk.gradient_blocks.finite import require_finite
+from dntk.gradient_blocks._require_finite import require_finite
+from dntk.models._finite_results import require_finite_result
 
 
 def blocks(library, *, bad=None):

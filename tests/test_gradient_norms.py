@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from dntk.gradient_blocks import DenseBlock, FactoredBlock, IndexedBlock, norms
-from dntk.gradient_blocks.norms import squared_norms
+from dntk.gradient_blocks import DenseBlock, FactoredBlock, IndexedBlock
+from dntk.gradient_blocks import _squared_norms as norms
+from dntk.gradient_blocks._squared_norms import squared_norms
 from tests.libraries import Library, host
 
 NUMPY = Library("numpy", "numpy")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk.input_gradients import InputDifferentiable, pull_features, require_input_gradients
+from dntk.distill.data.pulling import pull_features
+from dntk.models.input_gradients import InputDifferentiable, require_input_gradients
 from tests.libraries import LIBRARIES, host
 from tests.networks import inputs, mlp
 
@@ -79,7 +80,9 @@ def test_chunks_of_points_have_their_own_derivatives(monkeypatch):
     phi = dntk.tangent_features(net, x, sketch=None)
     weights = np.random.default_rng(1).normal(size=phi.values.shape)
     whole = pull_features(net, x, phi, np.eye(3), weights)
-    monkeypatch.setattr("dntk.input_gradients._DIRECTION_BYTES", 2 * 3 * net.n_parameters * 8)  # two points at a time
+    monkeypatch.setattr(
+        "dntk.distill.data.pulling._DIRECTION_BYTES", 2 * 3 * net.n_parameters * 8
+    )  # two points at a time
     found = pull_features(net, x, phi, np.eye(3), weights)
     np.testing.assert_allclose(found, whole, atol=1e-12 * abs(whole).max())
 
@@ -102,7 +105,7 @@ def test_inputs_that_have_no_gradient_are_refused():
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.9)])
 def test_adam_is_that_of_the_frameworks(betas):
     torch, optax, jnp = pytest.importorskip("torch"), pytest.importorskip("optax"), pytest.importorskip("jax.numpy")
-    from dntk.adam import Adam
+    from dntk.models.adam import Adam
     from dntk_jax.optimiser import OptaxAdam
     from dntk_torch.optimiser import TorchAdam
 

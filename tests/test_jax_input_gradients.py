@@ -11,7 +11,8 @@ import equinox as eqx  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from flax import nnx  # noqa: E402
 
-from dntk.input_gradients import InputDifferentiable, pull_features  # noqa: E402
+from dntk.distill.data.pulling import pull_features  # noqa: E402
+from dntk.models.input_gradients import InputDifferentiable  # noqa: E402
 from tests import jax_networks  # noqa: E402
 
 EPS = 2.0**-23

@@ -10,7 +10,7 @@ import scipy.special
 import scipy.stats
 
 import dntk
-from dntk.activations import ACTIVATIONS
+from dntk.models.activations import ACTIVATIONS
 from tests.libraries import Library, host
 
 SIZES = (3, 5, 4, 2)

@@ -70,5 +70,5 @@ def test_fates_are_told_apart_and_the_file_is_restored(tree, old, new, fate):
 
 def test_copies_of_the_tree_have_the_source_and_no_caches(tmp_path):
     copied = mutants.copy_of_the_tree(tmp_path / "copy")
-    assert (copied / "dntk/ntk.py").read_bytes() == (ROOT / "dntk/ntk.py").read_bytes()
+    assert (copied / "dntk/kernels/_ntk.py").read_bytes() == (ROOT / "dntk/kernels/_ntk.py").read_bytes()
     assert not list(pathlib.Path(copied).rglob("__pycache__"))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk import batching
-from dntk.batching import measured_bytes
 from dntk.ledger import LedgerRecorder
+from dntk.models import batching
+from dntk.models.batching import measured_bytes
 from tests.jacobians import SIZES, complex_step_jacobian, float_of, points, random_network, tanh_model
 from tests.libraries import Library, host
 

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse.linalg
 
 import dntk
-from dntk import ntk_operator
+from dntk.kernels import operator as ntk_operator
 from dntk.ledger import LedgerRecorder
 from tests.jacobians import float_of
 from tests.libraries import Library, host

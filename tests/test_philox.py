@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from dntk import random
-from dntk.philox import philox_words, scaled
 from dntk.random import integers_of, nearby_signs, nearby_words, words
+from dntk.random.philox import philox_words, scaled
 from tests.libraries import host
 
 
 @pytest.fixture
 def elsewhere(monkeypatch):
     """Data are taken to be on a device, so that words have to be drawn there."""
-    monkeypatch.setattr("dntk.random.in_host_memory", lambda _: False)
+    monkeypatch.setattr("dntk.random.streams.in_host_memory", lambda _: False)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_words_of_32_bits_are_those_of_64(library, no_int64, start):
 def test_any_range_of_words_can_be_had(library, monkeypatch, start, count):
     expected = words(seed=5, stream="s", start=0, count=24)[start : start + count]
     for on_host in (True, False):
-        monkeypatch.setattr("dntk.random.in_host_memory", lambda _, on_host=on_host: on_host)
+        monkeypatch.setattr("dntk.random.streams.in_host_memory", lambda _, on_host=on_host: on_host)
         np.testing.assert_array_equal(host(drawn(library, start=start, count=count)), expected)
 
 
@@ -96,7 +96,7 @@ def test_signs_are_bits_of_the_words(library, monkeypatch, dtype, start, columns
         expected[row, column] = dtype(0.3) if bit else dtype(-0.3)
     like = library.array(np.ones(1), dtype)
     for on_host in (True, False):
-        monkeypatch.setattr("dntk.random.in_host_memory", lambda _, on_host=on_host: on_host)
+        monkeypatch.setattr("dntk.random.streams.in_host_memory", lambda _, on_host=on_host: on_host)
         actual = nearby_signs(like, seed=4, stream="s", start=start, rows=3, columns=columns, scale=0.3)
         assert actual.dtype == like.dtype
         np.testing.assert_array_equal(host(actual), expected)

@@ -144,7 +144,7 @@ def test_both_normals_of_a_pair_are_uncorrelated():
 
 def test_extreme_words_give_finite_normals(monkeypatch):
     extremes = np.asarray([0, 0, 0, 2**31, 2**32 - 1, 0, 2**32 - 1, 2**32 - 1], dtype=np.uint32)
-    monkeypatch.setattr("dntk.random.words", lambda **_: extremes)
+    monkeypatch.setattr("dntk.random.streams.words", lambda **_: extremes)
     for dtype in (np.float32, np.float64):
         draws = normals(seed=0, stream="s", start=0, count=8, dtype=dtype)
         assert np.all(np.isfinite(draws))

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk.reproduce import TrainingPlan, figures_of, needs, prepare, preset, run
-from dntk.reproduce.data_comparison import methods
-from dntk.reproduce.gradient_methods import METHODS, SOLVES
-from dntk.reproduce.recipe import find_recipes
-from dntk.reproduce.settings import FIGURES
+from dntk_studies.networks import find_trainer
+from dntk_studies.reproduce import TrainingPlan, figures_of, needs, prepare, preset, run
+from dntk_studies.reproduce.data_comparison import methods
+from dntk_studies.reproduce.gradient_methods import METHODS, SOLVES
+from dntk_studies.reproduce.settings import FIGURES
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
@@ -169,7 +169,7 @@ def test_a_run_that_lost_its_last_units_resumes_with_the_same_results(finished, 
 
 
 def test_training_that_was_interrupted_ends_with_the_same_network(tmp_path):
-    _, recipes = find_recipes()
+    _, trainer = find_trainer()
     rng = np.random.default_rng(0)
     x, y = rng.random((40, 1, 8, 8), dtype=np.float32), rng.integers(0, 3, 40)
     plan = TrainingPlan(architecture="resnet18", width=2, epochs=3, batch=20, flip=True, shift=1)
@@ -183,10 +183,10 @@ def test_training_that_was_interrupted_ends_with_the_same_network(tmp_path):
 
     options = {"classes": 3, "seed": 1}
     with pytest.raises(StoppedError):
-        recipes.train(plan, x, y, **options, folder=tmp_path / "a", progress=stop_before_the_third)
+        trainer.train(plan, x, y, **options, folder=tmp_path / "a", progress=stop_before_the_third)
     steps = []
-    resumed = recipes.train(plan, x, y, **options, folder=tmp_path / "a", progress=steps.append)
-    whole = recipes.train(plan, x, y, **options, folder=tmp_path / "b", progress=lambda _: None)
+    resumed = trainer.train(plan, x, y, **options, folder=tmp_path / "a", progress=steps.append)
+    whole = trainer.train(plan, x, y, **options, folder=tmp_path / "b", progress=lambda _: None)
     assert steps == ["training resnet18, epoch 3 of 3"]
     assert resumed.precision == whole.precision
     for name, value in whole.model.parameters.items():
@@ -197,13 +197,13 @@ def test_training_that_was_interrupted_ends_with_the_same_network(tmp_path):
 def test_every_network_has_a_last_layer_whose_gradients_need_no_backward_pass(architecture, tmp_path):
     from dntk import tangent_features
 
-    _, recipes = find_recipes()
+    _, trainer = find_trainer()
     x = np.random.default_rng(0).random((6, 3, 16, 16), dtype=np.float32)
     plan = TrainingPlan(architecture=architecture, width=8, epochs=1, batch=6, rate=1e-3)
-    found = recipes.train(
+    found = trainer.train(
         plan, x, np.array([0, 1, 0, 1, 0, 1]), classes=2, seed=0, folder=tmp_path, progress=lambda _: None
     )
-    assert found.model.n_parameters == recipes.parameters(plan, (3, 16, 16), 2)
+    assert found.model.n_parameters == trainer.parameters(plan, (3, 16, 16), 2)
     inputs = torch.from_numpy(x)
     phi = tangent_features(found.model.subset(found.last_layer), inputs, sketch=None, outputs=0)
     features = found.model.module.body((inputs - found.model.module.mean) / found.model.module.deviation).detach()
@@ -298,13 +298,13 @@ def test_too_little_disk_is_said_before_anything_is_made(tmp_path, monkeypatch):
 
 
 def test_the_estimate_grows_with_what_is_kept():
-    _, recipes = find_recipes()
-    from dntk.reproduce.images import load_images
+    _, trainer = find_trainer()
+    from dntk_studies.reproduce.images import load_images
 
     images = load_images(TINY, 0, None)
-    small = needs.estimate(TINY, images, recipes)
-    assert needs.estimate(dataclasses.replace(TINY, sketch_dim=640), images, recipes).memory > small.memory
-    assert needs.estimate(dataclasses.replace(TINY, per_class=6), images, recipes).disk > small.disk
+    small = needs.estimate(TINY, images, trainer)
+    assert needs.estimate(dataclasses.replace(TINY, sketch_dim=640), images, trainer).memory > small.memory
+    assert needs.estimate(dataclasses.replace(TINY, per_class=6), images, trainer).disk > small.disk
 
 
 def test_methods_that_move_pixels_need_steps_and_run_where_the_full_set_does():

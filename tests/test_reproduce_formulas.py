@@ -5,14 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from dntk.reproduce import paper
-from dntk.reproduce.exact_costs import by_exponent, by_orders, exponent
-from dntk.reproduce.figure_4 import gaps
-from dntk.reproduce.images import indices_by_class, interleaved
-from dntk.reproduce.ledger_table import break_even
-from dntk.reproduce.sketch_sweep import expected_error, relative_error
-from dntk.reproduce.spread import shown, spread
-from dntk.reproduce.unseen import grouped_accuracy, grouped_targets, groupings
+from dntk_studies.reproduce import paper
+from dntk_studies.reproduce.exact_costs import by_exponent, by_orders, exponent
+from dntk_studies.reproduce.figure_4 import gaps
+from dntk_studies.reproduce.images import indices_by_class, interleaved
+from dntk_studies.reproduce.ledger_table import break_even
+from dntk_studies.reproduce.sketch_sweep import expected_error, relative_error
+from dntk_studies.reproduce.spread import shown, spread
+from dntk_studies.reproduce.unseen import grouped_accuracy, grouped_targets, groupings
 
 
 def test_gaps_are_those_of_projectors_written_out():

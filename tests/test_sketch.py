@@ -110,7 +110,7 @@ def test_more_coordinates_than_parameters_are_possible(sketch):
 @pytest.mark.parametrize("sketch", SKETCHES, ids=lambda s: type(s).__name__)
 def test_draws_on_another_device_are_those_of_the_host(library, monkeypatch, sketch):
     on_host = matrix(sketch, 9, np.float32, library)
-    monkeypatch.setattr("dntk.random.in_host_memory", lambda _: False)
+    monkeypatch.setattr("dntk.random.streams.in_host_memory", lambda _: False)
     np.testing.assert_array_equal(matrix(sketch, 9, np.float32, library), on_host)
     back = sketch.adjoint(library.array(np.eye(12), np.float32), n_parameters=9)
     np.testing.assert_array_equal(host(back), on_host)

@@ -76,7 +76,7 @@ def test_a_random_sample_is_taken_of_many_inputs():
     assert [d.points for d in draws] == [9, 9, 9]
     assert draws[0] == draws[1]
     assert draws[0].gram_error != draws[2].gram_error
-    from dntk.sketch.diagnose import _sampled  # which points: distinct ones, in their order
+    from dntk.sketch.diagnosis import _sampled  # which points: distinct ones, in their order
 
     taken = _sampled(np.arange(50), 9, 0)
     assert np.all(np.diff(taken) > 0)

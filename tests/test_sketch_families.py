@@ -53,7 +53,7 @@ def test_bound_sketch_is_a_sketch(sketch):
 def test_same_seed_is_the_same_matrix_on_every_library_and_device(library, monkeypatch, sketch):
     expected = matrix(sketch, dtype=np.float32)
     for on_host in (True, False):
-        monkeypatch.setattr("dntk.random.in_host_memory", lambda _, on_host=on_host: on_host)
+        monkeypatch.setattr("dntk.random.streams.in_host_memory", lambda _, on_host=on_host: on_host)
         here = matrix(sketch, SIZE, np.float32, library)
         assert here.dtype == np.float32
         # Products with Gaussian factors, and with rows of R, round; every other entry is one number times ±1.

@@ -6,7 +6,7 @@ import pytest
 import scipy.special
 
 from dntk.backend import backend_of
-from dntk.standard_backend import StandardBackend
+from dntk.backend.standard import StandardBackend
 
 
 def on_device1(values):
@@ -38,7 +38,7 @@ def test_arrays_reach_and_leave_every_device():
 
 @pytest.mark.parametrize("entries", [1, 100, 2**22])
 def test_scatter_add_in_chunks_of_any_size_is_the_same(monkeypatch, entries):
-    monkeypatch.setattr("dntk.standard_backend._ONE_HOT_ENTRIES", entries)
+    monkeypatch.setattr("dntk.backend.standard._ONE_HOT_ENTRIES", entries)
     updates, index, weights = (
         np.arange(12.0).reshape(6, 2),
         np.arange(18).reshape(6, 3) % 5,

@@ -9,8 +9,8 @@ import pytest
 import dntk
 from dntk.distill.data import Balanced, Random, RPCholesky
 from dntk.distill.gradients import LocalGlobal, Principal, Solution
-from dntk.recipe import expected_sketch_error
-from dntk.tolerance import fewest, own_coordinates, resized, smallest
+from dntk.estimator.stages import expected_sketch_error
+from dntk.estimator.tolerance import fewest, own_coordinates, resized, smallest
 from tests.libraries import LIBRARIES, host, interpreted
 from tests.networks import features, inputs, mlp, targets
 
@@ -165,7 +165,7 @@ def test_rounding_stops_the_gradients_and_all_points_are_kept():
 
 
 def test_memory_stops_the_sketch(monkeypatch):
-    monkeypatch.setattr("dntk.tolerance.LARGEST", 12 * 3 * 4 * 300)
+    monkeypatch.setattr("dntk.estimator.tolerance.LARGEST", 12 * 3 * 4 * 300)
     model, x = mlp(NUMPY, (6, 3000, 3)), inputs(NUMPY, n=12)
     for sketch in (dntk.sketch.Gaussian(64), "auto"):
         est = dntk.DistilledNTK(model, sketch=sketch, ridge=1e-2, tolerance=0.05)

@@ -8,7 +8,8 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from dntk.input_gradients import InputDifferentiable, pull_features, require_input_gradients  # noqa: E402
+from dntk.distill.data.pulling import pull_features  # noqa: E402
+from dntk.models.input_gradients import InputDifferentiable, require_input_gradients  # noqa: E402
 from dntk_torch import inputs  # noqa: E402
 from tests import torch_networks  # noqa: E402
 

@@ -11,9 +11,9 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
-from dntk.input_gradients import InputDifferentiable, Observed
 from dntk.ledger import count
-from dntk.model import Cotangents, per_input
+from dntk.models.base import Cotangents, per_input
+from dntk.models.input_gradients import InputDifferentiable, Observed
 from dntk.types import Array, Namespace
 from dntk_jax import inputs, requirements
 from dntk_jax.behaviour import PROBES, evaluate, examine

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dntk import arrays
-from dntk.model import Model, check_placement, select_names
+from dntk.models.base import Model, check_placement, select_names
 from dntk_jax.network import Network
 
 

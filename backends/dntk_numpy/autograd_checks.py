@@ -9,7 +9,7 @@ from autograd.tracer import isbox
 
 from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
-from dntk.model import select_names
+from dntk.models.base import select_names
 
 PROBES = 4
 """Inputs that are looked at before a result is believed."""

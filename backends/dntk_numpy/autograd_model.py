@@ -11,7 +11,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
 from dntk.ledger import count
-from dntk.model import Cotangents, Model, check_placement, per_input
+from dntk.models.base import Cotangents, Model, check_placement, per_input
 from dntk.types import Array, Namespace
 from dntk_numpy.autograd_blocks import layer_blocks, looped_blocks
 from dntk_numpy.autograd_checks import (

@@ -11,8 +11,8 @@ import scipy.sparse
 import scipy.special
 
 from dntk.backend import entries
-from dntk.mlp import MLP
-from dntk.model import Model
+from dntk.models.base import Model
+from dntk.models.mlp import MLP
 from dntk.types import Array, Namespace
 from dntk_numpy.scikit_learn import from_scikit_learn
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from dntk.mlp import MLP
+from dntk.models.mlp import MLP
 
 
 def from_scikit_learn(net: Any) -> MLP:

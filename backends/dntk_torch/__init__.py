@@ -1,7 +1,5 @@
 """The PyTorch backend: tensors in every algorithm, and ``torch.nn.Module`` as models."""
 
-from typing import Any
-
 from dntk.backend import Backend, BackendEntry
 
 
@@ -11,17 +9,10 @@ def _load() -> Backend:
     return TorchBackend()
 
 
-def _recipes() -> Any:
-    from dntk_torch.recipes import TorchRecipes
-
-    return TorchRecipes()
-
-
 entry = BackendEntry(
     name="torch",
     modules=("torch",),
     requires=("torch",),
     install='pip install "dntk[torch]" (for the CPU alone: --extra-index-url https://download.pytorch.org/whl/cpu)',
     load=_load,
-    recipes=_recipes,
 )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from dntk import arrays
-from dntk.input_gradients import Observed
+from dntk.models.input_gradients import Observed
 from dntk_torch.behaviour import tolerance
 from dntk_torch.execution import Values, detached, differentiable, run, transformable
 

@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.batching import measured_bytes
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
-from dntk.input_gradients import InputDifferentiable, Observed
 from dntk.ledger import count
-from dntk.model import Cotangents, per_input
+from dntk.models.base import Cotangents, per_input
+from dntk.models.batching import measured_bytes
+from dntk.models.input_gradients import InputDifferentiable, Observed
 from dntk.types import Array, Namespace
 from dntk_torch import inputs, requirements
 from dntk_torch.behaviour import PROBES, evaluate, examine

@@ -15,7 +15,7 @@ import torch
 
 from dntk import arrays
 from dntk.gradient_blocks import DenseBlock, GradientBlock
-from dntk.gradient_blocks.finite import require_finite
+from dntk.gradient_blocks._require_finite import require_finite
 from dntk_torch.behaviour import PROBES, evaluate, tolerance
 from dntk_torch.calls import Functions
 from dntk_torch.capture import (

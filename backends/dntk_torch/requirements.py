@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from dntk import arrays
-from dntk.model import Model, check_placement, select_names
+from dntk.models.base import Model, check_placement, select_names
 from dntk_torch.execution import without_graph
 
 _BATCH_NORMS = (

@@ -4,7 +4,7 @@ import dataclasses
 
 from jaxtyping import Float
 
-from dntk.model import Model
+from dntk.models.base import Model
 from dntk.outputs import softmax
 from dntk.outputs.labels import Unused
 from dntk.outputs.softmax import class_logits, output_cotangents

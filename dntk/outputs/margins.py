@@ -5,7 +5,7 @@ import dataclasses
 from jaxtyping import Float, Integer
 
 from dntk import arrays
-from dntk.model import Model
+from dntk.models.base import Model
 from dntk.outputs.labels import Label, is_label, label_source
 from dntk.outputs.softmax import class_logits, output_cotangents
 from dntk.outputs.transformed import TransformedModel, transformed

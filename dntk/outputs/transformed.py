@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float
 
 from dntk.gradient_blocks import GradientBlock
-from dntk.model import Cotangents, Model, outputs_of, per_input
+from dntk.models.base import Cotangents, Model, outputs_of, per_input
 from dntk.outputs.inputs import split
 from dntk.outputs.labels import LabelSource
 from dntk.types import Array, Namespace

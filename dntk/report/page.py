@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from dntk.ledger import StageCost
+
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -39,6 +41,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def figure(svg: str, caption: str) -> str:
     """An embedded plot with its caption."""
     return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
+
+
+def cost_cells(cost: StageCost) -> tuple[str, ...]:
+    """A stage's costs as text."""
+    return (
+        cost.stage,
+        f"{cost.jacobian_rows:,}",
+        f"{cost.flops / 1e9:.2f}",
+        f"{cost.nbytes / 1e6:.2f}",
+        f"{cost.seconds:.2f}",
+    )
 
 
 def write_page(path: str | Path, title: str, parts: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
 """Sketches: seeded random linear maps S: R^P → R^k with E[SᵀS] = I, applied block by block."""
 
 from dntk.sketch.base import LayoutSketch, Sketch, sketch_block, sketch_blocks
-from dntk.sketch.choose import choose
-from dntk.sketch.diagnose import Interval, SketchDiagnosis, diagnose
+from dntk.sketch.choice import choose
+from dntk.sketch.diagnosis import Interval, SketchDiagnosis, diagnose
 from dntk.sketch.error import SketchError
 from dntk.sketch.gaussian import Gaussian
 from dntk.sketch.kronecker import Kronecker

@@ -9,9 +9,9 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.backend import backend_of
-from dntk.batching import choose_batch_size
 from dntk.gradient_blocks import FactoredBlock, GradientBlock, IndexedBlock
-from dntk.model import Model
+from dntk.models.base import Model
+from dntk.models.batching import choose_batch_size
 from dntk.outputs import FeatureOutputs, cotangents_for
 from dntk.sketch.layout import Layout, factors_in, layout_of
 from dntk.types import Array

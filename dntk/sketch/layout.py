@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from dntk.gradient_blocks import FactoredBlock, GradientBlock
-from dntk.model import Model
+from dntk.models.base import Model
 from dntk.types import Array
 
 

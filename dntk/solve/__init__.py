@@ -1,17 +1,20 @@
 """Solvers of ridge regression on tangent features and on synthetic gradients, and Gaussian processes."""
 
+from dntk.solve._gaussian_process import GaussianProcess, Posterior, gaussian_process
+from dntk.solve._kernel_ridge import KernelRidgeFit, kernel_ridge
+from dntk.solve._nystrom import FeatureProjection, ShiftedCholesky, nystrom
+from dntk.solve._preconditioned_cg import CGResult, Preconditioner, preconditioned_cg
+from dntk.solve._ridge import ridge
+from dntk.solve._same_span import same_span
 from dntk.solve.calibration import expected_calibration_error, interval_coverage, negative_log_likelihood
 from dntk.solve.choice import GeneralisedCrossValidation, KFold, LeaveOneOut, PerOutput, RidgeChoice
 from dntk.solve.conditioning import Jitter, SolveReport
-from dntk.solve.gaussian_process import GaussianProcess, Posterior, gaussian_process
 from dntk.solve.iterative import IterativeFit, iterative_ridge
 from dntk.solve.kernel_operator import FeatureKernel, KernelOperator, MatrixKernel
-from dntk.solve.kernel_ridge import KernelRidgeFit, kernel_ridge
 from dntk.solve.low_rank import RandomizedNystrom, RPCholeskyPreconditioner
 from dntk.solve.marginal_likelihood import MarginalLikelihood
 from dntk.solve.normal_equations import NormalEquations
 from dntk.solve.normal_spectrum import NormalSpectrum
-from dntk.solve.nystrom import FeatureProjection, ShiftedCholesky, nystrom
 from dntk.solve.out_of_core import (
     StreamedFit,
     StreamedGCV,
@@ -21,10 +24,7 @@ from dntk.solve.out_of_core import (
     zarr_chunks,
 )
 from dntk.solve.path import RidgePath, ridge_path
-from dntk.solve.preconditioned_cg import CGResult, Preconditioner, preconditioned_cg
-from dntk.solve.ridge import ridge
 from dntk.solve.ridge_fit import RidgeFit
-from dntk.solve.same_span import same_span
 
 __all__ = [
     "CGResult",

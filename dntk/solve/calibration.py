@@ -7,7 +7,7 @@ import scipy.special
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.solve.gaussian_process import Posterior
+from dntk.solve._gaussian_process import Posterior
 from dntk.types import Array, Namespace
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

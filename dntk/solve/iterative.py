@@ -5,10 +5,10 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk.solve._preconditioned_cg import CGResult, Preconditioner, preconditioned_cg
 from dntk.solve.choice import check_ridge
 from dntk.solve.kernel_operator import FeatureKernel, KernelOperator, MatrixKernel, wide_product
 from dntk.solve.low_rank import PreconditionerRule, RandomizedNystrom
-from dntk.solve.preconditioned_cg import CGResult, Preconditioner, preconditioned_cg
 from dntk.types import Array
 
 

@@ -7,11 +7,11 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.features import TangentFeatures
+from dntk.solve._ridge import check_weights, outputs_of
 from dntk.solve.choice import check_grid
 from dntk.solve.folds import dual_path
 from dntk.solve.normal_equations import ROWS
 from dntk.solve.problem import RidgeProblem
-from dntk.solve.ridge import check_weights, outputs_of
 from dntk.types import Array
 
 _ENTRIES = 2**22

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.backend import backend_of
 from dntk.ledger import count
+from dntk.solve._preconditioned_cg import preconditioned_cg
 from dntk.solve.conditioning import (
     Jitter,
     SolveReport,
@@ -17,7 +18,6 @@ from dntk.solve.conditioning import (
     inverse_factor,
 )
 from dntk.solve.normal_equations import ROWS
-from dntk.solve.preconditioned_cg import preconditioned_cg
 from dntk.solve.problem import RidgeProblem
 from dntk.types import Array
 

@@ -1,7 +1,7 @@
 """Spectra of kernels: eigenvalues, ranks, dimensions, and how well directions cover them."""
 
-from dntk.spectrum.alignment import alignment
-from dntk.spectrum.coverage import coverage, coverage_gap, largest_coverage
+from dntk.spectrum._alignment import alignment
+from dntk.spectrum._coverage import coverage, coverage_gap, largest_coverage
 from dntk.spectrum.eigen import eigenvalues, leading_eigenpairs, mean_eigenpairs
 from dntk.spectrum.holding import eigenpairs_holding
 from dntk.spectrum.rank import condition_number, effective_dimension, truncation_rank

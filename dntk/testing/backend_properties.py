@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from dntk.arrays import device_of, namespace
 from dntk.backend import Backend, backend_of
-from dntk.ntk import ntk
-from dntk.philox import philox_words
+from dntk.kernels._ntk import ntk
 from dntk.random import in_host_memory, integers_of, moved, nearby_signs, nearby_words, words
+from dntk.random.philox import philox_words
 from dntk.sketch import Gaussian, SparseSign
 from dntk.testing.allowances import eps, gamma
 from dntk.testing.model_properties import check_model
@@ -46,7 +46,7 @@ def check_backend(
     Parameters
     ----------
     backend
-        Registered under the root module of its namespace, as :func:`dntk.backend.backend_of` finds it.
+        Registered under the root module of its namespace, as :func:`dntk.backend.registry.backend_of` finds it.
     device
         As its ``from_numpy`` takes it; ``None``: the default. Call once per device.
     network, x
@@ -132,7 +132,7 @@ class _BackendProperties:
         return [kind for kind in _KINDS if kind in found]
 
     def _identity(self) -> None:
-        require(isinstance(self.backend, Backend), "a member of dntk.backend.Backend is missing")
+        require(isinstance(self.backend, Backend), "a member of dntk.backend.registry.Backend is missing")
         texts = (("name", self.backend.name), ("version", self.backend.version), ("autodiff", self.backend.autodiff))
         for name, value in texts:
             require(isinstance(value, str), f"`{name}` is {value!r}, expected a text")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dntk.arrays import device_of, kernel_dtype
 from dntk.backend import backend_of
-from dntk.model import Model
+from dntk.models.base import Model
 from dntk.testing.place import host, host64
 from dntk.testing.properties import Property, check_properties, require
 from dntk.testing.spectra import Host

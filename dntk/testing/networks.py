@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from dntk.mlp import MLP
+from dntk.models.mlp import MLP
 from dntk.testing.allowances import gamma
 from dntk.testing.place import Destination, Place
 from dntk.testing.spectra import Host

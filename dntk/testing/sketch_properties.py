@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from dntk import features
 from dntk.arrays import device_of, namespace
+from dntk.features import tangent_features
+from dntk.sketch.application import bind
 from dntk.sketch.base import Sketch
 from dntk.testing.networks import Network, models
 from dntk.testing.place import Place, host, host64
@@ -175,13 +176,13 @@ class _SketchProperties:
     def _blocks(self, network: Network, seed: int) -> None:
         sketch = dataclasses.replace(self.sketch, seed=seed)  # type: ignore[type-var]
         model, x = network.model, network.x
-        gradients = features.tangent_features(model, x, sketch=None).values
-        bound = features.bind(sketch, model)
+        gradients = tangent_features(model, x, sketch=None).values
+        bound = bind(sketch, model)
         matrix = host64(bound.apply(self.place.array(np.eye(model.n_parameters), network.dtype)))
         wide = host64(gradients)
         slack = 2 * rounding(wide, matrix, network.dtype)
         for batch in (None, 1):
-            phi = features.tangent_features(model, x, sketch=sketch, batch_size=batch)
+            phi = tangent_features(model, x, sketch=sketch, batch_size=batch)
             require(phi.values.dtype == gradients.dtype, f"features are {phi.values.dtype}, not {gradients.dtype}")
             _close(host64(phi.values), wide @ matrix, slack, f"features with batch_size={batch}")
 

@@ -6,35 +6,35 @@ CHECK = "tests/test_testing_backends.py::test_backends_of_dntk_pass_on_every_dev
 
 MUTANTS = [
     Mutant(
-        "dntk/standard_backend.py",
+        "dntk/backend/standard.py",
         "triangle = xp.tril(factor) if lower else xp.triu(factor)",
         "triangle = xp.tril(factor)",
         "upper triangles taken for lower ones",
         CHECK + "[strict]",
     ),
     Mutant(
-        "dntk/standard_backend.py",
+        "dntk/backend/standard.py",
         "        out = xp.zeros((size, updates.shape[1]), dtype=updates.dtype, device=place)",
         "        out = xp.ones((size, updates.shape[1]), dtype=updates.dtype, device=place)",
         "sums that do not begin at zero",
         CHECK + "[strict]",
     ),
     Mutant(
-        "dntk/standard_backend.py",
+        "dntk/backend/standard.py",
         "erf: Array = xp.sign(x) * (1 - complement)",
         "erf: Array = xp.sign(x) * (1 - complement * (1 + 1e-6))",
         "the error function to six digits",
         CHECK + "[strict]",
     ),
     Mutant(
-        "dntk/philox.py",
+        "dntk/random/philox.py",
         "_ROUNDS = 10",
         "_ROUNDS = 9",
         "Philox with a round less where the data are",
         CHECK + "[numpy]",
     ),
     Mutant(
-        "dntk/philox.py",
+        "dntk/random/philox.py",
         "    carry, low = arithmetic.total(steps, zero + arithmetic.word(first & _MASK))\n",
         "    carry, low = zero, (steps + (first & _MASK)) & _MASK\n",
         "counters of Philox do not carry",

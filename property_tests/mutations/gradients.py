@@ -52,14 +52,14 @@ MUTANTS = [
         GALERKIN + "test_basis_is_orthonormal_and_projections_are_in_it[numpy]",
     ),
     Mutant(
-        "dntk/solve/same_span.py",
+        "dntk/solve/_same_span.py",
         "fit = solve_ridge(TangentFeatures(grads.projected), reference, ridge=chosen)",
         "fit = solve_ridge(TangentFeatures(grads.projected / 2), reference, ridge=chosen)",
         "same-span solve on half the projections",
         GALERKIN + "test_same_span_objective_is_not_above_galerkin[numpy]",
     ),
     Mutant(
-        "dntk/solve/ridge.py",
+        "dntk/solve/_ridge.py",
         "dual = xp.matmul(grads.directions, a)[:, :, 0]",
         "dual = xp.matmul(abs(grads.directions), a)[:, :, 0]",
         "dual coefficients not lifted by the directions",

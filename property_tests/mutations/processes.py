@@ -6,7 +6,7 @@ TESTS = "tests/test_gaussian_process.py::"
 POSTERIOR = TESTS + "test_posterior_and_likelihood_are_those_of_scikit_learn"
 MAXIMISED = TESTS + "test_the_marginal_likelihood_is_maximised"
 HONEST = TESTS + "test_honest_beliefs_are_calibrated_and_overconfident_ones_are_not[numpy]"
-PROCESS = "dntk/solve/gaussian_process.py"
+PROCESS = "dntk/solve/_gaussian_process.py"
 LIKELIHOOD = "dntk/solve/marginal_likelihood.py"
 CALIBRATION = "dntk/solve/calibration.py"
 

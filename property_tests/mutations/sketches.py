@@ -200,14 +200,14 @@ MUTANTS = [
         ALGEBRA + "test_chunk_width_and_model_blocks_do_not_matter",
     ),
     Mutant(
-        "dntk/random.py",
+        "dntk/random/streams.py",
         "generator.advance(start // WORDS_PER_COUNTER)",
         "generator.advance(start // WORDS_PER_COUNTER + 1)",
         "words on the host one counter ahead of those on the device",
         "tests/test_philox.py",
     ),
     Mutant(
-        "dntk/random.py",
+        "dntk/random/streams.py",
         "np.multiply(radius, np.sin(angle), out=out[:, 1])",
         "np.multiply(radius, np.cos(angle), out=out[:, 1])",
         "normals come in equal pairs",

@@ -14,7 +14,7 @@ CHEBYSHEV = "property_tests/test_trace_bracket.py::test_conjugate_gradients_obey
 
 MUTANTS = [
     Mutant(
-        "dntk/solve/kernel_ridge.py",
+        "dntk/solve/_kernel_ridge.py",
         "left_out = dual / xp.sum(inverse * inverse, axis=1)",
         "left_out = dual / xp.sum(inverse * inverse, axis=2)",
         "leave-one-out of a kernel sums over rows of the factor",
@@ -28,14 +28,14 @@ MUTANTS = [
         RIDGE + "test_loo_ridge_is_the_best_of_its_grid[numpy]",
     ),
     Mutant(
-        "dntk/solve/preconditioned_cg.py",
+        "dntk/solve/_preconditioned_cg.py",
         "true_residual = rhs - multiply(x)",
         "true_residual = 0 * r",
         "conjugate gradients claim to have converged",
         CHEBYSHEV,
     ),
     Mutant(
-        "dntk/solve/preconditioned_cg.py",
+        "dntk/solve/_preconditioned_cg.py",
         "gain = (self.values[:, -1:] + self.ridge) / (self.values + self.ridge) - 1",
         "gain = (self.values + self.ridge) / (self.values[:, -1:] + self.ridge) - 1",
         "the preconditioner is inverted",
@@ -156,28 +156,28 @@ MUTANTS = [
         RIDGE + "test_features_and_their_kernel_give_the_same_fit[numpy]",
     ),
     Mutant(
-        "dntk/solve/nystrom.py",
+        "dntk/solve/_nystrom.py",
         "return row_basis(inducing)",
         "return inducing",
         "the Nyström span is not orthonormal",
         SMALLER,
     ),
     Mutant(
-        "dntk/solve/nystrom.py",
+        "dntk/solve/_nystrom.py",
         "triangular_solve(lower, wide[i, :, :], lower=True)",
         "triangular_solve(lower.mT, wide[i, :, :], lower=False)",
         "Nyström features by the factor's transpose, L⁻ᵀΨ_S",
         SMALLER,
     ),
     Mutant(
-        "dntk/solve/nystrom.py",
+        "dntk/solve/_nystrom.py",
         "cholesky(gram[i, :, :] + (shift",
         "cholesky(0.99 * gram[i, :, :] + (shift",
         "Nyström kernels one percent above the kernel",
         SMALLER,
     ),
     Mutant(
-        "dntk/solve/nystrom.py",
+        "dntk/solve/_nystrom.py",
         "fit = _ridge(reduced, targets, ridge)",
         "fit = _ridge(reduced, targets, 2 * ridge if isinstance(ridge, float) else ridge)",
         "Nyström regression at twice the ridge",
@@ -198,7 +198,7 @@ MUTANTS = [
         ITERATIVE + "test_refinement_reaches_float64_from_a_float32_iteration[numpy]",
     ),
     Mutant(
-        "dntk/solve/preconditioned_cg.py",
+        "dntk/solve/_preconditioned_cg.py",
         "p = z + _ratio(active, rho, previous)[:, None, ...] * p",
         "p = z",
         "steepest descent in place of conjugate gradients",

@@ -109,7 +109,7 @@ MUTANTS = [
         WEIGHTED,
     ),
     Mutant(
-        "dntk/solve/ridge.py",
+        "dntk/solve/_ridge.py",
         "solution.dual * problem.scale[None, :, None]",
         "solution.dual",
         "dual coefficients of weighted rows taken for those of the rows",

@@ -13,7 +13,7 @@ from typing import Any
 from dntk import arrays
 from dntk.archive import StoreError, read_arrays, read_manifest, write_folder
 from dntk.backend import backend_of
-from dntk.input_gradients import Optimiser
+from dntk.models.input_gradients import Optimiser
 from dntk.types import Array
 
 FORMATS = {"dntk.Checkpoint": 1}

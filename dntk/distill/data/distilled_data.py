@@ -9,7 +9,7 @@ from jaxtyping import Float, Integer
 
 from dntk.archive import MANIFEST, StoreError, checksum, fingerprint, read_arrays, read_manifest, write_folder
 from dntk.backend import backend_of, get_backend
-from dntk.model import Model
+from dntk.models.base import Model
 from dntk.types import Array
 
 FORMATS = {"dntk.DistilledData": 1}
@@ -149,7 +149,7 @@ class DistilledData:
         ValueError
             The inputs are no images of one, three or four channels.
         """
-        from dntk.distill.data.grid import write_grid
+        from dntk.distill.data._grid import write_grid
 
         write_grid(self.x, path, columns=columns, channels_last=channels_last, shape=shape)
 

@@ -15,9 +15,9 @@ from dntk.distill.data.nystrom_residual import damped
 from dntk.distill.data.prediction_losses import PredictionLoss, SquaredError
 from dntk.distill.data.settings import check_settings, checkpoint_at, spread
 from dntk.distill.data.tangents import Tangents, resolved_sketch
-from dntk.input_gradients import require_input_gradients
 from dntk.ledger import count
-from dntk.model import Model
+from dntk.models.base import Model
+from dntk.models.input_gradients import require_input_gradients
 from dntk.outputs import FeatureOutputs
 from dntk.random import check_seed
 from dntk.sketch import Sketch

@@ -15,7 +15,8 @@ from dntk.distill.data.class_statistics import Moments, mismatch, moments, unit
 from dntk.distill.data.descent import Evaluated, Variables
 from dntk.distill.data.draws import Indices, take
 from dntk.distill.data.prediction_losses import log_softmax
-from dntk.input_gradients import InputDifferentiable, pull_observed
+from dntk.distill.data.pulling import pull_observed
+from dntk.models.input_gradients import InputDifferentiable
 from dntk.types import Array
 
 _JUDGED = 50

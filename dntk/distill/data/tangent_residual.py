@@ -18,8 +18,8 @@ from dntk.distill.data.rp_cholesky import RPCholesky
 from dntk.distill.data.settings import check_settings, checkpoint_at, spread
 from dntk.distill.data.tangents import Tangents, resolved_sketch
 from dntk.features import TangentFeatures
-from dntk.input_gradients import require_input_gradients
-from dntk.model import Model
+from dntk.models.base import Model
+from dntk.models.input_gradients import require_input_gradients
 from dntk.outputs import FeatureOutputs
 from dntk.random import check_seed
 from dntk.sketch import Sketch

@@ -6,9 +6,10 @@ from typing import Literal
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk.distill.data.pulling import pull_features
 from dntk.features import TangentFeatures, tangent_features
-from dntk.input_gradients import InputDifferentiable, pull_features
-from dntk.model import Model
+from dntk.models.base import Model
+from dntk.models.input_gradients import InputDifferentiable
 from dntk.outputs import FeatureOutputs, cotangents_for
 from dntk.sketch import Sketch, SparseSign
 from dntk.types import Array

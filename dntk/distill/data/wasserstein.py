@@ -16,8 +16,8 @@ from dntk.distill.data.limits import Limits, check_limits, within
 from dntk.distill.data.matching import MatchingProblem, on_device_of
 from dntk.distill.data.prediction_losses import log_softmax
 from dntk.distill.data.settings import check_settings, checkpoint_at, spread
-from dntk.input_gradients import require_input_gradients
-from dntk.model import Model
+from dntk.models.base import Model
+from dntk.models.input_gradients import require_input_gradients
 from dntk.random import check_seed, normals
 from dntk.types import Array
 

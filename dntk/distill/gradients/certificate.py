@@ -7,9 +7,9 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures
-from dntk.solve.ridge import Ridge, ridge_in_span
-from dntk.solve.ridge import ridge as solve_ridge
-from dntk.solve.same_span import same_span
+from dntk.solve._ridge import Ridge, ridge_in_span
+from dntk.solve._ridge import ridge as solve_ridge
+from dntk.solve._same_span import same_span
 from dntk.types import Array
 
 

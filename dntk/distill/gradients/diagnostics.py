@@ -8,7 +8,7 @@ from dntk import arrays
 from dntk.distill.gradients.local_global import LocalGlobal, LocalGlobalDiagnosis
 from dntk.distilled_gradients import DistilledGradients, coverage_spectra
 from dntk.features import TangentFeatures
-from dntk.spectrum.coverage import coverage, largest_coverage, weighted_gap
+from dntk.spectrum._coverage import coverage, largest_coverage, weighted_gap
 from dntk.spectrum.holding import held_by, traces
 from dntk.types import Array
 

@@ -10,7 +10,7 @@ from dntk.distill.gradients.partition import Partition, Spectrum
 from dntk.distilled_gradients import DistilledGradients, distil_along
 from dntk.features import TangentFeatures
 from dntk.random import check_seed
-from dntk.spectrum.coverage import coverage as energy_coverage
+from dntk.spectrum._coverage import coverage as energy_coverage
 from dntk.types import Array
 
 _REDUNDANT = 1e-6  # relative size below which what is left of a gap column is rounding
@@ -74,7 +74,7 @@ class LocalGlobal:
     -----
     Up to 2,048 points all eigenvectors by dense factorisations, O(m²·C·k + m³). Beyond, as many as hold the variance,
     globally and in every cluster, by randomized iteration on the features, and clusters by Nyström's extension from
-    512 landmarks (:mod:`dntk.distill.gradients.clustering`): O(m·C·k·r), no (m, m) array.
+    512 landmarks (:mod:`dntk.distill.gradients._clustering`): O(m·C·k·r), no (m, m) array.
     """
 
     variance: float = 0.95

@@ -5,7 +5,7 @@ import dataclasses
 from jaxtyping import Float, Int
 
 from dntk import arrays
-from dntk.distill.gradients.clustering import spectral_clusters
+from dntk.distill.gradients._clustering import spectral_clusters
 from dntk.features import TangentFeatures
 from dntk.spectrum.eigen import leading_eigenpairs
 from dntk.spectrum.holding import eigenpairs_holding, held_by, traces

@@ -11,9 +11,9 @@ from dntk.distill.gradients.orthonormal import compressed, extended
 from dntk.distilled_gradients import DistilledGradients, coverage_spectra, distil_along
 from dntk.features import TangentFeatures
 from dntk.ledger import count
+from dntk.solve._preconditioned_cg import Preconditioner, preconditioned_cg
+from dntk.solve._ridge import Ridge, feature_ridge
 from dntk.solve.choice import check_ridge
-from dntk.solve.preconditioned_cg import Preconditioner, preconditioned_cg
-from dntk.solve.ridge import Ridge, feature_ridge
 from dntk.spectrum.eigen import leading_eigenpairs
 from dntk.targets import check_targets
 from dntk.types import Array

@@ -1,0 +1,27 @@
+"""Backends: the protocol, the registry, and a plain one for any array-API namespace."""
+
+from dntk.backend.protocol import Backend
+from dntk.backend.registry import (
+    GROUP,
+    BackendEntry,
+    BackendStatus,
+    backend_for_network,
+    backend_of,
+    backends,
+    entries,
+    get_backend,
+)
+from dntk.backend.standard import StandardBackend
+
+__all__ = [
+    "GROUP",
+    "Backend",
+    "BackendEntry",
+    "BackendStatus",
+    "StandardBackend",
+    "backend_for_network",
+    "backend_of",
+    "backends",
+    "entries",
+    "get_backend",
+]

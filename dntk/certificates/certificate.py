@@ -1,0 +1,168 @@
+"""The certificate: what an approximation of a kernel lost, each statement with its theorem and confidence."""
+
+import dataclasses
+from typing import Any
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.bounds import Bound, Intervals
+from dntk.certificates.prediction import pointwise, posterior_variance
+from dntk.certificates.tolerance_outcome import ToleranceOutcome
+from dntk.features import TangentFeatures
+from dntk.types import Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StageError:
+    """What one stage lost: a relative error, what it is relative to, and whence it is known.
+
+    ``kind`` is that of a :class:`dntk.Bound`, or ``"measured"`` where it was computed on another kernel than the
+    certificate's, or ``"expected"``: a root mean square over seeds.
+    """
+
+    stage: str
+    error: float
+    measure: str
+    theorem: str
+    kind: str = "deterministic"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PointwiseBound:
+    """What bounds at single points need: the span, its singular values, gᵀH⁻¹g (C,), λ and the features' sketch."""
+
+    basis: Float[Array, "c s k"]
+    squares: Float[Array, "c s"]
+    energy: Float[Array, " c"]
+    ridge: float
+    sketch: Any = None
+
+    def __call__(self, phi: TangentFeatures) -> Float[Array, "q c"]:
+        """Bounds on |f̂_c(x) − f*_c(x)| at points given by their features."""
+        TangentFeatures(self.basis, self.sketch).require_comparable(phi, "phi")
+        variance = posterior_variance(phi.values, self.basis, self.squares, ridge=self.ridge)
+        return pointwise(variance, self.energy, ridge=self.ridge)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """Bounds on what an approximation of the kernels of n points lost; all hold together with ``confidence``.
+
+    Parameters
+    ----------
+    points, outputs, confidence
+        n, C, and the probability, over the estimators' seeds, that no bound fails.
+    trace, largest
+        tr K̄ and the lower bound of λ_1(K̄), which errors are set against.
+    eigenvalue_intervals
+        Of the leading eigenvalues of the reference's mean kernel K̄.
+    spectral_error, frobenius_error, trace_error
+        Of K̄ less its approximation. The trace error is the nuclear norm where the approximation is a projection, and
+        the difference of the traces otherwise.
+    pca_tail, misalignment_gap
+        The part of the trace error that no span of as many features per output avoids, and the rest, which this one
+        could have avoided. None for approximations that are no projections.
+    prediction_error
+        (C,): root mean square over the reference of f̂_c − f*_c, f* the ridge regression on the reference with the same
+        ridge. For synthetic gradients it covers the Galerkin and the same-span predictor.
+    energy_error
+        (C,): excess of the regression objective, ‖Ψ(w − w*)‖² + λ‖w − w*‖².
+    unsketched_eigenvalue_intervals, unsketched_trace_error
+        Of the kernel of the same points without sketch, where the sketch's family has a theorem that reaches so far.
+    held_out_residual
+        (1,): mean tangent residual of the points that were not kept, from a sample of them.
+    ridge, target_norm
+        λ, and the root mean square of the targets.
+    stages
+        What each stage lost.
+    tolerance
+        Whether the fit met the tolerance that was asked of it, and what stopped it.
+    pointwise
+        Bounds at single points, see :meth:`prediction_bound`.
+    """
+
+    points: int
+    outputs: int
+    confidence: float
+    trace: float
+    largest: float
+    eigenvalue_intervals: Intervals
+    spectral_error: Bound
+    frobenius_error: Bound
+    trace_error: Bound
+    pca_tail: Intervals | None = None
+    misalignment_gap: Bound | None = None
+    prediction_error: Bound | None = None
+    energy_error: Bound | None = None
+    unsketched_eigenvalue_intervals: Intervals | None = None
+    unsketched_trace_error: Bound | None = None
+    held_out_residual: Intervals | None = None
+    ridge: float | None = None
+    target_norm: float | None = None
+    stages: tuple[StageError, ...] = ()
+    tolerance: ToleranceOutcome | None = None
+    pointwise: PointwiseBound | None = None
+
+    def prediction_bound(self, phi: TangentFeatures) -> Float[Array, "q c"]:
+        """Bounds on |f̂_c(x) − f*_c(x)| at any points, from their features: √(v̂(x)/λ) (gᵀH⁻¹g)^{1/2}. Cost O(q·C·s·k).
+
+        Raises
+        ------
+        ValueError
+            The certificate was made without targets, or of an approximation whose predictor is not linear in these
+            features; or features of another model or sketch.
+        """
+        if self.pointwise is None:
+            msg = (
+                "this certificate has no pointwise bound: it needs targets, and a Selection, DistilledGradients or "
+                "DistilledNTK as approximation."
+            )
+            raise ValueError(msg)
+        return self.pointwise(phi)
+
+    @property
+    def worst_stage(self) -> StageError | None:
+        """The stage that lost most; the later one where two lost the same."""
+        return max(self.stages, key=lambda stage: stage.error) if self.stages else None
+
+    def __str__(self) -> str:
+        """A verdict in words."""
+        from dntk.certificates.verdict import verdict
+
+        return verdict(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, lists and strings, without the arrays of the pointwise bound; see :meth:`from_dict`."""
+        out: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name == "pointwise":
+                continue
+            if isinstance(value, Bound | Intervals | ToleranceOutcome):
+                value = value.to_dict()
+            elif field.name == "stages":
+                value = [dataclasses.asdict(stage) for stage in value]
+            out[field.name] = value
+        return out
+
+    @staticmethod
+    def from_dict(stored: dict[str, Any], like: Array) -> "Certificate":
+        """The certificate that :meth:`to_dict` described, its arrays beside ``like``; without the pointwise bound."""
+        xp, device = arrays.namespace(like), arrays.device_of(like)
+
+        def array(values: Any) -> Any:
+            if isinstance(values, list):
+                return xp.asarray(values, dtype=arrays.accumulation_dtype(like), device=device)
+            return values
+
+        fields = dict(stored)
+        for name, value in stored.items():
+            if name == "tolerance":
+                fields[name] = None if value is None else ToleranceOutcome.from_dict(value)
+            elif isinstance(value, dict) and "lower" in value:
+                fields[name] = Intervals(**value | {"lower": array(value["lower"]), "upper": array(value["upper"])})
+            elif isinstance(value, dict):
+                fields[name] = Bound(**value | {"value": array(value["value"])})
+        fields["stages"] = tuple(StageError(**stage) for stage in stored["stages"])
+        return Certificate(**fields)

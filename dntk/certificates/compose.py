@@ -1,0 +1,215 @@
+"""``dntk.certify``: one certificate from every theorem that applies, in one pass over the features."""
+
+import dataclasses
+from typing import Any
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.bounds import Bound, Intervals, check_confidence
+from dntk.certificates.approximation import OtherFeatures, Regression, Span, as_approximation, regression_on
+from dntk.certificates.certificate import Certificate, PointwiseBound, StageError
+from dntk.certificates.eigenvalue_intervals import eigenvalue_intervals, suggested_start
+from dntk.certificates.kernel_errors import KernelErrors, feature_errors, span_errors, span_trace_error
+from dntk.certificates.regression_error import RegressionErrors, fits_errors, weights_errors
+from dntk.distilled_gradients import DistilledGradients
+from dntk.features import TangentFeatures
+from dntk.solve._ridge import ridge as solve_ridge
+from dntk.types import Array
+
+LEADING = 24
+"""Width of the subspace for the leading eigenvalues."""
+
+
+def certify(
+    reference: TangentFeatures,
+    approximation: Any,
+    targets: Float[Array, "n c"] | None = None,
+    ridge: Any = None,
+    confidence: float = 0.999,
+    *,
+    products: int = 40,
+    seed: int = 0,
+) -> Certificate:
+    """Bounds on what an approximation of the reference's kernels lost, each with its theorem.
+
+    Parameters
+    ----------
+    reference
+        Features that are taken as the truth.
+    approximation
+        ``DistilledGradients`` (their basis spans what was kept; both predictors in it are covered), a ``Selection`` of
+        the reference's points (its span, and regression on the selected points alone), ``TangentFeatures`` of the same
+        points under another sketch or none, or a fitted ``DistilledNTK``.
+    targets
+        (n, C); for synthetic gradients made on this reference they are known. Without targets nothing is said of
+        predictions.
+    ridge
+        λ, ``"loo"`` or a grid, as for :func:`dntk.solve.ridge`; default: what the approximation knows, else ``"loo"``.
+    confidence
+        Probability with which all statements hold together, over the seed.
+    products
+        Most products with every kernel K^c for the bound on predictions.
+    seed
+        Of the random starts.
+
+    Raises
+    ------
+    TypeError
+        ``approximation`` is none of these.
+    ValueError
+        Other outputs, dimensions, points or sketch than the reference's; targets of another shape; a confidence outside
+        (0, 1); a ridge that is not positive.
+
+    Notes
+    -----
+    O(n·C·k·(s + products)) operations and O(n·(C·k + products)) memory: no n × n matrix is formed. In float64 where the
+    device has it. Where it has not, λ has to exceed the rounding of the kernel for Gauss-Radau to say anything, and the
+    in-sample residual takes its place.
+    """
+    check_confidence(confidence)
+    regression = regression_on(reference, approximation, targets, ridge)
+    found = as_approximation(reference, approximation, regression)
+    failure = (1 - confidence) / 2
+    values, scale = _scaled(reference.values)
+    scaled = None if regression is None else dataclasses.replace(regression, ridge=regression.ridge / scale**2)
+    if isinstance(found, OtherFeatures):
+        other = dataclasses.replace(found, values=_wide(found.values) / scale)
+        errors = feature_errors(values, other, failure=failure, seed=seed)
+        start, predicted = other.values, _predicted_by_features(values, other, scaled, products)
+    else:
+        span = dataclasses.replace(
+            found, squares=found.squares / scale**2, weights=tuple(_wide(w) * scale for w in found.weights)
+        )
+        errors = span_errors(values, span, failure=failure, seed=seed)
+        start = values @ span.basis.mT
+        predicted = weights_errors(values, span.weights, scaled, steps=products) if scaled and span.weights else None
+    block = suggested_start(start, LEADING, seed=seed)
+    intervals = eigenvalue_intervals(values, block, failure=failure, seed=seed)
+    return assemble(reference, found, errors, intervals, predicted, regression, scale=scale, confidence=confidence)
+
+
+def certified_trace_loss(reference: TangentFeatures, grads: DistilledGradients) -> float:
+    """The certificate's trace error in units of the trace, alone; 0 for features that are zero. Cost O(n·C·k·s)."""
+    xp = arrays.namespace(reference.values)
+    span = as_approximation(reference, grads, None)
+    assert isinstance(span, Span)
+    values, _ = _scaled(reference.values)
+    trace = float(xp.sum(values**2)) / values.shape[0]
+    return float(span_trace_error(values, values @ span.basis.mT)) / trace if trace > 0 else 0.0
+
+
+def assemble(
+    reference: TangentFeatures,
+    found: Span | OtherFeatures,
+    errors: KernelErrors,
+    intervals: Intervals,
+    predicted: RegressionErrors | None,
+    regression: Regression | None,
+    *,
+    scale: float,
+    confidence: float,
+) -> Certificate:
+    """The certificate in the reference's own units, from parts that were computed on features divided by ``scale``."""
+    xp = arrays.namespace(reference.values)
+    c, n, _ = reference.values.shape
+    area = scale**2
+    trace = float(xp.sum((_wide(reference.values) / scale) ** 2)) / c * area
+    intervals = dataclasses.replace(intervals, lower=intervals.lower * area, upper=intervals.upper * area)
+    norm = None if regression is None else float(xp.mean(_wide(regression.targets) ** 2)) ** 0.5
+    tail = errors.pca_tail
+    certificate = Certificate(
+        points=n,
+        outputs=c,
+        confidence=confidence,
+        trace=trace,
+        largest=float(intervals.lower[0]),
+        eigenvalue_intervals=intervals,
+        spectral_error=_times(errors.spectral, area),
+        frobenius_error=_times(errors.frobenius, area),
+        trace_error=_times(errors.trace, area),
+        pca_tail=None if tail is None else dataclasses.replace(tail, lower=tail.lower * area, upper=tail.upper * area),
+        misalignment_gap=None if errors.misalignment_gap is None else _times(errors.misalignment_gap, area),
+        prediction_error=None if predicted is None else predicted.prediction,
+        energy_error=None if predicted is None else predicted.energy,
+        ridge=None if regression is None else regression.ridge,
+        target_norm=norm,
+        pointwise=_pointwise(reference, found, predicted, regression),
+    )
+    return dataclasses.replace(certificate, stages=stage_errors(certificate, found.stage))
+
+
+def stage_errors(certificate: Certificate, stage: str) -> tuple[StageError, ...]:
+    """The stage that was certified, and the regression after it, as relative errors."""
+    trace = certificate.trace_error
+    out = [
+        StageError(
+            stage=stage,
+            error=float(trace) / certificate.trace if certificate.trace > 0 else 0.0,
+            measure="of the kernel's trace",
+            theorem=trace.theorem,
+        )
+    ]
+    error = certificate.prediction_error
+    if error is not None and certificate.target_norm:
+        out.append(
+            StageError(
+                stage="solve",
+                error=root_mean_square(error) / certificate.target_norm,
+                measure="of the targets' root mean square",
+                theorem=error.theorem,
+            )
+        )
+    return tuple(out)
+
+
+def root_mean_square(error: Bound) -> float:
+    """Over outputs, of a bound with one value per output."""
+    xp = arrays.namespace(error.value)
+    return float(xp.mean(error.value**2)) ** 0.5  # type: ignore[operator]
+
+
+def _predicted_by_features(
+    values: Array, other: OtherFeatures, regression: Regression | None, products: int
+) -> RegressionErrors | None:
+    if regression is None:
+        return None
+    features = TangentFeatures(other.values)
+    fits = solve_ridge(features, _wide(regression.targets), ridge=regression.ridge).predict(features)
+    return fits_errors(values, fits, regression, steps=products)
+
+
+def _pointwise(
+    reference: TangentFeatures,
+    found: Span | OtherFeatures,
+    predicted: RegressionErrors | None,
+    regression: Regression | None,
+) -> PointwiseBound | None:
+    if predicted is None or regression is None or isinstance(found, OtherFeatures):
+        return None
+    energy: Any = predicted.energy.value
+    return PointwiseBound(
+        basis=found.basis,
+        squares=found.squares,
+        energy=energy,
+        ridge=regression.ridge,
+        sketch=reference.sketch,
+    )
+
+
+def _times(bound: Bound, factor: float) -> Bound:
+    return dataclasses.replace(bound, value=bound.value * factor)
+
+
+def _scaled(values: Array) -> tuple[Array, float]:
+    """Features in the accumulation dtype with a largest entry of one, so that squares of kernels stay in range."""
+    xp = arrays.namespace(values)
+    wide = _wide(values)
+    scale = float(xp.max(xp.abs(wide)))
+    scale = scale if scale > 0 else 1.0
+    return wide / scale, scale
+
+
+def _wide(x: Array) -> Array:
+    xp = arrays.namespace(x)
+    return xp.astype(x, arrays.accumulation_dtype(x), copy=False)

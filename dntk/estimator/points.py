@@ -1,0 +1,130 @@
+"""The points that a kernel is kept on: all, chosen, or made; with targets, and what they leave of the kernel."""
+
+import dataclasses
+
+from jaxtyping import Float, Int
+
+from dntk import arrays
+from dntk.archive import StoreError, fingerprint
+from dntk.distill.data.base import DataSelector, Selection
+from dntk.distill.data.distilled_data import DataDistiller, DistilledData
+from dntk.distill.data.draws import minibatch, take
+from dntk.distill.data.nystrom_residual import residual
+from dntk.features import tangent_features
+from dntk.gradient_blocks.dense import itemsize
+from dntk.metrics import predicted_labels
+from dntk.models.base import Model, outputs_of
+from dntk.outputs.inputs import take_points
+from dntk.sketch import Sketch, SketchPlan
+from dntk.targets import check_targets, one_hot
+from dntk.types import Array
+
+_SAMPLE = 512
+"""Points on which the residual of distilled inputs is measured."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KeptData:
+    """Kept inputs and targets; ``residual`` is the relative trace residual that they leave of the kernel of all.
+
+    ``indices`` where points of the data are kept, ``data`` where inputs were distilled.
+    """
+
+    x: Array
+    targets: Float[Array, "m c"]
+    residual: float
+    indices: Int[Array, " m"] | None = None
+    data: DistilledData | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is kept of the data: positions, or inputs."""
+        if self.indices is not None:
+            return self.indices.shape[0] * 8
+        size = itemsize(self.x)
+        for side in self.x.shape:
+            size *= side
+        return size
+
+
+def kept(x: Array, targets: Float[Array, "n c"]) -> KeptData:
+    """All points."""
+    xp = arrays.namespace(targets)
+    return KeptData(x=x, targets=targets, residual=0.0, indices=xp.arange(x.shape[0], device=arrays.device_of(targets)))
+
+
+def selected(
+    selector: DataSelector, model: Model, x: Array, targets: Float[Array, "n c"], *, sketch: Sketch | SketchPlan | None
+) -> KeptData:
+    """Points that a selector chooses by the features of one functional."""
+    phi = tangent_features(model, x, sketch=sketch, outputs="sum")
+    return of_selection(selector.select(phi), x, targets)
+
+
+def of_selection(selection: Selection, x: Array, targets: Float[Array, "n c"]) -> KeptData:
+    """Chosen points."""
+    left = float(selection.residual_trace[-1])
+    return KeptData(
+        x=take_points(x, selection.indices),
+        targets=arrays.namespace(targets).take(targets, selection.indices, axis=0),
+        residual=left / selection.trace if selection.trace > 0 else 0.0,
+        indices=selection.indices,
+    )
+
+
+def distilled(
+    source: DataDistiller | DistilledData,
+    model: Model,
+    x: Array,
+    y: Array | None,
+    targets: Float[Array, "n c"],
+    *,
+    sketch: Sketch | SketchPlan | None,
+) -> KeptData:
+    """Inputs that an objective makes, or has made, with the residual of one functional on a sample of the data.
+
+    Raises
+    ------
+    TypeError
+        ``source`` is neither.
+    dntk.StoreError
+        The data were distilled for a network with other parameters.
+    """
+    if isinstance(source, DistilledData):
+        data = source
+        if data.provenance.model != fingerprint(model):
+            msg = "`data` was distilled for a network with other parameters: distil it for this one."
+            raise StoreError(msg)
+        model.check_inputs(data.x, "data.x")
+    elif isinstance(source, DataDistiller):
+        data = source.distill(model, x, _classes(model, x, y))
+    else:
+        msg = (
+            f"`data` is a {type(source).__name__}: expected a selector of points, an objective with distill(model, x, "
+            "y), DistilledData, or None."
+        )
+        raise TypeError(msg)
+    sample = take(x, minibatch(x.shape[0], _SAMPLE, seed=data.provenance.seed, step=0))
+    features = [tangent_features(model, points, sketch=sketch, outputs="sum").joined() for points in (sample, data.x)]
+    wide = [arrays.namespace(f).astype(f, arrays.accumulation_dtype(f), copy=False) for f in features]
+    return KeptData(
+        x=data.x, targets=_targets(data, model, y, targets), residual=max(0.0, residual(*wide, ridge=1e-9)), data=data
+    )
+
+
+def _classes(model: Model, x: Array, y: Array | None) -> Array:
+    """Labels, or the network's own classes where there are none."""
+    xp = model.namespace
+    if y is not None and y.ndim == 1 and xp.isdtype(y.dtype, "integral"):
+        return y
+    return predicted_labels(outputs_of(model, x))
+
+
+def _targets(data: DistilledData, model: Model, y: Array | None, like: Float[Array, "n c"]) -> Float[Array, "m c"]:
+    """The network's outputs at distilled inputs, or, for labels, what stands in the data."""
+    xp = model.namespace
+    if y is None or not (y.ndim == 1 and xp.isdtype(y.dtype, "integral")):
+        return outputs_of(model, data.x)
+    if xp.isdtype(data.y.dtype, "integral"):
+        return one_hot(data.y, model.n_outputs, like=like)
+    return check_targets(data.y, like, points=len(data), outputs=model.n_outputs)

@@ -1,0 +1,179 @@
+"""Storage of fitted estimators, and of distilled data, as folders of :mod:`dntk.archive`."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dntk import arrays
+from dntk.archive import MANIFEST, StoreError, fingerprint, read_arrays, read_manifest, to_host, write_folder
+from dntk.backend import backend_of, get_backend
+from dntk.certificates.certificate import Certificate
+from dntk.distill.data import DistilledData, distilled_data
+from dntk.estimator.losses import Losses
+from dntk.estimator.specification import DistilledNTK
+from dntk.estimator.state import FittedState
+from dntk.ledger import Ledger, StageCost
+from dntk.models.base import Model
+from dntk.models.mlp import MLP
+from dntk.sketch import SRHT, Gaussian, Kronecker, Mask, Mixed, ParameterMatrix, Rademacher, SparseSign, TensorSketch
+
+FORMAT = "dntk.DistilledNTK"
+VERSION = 1
+_SKETCHES: dict[str, type] = {
+    family.__name__: family for family in (Gaussian, Kronecker, Mask, Mixed, Rademacher, SRHT, SparseSign, TensorSketch)
+}
+
+
+def save(estimator: DistilledNTK, state: FittedState, path: str | Path) -> None:
+    """Write ``state`` to the folder ``path``, replacing an estimator that was there.
+
+    A :class:`dntk.MLP` is stored with its weights; of other networks only the fingerprint of the parameters is, and
+    :func:`load` needs the network again.
+
+    Raises
+    ------
+    FileExistsError
+        ``path`` exists and is no stored estimator.
+    OSError
+        The disk is full or not writable; what was at ``path`` is still there.
+    """
+    write_folder(path, _tensors(estimator.model, state), _manifest(estimator, state))
+
+
+def load(path: str | Path, *, model: Model | None = None) -> DistilledNTK | DistilledData:
+    """Read a stored estimator, or stored distilled data.
+
+    Parameters
+    ----------
+    path
+        Folder written by :meth:`dntk.DistilledNTK.save`, or by :meth:`dntk.distill.data.DistilledData.save`.
+    model
+        The network, from :func:`dntk.as_model`, where it was no dntk.MLP; its parameters must be those of the fit.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder.
+    StoreError
+        The folder is damaged, foreign, of a newer version, or of another network, or needs ``model``.
+    ImportError
+        It was made with a backend that is not installed.
+    """
+    folder = Path(path)
+    manifest = read_manifest(folder, {FORMAT: VERSION, **distilled_data.FORMATS})
+    if manifest["format"] != FORMAT:
+        return DistilledData.load(path)
+    tensors = read_arrays(folder, manifest)
+    try:
+        network = model if model is not None else _stored_network(manifest, tensors)
+        _require_same_network(network, manifest["fingerprint"])
+        backend = backend_of(next(iter(network.parameters.values())))
+
+        def array(name: str) -> Any:
+            return backend.from_numpy(tensors[name], device=network.device)
+
+        state = FittedState(
+            weights=array("weights"),
+            basis=array("basis"),
+            squares=array("squares"),
+            sketch=_sketch(manifest["sketch"]),
+            ridge=float(manifest["ridge"]),
+            spectrum=array("spectrum"),
+            indices=array("indices") if "indices" in tensors else None,
+            losses=Losses(**manifest["losses"]),
+            certified=functools.partial(Certificate.from_dict, manifest["certificate"], array("weights")),
+            ledger=Ledger(stages=tuple(StageCost(**cost) for cost in manifest["ledger"])),
+            data=_distilled(manifest.get("data"), array),
+        )
+    except (KeyError, TypeError) as error:
+        msg = f"{folder / MANIFEST} lacks or misstates {error}: the file is damaged or was edited."
+        raise StoreError(msg) from error
+    return DistilledNTK.from_state(network, state)
+
+
+def _tensors(model: Model, state: FittedState) -> dict[str, Any]:
+    tensors = {name: getattr(state, name) for name in ("weights", "basis", "squares", "spectrum")}
+    if state.indices is not None:
+        tensors["indices"] = state.indices
+    if state.data is not None:
+        tensors |= {f"data.{name}": value for name, value in state.data.arrays.items()}
+    if isinstance(model, MLP):
+        tensors |= {f"network.weights.{i}": w for i, w in enumerate(model.weights)}
+        tensors |= {f"network.biases.{i}": b for i, b in enumerate(model.biases) if b is not None}
+    return {name: to_host(value) for name, value in tensors.items()}
+
+
+def _manifest(estimator: DistilledNTK, state: FittedState) -> dict[str, Any]:
+    sketch = state.sketch
+    if sketch is not None and type(sketch).__name__ not in _SKETCHES:
+        msg = f"cannot store the sketch {sketch!r}: only {', '.join(_SKETCHES)} are known to load()."
+        raise TypeError(msg)
+    model = estimator.model
+    network = None
+    if isinstance(model, MLP):
+        network = {
+            "layers": len(model.weights),
+            "activation": model.activation,
+            "selected": None if model.selected is None else list(model.selected),
+            "backend": backend_of(model.weights[0]).name,
+        }
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "fingerprint": fingerprint(model),
+        "network": network,
+        "sketch": None if sketch is None else {"family": type(sketch).__name__, **dataclasses.asdict(sketch)},
+        "ridge": state.ridge,
+        "made_by": {"data": repr(estimator.data), "gradients": repr(estimator.gradients)},
+        "losses": dataclasses.asdict(state.losses),
+        "certificate": state.certified().to_dict(),
+        "data": None if state.data is None else state.data.description,
+        "ledger": [dataclasses.asdict(cost) for cost in state.ledger.stages],
+    }
+
+
+def _stored_network(manifest: dict[str, Any], tensors: dict[str, Any]) -> Model:
+    stored = manifest["network"]
+    if stored is None:
+        msg = "the network is not in the file (only dntk.MLP is): pass it, dntk.load(path, model=dntk.as_model(net))."
+        raise StoreError(msg)
+    backend = get_backend(stored["backend"])
+
+    def array(name: str) -> Any:
+        return backend.from_numpy(tensors[name]) if name in tensors else None
+
+    layers = range(stored["layers"])
+    return MLP(
+        weights=tuple(array(f"network.weights.{i}") for i in layers),
+        biases=tuple(array(f"network.biases.{i}") for i in layers),
+        activation=stored["activation"],
+        selected=None if stored["selected"] is None else tuple(stored["selected"]),
+    )
+
+
+def _require_same_network(model: Model, expected: str) -> None:
+    arrays.namespace(*model.parameters.values())
+    if fingerprint(model) != expected:
+        msg = "`model` is not the network of the fit: its parameters (names, shapes, types or values) differ."
+        raise StoreError(msg)
+
+
+def _distilled(stored: dict[str, Any] | None, array: Callable[[str], Any]) -> DistilledData | None:
+    return None if stored is None else DistilledData.of({n: array(f"data.{n}") for n in ("x", "y", "weights")}, stored)
+
+
+def _sketch(stored: dict[str, Any] | None) -> Any:
+    if stored is None:
+        return None
+    fields = dict(stored)
+    family = fields.pop("family")
+    if family not in _SKETCHES:
+        msg = f"unknown sketch family {family!r}: this dntk knows {', '.join(_SKETCHES)}."
+        raise StoreError(msg)
+    if fields.get("layout") is not None:
+        fields["layout"] = tuple(ParameterMatrix(**matrix) for matrix in fields["layout"])
+    if "widths" in fields:
+        fields["widths"] = tuple((name, width) for name, width in fields["widths"])
+    return _SKETCHES[family](**fields)

@@ -1,0 +1,159 @@
+"""The exact empirical neural tangent kernel, block by block."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.gradient_blocks import GradientBlock
+from dntk.ledger import count
+from dntk.models._finite_results import require_finite_result
+from dntk.models.base import Model
+from dntk.models.batching import choose_paired_batches
+from dntk.outputs import KernelOutputs, cotangents_for
+from dntk.types import Array
+
+
+def ntk(
+    model: Model,
+    x1: Array,
+    x2: Array | None = None,
+    *,
+    outputs: KernelOutputs = "mean",
+    batch_size: int | None = None,
+) -> Float[Array, "*kernel"]:
+    """Exact neural tangent kernel between inputs, K^c_ij = ⟨∇_θ f_c(x_i), ∇_θ f_c(x_j)⟩.
+
+    Parameters
+    ----------
+    model
+        From :func:`dntk.as_model`.
+    x1, x2
+        Inputs; ``x2=None`` means ``x1``, and the kernel is then symmetric bit for bit.
+    outputs
+        ``"mean"``: (n1, n2), (1/C) Σ_c K^c. ``"each"``: (C, n1, n2). ``"full"``: (n1, n2, C, C). ``"sum"``: (n1, n2),
+        the kernel of (1/√C) Σ_c f_c (pNTK), one backward pass. An integer c: (n1, n2), K^c, one backward pass.
+    batch_size
+        Inputs differentiated at once; default: as many as keep gradient blocks within a memory budget.
+
+    Returns
+    -------
+    Array
+        Kernel of the model's dtype on its device, of float32 for a 16-bit one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Inputs of another namespace, device, dtype or shape than the model takes, empty or not finite; outputs of
+        the network that are not finite; an unknown ``outputs``.
+
+    Notes
+    -----
+    Every layer contributes by its cheapest exact form; no n × P Jacobian exists. Where the factors of all gradients
+    do not fit the memory budget, "mean" and "each" take fewer outputs at a time, which costs a forward pass for
+    each group; with b batches of inputs the network is differentiated b(b + 1)/2 times on pairs of batches. Source:
+    Novak, Sohl-Dickstein and Schoenholz, *Fast finite width neural tangent kernel*, ICML 2022.
+    """
+    for name, x in (("x1", x1), ("x2", x2)):
+        if x is not None:
+            model.check_inputs(x, name)
+    place = {"xp": model.namespace, "dtype": arrays.kernel_dtype(model.namespace, model.dtype), "device": model.device}
+    cotangents = cotangents_for(outputs, model.n_outputs, **place)
+    form = _FORMS.get(outputs, _ONLY)
+    batches = choose_paired_batches(model, x1, cotangents, batch_size, separable=form.joined is not None)
+    groups = [cotangents[a:b, :] for a, b in arrays.spans(cotangents.shape[0], batches.functionals)]
+    kernel = form.whole([_assemble(model, x1, x2, group, batches.inputs, form) for group in groups], groups)
+    inputs = {"x1": x1} if x2 is None else {"x1": x1, "x2": x2}
+    require_finite_result(kernel, model, inputs, cotangents, batches.inputs)
+    return model.namespace.permute_dims(kernel, (1, 3, 0, 2)) if outputs == "full" else kernel
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Form:
+    """What a block contributes to a kernel, and where that has its axes of inputs."""
+
+    contribution: Callable[[GradientBlock, GradientBlock], Array]
+    joined: Callable[[list[Array], list[int]], Array] | None = None
+    """Kernel of all functionals from those of groups of given sizes; ``None`` where it is not made of such."""
+    axes: tuple[int, int] = (-2, -1)
+
+    def whole(self, kernels: list[Array], groups: list[Array]) -> Array:
+        """Kernel of all groups of functionals."""
+        if len(kernels) == 1:
+            return kernels[0]
+        assert self.joined is not None
+        return self.joined(kernels, [group.shape[0] for group in groups])
+
+    def mirrored(self, tile: Array) -> Array:
+        """The tile of the swapped batches: Θ_{ij,cd} = Θ_{ji,dc}."""
+        return arrays.namespace(tile).permute_dims(tile, (2, 3, 0, 1)) if tile.ndim == 4 else tile.mT
+
+    def tile(self, left: Iterable[GradientBlock], right: Iterable[GradientBlock] | None) -> Array:
+        """Sum over blocks, taken one by one; ``None`` for the same inputs on both sides."""
+        total: Array | None = None
+        pairs = ((block, block) for block in left) if right is None else zip(left, right, strict=True)
+        for mine, theirs in pairs:
+            part = self.contribution(mine, theirs)
+            total = part if total is None else _added(total, part)
+        assert total is not None
+        return total
+
+
+def _added(total: Array, part: Array) -> Array:
+    total += part
+    return total
+
+
+def _assemble(
+    model: Model, x1: Array, x2: Array | None, cotangents: Float[Array, "q c"], size: int, form: _Form
+) -> Array:
+    """Kernel from tiles of batches; without ``x2`` only tiles on and above the diagonal are computed."""
+    xp = model.namespace
+    rows = list(arrays.spans(x1.shape[0], size))
+    columns = rows if x2 is None else list(arrays.spans(x2.shape[0], size))
+    tiles: dict[tuple[int, int], Array] = {}
+    for i, (start, stop) in enumerate(rows):
+        left: Iterable[GradientBlock] = _blocks(model, x1[start:stop, ...], cotangents)
+        if len(columns) > 1:  # used more than once: kept, where otherwise one block at a time exists
+            left = list(left)
+        if x2 is None:
+            tiles[i, i] = form.tile(left, None)
+        for j, (a, b) in enumerate(columns):
+            if x2 is None and j <= i:
+                continue
+            right = _blocks(model, (x1 if x2 is None else x2)[a:b, ...], cotangents)
+            tiles[i, j] = form.tile(left, right)
+            if x2 is None:
+                tiles[j, i] = form.mirrored(tiles[i, j])
+    if len(tiles) == 1:
+        return tiles[0, 0]
+    lines = [xp.concat([tiles[i, j] for j in range(len(columns))], axis=form.axes[1]) for i in range(len(rows))]
+    return xp.concat(lines, axis=form.axes[0])
+
+
+def _blocks(model: Model, x: Array, cotangents: Float[Array, "q c"]) -> Iterator[GradientBlock]:
+    count(jacobian_rows=x.shape[0] * cotangents.shape[0])
+    return model.gradient_blocks(x, cotangents)
+
+
+def _averaged(kernels: list[Array], sizes: list[int]) -> Array:
+    """Mean over functionals from the means over groups of them."""
+    total = kernels[0] * (sizes[0] / sum(sizes))
+    for kernel, size in zip(kernels[1:], sizes[1:], strict=True):
+        total += kernel * (size / sum(sizes))
+    return total
+
+
+def _listed(kernels: list[Array], _sizes: list[int]) -> Array:
+    listed: Array = arrays.namespace(kernels[0]).concat(kernels, axis=0)
+    return listed
+
+
+_ONLY = _Form(contribution=lambda left, right: left.gram(right)[0, ...])
+_FORMS: dict[object, _Form] = {
+    "mean": _Form(contribution=lambda left, right: left.mean_gram(right), joined=_averaged),
+    "each": _Form(contribution=lambda left, right: left.gram(right), joined=_listed),
+    "full": _Form(contribution=lambda left, right: left.cross_gram(right), axes=(1, 3)),
+    "sum": _ONLY,
+}

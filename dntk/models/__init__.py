@@ -1,0 +1,8 @@
+"""Networks at fixed parameters, with derivatives in them: the protocol, and the models that belong to no framework."""
+
+from dntk.models._bridge import bridge
+from dntk.models.base import Model, as_model
+from dntk.models.input_gradients import InputDifferentiable
+from dntk.models.mlp import MLP
+
+__all__ = ["MLP", "InputDifferentiable", "Model", "as_model", "bridge"]

@@ -1,0 +1,88 @@
+"""Ridge regression on kernels that are given as matrices, such as exact ones from :func:`dntk.ntk`."""
+
+import dataclasses
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.ledger import count
+from dntk.solve._ridge import Ridge, resolve_ridge
+from dntk.solve.conditioning import Jitter, cholesky_solve, factorise, inverse_factor
+from dntk.solve.leave_one_out import choose_kernel_ridge
+from dntk.targets import check_targets
+from dntk.types import Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KernelRidgeFit:
+    """Dual solution of kernel ridge regression, one problem per output.
+
+    Parameters
+    ----------
+    dual
+        α_c = (K^c + λI)⁻¹y_c, (C, n).
+    ridge
+        λ, absolute.
+    loo_error
+        Mean squared leave-one-out residual over points and outputs.
+    jitter
+        What was added to λ because the system was singular to rounding; 0 unless jitter was allowed.
+    """
+
+    dual: Float[Array, "c n"]
+    ridge: float
+    loo_error: float
+    jitter: float = 0.0
+
+    def predict(self, kernel: Float[Array, "c q n"]) -> Float[Array, "q c"]:
+        """Predictions from the kernels between query points and the points of the fit."""
+        c, n = self.dual.shape
+        if kernel.ndim != 3 or kernel.shape[0] != c or kernel.shape[2] != n:
+            msg = f"`kernel` has shape {tuple(kernel.shape)}: expected ({c}, queries, {n}), as of ntk(outputs='each')."
+            raise ValueError(msg)
+        return (kernel @ self.dual[:, :, None])[:, :, 0].T
+
+
+def kernel_ridge(
+    kernel: Float[Array, "c n n"], targets: Float[Array, "n c"], *, ridge: Ridge = "loo", jitter: Jitter | None = None
+) -> KernelRidgeFit:
+    """Solve (K^c + λI)α_c = y_c; equivalent to scikit-learn's ``KernelRidge(kernel="precomputed")`` per output.
+
+    Parameters
+    ----------
+    kernel
+        (C, n, n), positive semidefinite.
+    targets
+        (n, C).
+    ridge
+        λ, ``"loo"`` or a grid, as for :func:`dntk.solve.ridge`.
+    jitter
+        Permission to enlarge a ridge at which the system is singular to rounding; what was added is reported.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, a ridge that is not positive, a system that is singular to rounding, or a zero kernel
+        with ``"loo"``.
+    """
+    xp = arrays.namespace(kernel)
+    arrays.require_floating("kernel", kernel)
+    if kernel.ndim != 3 or kernel.shape[1] != kernel.shape[2]:
+        msg = f"`kernel` has shape {tuple(kernel.shape)}: expected (outputs, points, points)."
+        raise ValueError(msg)
+    arrays.require_finite("kernel", kernel)
+    y = check_targets(targets, kernel, points=kernel.shape[1], outputs=kernel.shape[0])
+    chosen = resolve_ridge(ridge, lambda grid: choose_kernel_ridge(kernel, y, grid))
+    dtype = arrays.accumulation_dtype(kernel)
+    count(flops=2 * kernel.shape[0] * kernel.shape[1] ** 3)
+    factor, added = factorise(xp.astype(kernel, dtype, copy=False), chosen, jitter)
+    inverse = inverse_factor(factor)
+    wide = xp.astype(y, dtype, copy=False).T
+    dual = cholesky_solve(factor, wide[:, :, None])[:, :, 0]
+    left_out = dual / xp.sum(inverse * inverse, axis=1)
+    return KernelRidgeFit(
+        dual=xp.astype(dual, kernel.dtype, copy=False),
+        ridge=chosen,
+        loo_error=float(xp.mean(left_out**2)),
+        jitter=added,
+    )

@@ -1,0 +1,35 @@
+"""The handwritten digits that ship with scikit-learn."""
+
+import numpy as np
+
+from dntk.random import check_seed, uniforms
+from dntk_studies.datasets.base import Dataset, Split
+
+
+def digits(*, train: int = 1000, validation: int = 300, seed: int = 0) -> Dataset:
+    """scikit-learn's handwritten digits: 1,797 images of 8 × 8 pixels, ten classes, shipped in its wheel.
+
+    Parameters
+    ----------
+    train, validation
+        Numbers of points; what is left is the test part.
+    seed
+        Of the permutation before splitting.
+
+    Raises
+    ------
+    ValueError
+        No test point would be left.
+    """
+    from sklearn.datasets import load_digits
+
+    check_seed(seed)
+    x, y = load_digits(return_X_y=True)
+    if train < 1 or validation < 0 or train + validation >= len(x):
+        msg = f"train={train} and validation={validation} leave no test point of {len(x)}: ask for fewer."
+        raise ValueError(msg)
+    order = np.argsort(uniforms(seed=seed, stream="digits", count=len(x)), kind="stable")
+    x, y = (x[order] / 16).astype(np.float32), y[order].astype(np.int64)
+    edges = (train, train + validation)
+    parts = [Split(x=a, y=b) for a, b in zip(np.split(x, edges), np.split(y, edges), strict=True)]
+    return Dataset(name="digits", train=parts[0], validation=parts[1], test=parts[2], classes=tuple("0123456789"))

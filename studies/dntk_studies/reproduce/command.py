@@ -1,0 +1,44 @@
+"""``dntk reproduce``: progress on the terminal, the comparison with the paper at the end."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from dntk_studies.reproduce.presets import preset
+from dntk_studies.reproduce.run import figures_of, prepare, run
+
+
+def reproduce(
+    figure: Annotated[
+        str, typer.Option(help="1, 2, 3, 4, or all, which adds costs, certificates and ablations.")
+    ] = "all",
+    data: Annotated[
+        str | None, typer.Option(help="cifar10 (the default), fashion-mnist, digits, imagenette or imagewoof.")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the data are; imagenette and imagewoof need it.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A small run; of the digits where --data is not given.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder of results; a run that was interrupted resumes.")] = None,
+) -> None:
+    """Repeat the paper's experiments on real images, and what its readers asked for."""
+    figures = figures_of(figure)
+    settings = preset(data or ("digits" if quick else "cifar10"), quick=quick)
+    folder = out or Path(f"reproduce-{settings.data}" + ("-quick" if quick else ""))
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    columns = (TextColumn("{task.description:<48}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def progress(step: str) -> None:
+            bar.update(task, description=step)
+
+        prepared = prepare(settings, figures, folder, data_dir, progress)
+        bar.console.print(f"{prepared.units} units of work; needs {prepared.needs}", soft_wrap=True)
+        bar.update(task, total=prepared.units)
+        page = run(prepared, lambda: bar.advance(task))
+    console.print(f"page: {page}; tables: {folder / 'tables'}; plots: {folder / 'plots'}", soft_wrap=True)

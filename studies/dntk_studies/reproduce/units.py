@@ -1,0 +1,118 @@
+"""Finished units of work on disk: JSON and safetensors, each file whole or not there, so that a run resumes."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dntk_studies.reproduce.settings import Settings, configuration_hash
+
+_CONFIGURATION = "configuration.json"
+
+
+class Units:
+    """Results of one configuration, by name, in ``folder``."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder, self.key = folder, key
+
+    def value(self, name: str, make: Callable[[], Any]) -> Any:
+        """JSON value called ``name``: read where it is stored, else made and stored."""
+        path = self.folder / "units" / f"{name}.json"
+        if path.is_file():
+            stored = _parsed(path)
+            if stored.get("key") == self.key:
+                return stored["value"]
+        value = make()
+        text = json.dumps({"key": self.key, "value": value}, allow_nan=True)
+        write_whole(path, text.encode())
+        stored = json.loads(text)  # as a resumed run will see it
+        return stored["value"]
+
+    def arrays(self, name: str, make: Callable[[], Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
+        """Arrays called ``name``, likewise."""
+        from safetensors import safe_open
+        from safetensors.numpy import save
+
+        path = self.folder / "units" / f"{name}.safetensors"
+        if path.is_file():
+            try:
+                with safe_open(path, framework="np") as stored:
+                    if (stored.metadata() or {}).get("key") == self.key:
+                        return {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+            except Exception as error:
+                raise _damaged(path, error) from error
+        made = {key: np.ascontiguousarray(value) for key, value in make().items()}
+        write_whole(path, save(made, metadata={"key": self.key}))
+        return made
+
+    def holds(self, name: str) -> bool:
+        """Whether a unit of that name is stored."""
+        return any((self.folder / "units" / f"{name}{end}").is_file() for end in (".json", ".safetensors"))
+
+
+def open_units(folder: Path, settings: Settings, fingerprint: str, version: str) -> Units:
+    """The units of ``folder``, which is made where it does not exist.
+
+    Raises
+    ------
+    ValueError
+        The folder holds results of another configuration, or something else.
+    """
+    key = configuration_hash(settings, fingerprint, version)
+    path = folder / _CONFIGURATION
+    described = {"hash": key, "settings": settings.as_json(), "data": fingerprint, "version": version}
+    if path.is_file():
+        _require_same(folder, _parsed(path), described)
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        msg = f"--out {folder} exists and holds no results of `dntk reproduce`: pass another folder, or empty it."
+        raise ValueError(msg)
+    else:
+        write_whole(path, (json.dumps(described, indent=2) + "\n").encode())
+    return Units(folder, key)
+
+
+def _require_same(folder: Path, stored: dict[str, Any], described: dict[str, Any]) -> None:
+    if stored.get("hash") == described["hash"]:
+        return
+    theirs, ours = stored.get("settings", {}), described["settings"]
+    changed = [
+        f"{name} is {theirs.get(name)} there, {ours[name]} here" for name in ours if theirs.get(name) != ours[name]
+    ]
+    for name in ("data", "version"):
+        if stored.get(name) != described[name]:
+            changed.append(f"{name}: {stored.get(name)} there, {described[name]} here")
+    shown = "; ".join(changed[:3]) + ("; ..." if len(changed) > 3 else "")
+    msg = f"--out {folder} holds results of another configuration ({shown}): pass another folder, or delete that one."
+    raise ValueError(msg)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, staging = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        os.chmod(staging, 0o644)
+        os.replace(staging, path)
+    except BaseException:
+        Path(staging).unlink(missing_ok=True)
+        raise
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        parsed: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise _damaged(path, error) from error
+    return parsed
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} is damaged ({error}): delete it, and it is computed again.")

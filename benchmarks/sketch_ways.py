@@ -86,7 +86,7 @@ def _chosen(model: Any, task: Task) -> Any:
         except ValueError:  # k is too small for so little
             error *= 1.2
             continue
-        return plan.candidate
+        return plan.sketch
     msg = f"k = {task.dim} meets no error up to {error:.2g} on {task.case.name}."
     raise ValueError(msg)
 

@@ -12,7 +12,7 @@ from dntk.backend import backends
 from dntk.bounds import Bound
 from dntk.certificates import Certificate, certify
 from dntk.distilled_gradients import DistilledGradients
-from dntk.estimator import DistilledNTK, NotFittedError, load
+from dntk.estimator import DistilledNTK, Fit, load
 from dntk.features import TangentFeatures, tangent_features
 from dntk.kernels import NTKOperator, ntk
 from dntk.ledger import Ledger
@@ -26,10 +26,10 @@ __all__ = [
     "Certificate",
     "DistilledGradients",
     "DistilledNTK",
+    "Fit",
     "Ledger",
     "Model",
     "NTKOperator",
-    "NotFittedError",
     "StoreError",
     "TangentFeatures",
     "as_model",

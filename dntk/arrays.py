@@ -143,3 +143,9 @@ def spans(total: int, size: int) -> Iterator[tuple[int, int]]:
     """Consecutive ranges [start, stop) of at most ``size`` that cover ``total``."""
     for start in range(0, total, size):
         yield start, min(start + size, total)
+
+
+def itemsize(x: Array) -> int:
+    """Bytes of one entry of ``x``."""
+    xp = namespace(x)
+    return xp.finfo(x.dtype).bits // 8 if xp.isdtype(x.dtype, "real floating") else xp.iinfo(x.dtype).bits // 8

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import Any, Literal
 
 from jaxtyping import Float
@@ -37,7 +36,7 @@ class Bound:
     theorem: str
     kind: Kind = "deterministic"
     confidence: float = 1.0
-    shares: Mapping[str, float] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
+    shares: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __float__(self) -> float:
         """The value, the largest where there are several."""

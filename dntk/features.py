@@ -12,8 +12,8 @@ from dntk.backend import backend_of
 from dntk.ledger import count
 from dntk.models.base import Model
 from dntk.outputs import FeatureOutputs, KernelOutputs, check_output_index, cotangents_for
-from dntk.sketch import Sketch, SketchPlan
 from dntk.sketch.application import bind, sketched_gradients
+from dntk.sketch.resolution import AnySketch, check_sketch, resolved
 from dntk.types import Array
 
 
@@ -152,7 +152,7 @@ def tangent_features(
     model: Model,
     x: Array,
     *,
-    sketch: Sketch | SketchPlan | None,
+    sketch: AnySketch,
     outputs: FeatureOutputs = "each",
     batch_size: int | None = None,
 ) -> TangentFeatures:
@@ -165,8 +165,9 @@ def tangent_features(
     x
         Inputs.
     sketch
-        For example ``dntk.sketch.SparseSign(4096)``, or a plan of :func:`dntk.sketch.choose`, whose cheapest sketch
-        is taken; ``None`` keeps all P coordinates (small models only).
+        For example ``dntk.sketch.SparseSign(4096)``, or a plan of :func:`dntk.sketch.choose`, or ``"auto"``: all P
+        coordinates up to 4,096 parameters, else the plan for these points, a relative kernel error of 5% at 95%
+        confidence. ``None`` keeps all P coordinates (small models only).
     outputs
         ``"each"``: all C outputs. ``"sum"``: the one functional (1/√C) Σ_c f_c. An integer: that output. The latter
         two cost one backward pass and give features of one output.
@@ -189,16 +190,13 @@ def tangent_features(
     Memory O(batch · C · k + the blocks of one batch + one chunk): neither n × P nor P × k exists.
     """
     xp = model.namespace
-    if isinstance(sketch, SketchPlan):
-        sketch = sketch.candidate
-    if sketch is not None and not isinstance(sketch, Sketch):
-        msg = f"`sketch`={sketch!r}: expected a sketch such as dntk.sketch.SparseSign(4096), or None."
-        raise TypeError(msg)
+    check_sketch(sketch)
     if outputs in ("mean", "full"):
         msg = f"features have no `outputs`={outputs!r}: take 'each', then ask for .kernel(outputs={outputs!r})."
         raise ValueError(msg)
     model.check_inputs(x)
     dtype = arrays.kernel_dtype(xp, model.dtype)
     cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=dtype, device=model.device)
-    bound = None if sketch is None else bind(sketch, model)
+    meant = resolved(sketch, model, x, outputs=outputs)
+    bound = None if meant is None else bind(meant, model)
     return TangentFeatures(sketched_gradients(model, x, bound, cotangents, batch_size), bound)

@@ -6,9 +6,13 @@ counted from the sizes of the products that are run (two per multiply-add), not 
 
 import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
+
+from dntk.arrays import itemsize
+from dntk.types import Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,3 +104,8 @@ def count(*, jacobian_rows: int = 0, flops: int = 0, nbytes: int = 0) -> None:
         counter.jacobian_rows += jacobian_rows
         counter.flops += flops
         counter.nbytes += nbytes
+
+
+def nbytes_of(x: Array) -> int:
+    """Bytes of an array."""
+    return math.prod(x.shape) * itemsize(x)

@@ -19,10 +19,10 @@ def main() -> None:
     print(f"accuracy of the network {dntk.metrics.accuracy(model(x_test), y_test):.3f}")
 
     for tolerance in (0.4, 0.2, 0.1):
-        estimator = dntk.DistilledNTK(model, data=RPCholesky(32), ridge=1e-2, tolerance=tolerance).fit(x)
-        print(f"tolerance {estimator.certificate_.tolerance}, fidelity {estimator.fidelity(x_test):.3f}")
+        distilled = dntk.DistilledNTK(model, data=RPCholesky(32), ridge=1e-2, tolerance=tolerance).fit(x)
+        print(f"tolerance {distilled.certificate.tolerance}, fidelity {distilled.fidelity(x_test):.3f}")
 
-    certificate = estimator.certificate_
+    certificate = distilled.certificate
     print(certificate)
     lower, upper = certificate.eigenvalue_intervals
     print(f"largest eigenvalue between {float(lower[0]):.4g} and {float(upper[0]):.4g}")

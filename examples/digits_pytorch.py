@@ -40,7 +40,7 @@ def main() -> None:
     x, x_test, y, y_test = x[:1000], x[1000:], y[:1000], y[1000:]
 
     model = dntk.as_model(train(x, y))
-    estimator = dntk.DistilledNTK(
+    distilled = dntk.DistilledNTK(
         model,
         data=RPCholesky(200, seed=0),
         sketch=dntk.sketch.SparseSign(2048, seed=0),
@@ -48,10 +48,10 @@ def main() -> None:
     ).fit(x)
     network = dntk.metrics.accuracy(model(x_test), y_test)
     print(f"{model.n_parameters} parameters; accuracy of the network {network:.3f}")
-    print(f"distilled: {estimator.score(x_test, y_test):.3f}, ", end="")
-    print(f"same class as the network: {estimator.fidelity(x_test):.3f}")
-    print(f"trace residual of a test image {float(estimator.trust(x_test).mean()):.3f} on average")
-    print(estimator.losses_)
+    print(f"distilled: {distilled.score(x_test, y_test):.3f}, ", end="")
+    print(f"same class as the network: {distilled.fidelity(x_test):.3f}")
+    print(f"trace residual of a test image {float(distilled.trust(x_test).mean()):.3f} on average")
+    print(distilled.losses)
 
 
 if __name__ == "__main__":

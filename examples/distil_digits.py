@@ -29,9 +29,9 @@ def main() -> None:
         ),
     }
     for name, source in sources.items():
-        estimator = dntk.DistilledNTK(model, data=source, sketch=sketch, ridge=1e-3).fit(x)
-        lost, cost = estimator.losses_.data_trace_residual, estimator.ledger_["data"]
-        print(f"{name}: {lost:.1%} of the trace lost, fidelity {estimator.fidelity(x_test):.3f}, ", end="")
+        distilled = dntk.DistilledNTK(model, data=source, sketch=sketch, ridge=1e-3).fit(x)
+        lost, cost = distilled.losses.data_trace_residual, distilled.ledger["data"]
+        print(f"{name}: {lost:.1%} of the trace lost, fidelity {distilled.fidelity(x_test):.3f}, ", end="")
         print(f"{cost.jacobian_rows} Jacobian rows and {cost.seconds:.1f} s to distil")
 
 

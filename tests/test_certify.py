@@ -5,12 +5,12 @@ import json
 
 import numpy as np
 import pytest
+from dntk.certificates.stages import with_earlier_stages
 
 import dntk
 from dntk.certificates.approximation import orthonormal_rows
 from dntk.certificates.prediction import posterior_variance
 from dntk.certificates.rounding import allowance
-from dntk.certificates.stages import with_earlier_stages
 from dntk.distill.data import RPCholesky
 from dntk.distill.gradients import Principal, Solution
 from tests.jacobians import float_of
@@ -303,10 +303,10 @@ def test_stages_before_the_features_are_listed_and_enter_no_bound():
         dntk.MLP(weights=(np.ones((3, 2)), np.ones((2, 3))), biases=(None, None), activation="tanh")
     )
     found = losses.fit(np.random.default_rng(0).normal(size=(9, 2)))
-    whole = with_earlier_stages(certificate, found.losses_)
+    whole = with_earlier_stages(certificate, found.losses)
     assert [stage.stage for stage in whole.stages] == ["data", "sketch", "gradients", "solve"]
     assert dataclasses.replace(whole, stages=certificate.stages) == certificate
-    assert [stage.stage for stage in found.certificate_.stages] == ["data", "sketch", "solve"]
+    assert [stage.stage for stage in found.certificate.stages] == ["data", "sketch", "solve"]
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -135,7 +135,7 @@ def test_dntk_itself_is_checked():
 def test_names_and_documentation_of_checked_functions_are_kept(example):
     assert example.double.__name__ == "double"
     assert example.double.__module__ == "dntk_example"
-    assert dntk.kernels._ntk.__doc__.startswith("Exact neural tangent kernel")
+    assert dntk.ntk.__doc__.startswith("Exact neural tangent kernel")
     assert dntk.TangentFeatures.n_outputs.__doc__ == "Number C of outputs."
 
 

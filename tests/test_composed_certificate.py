@@ -69,21 +69,21 @@ def test_samples_that_are_none_are_refused():
 def test_points_that_were_not_kept_are_sampled_and_their_mean_residual_is_inside():
     model, x = mlp(NUMPY), inputs(NUMPY, n=200)
     est = dntk.DistilledNTK(model, Random(12), gradients=Solution(4, ridge=1e-2), ridge=1e-2).fit(x)
-    found = est.certificate_.held_out_residual
-    dropped = np.setdiff1d(np.arange(200), est.indices_)
+    found = est.certificate.held_out_residual
+    dropped = np.setdiff1d(np.arange(200), est.indices)
     exact = float(np.mean(est.trust(x[dropped])))
     assert found.lower[0] < exact < found.upper[0]
     assert found.upper[0] - found.lower[0] < 0.5
     assert "of 64 of 188 points that were not kept" in found.theorem
-    assert f"{found.upper[0]:.2%}, with probability 0.99975" in str(est.certificate_)
+    assert f"{found.upper[0]:.2%}, with probability 0.99975" in str(est.certificate)
 
 
 def test_few_points_that_were_not_kept_are_all_looked_at(library):
     interpreted(library)
     model, x = mlp(library), inputs(library, n=20)
     est = dntk.DistilledNTK(model, Random(12), ridge=1e-2).fit(x)
-    found = est.certificate_.held_out_residual
-    dropped = np.setdiff1d(np.arange(20), host(est.indices_))
+    found = est.certificate.held_out_residual
+    dropped = np.setdiff1d(np.arange(20), host(est.indices))
     exact = float(np.mean(host(est.trust(x))[dropped]))
     assert found.kind == "deterministic"
     assert host(found.lower)[0] <= exact + 1e-6
@@ -157,13 +157,13 @@ def test_second_moments_give_intervals_where_they_are_small_enough():
 def test_fitted_certificates_hold_all_statements_and_are_stored(tmp_path):
     x = inputs(NUMPY, n=100)
     est = dntk.DistilledNTK(mlp(NUMPY), Random(9), sketch=dntk.sketch.Gaussian(2000), gradients=Principal(3)).fit(x)
-    certificate = est.certificate_
+    certificate = est.certificate
     assert certificate.confidence == 0.999
     assert [stage.kind for stage in certificate.stages] == ["measured", "expected", "deterministic", "deterministic"]
     stored = json.loads(json.dumps(certificate.to_dict()))
     assert dntk.Certificate.from_dict(stored, x).to_dict() == certificate.to_dict()
     est.save(tmp_path / "est")
-    back = dntk.load(tmp_path / "est").certificate_
+    back = dntk.load(tmp_path / "est").certificate
     assert str(back) == str(certificate)
     for name in ("held_out_residual", "unsketched_eigenvalue_intervals", "unsketched_trace_error"):
         assert getattr(back, name).to_dict() == getattr(certificate, name).to_dict()

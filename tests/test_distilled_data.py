@@ -128,21 +128,21 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
 def test_the_pipeline_takes_objectives_and_counts_their_cost(objective, given, tmp_path):
     net, x, y = mlp(NUMPY), inputs(NUMPY, 60), labels(NUMPY) if given else None
     est = dntk.DistilledNTK(net, data=objective, ridge=1e-3).fit(x, y)
-    assert est.indices_ is None
-    assert est.losses_.kept_points == len(est.data_) == 6
-    assert 0 < est.losses_.data_trace_residual < 1
-    rows = est.ledger_["data"].jacobian_rows
-    steps = len(est.data_.history["loss"])
+    assert est.indices is None
+    assert est.losses.kept_points == len(est.data) == 6
+    assert 0 < est.losses.data_trace_residual < 1
+    rows = est.ledger["data"].jacobian_rows
+    steps = len(est.data.history["loss"])
     per_step = 6 * steps if isinstance(objective, Wasserstein) else 2 * 6 * 3 * steps + 60 * 3
     assert rows == per_step + 60 + 6  # and features of one functional, to tell what is left
-    again = dntk.DistilledNTK(net, data=est.data_, ridge=1e-3).fit(x, y)
+    again = dntk.DistilledNTK(net, data=est.data, ridge=1e-3).fit(x, y)
     np.testing.assert_array_equal(again.predict(x), est.predict(x))
-    assert again.ledger_["data"].jacobian_rows == 66
+    assert again.ledger["data"].jacobian_rows == 66
     est.save(tmp_path / "est")
     back = dntk.load(tmp_path / "est")
     np.testing.assert_array_equal(back.predict(x), est.predict(x))
-    np.testing.assert_array_equal(back.data_.x, est.data_.x)
-    assert back.data_.provenance == est.data_.provenance
+    np.testing.assert_array_equal(back.data.x, est.data.x)
+    assert back.data.provenance == est.data.provenance
 
 
 def test_the_residual_of_distilled_inputs_is_measured_on_the_real_points():
@@ -152,7 +152,7 @@ def test_the_residual_of_distilled_inputs_is_measured_on_the_real_points():
     left, right = (dntk.tangent_features(net, at, sketch=None, outputs="sum").values[0] for at in (x, data.x))
     basis = np.linalg.qr(right.T)[0]
     expected = 1 - np.sum((left @ basis) ** 2) / np.sum(left**2)
-    assert est.losses_.data_trace_residual == pytest.approx(expected, abs=1e-6)
+    assert est.losses.data_trace_residual == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -36,12 +36,12 @@ def test_what_the_tutorial_says_is_so():
     assert trust(said["noise"]).mean() > 2 * trust(said["x_test"]).mean()
     assert said["low"][0] <= said["residuals"].mean() <= said["high"][0]
     assert len(said["residuals"]) == 800
-    assert said["within"].certificate_.tolerance.met
+    assert said["within"].certificate.tolerance.met
 
 
 def test_the_example_of_the_readme_runs():
     estimator = run("README.md")["estimator"]
-    assert estimator.losses_.gradients == 5
+    assert estimator.losses.gradients == 5
 
 
 def test_the_backend_of_the_guide_conforms_to_the_protocol():
@@ -55,7 +55,7 @@ def test_what_the_page_on_data_distillation_says_is_so(tmp_path, monkeypatch):
     said = run("docs/data_distillation.md")
     gap = said["data"].history["misalignment_gap"]
     assert min(gap) < gap[0]
-    lost = {name: est.losses_.data_trace_residual for name, est in said["estimators"].items()}
+    lost = {name: est.losses.data_trace_residual for name, est in said["estimators"].items()}
     assert lost["tangent residual"] < lost["coreset"]
     assert len(said["images"]) == 10
     assert (tmp_path / "distilled.png").exists()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dntk import random
 from dntk.random import integers_of, nearby_signs, nearby_words, words
+from dntk.random import streams as random
 from dntk.random.philox import philox_words, scaled
 from tests.libraries import host
 

@@ -38,7 +38,7 @@ def test_expected_error_bounds_the_measured_one():
     model, x = convolutional()
     for settings in ({"error": 0.3}, {"error": 0.15, "confidence": 0.9}):
         plan = choose(model, x, n=6, **settings)
-        squares = measured(model, x, plan.candidate, 25) ** 2
+        squares = measured(model, x, plan.sketch, 25) ** 2
         slack = 5 * np.std(squares) / 5
         assert np.mean(squares) <= plan.expected_error**2 + slack
         # The bound is no excuse for a sketch much larger than needed: powers of two cost a factor of two at most.
@@ -143,8 +143,8 @@ def test_the_widths_of_the_plan_are_those_of_its_sketch():
     model, x = convolutional(widths=(3, 30, 50, 20))
     for error in (0.4, 0.1, 0.03):
         plan = choose(model, x, n=10**6, error=error)
-        if isinstance(plan.candidate, Mixed):
-            bound = plan.candidate.bound(layout_of(model))
+        if isinstance(plan.sketch, Mixed):
+            bound = plan.sketch.bound(layout_of(model))
             found = {matrix.name: bound.width_of(matrix) for matrix in layout_of(model)}
             assert found == {layer.probe.name: layer.width for layer in plan.layers}
 
@@ -161,15 +161,15 @@ def test_wide_perceptrons_get_tensor_sketches():
 def test_kronecker_and_masks_are_never_chosen(error):
     for model, x in (convolutional(), (mlp(NUMPY, (6, 60, 3)), inputs(NUMPY, n=4))):
         for n in (10, 10**6):
-            assert not isinstance(choose(model, x, n=n, error=error).candidate, Kronecker | Mask)
+            assert not isinstance(choose(model, x, n=n, error=error).sketch, Kronecker | Mask)
 
 
-def test_few_inputs_need_no_sketch():
+def test_the_exact_kernel_of_few_inputs_is_cheaper():
     model, x = convolutional()
     plan = choose(model, x, n=6)
-    assert plan.sketch is None
-    assert "no sketch: exact layer Grams are cheaper" in repr(plan)
-    assert choose(model, x, n=10**7).sketch is not None
+    assert plan.exact_is_cheaper
+    assert "exact layer Grams are cheaper than a sketch" in repr(plan)
+    assert not choose(model, x, n=10**7).exact_is_cheaper
     assert plan.exact_cost < plan.cost
 
 
@@ -184,7 +184,7 @@ def test_a_plan_says_why_layer_by_layer():
 def test_without_inputs_the_kernel_is_taken_to_have_one_eigenvalue():
     model, x = convolutional()
     plan = choose(model, error=0.05, n=10**7)
-    assert plan.candidate == SparseSign(4096)
+    assert plan.sketch == SparseSign(4096)
     assert "no inputs given" in repr(plan)
     phi = dntk.tangent_features(model, x, sketch=plan)
     assert phi.dim == 4096
@@ -193,7 +193,7 @@ def test_without_inputs_the_kernel_is_taken_to_have_one_eigenvalue():
 
 def test_a_given_number_of_features_is_kept_or_refused():
     model, x = convolutional()
-    assert choose(model, x, n=6, error=0.1, dim=5000).candidate.dim == 5000
+    assert choose(model, x, n=6, error=0.1, dim=5000).sketch.dim == 5000
     with pytest.raises(ValueError, match=r"`dim`=100 is too small for error=0.05 with confidence=0.95: pass at least"):
         choose(model, x, n=6, dim=100)
 

@@ -251,14 +251,14 @@ def test_every_family_is_stored_and_predicts_with_its_adjoint(sketch, tmp_path):
     est = dntk.DistilledNTK(mlp(NUMPY), data=None, sketch=sketch).fit(inputs(NUMPY))
     # ⟨w, Sφ⟩ = ⟨Sᵀw, φ⟩: the adjoint of the bound sketch predicts what the features do.
     query = inputs(NUMPY, 5, seed=3)
-    state = est._fitted()
+    state = est.state
     phi = dntk.tangent_features(est.model, query, sketch=state.sketch).values
     expected = np.einsum("cnk,ck->nc", phi, state.weights)
     scale = np.max(np.abs(phi)) * np.max(np.sum(np.abs(state.weights), axis=1))
     np.testing.assert_allclose(est.predict(query), expected, rtol=0, atol=200 * 2**-23 * max(1, scale))
     est.save(tmp_path / "est")
     back = dntk.load(tmp_path / "est")
-    assert back._fitted().sketch == state.sketch
+    assert back.state.sketch == state.sketch
     np.testing.assert_array_equal(back.predict(query), est.predict(query))
 
 

@@ -9,8 +9,8 @@ import pytest
 import dntk
 from dntk.distill.data import Balanced, Random, RPCholesky
 from dntk.distill.gradients import LocalGlobal, Principal, Solution
-from dntk.estimator.stages import expected_sketch_error
-from dntk.estimator.tolerance import fewest, own_coordinates, resized, smallest
+from dntk.estimator.losses import expected_sketch_error
+from dntk.estimator.search import fewest, own_coordinates, resized, smallest
 from tests.libraries import LIBRARIES, host, interpreted
 from tests.networks import features, inputs, mlp, targets
 
@@ -24,40 +24,40 @@ def lost(phi, basis):
 
 
 def shares(est):
-    return {share.stage: share for share in est.certificate_.tolerance.shares}
+    return {share.stage: share for share in est.certificate.tolerance.shares}
 
 
 def test_sizes_are_the_smallest_that_lose_no_more_than_the_tolerance(library):
     interpreted(library)
     tolerance, model, x = 0.1, mlp(library), inputs(library, n=24)
     est = dntk.DistilledNTK(model, RPCholesky(4), gradients=Principal(4), ridge=1e-2, tolerance=tolerance).fit(x)
-    outcome = est.certificate_.tolerance
+    outcome = est.certificate.tolerance
     assert outcome.met
     assert [share.stage for share in outcome.shares] == ["data", "sketch", "gradients"]
     points, gradients = shares(est)["data"], shares(est)["gradients"]
     phi = dntk.tangent_features(model, x, sketch=None, outputs="sum")
     left = host(RPCholesky(points.size).select(phi).residual_trace) / RPCholesky(1).select(phi).trace
     assert left[-1] <= tolerance / 2 < left[-2]
-    kept = dntk.tangent_features(model, x, sketch=None)[est.indices_]
-    loss = lost(kept, est.fitted_span.basis)
-    assert len(kept) == points.size == est.losses_.kept_points
+    kept = dntk.tangent_features(model, x, sketch=None)[est.indices]
+    loss = lost(kept, est.span.basis)
+    assert len(kept) == points.size == est.losses.kept_points
     assert loss - 1e-5 <= gradients.loss <= loss + 1e-3
     assert gradients.loss + points.loss <= tolerance
-    assert gradients.loss == pytest.approx(float(est.certificate_.trace_error) / est.certificate_.trace, rel=1e-4)
+    assert gradients.loss == pytest.approx(float(est.certificate.trace_error) / est.certificate.trace, rel=1e-4)
     if gradients.size > 1:
         fewer = Principal(gradients.size - 1).distill(kept, model(x)[: len(kept), ...])
         assert lost(kept, fewer.basis) > tolerance - points.loss
     # Neither the gradients of the selection nor those of the features are computed again for other sizes.
-    assert est.ledger_["data"].jacobian_rows == 24
-    assert est.ledger_["features"].jacobian_rows == points.size * 3
-    assert est.ledger_["gradients"].jacobian_rows == 0
+    assert est.ledger["data"].jacobian_rows == 24
+    assert est.ledger["features"].jacobian_rows == points.size * 3
+    assert est.ledger["gradients"].jacobian_rows == 0
 
 
 @pytest.mark.parametrize("distiller", [Solution(3), LocalGlobal(size=2, clusters=2), LocalGlobal(clusters=2), None])
 def test_every_distiller_with_a_size_grows(distiller):
     est = dntk.DistilledNTK(mlp(NUMPY), gradients=distiller, ridge=1e-2, tolerance=0.05).fit(inputs(NUMPY))
-    assert est.certificate_.tolerance.met
-    assert 0.01 < est.losses_.gradient_trace_residual <= 0.05
+    assert est.certificate.tolerance.met
+    assert 0.01 < est.losses.gradient_trace_residual <= 0.05
     assert shares(est)["data"].loss == 0
     assert shares(est)["data"].size == 30
 
@@ -98,7 +98,7 @@ def test_own_coordinates_have_the_same_kernels_and_no_more_coordinates_than_poin
 def test_a_sketch_that_is_too_small_grows_until_its_error_is_within_the_tolerance():
     model, x = mlp(NUMPY, (6, 600, 3)), inputs(NUMPY, n=12)
     est = dntk.DistilledNTK(model, sketch=dntk.sketch.SparseSign(64, seed=3), ridge=1e-2, tolerance=0.1).fit(x)
-    sketch, share = est.fitted_sketch, shares(est)["sketch"]
+    sketch, share = est.sketch, shares(est)["sketch"]
     assert share.met
     assert (share.size, sketch.seed) == (sketch.dim, 3)
     assert sketch.dim in {64 * 2**i for i in range(1, 7)}
@@ -109,21 +109,21 @@ def test_a_sketch_that_is_too_small_grows_until_its_error_is_within_the_toleranc
     ratio = np.trace(exact) / np.linalg.norm(exact)
     assert 1.96 * ((ratio**2 + 1) / (sketch.dim / 2)) ** 0.5 > 0.09
     again = dntk.DistilledNTK(model, sketch=sketch, ridge=1e-2, tolerance=0.1).fit(x)
-    assert again.fitted_sketch == sketch
+    assert again.sketch == sketch
 
 
 def test_the_automatic_sketch_is_chosen_for_the_tolerance():
     model, x = mlp(NUMPY, (6, 3000, 3)), inputs(NUMPY, n=6)
     dims = [
-        dntk.DistilledNTK(model, sketch=sketch, ridge=1e-2, tolerance=0.2).fit(x).fitted_sketch.dim
+        dntk.DistilledNTK(model, sketch=sketch, ridge=1e-2, tolerance=0.2).fit(x).sketch.dim
         for sketch in ("auto", dntk.sketch.choose(model, x, n=6, error=0.4))
     ]
-    assert dims == [dntk.sketch.choose(model, x, n=6, error=0.2).candidate.dim] * 2
+    assert dims == [dntk.sketch.choose(model, x, n=6, error=0.2).sketch.dim] * 2
 
 
 def test_a_sketch_as_long_as_the_parameters_gives_way_to_none():
     est = dntk.DistilledNTK(mlp(NUMPY), sketch=dntk.sketch.Gaussian(8), ridge=1e-2, tolerance=0.05).fit(inputs(NUMPY))
-    assert est.fitted_sketch is None
+    assert est.sketch is None
     assert shares(est)["sketch"].loss == 0
 
 
@@ -141,26 +141,28 @@ class Three:
 
 def test_a_stage_that_stops_the_search_is_named_with_its_loss_and_the_remedy(tmp_path):
     x = inputs(NUMPY)
-    est = dntk.DistilledNTK(mlp(NUMPY), Three(), ridge=1e-2, tolerance=0.05)
+    spec = dntk.DistilledNTK(mlp(NUMPY), Three(), ridge=1e-2, tolerance=0.05)
     with pytest.warns(UserWarning, match=r"tolerance 0.05 not met; stopped by: data \(0\.[0-9]+ .*pass a larger Three"):
-        est.fit(x)
-    outcome = est.certificate_.tolerance
+        est = spec.fit(x)
+    outcome = est.certificate.tolerance
     assert not outcome.met
     (stopped,) = outcome.stopped_by
     assert (stopped.stage, stopped.allowed, stopped.size) == ("data", 0.05, 3)
-    assert stopped.loss == est.losses_.data_trace_residual > 0.05
-    assert "tolerance    0.05 not met; stopped by: data" in str(est.certificate_)
+    assert stopped.loss == est.losses.data_trace_residual > 0.05
+    assert "tolerance    0.05 not met; stopped by: data" in str(est.certificate)
     assert est.predict(x).shape == (30, 3)
+    assert est.tolerance == outcome
     est.save(tmp_path / "est")
-    back = dntk.load(tmp_path / "est").certificate_
+    assert dntk.load(tmp_path / "est").tolerance == outcome
+    back = dntk.load(tmp_path / "est").certificate
     assert back.tolerance == outcome
-    assert str(back) == str(est.certificate_)
+    assert str(back) == str(est.certificate)
 
 
 def test_rounding_stops_the_gradients_and_all_points_are_kept():
-    est = dntk.DistilledNTK(mlp(NUMPY), gradients=Principal(2), ridge=1e-2, tolerance=1e-14)
+    spec = dntk.DistilledNTK(mlp(NUMPY), gradients=Principal(2), ridge=1e-2, tolerance=1e-14)
     with pytest.warns(UserWarning, match="stopped by: gradients .*rounding: pass a larger tolerance"):
-        est.fit(inputs(NUMPY, n=9))
+        est = spec.fit(inputs(NUMPY, n=9))
     assert shares(est)["gradients"].size == 9
 
 
@@ -168,25 +170,25 @@ def test_memory_stops_the_sketch(monkeypatch):
     monkeypatch.setattr("dntk.estimator.tolerance.LARGEST", 12 * 3 * 4 * 300)
     model, x = mlp(NUMPY, (6, 3000, 3)), inputs(NUMPY, n=12)
     for sketch in (dntk.sketch.Gaussian(64), "auto"):
-        est = dntk.DistilledNTK(model, sketch=sketch, ridge=1e-2, tolerance=0.05)
+        spec = dntk.DistilledNTK(model, sketch=sketch, ridge=1e-2, tolerance=0.05)
         with pytest.warns(UserWarning, match="stopped by: sketch .*more features than 256 would take more than"):
-            est.fit(x)
-        assert est.fitted_sketch.dim == 256
+            est = spec.fit(x)
+        assert est.sketch.dim == 256
 
 
 def test_a_sketch_without_a_size_that_ensures_the_error_stops_the_search():
     model, x = mlp(NUMPY), inputs(NUMPY, n=6)
-    est = dntk.DistilledNTK(model, sketch=dntk.sketch.Mask(50), ridge=1e-2, tolerance=0.05)
+    spec = dntk.DistilledNTK(model, sketch=dntk.sketch.Mask(50), ridge=1e-2, tolerance=0.05)
     with pytest.warns(UserWarning, match='stopped by: sketch .*a Mask has no size that ensures it: pass sketch="auto"'):
-        est.fit(x)
+        est = spec.fit(x)
     # E‖K̂ − K‖_F² ≤ V (tr K)², with V = ⌈P/k⌉ − 1.
-    exact = est.fitted_sketch
+    exact = est.sketch
     phi = dntk.tangent_features(model, x, sketch=exact)
     kernel = phi.kernel()
     bound = (math.ceil(model.n_parameters / 50) - 1) ** 0.5 * np.trace(kernel) / np.linalg.norm(kernel)
     found = expected_sketch_error(exact, phi, np.linalg.eigvalsh(kernel)[::-1])
     assert found == pytest.approx(bound, rel=1e-4)
-    assert est.losses_.sketch_relative_error == pytest.approx(bound, rel=1e-4)
+    assert est.losses.sketch_relative_error == pytest.approx(bound, rel=1e-4)
 
 
 def test_parts_inside_parts_are_resized_and_parts_without_size_are_left():

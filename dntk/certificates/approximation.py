@@ -1,7 +1,7 @@
 """What can be certified: spans of features with predictors in them, and features in other coordinates."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 
@@ -9,9 +9,10 @@ from dntk import arrays
 from dntk.distill.data import Selection
 from dntk.distilled_gradients import DistilledGradients, row_basis
 from dntk.features import TangentFeatures
-from dntk.solve._ridge import feature_ridge, ridge_in_span
 from dntk.solve._ridge import ridge as solve_ridge
+from dntk.solve._ridge import ridge_in_span
 from dntk.solve._same_span import same_span
+from dntk.solve.rules import feature_ridge
 from dntk.targets import check_targets
 from dntk.types import Array
 
@@ -37,6 +38,23 @@ class Span:
     squares: Float[Array, "c s"]
     weights: tuple[Float[Array, "c k"], ...] = ()
     stage: str = "gradients"
+
+
+@runtime_checkable
+class FittedPredictor(Protocol):
+    """A predictor in a span of features, such as :class:`dntk.Fit`."""
+
+    @property
+    def span(self) -> Span:
+        """What was kept, and the predictor in it."""
+
+    @property
+    def ridge(self) -> float:
+        """λ of its regression."""
+
+    @property
+    def sketch(self) -> Any:
+        """Sketch of its features."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,8 +85,8 @@ def regression_on(
     y = check_targets(targets, reference.values, points=len(reference), outputs=reference.n_outputs)
     if ridge is None and isinstance(approximation, DistilledGradients):
         return Regression(targets=y, ridge=ridge_in_span(approximation, None, "loo"))
-    if ridge is None and hasattr(approximation, "fitted_span"):
-        return Regression(targets=y, ridge=approximation.fitted_ridge)
+    if ridge is None and isinstance(approximation, FittedPredictor):
+        return Regression(targets=y, ridge=approximation.ridge)
     return Regression(targets=y, ridge=feature_ridge("loo" if ridge is None else ridge, reference.values, y))
 
 
@@ -91,13 +109,13 @@ def as_approximation(
     if isinstance(approximation, TangentFeatures):
         _require_same_points(reference, approximation)
         return OtherFeatures(values=approximation.values)
-    if hasattr(approximation, "fitted_span"):
-        span: Span = approximation.fitted_span
-        reference.require_comparable(TangentFeatures(span.basis, approximation.fitted_sketch), "approximation")
+    if isinstance(approximation, FittedPredictor):
+        span = approximation.span
+        reference.require_comparable(TangentFeatures(span.basis, approximation.sketch), "approximation")
         return span
     msg = (
         f"`approximation` is a {type(approximation).__name__}: expected DistilledGradients, a Selection, "
-        "TangentFeatures of the same points, or a fitted DistilledNTK."
+        "TangentFeatures of the same points, or a fit of a DistilledNTK."
     )
     raise TypeError(msg)
 

@@ -119,12 +119,12 @@ class HeldOut:
 
 
 def with_held_out(
-    certificate: Certificate, held_out: HeldOut | None, basis: Float[Array, "c s k"], sketch: Any, *, failure: float
+    certificate: Certificate, held_out: HeldOut | None, basis: Float[Array, "c s k"], sketch: Any, *, confidence: float
 ) -> Certificate:
     """The certificate with the interval of the mean tangent residual of points that were not kept, if there are any."""
     if held_out is None:
         return certificate
-    return dataclasses.replace(certificate, held_out_residual=held_out.residual(basis, sketch, failure=failure))
+    return dataclasses.replace(certificate, held_out_residual=held_out.residual(basis, sketch, failure=1 - confidence))
 
 
 def _ends(mean: float, budget: float) -> tuple[float, float]:

@@ -19,14 +19,15 @@ from dntk.features import TangentFeatures
 from dntk.sketch.error import SUBSPACE, StatesError
 
 
-def with_unsketched(certificate: Certificate, phi: TangentFeatures, *, failure: float) -> Certificate:
+def with_unsketched(certificate: Certificate, phi: TangentFeatures, *, confidence: float) -> Certificate:
     """The certificate with eigenvalues and trace error of the kernel without sketch, as far as theorems reach.
 
-    ``phi``: the reference of the certificate. ``failure`` is shared by the two statements. Features without sketch are
+    ``phi``: the reference of the certificate. Both hold together with ``confidence``. Features without sketch are
     left as they are: they are the kernel. So are those of a family without theorem.
     """
     if phi.sketch is None or not isinstance(phi.sketch, StatesError):
         return certificate
+    failure = 1 - confidence
     return dataclasses.replace(
         certificate,
         unsketched_eigenvalue_intervals=_eigenvalues(certificate, phi, phi.sketch, failure / 2),

@@ -1,6 +1,7 @@
-"""The whole method behind one specification: points, sketch, synthetic gradients, ridge regression, certificate."""
+"""The whole method behind one specification, and the value that it fits."""
 
-from dntk.estimator.specification import DistilledNTK, NotFittedError
-from dntk.estimator.storage import load
+from dntk.estimator.fit import Fit, load
+from dntk.estimator.losses import Losses
+from dntk.estimator.specification import DistilledNTK
 
-__all__ = ["DistilledNTK", "NotFittedError", "load"]
+__all__ = ["DistilledNTK", "Fit", "Losses", "load"]

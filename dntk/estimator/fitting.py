@@ -1,111 +1,68 @@
-"""A fit: the stages one after the other, what each cost and lost, and the certificate of the whole."""
+"""A fit: the stages one after the other, and what each cost and lost."""
 
 import dataclasses
-import functools
 import warnings
 
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.certificates.approximation import Span, span_of
-from dntk.certificates.certificate import Certificate
-from dntk.certificates.compose import certify
-from dntk.certificates.held_out import HeldOut, with_held_out
-from dntk.certificates.stages import with_earlier_stages
-from dntk.certificates.tolerance_outcome import ToleranceOutcome
-from dntk.certificates.unsketched import with_unsketched
+from dntk.certificates import HeldOut, Span, span_of
 from dntk.distilled_gradients import DistilledGradients, row_basis, trace_residual
-from dntk.estimator.losses import Losses
-from dntk.estimator.points import KeptData
-from dntk.estimator.stages import AsGiven, Recipe, expected_sketch_error
+from dntk.estimator.certification import Evidence
+from dntk.estimator.losses import Losses, expected_sketch_error
+from dntk.estimator.once import Once
+from dntk.estimator.points import KeptPoints
+from dntk.estimator.stages import Parts, Stages
 from dntk.estimator.state import FittedState
-from dntk.estimator.tolerance import WithinTolerance
 from dntk.features import TangentFeatures
-from dntk.gradient_blocks.dense import itemsize
-from dntk.ledger import LedgerRecorder
+from dntk.ledger import LedgerRecorder, nbytes_of
 from dntk.metrics import fidelity
 from dntk.models.base import Model, outputs_of
 from dntk.sketch import Sketch, SketchPlan
-from dntk.solve._ridge import feature_ridge, ridge
-from dntk.solve._same_span import same_span
-from dntk.solve.ridge_fit import RidgeFit
+from dntk.solve import RidgeFit, same_span
+from dntk.solve._ridge import solved
+from dntk.solve.problem import RidgeProblem
+from dntk.solve.rules import one_ridge
 from dntk.spectrum import condition_number, eigenvalues, truncation_rank
 from dntk.targets import check_labels, check_targets, one_hot
 from dntk.types import Array
-
-FAILURE = 1e-3
-"""Probability with which any statement of a fit's certificate may fail: half for bounds set against the features, a
-quarter each for the sketch and for the sample of points that were not kept."""
-
-
-def fitted(recipe: Recipe, x: Array, y: Array | None) -> FittedState:
-    """Run all stages on the points ``x``; see :meth:`dntk.DistilledNTK.fit`."""
-    recipe.model.check_inputs(x)
-    targets = _targets(recipe.model, x, y)
-    recorder = LedgerRecorder()
-    if recipe.tolerance is None:
-        return _state(recipe, x, y, _run(AsGiven(recipe), recipe, x, y, targets, recorder), recorder, None)
-    stages = WithinTolerance(recipe, recipe.tolerance)
-    run = _run(stages, recipe, x, y, targets, recorder)
-    outcome = stages.outcome()
-    if not outcome.met:
-        warnings.warn(f"tolerance {outcome}", UserWarning, stacklevel=3)
-    return _state(recipe, x, y, run, recorder, outcome)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Run:
     """What the stages made."""
 
-    points: KeptData
+    points: KeptPoints
     phi: TangentFeatures
     sketch: Sketch | SketchPlan | None
-    ridge: float
     grads: DistilledGradients | None
     fit: RidgeFit
+    ridge: float
     span: Span
     spectrum: Float[Array, " m"]
 
 
-def _run(
-    stages: AsGiven | WithinTolerance,
-    recipe: Recipe,
-    x: Array,
-    y: Array | None,
-    targets: Float[Array, "n c"],
-    recorder: LedgerRecorder,
-) -> _Run:
-    with recorder.stage("data") as cost:
-        sketch = stages.sketch(x)
-        points = stages.points(x, y, targets, sketch)
-        cost.nbytes = points.nbytes
-    with recorder.stage("features") as cost:
-        phi, sketch = stages.features(points, sketch)
-        cost.nbytes = _nbytes(phi.values)
-    with recorder.stage("ridge") as cost:
-        chosen = feature_ridge(recipe.ridge, phi.values, points.targets)
-    with recorder.stage("gradients") as cost:
-        grads = stages.gradients(phi, points.targets, chosen)
-        fit = _regress(phi, grads, points.targets, chosen)
-        span = _span(phi, grads)
-        cost.nbytes = _nbytes(span.basis) + _nbytes(fit.weights)
-    with recorder.stage("spectrum"):
-        spectrum = eigenvalues(phi)
-    return _Run(points=points, phi=phi, sketch=sketch, ridge=chosen, grads=grads, fit=fit, span=span, spectrum=spectrum)
-
-
-def _state(
-    recipe: Recipe,
-    x: Array,
-    y: Array | None,
-    run: _Run,
-    recorder: LedgerRecorder,
-    outcome: ToleranceOutcome | None,
-) -> FittedState:
-    network = run.points.targets if y is None else recipe.model(run.points.x)
+def fitted(stages: Stages, x: Array, y: Array | None) -> FittedState:
+    """Run all stages on the points ``x``; see :meth:`dntk.DistilledNTK.fit`."""
+    parts, recorder = stages.parts, LedgerRecorder()
+    parts.model.check_inputs(x)
+    run = _run(stages, x, y, _targets(parts.model, x, y), recorder)
+    outcome = stages.outcome()
+    if outcome is not None and not outcome.met:
+        warnings.warn(f"tolerance {outcome}", UserWarning, stacklevel=3)
+    network = run.points.targets if y is None else parts.model(run.points.x)
     losses = _losses(run, points=x.shape[0], network=network)
-    held_out = _not_kept(recipe, x, run)
-    certified = functools.partial(_certified, run, losses, held_out, outcome, seed=recipe.seed)
+    evidence = Evidence(
+        phi=run.phi,
+        grads=run.grads,
+        targets=run.points.targets,
+        ridge=run.ridge,
+        span=run.span,
+        held_out=_not_kept(parts, x, run),
+        losses=losses,
+        tolerance=outcome,
+        seed=parts.seed,
+    )
     return FittedState(
         weights=run.fit.weights,
         basis=_like(run.span.basis, run.phi),
@@ -114,11 +71,37 @@ def _state(
         ridge=run.ridge,
         spectrum=run.spectrum,
         indices=run.points.indices,
-        losses=losses,
-        certified=functools.cache(certified),
-        ledger=recorder.ledger(),
         data=run.points.data,
+        losses=losses,
+        ledger=recorder.ledger(),
+        tolerance=outcome,
+        certificate=Once(evidence.certificate),
+        made_by={"data": repr(parts.data), "gradients": repr(parts.gradients)},
     )
+
+
+def _run(stages: Stages, x: Array, y: Array | None, targets: Float[Array, "n c"], recorder: LedgerRecorder) -> _Run:
+    with recorder.stage("data") as cost:
+        sketch = stages.sketch(x)
+        points = stages.points(x, y, targets, sketch)
+        cost.nbytes = points.nbytes
+    with recorder.stage("features") as cost:
+        phi, sketch = stages.features(points, sketch)
+        cost.nbytes = nbytes_of(phi.values)
+    with recorder.stage("ridge"):
+        problem = RidgeProblem.of(phi.values, points.targets)
+        ridge = one_ridge(stages.parts.ridge, problem)
+        fit = solved(problem, ridge, phi)
+    with recorder.stage("gradients") as cost:
+        grads = stages.gradients(phi, points.targets, ridge)
+        if grads is not None:
+            # Leaving points out in a span made from their targets would flatter: keep the error of all features.
+            fit = dataclasses.replace(same_span(grads, ridge=ridge), left_out=fit.left_out)
+        span = _span(phi, grads)
+        cost.nbytes = nbytes_of(span.basis) + nbytes_of(fit.weights)
+    with recorder.stage("spectrum"):
+        spectrum = eigenvalues(phi)
+    return _Run(points=points, phi=phi, sketch=sketch, grads=grads, fit=fit, ridge=ridge, span=span, spectrum=spectrum)
 
 
 def _losses(run: _Run, *, points: int, network: Float[Array, "m c"]) -> Losses:
@@ -138,21 +121,10 @@ def _losses(run: _Run, *, points: int, network: Float[Array, "m c"]) -> Losses:
     )
 
 
-def _not_kept(recipe: Recipe, x: Array, run: _Run) -> HeldOut | None:
+def _not_kept(parts: Parts, x: Array, run: _Run) -> HeldOut | None:
     """A sample of the points that were not kept; made inputs keep none of them."""
     rows = x.shape[0] + len(run.phi) * run.phi.n_outputs
-    return HeldOut.of(recipe.model, x, run.points.indices, rows=rows, seed=recipe.seed)
-
-
-def _certified(
-    run: _Run, losses: Losses, held_out: HeldOut | None, outcome: ToleranceOutcome | None, *, seed: int
-) -> Certificate:
-    phi, approximation = run.phi, run.phi if run.grads is None else run.grads
-    found = certify(phi, approximation, run.points.targets, run.ridge, 1 - FAILURE / 2, seed=seed)
-    found = with_unsketched(found, phi, failure=FAILURE / 4)
-    found = with_held_out(found, held_out, _like(run.span.basis, phi), phi.sketch, failure=FAILURE / 4)
-    found = with_earlier_stages(found, losses)
-    return dataclasses.replace(found, confidence=1 - FAILURE, tolerance=outcome)
+    return HeldOut.of(parts.model, x, run.points.indices, rows=rows, seed=parts.seed)
 
 
 def _targets(model: Model, x: Array, y: Array | None) -> Float[Array, "n c"]:
@@ -164,17 +136,6 @@ def _targets(model: Model, x: Array, y: Array | None) -> Float[Array, "n c"]:
         check_labels("y", y, points=x.shape[0])
         return one_hot(y, model.n_outputs, like=outputs)
     return check_targets(y, outputs, points=x.shape[0], outputs=model.n_outputs)
-
-
-def _regress(
-    phi: TangentFeatures, grads: DistilledGradients | None, targets: Float[Array, "m c"], chosen: float
-) -> RidgeFit:
-    fit = ridge(phi, targets, ridge=chosen)
-    if grads is None:
-        return fit
-    distilled = same_span(grads, ridge=chosen)
-    # Leaving points out in a span made from their targets would flatter: keep the error of the full features.
-    return dataclasses.replace(distilled, left_out=fit.left_out)
 
 
 def _span(phi: TangentFeatures, grads: DistilledGradients | None) -> Span:
@@ -190,12 +151,4 @@ def _left_out(phi: TangentFeatures, span: Span) -> float:
 
 
 def _like(values: Array, phi: TangentFeatures) -> Array:
-    cast: Array = arrays.namespace(values).astype(values, phi.values.dtype, copy=False)
-    return cast
-
-
-def _nbytes(x: Array) -> int:
-    size = itemsize(x)
-    for side in x.shape:
-        size *= side
-    return size
+    return arrays.namespace(values).astype(values, phi.values.dtype, copy=False)

@@ -2,6 +2,14 @@
 
 import dataclasses
 
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.features import TangentFeatures
+from dntk.sketch import Sketch, SketchPlan
+from dntk.sketch.error import SUBSPACE, StatesError
+from dntk.types import Array
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Losses:
@@ -58,3 +66,31 @@ class Losses:
                 f"predictor  leave-one-out error {self.loo_error:.4g}, fidelity in sample {self.fidelity:.2%}",
             )
         )
+
+
+def expected_sketch_error(
+    sketch: Sketch | SketchPlan | None, phi: TangentFeatures, spectrum: Float[Array, " m"]
+) -> float:
+    """Root mean square of ‖K̂ − K‖_F/‖K‖_F over seeds, from the spectrum of K̂.
+
+    With sr = tr K/‖K‖_F it is
+
+    - the plan's;
+    - √((sr² + 1)/k), that of a Gaussian sketch, for it and for those that keep to its band;
+    - at most √V sr for others, of which Var⟨Su, Sv⟩ ≤ V‖u‖²‖v‖² is known.
+    """
+    if isinstance(sketch, SketchPlan):
+        return sketch.expected_error
+    if phi.sketch is None:
+        return 0.0
+    xp = arrays.namespace(spectrum)
+    largest = float(spectrum[0])
+    if largest == 0:
+        return 0.0
+    scaled = spectrum / largest
+    squared = float(xp.sum(scaled) ** 2 / xp.sum(scaled**2))
+    if isinstance(phi.sketch, StatesError):
+        known = phi.sketch.error(len(phi))
+        if known.measure != SUBSPACE:
+            return known.value * float(known.failure * squared) ** 0.5
+    return float((squared + 1) / phi.dim) ** 0.5

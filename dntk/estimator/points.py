@@ -11,7 +11,7 @@ from dntk.distill.data.distilled_data import DataDistiller, DistilledData
 from dntk.distill.data.draws import minibatch, take
 from dntk.distill.data.nystrom_residual import residual
 from dntk.features import tangent_features
-from dntk.gradient_blocks.dense import itemsize
+from dntk.ledger import nbytes_of
 from dntk.metrics import predicted_labels
 from dntk.models.base import Model, outputs_of
 from dntk.outputs.inputs import take_points
@@ -24,7 +24,7 @@ _SAMPLE = 512
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class KeptData:
+class KeptPoints:
     """Kept inputs and targets; ``residual`` is the relative trace residual that they leave of the kernel of all.
 
     ``indices`` where points of the data are kept, ``data`` where inputs were distilled.
@@ -41,30 +41,29 @@ class KeptData:
         """Bytes of what is kept of the data: positions, or inputs."""
         if self.indices is not None:
             return self.indices.shape[0] * 8
-        size = itemsize(self.x)
-        for side in self.x.shape:
-            size *= side
-        return size
+        return nbytes_of(self.x)
 
 
-def kept(x: Array, targets: Float[Array, "n c"]) -> KeptData:
+def all_points(x: Array, targets: Float[Array, "n c"]) -> KeptPoints:
     """All points."""
     xp = arrays.namespace(targets)
-    return KeptData(x=x, targets=targets, residual=0.0, indices=xp.arange(x.shape[0], device=arrays.device_of(targets)))
+    return KeptPoints(
+        x=x, targets=targets, residual=0.0, indices=xp.arange(x.shape[0], device=arrays.device_of(targets))
+    )
 
 
 def selected(
     selector: DataSelector, model: Model, x: Array, targets: Float[Array, "n c"], *, sketch: Sketch | SketchPlan | None
-) -> KeptData:
+) -> KeptPoints:
     """Points that a selector chooses by the features of one functional."""
     phi = tangent_features(model, x, sketch=sketch, outputs="sum")
     return of_selection(selector.select(phi), x, targets)
 
 
-def of_selection(selection: Selection, x: Array, targets: Float[Array, "n c"]) -> KeptData:
+def of_selection(selection: Selection, x: Array, targets: Float[Array, "n c"]) -> KeptPoints:
     """Chosen points."""
     left = float(selection.residual_trace[-1])
-    return KeptData(
+    return KeptPoints(
         x=take_points(x, selection.indices),
         targets=arrays.namespace(targets).take(targets, selection.indices, axis=0),
         residual=left / selection.trace if selection.trace > 0 else 0.0,
@@ -80,7 +79,7 @@ def distilled(
     targets: Float[Array, "n c"],
     *,
     sketch: Sketch | SketchPlan | None,
-) -> KeptData:
+) -> KeptPoints:
     """Inputs that an objective makes, or has made, with the residual of one functional on a sample of the data.
 
     Raises
@@ -107,7 +106,7 @@ def distilled(
     sample = take(x, minibatch(x.shape[0], _SAMPLE, seed=data.provenance.seed, step=0))
     features = [tangent_features(model, points, sketch=sketch, outputs="sum").joined() for points in (sample, data.x)]
     wide = [arrays.namespace(f).astype(f, arrays.accumulation_dtype(f), copy=False) for f in features]
-    return KeptData(
+    return KeptPoints(
         x=data.x, targets=_targets(data, model, y, targets), residual=max(0.0, residual(*wide, ridge=1e-9)), data=data
     )
 

@@ -1,4 +1,4 @@
-"""The report of a fitted estimator."""
+"""The report of a fit."""
 
 import dataclasses
 from pathlib import Path
@@ -10,11 +10,11 @@ from dntk.report.plots import spectrum_plot
 
 
 def _stages(state: FittedState) -> list[tuple[str, ...]]:
-    stages = state.certified().stages
+    stages = state.certificate().stages
     return [(stage.stage, f"{stage.error:.3%}", stage.measure, stage.theorem) for stage in stages]
 
 
-def write_fit_report(state: FittedState, path: str | Path) -> None:
+def write_report(state: FittedState, path: str | Path) -> None:
     """Write losses, spectrum and costs of a fit as one self-contained HTML page."""
     losses = dataclasses.asdict(state.losses)
     spectrum = [float(value) for value in backend_of(state.spectrum).to_numpy(state.spectrum)]

@@ -1,26 +1,43 @@
-"""What a fit leaves behind."""
+"""What a fit holds."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 from jaxtyping import Float, Int
 
-from dntk.certificates.certificate import Certificate
+from dntk.certificates import Certificate
+from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData
 from dntk.estimator.losses import Losses
+from dntk.estimator.once import Once
 from dntk.ledger import Ledger
 from dntk.types import Array
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class FittedState:
     """Everything that prediction, storage and reports need.
 
-    ``weights`` (C, k) in sketched coordinates, ``basis`` orthonormal rows (C, s, k) of the span kept, ``squares``
-    (C, s) the squared singular values of the synthetic gradients along them, ``spectrum`` the eigenvalues of K̄ on the
-    m kept points, ``indices`` of those points, or ``data`` where they were distilled. ``certified`` makes the
-    certificate, once; until then it holds the features.
+    Parameters
+    ----------
+    weights
+        (C, k), in sketched coordinates.
+    basis, squares
+        Orthonormal rows (C, s, k) of the span that was kept, and the squared singular values (C, s) of the synthetic
+        gradients along them.
+    sketch, ridge
+        The sketch bound to the network's parameters, and λ.
+    spectrum
+        Eigenvalues of K̄ on the m kept points, descending.
+    indices, data
+        Positions of the kept points; or the distilled data, where inputs were made.
+    losses, ledger, tolerance
+        What every stage lost and cost, and whether a tolerance was met.
+    certificate
+        Made when it is first read; until then it holds the features of the kept points.
+    made_by
+        The parts of the specification, in words.
     """
 
     weights: Float[Array, "c k"]
@@ -30,7 +47,9 @@ class FittedState:
     ridge: float
     spectrum: Float[Array, " m"]
     indices: Int[Array, " m"] | None
+    data: DistilledData | None
     losses: Losses
-    certified: Callable[[], Certificate]
     ledger: Ledger
-    data: DistilledData | None = None
+    tolerance: ToleranceOutcome | None
+    certificate: Once[Certificate]
+    made_by: Mapping[str, str]

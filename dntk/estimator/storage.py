@@ -1,7 +1,6 @@
-"""Storage of fitted estimators, and of distilled data, as folders of :mod:`dntk.archive`."""
+"""Storage of fits as folders of :mod:`dntk.archive`."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,88 +8,86 @@ from typing import Any
 from dntk import arrays
 from dntk.archive import MANIFEST, StoreError, fingerprint, read_arrays, read_manifest, to_host, write_folder
 from dntk.backend import backend_of, get_backend
-from dntk.certificates.certificate import Certificate
+from dntk.certificates import Certificate
+from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData, distilled_data
 from dntk.estimator.losses import Losses
-from dntk.estimator.specification import DistilledNTK
+from dntk.estimator.once import Once
 from dntk.estimator.state import FittedState
 from dntk.ledger import Ledger, StageCost
 from dntk.models.base import Model
 from dntk.models.mlp import MLP
 from dntk.sketch import SRHT, Gaussian, Kronecker, Mask, Mixed, ParameterMatrix, Rademacher, SparseSign, TensorSketch
+from dntk.types import Array
 
 FORMAT = "dntk.DistilledNTK"
-VERSION = 1
+VERSION = 2
 _SKETCHES: dict[str, type] = {
     family.__name__: family for family in (Gaussian, Kronecker, Mask, Mixed, Rademacher, SRHT, SparseSign, TensorSketch)
 }
 
 
-def save(estimator: DistilledNTK, state: FittedState, path: str | Path) -> None:
-    """Write ``state`` to the folder ``path``, replacing an estimator that was there.
-
-    A :class:`dntk.MLP` is stored with its weights; of other networks only the fingerprint of the parameters is, and
-    :func:`load` needs the network again.
-
-    Raises
-    ------
-    FileExistsError
-        ``path`` exists and is no stored estimator.
-    OSError
-        The disk is full or not writable; what was at ``path`` is still there.
-    """
-    write_folder(path, _tensors(estimator.model, state), _manifest(estimator, state))
+def save(model: Model, state: FittedState, path: str | Path) -> None:
+    """Write a network's fit to the folder ``path``, replacing one that was there; see :meth:`dntk.Fit.save`."""
+    write_folder(path, _tensors(model, state), _manifest(model, state), kind="fit")
 
 
-def load(path: str | Path, *, model: Model | None = None) -> DistilledNTK | DistilledData:
-    """Read a stored estimator, or stored distilled data.
-
-    Parameters
-    ----------
-    path
-        Folder written by :meth:`dntk.DistilledNTK.save`, or by :meth:`dntk.distill.data.DistilledData.save`.
-    model
-        The network, from :func:`dntk.as_model`, where it was no dntk.MLP; its parameters must be those of the fit.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such folder.
-    StoreError
-        The folder is damaged, foreign, of a newer version, or of another network, or needs ``model``.
-    ImportError
-        It was made with a backend that is not installed.
-    """
+def read(path: str | Path, model: Model | None) -> tuple[Model, FittedState]:
+    """The network and what was fitted; see :func:`dntk.load`."""
     folder = Path(path)
-    manifest = read_manifest(folder, {FORMAT: VERSION, **distilled_data.FORMATS})
-    if manifest["format"] != FORMAT:
-        return DistilledData.load(path)
-    tensors = read_arrays(folder, manifest)
+    manifest = _manifest_of(folder)
+    tensors = read_arrays(folder, manifest, kind="fit")
     try:
         network = model if model is not None else _stored_network(manifest, tensors)
         _require_same_network(network, manifest["fingerprint"])
-        backend = backend_of(next(iter(network.parameters.values())))
-
-        def array(name: str) -> Any:
-            return backend.from_numpy(tensors[name], device=network.device)
-
-        state = FittedState(
-            weights=array("weights"),
-            basis=array("basis"),
-            squares=array("squares"),
-            sketch=_sketch(manifest["sketch"]),
-            ridge=float(manifest["ridge"]),
-            spectrum=array("spectrum"),
-            indices=array("indices") if "indices" in tensors else None,
-            losses=Losses(**manifest["losses"]),
-            certified=functools.partial(Certificate.from_dict, manifest["certificate"], array("weights")),
-            ledger=Ledger(stages=tuple(StageCost(**cost) for cost in manifest["ledger"])),
-            data=_distilled(manifest.get("data"), array),
-        )
+        return network, _state(network, manifest, tensors)
     except (KeyError, TypeError) as error:
         msg = f"{folder / MANIFEST} lacks or misstates {error}: the file is damaged or was edited."
         raise StoreError(msg) from error
-    return DistilledNTK.from_state(network, state)
+
+
+def _manifest_of(folder: Path) -> dict[str, Any]:
+    manifest = read_manifest(folder, {FORMAT: VERSION, **distilled_data.FORMATS}, kind="Fit")
+    if manifest["format"] != FORMAT:
+        msg = f"{folder} holds distilled data, not a fit: read it with dntk.distill.data.DistilledData.load(path)."
+        raise StoreError(msg)
+    return manifest
+
+
+def _state(network: Model, manifest: dict[str, Any], tensors: dict[str, Any]) -> FittedState:
+    backend = backend_of(next(iter(network.parameters.values())))
+
+    def array(name: str) -> Any:
+        return backend.from_numpy(tensors[name], device=network.device)
+
+    tolerance = manifest["tolerance"]
+    return FittedState(
+        weights=array("weights"),
+        basis=array("basis"),
+        squares=array("squares"),
+        sketch=_sketch(manifest["sketch"]),
+        ridge=float(manifest["ridge"]),
+        spectrum=array("spectrum"),
+        indices=array("indices") if "indices" in tensors else None,
+        data=_distilled(manifest["data"], array),
+        losses=Losses(**manifest["losses"]),
+        ledger=Ledger(stages=tuple(StageCost(**cost) for cost in manifest["ledger"])),
+        tolerance=None if tolerance is None else ToleranceOutcome.from_dict(tolerance),
+        certificate=_certificate(manifest["certificate"], array("weights")),
+        made_by=dict(manifest["made_by"]),
+    )
+
+
+def _certificate(stored: dict[str, Any] | None, like: Array) -> Once[Certificate]:
+    return Once(_not_stored) if stored is None else Once.made(Certificate.from_dict(stored, like))
+
+
+def _not_stored() -> Certificate:
+    msg = (
+        "the certificate was not made before this fit was saved, and its features are gone: fit again, and read "
+        ".certificate before saving, or call save(path, certify=True)."
+    )
+    raise StoreError(msg)
 
 
 def _tensors(model: Model, state: FittedState) -> dict[str, Any]:
@@ -105,12 +102,11 @@ def _tensors(model: Model, state: FittedState) -> dict[str, Any]:
     return {name: to_host(value) for name, value in tensors.items()}
 
 
-def _manifest(estimator: DistilledNTK, state: FittedState) -> dict[str, Any]:
+def _manifest(model: Model, state: FittedState) -> dict[str, Any]:
     sketch = state.sketch
     if sketch is not None and type(sketch).__name__ not in _SKETCHES:
         msg = f"cannot store the sketch {sketch!r}: only {', '.join(_SKETCHES)} are known to load()."
         raise TypeError(msg)
-    model = estimator.model
     network = None
     if isinstance(model, MLP):
         network = {
@@ -126,9 +122,10 @@ def _manifest(estimator: DistilledNTK, state: FittedState) -> dict[str, Any]:
         "network": network,
         "sketch": None if sketch is None else {"family": type(sketch).__name__, **dataclasses.asdict(sketch)},
         "ridge": state.ridge,
-        "made_by": {"data": repr(estimator.data), "gradients": repr(estimator.gradients)},
+        "made_by": dict(state.made_by),
         "losses": dataclasses.asdict(state.losses),
-        "certificate": state.certified().to_dict(),
+        "certificate": state.certificate().to_dict() if state.certificate.is_made else None,
+        "tolerance": None if state.tolerance is None else state.tolerance.to_dict(),
         "data": None if state.data is None else state.data.description,
         "ledger": [dataclasses.asdict(cost) for cost in state.ledger.stages],
     }

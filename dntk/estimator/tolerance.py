@@ -9,24 +9,23 @@ of gradients certified (the trace error of the certificate over the trace).
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from jaxtyping import Float
 
-from dntk import arrays
-from dntk.backend import backend_of
-from dntk.certificates.compose import certified_trace_loss
+from dntk.arrays import itemsize
+from dntk.certificates import certified_trace_loss
 from dntk.certificates.tolerance_outcome import StageShare, ToleranceOutcome
-from dntk.distill.data import DataSelector, Selection
-from dntk.distill.gradients import GradientDistiller, Solution
+from dntk.distill.data import DataSelector
+from dntk.distill.gradients import Solution
+from dntk.distill.gradients.base import at_ridge
 from dntk.distilled_gradients import DistilledGradients
-from dntk.estimator.points import KeptData, of_selection
-from dntk.estimator.stages import AsGiven, Recipe, automatic_sketch, expected_sketch_error
+from dntk.estimator.losses import expected_sketch_error
+from dntk.estimator.points import KeptPoints, of_selection
+from dntk.estimator.search import FIRST, fewest, resized, shortest
+from dntk.estimator.stages import AsGiven, Parts
 from dntk.features import TangentFeatures, tangent_features
-from dntk.gradient_blocks.dense import itemsize
-from dntk.sketch import Sketch, SketchPlan, SparseSign, choose
+from dntk.sketch import Sketch, SketchPlan, SparseSign, automatic, choose
 from dntk.sketch.choice import deviations
 from dntk.sketch.error import SUBSPACE, StatesError
 from dntk.spectrum import eigenvalues
@@ -36,7 +35,6 @@ CONFIDENCE = 0.95
 """With which a sketched kernel is within the tolerance."""
 LARGEST = 2**32
 """Bytes of features that a search makes at most."""
-_FIRST = 8  # gradients that are tried first where no distiller is given
 _DATA = "of the selecting kernel's trace"
 _SKETCH = f"of the kernel's Frobenius norm, with confidence {CONFIDENCE:g}"
 _GRADIENTS = "of the kernel's trace"
@@ -49,9 +47,9 @@ class WithinTolerance:
     they do, then halved in between; losses are taken to fall with size. :meth:`outcome` tells what was found.
     """
 
-    def __init__(self, recipe: Recipe, tolerance: float) -> None:
-        self.recipe, self.tolerance = recipe, tolerance
-        self._given = AsGiven(recipe)
+    def __init__(self, parts: Parts, tolerance: float) -> None:
+        self.parts, self.tolerance = parts, tolerance
+        self._given = AsGiven(parts)
         self._shares: dict[str, StageShare] = {}
 
     def outcome(self) -> ToleranceOutcome:
@@ -61,27 +59,30 @@ class WithinTolerance:
 
     def sketch(self, x: Array) -> Sketch | SketchPlan | None:
         """The sketch to begin with: what was given, or the cheapest that is within the tolerance on its network."""
-        model, given = self.recipe.model, self.recipe.sketch
+        model, given = self.parts.model, self.parts.sketch
         if isinstance(given, SketchPlan):
             if given.expected_error * deviations(CONFIDENCE) <= self.tolerance:
                 return given
-            found = choose(model, x, n=given.n, error=self.tolerance, seed=given.candidate.seed)
-            return self._fitting(found if found.candidate.dim < model.n_parameters else None, x)
+            found = choose(model, x, n=given.n, error=self.tolerance, seed=given.sketch.seed)
+            return self._fitting(found if found.sketch.dim < model.n_parameters else None, x)
         if isinstance(given, str):
-            return self._fitting(automatic_sketch(self.recipe, x, error=self.tolerance), x)
+            return self._fitting(self._automatic(x), x)
         return given
+
+    def _automatic(self, x: Array) -> SketchPlan | None:
+        return automatic(self.parts.model, x, n=x.shape[0], error=self.tolerance, seed=self.parts.seed)
 
     def points(
         self, x: Array, y: Array | None, targets: Float[Array, "n c"], sketch: Sketch | SketchPlan | None
-    ) -> KeptData:
+    ) -> KeptPoints:
         """All points, or the first of a selector's that leave half the tolerance; others as they are given."""
-        data = self.recipe.data
+        data = self.parts.data
         if not isinstance(data, DataSelector) or resized(data, 1) is None:
             kept = self._given.points(x, y, targets, sketch)
             remedy = f"pass a larger {type(data).__name__}, or a selector such as RPCholesky(100), which grows"
             self._note("data", kept.residual, self.tolerance, kept.targets.shape[0], _DATA, remedy)
             return kept
-        phi = tangent_features(self.recipe.model, x, sketch=sketch, outputs="sum")
+        phi = tangent_features(self.parts.model, x, sketch=sketch, outputs="sum")
         selection = shortest(data, phi, self.tolerance / 2)
         kept = of_selection(selection, x, targets)
         remedy = "all points are kept, and what is left is rounding: pass a larger tolerance"
@@ -89,7 +90,7 @@ class WithinTolerance:
         return kept
 
     def features(
-        self, points: KeptData, sketch: Sketch | SketchPlan | None
+        self, points: KeptPoints, sketch: Sketch | SketchPlan | None
     ) -> tuple[TangentFeatures, Sketch | SketchPlan | None]:
         """Features of the kept points by a sketch that is large enough; a larger one takes a pass of its own."""
         phi, sketch = self._given.features(points, sketch)
@@ -102,7 +103,7 @@ class WithinTolerance:
             loss = self._sketch_loss(sketch, phi)
         remedy = (
             f"more features than {phi.dim} would take more than {LARGEST / 2**30:.3g} GiB: fit fewer points"
-            if _grows(phi.sketch) or isinstance(self.recipe.sketch, str | SketchPlan)
+            if _grows(phi.sketch) or isinstance(self.parts.sketch, str | SketchPlan)
             else f'a {type(phi.sketch).__name__} has no size that ensures it: pass sketch="auto"'
         )
         self._note("sketch", loss, self.tolerance, phi.dim, _SKETCH, remedy)
@@ -110,8 +111,8 @@ class WithinTolerance:
 
     def gradients(self, phi: TangentFeatures, targets: Float[Array, "m c"], ridge: float) -> DistilledGradients:
         """The fewest synthetic gradients that lose no more than what the points have left; features are reused."""
-        distiller = self.recipe.gradients
-        distiller = Solution(_FIRST, ridge=ridge) if distiller is None else distiller
+        given = self.parts.gradients
+        distiller = at_ridge(Solution(FIRST) if given is None else given, ridge)
         lost = self._shares["data"].loss
         allowed = self.tolerance - lost if lost < self.tolerance else self.tolerance / 2
         grads = fewest(distiller, phi, targets, allowed)
@@ -137,11 +138,11 @@ class WithinTolerance:
 
     def _fitting(self, plan: SketchPlan | None, x: Array) -> Sketch | SketchPlan | None:
         """The plan, or all parameters, or the largest sketch whose features fit into memory."""
-        model = self.recipe.model
-        rows = x.shape[0] * (model.n_outputs if self.recipe.data is None else 1)
+        model = self.parts.model
+        rows = x.shape[0] * (model.n_outputs if self.parts.data is None else 1)
         most = max(1, LARGEST // (rows * itemsize(next(iter(model.parameters.values())))))
-        needed = model.n_parameters if plan is None else plan.candidate.dim
-        return plan if needed <= most else SparseSign(2 ** (most.bit_length() - 1), seed=self.recipe.seed)
+        needed = model.n_parameters if plan is None else plan.sketch.dim
+        return plan if needed <= most else SparseSign(2 ** (most.bit_length() - 1), seed=self.parts.seed)
 
     def _larger(
         self, sketch: Sketch | SketchPlan | None, loss: float, phi: TangentFeatures
@@ -152,91 +153,12 @@ class WithinTolerance:
         given: Any = sketch
         most = LARGEST // (phi.n_outputs * len(phi) * itemsize(phi.values))
         dim = given.dim * 2 ** max(1, math.ceil(2 * math.log2(loss / self.tolerance)))
-        parameters = self.recipe.model.n_parameters
+        parameters = self.parts.model.n_parameters
         if dim >= parameters and parameters <= most:
             return None
         while dim > most:
             dim //= 2
         return dataclasses.replace(given, dim=dim) if dim > given.dim else sketch
-
-
-def smallest(meets: Callable[[int], bool], *, first: int, most: int) -> int | None:
-    """Least size of 1 to ``most`` that meets, by doubling and bisection; None where ``most`` does not.
-
-    Sizes above one that meets are taken to meet, too.
-    """
-    low, high = 0, min(first, most)
-    while not meets(high):
-        if high == most:
-            return None
-        low, high = high, min(2 * high, most)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if meets(middle):
-            high = middle
-        else:
-            low = middle
-    return high
-
-
-def shortest(selector: DataSelector, phi: TangentFeatures, allowed: float) -> Selection:
-    """The first picks that leave at most the allowed share of the trace, or all; the selector's size is doubled."""
-    size, points = min(selector.size, len(phi)), len(phi)
-    while True:
-        grown: DataSelector = resized(selector, size)
-        selection = grown.select(phi)
-        left = np.asarray(backend_of(selection.residual_trace).to_numpy(selection.residual_trace))
-        enough = np.flatnonzero(left <= allowed * selection.trace)
-        if enough.size:
-            return selection.first(int(enough[0]) + 1)
-        if size == points:
-            return selection
-        size = min(2 * size, points)
-
-
-def fewest(
-    distiller: GradientDistiller, phi: TangentFeatures, targets: Float[Array, "m c"], allowed: float
-) -> DistilledGradients:
-    """The fewest gradients whose certified trace error is at most the allowed share of the trace, or the most."""
-    if resized(distiller, 1) is None:
-        return distiller.distill(phi, targets)
-    turned = own_coordinates(phi)
-
-    def grown(size: int, features: TangentFeatures) -> tuple[DistilledGradients, float]:
-        one: GradientDistiller = resized(distiller, size)
-        grads = one.distill(features, targets)
-        return grads, certified_trace_loss(features, grads)
-
-    first, most = getattr(distiller, "size", None) or _FIRST, min(len(phi), phi.dim)
-    found = smallest(lambda size: grown(size, turned)[1] <= allowed, first=first, most=most)
-    size = most if found is None else found
-    grads, loss = grown(size, phi)
-    while loss > allowed and size < most:  # by rounding, which other coordinates change
-        size += 1
-        grads, loss = grown(size, phi)
-    return grads
-
-
-def own_coordinates(phi: TangentFeatures) -> TangentFeatures:
-    """Features of the same kernels with as many coordinates as points, where they have more: Ψ^c = R^cᵀQ^cᵀ gives R^cᵀ.
-
-    Sizes are tried on them: what a distiller and its certificate do depends on kernels alone. Cost O(C·m²·k), once.
-    """
-    if phi.dim <= len(phi):
-        return phi
-    _, upper = arrays.namespace(phi.values).linalg.qr(phi.values.mT)
-    return TangentFeatures(upper.mT)
-
-
-def resized(part: Any, size: int) -> Any:
-    """The selector or distiller with another size, or the one inside it; None where it has none to set."""
-    names = {field.name for field in dataclasses.fields(part)} if dataclasses.is_dataclass(part) else set()
-    if "size" in names:
-        return dataclasses.replace(part, size=size)
-    if "selector" in names:
-        inner = resized(part.selector, size)
-        return None if inner is None else dataclasses.replace(part, selector=inner)
-    return None
 
 
 def _grows(sketch: Any) -> bool:

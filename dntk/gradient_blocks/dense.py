@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from jaxtyping import Float
 
-from dntk.arrays import namespace, spans
+from dntk.arrays import itemsize, namespace, spans
 from dntk.backend import backend_of
 from dntk.gradient_blocks.base import GradientBlock
 from dntk.ledger import count
@@ -85,9 +85,3 @@ class DenseBlock:
     def dense(self) -> Float[Array, "q n p"]:
         """The stored gradients."""
         return self.values
-
-
-def itemsize(x: Array) -> int:
-    """Bytes of one entry of ``x``."""
-    xp = namespace(x)
-    return xp.finfo(x.dtype).bits // 8 if xp.isdtype(x.dtype, "real floating") else xp.iinfo(x.dtype).bits // 8

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 from jaxtyping import Float
 
-from dntk.arrays import namespace, spans
+from dntk.arrays import itemsize, namespace, spans
 from dntk.backend import backend_of
 from dntk.gradient_blocks.base import GradientBlock
 from dntk.gradient_blocks.contraction import Similarity, Span, contract, contract_pairs
-from dntk.gradient_blocks.dense import DenseBlock, itemsize
+from dntk.gradient_blocks.dense import DenseBlock
 from dntk.gradient_blocks.expansion import expanded_cross_gram, expanded_gram, expanded_mean_gram
 from dntk.ledger import count
 from dntk.types import Array

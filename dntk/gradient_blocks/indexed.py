@@ -6,10 +6,9 @@ from typing import TypeGuard
 
 from jaxtyping import Float, Int
 
-from dntk.arrays import device_of, namespace
+from dntk.arrays import device_of, itemsize, namespace
 from dntk.gradient_blocks.base import GradientBlock
 from dntk.gradient_blocks.contraction import Similarity, Span, contract, contract_pairs
-from dntk.gradient_blocks.dense import itemsize
 from dntk.gradient_blocks.factored import FactoredBlock
 from dntk.gradient_blocks.mixed import mixed_cross_gram, mixed_gram
 from dntk.types import Array

@@ -7,8 +7,8 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk.arrays import itemsize
 from dntk.gradient_blocks._squared_norms import squared_norms
-from dntk.gradient_blocks.dense import itemsize
 from dntk.kernels._ntk import ntk
 from dntk.ledger import count
 from dntk.models.base import Model, check_placement, outputs_of

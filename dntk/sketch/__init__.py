@@ -11,6 +11,7 @@ from dntk.sketch.mask import Mask
 from dntk.sketch.mixed import Mixed
 from dntk.sketch.plan import LayerPlan, SketchPlan
 from dntk.sketch.rademacher import Rademacher
+from dntk.sketch.resolution import automatic
 from dntk.sketch.sparse_sign import SparseSign
 from dntk.sketch.srht import SRHT
 from dntk.sketch.tensor_sketch import TensorSketch
@@ -33,6 +34,7 @@ __all__ = [
     "SketchPlan",
     "SparseSign",
     "TensorSketch",
+    "automatic",
     "choose",
     "diagnose",
     "layout_of",

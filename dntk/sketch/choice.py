@@ -95,7 +95,7 @@ def choose(
     best = min(found, key=total)
     exact = sum(exact_cost(layer, q, n) for layer in seen.layers)
     return SketchPlan(
-        candidate=best.sketch,
+        sketch=best.sketch,
         exact_is_cheaper=exact <= total(best),
         expected_error=best.variance**0.5,
         error=error,

@@ -106,7 +106,7 @@ def diagnose(
     """
     _check_settings(sample, draws, confidence)
     if isinstance(sketch, SketchPlan):
-        sketch = sketch.candidate
+        sketch = sketch.sketch
     points = _sampled(x, sample, seed)
     exact = _host(ntk(model, points))
     if not np.any(exact):

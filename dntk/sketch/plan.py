@@ -21,10 +21,10 @@ class SketchPlan:
 
     Parameters
     ----------
-    candidate
+    sketch
         The cheapest sketch that meets the error.
     exact_is_cheaper
-        Whether the exact kernel of n inputs costs less; ``sketch`` is then ``None``.
+        Whether the exact kernel of n inputs costs less than features by that sketch: :func:`dntk.ntk` has it.
     expected_error
         Root mean square, over seeds, of the relative Frobenius error of the mean kernel: exact or an upper bound,
         given the inputs looked at.
@@ -38,7 +38,7 @@ class SketchPlan:
         How many inputs were looked at.
     """
 
-    candidate: Sketch
+    sketch: Sketch
     exact_is_cheaper: bool
     expected_error: float
     error: float
@@ -49,21 +49,16 @@ class SketchPlan:
     layers: tuple[LayerPlan, ...]
     probed: int
 
-    @property
-    def sketch(self) -> Sketch | None:
-        """The sketch, or ``None`` where exact layer Grams are cheaper."""
-        return None if self.exact_is_cheaper else self.candidate
-
     def __repr__(self) -> str:
         asked = f"error {self.error:g} at confidence {self.confidence:g} for n = {self.n:,} inputs"
         if self.exact_is_cheaper:
             head = (
-                f"no sketch: exact layer Grams are cheaper, {self.exact_cost:.2g} against {self.cost:.2g} "
-                f"multiplications an input ({asked}). Call dntk.ntk; the cheapest sketch is {self.candidate}"
+                f"exact layer Grams are cheaper than a sketch, {self.exact_cost:.2g} against {self.cost:.2g} "
+                f"multiplications an input ({asked}). Call dntk.ntk; the cheapest sketch is {self.sketch}"
             )
         else:
             head = (
-                f"{self.candidate}: {asked}; {self.cost:.2g} multiplications an input, {self.exact_cost:.2g} for the "
+                f"{self.sketch}: {asked}; {self.cost:.2g} multiplications an input, {self.exact_cost:.2g} for the "
                 "exact kernel"
             )
         known = f"on {self.probed} inputs" if self.probed else "no inputs given: one dominant eigenvalue assumed"

@@ -10,9 +10,10 @@ from dntk import arrays
 from dntk.backend import backend_of
 from dntk.distilled_gradients import row_basis
 from dntk.features import TangentFeatures
-from dntk.solve._ridge import Ridge, ridge
+from dntk.solve._ridge import ridge
 from dntk.solve.conditioning import cholesky
 from dntk.solve.ridge_fit import RidgeFit
+from dntk.solve.rules import Ridge
 from dntk.types import Array
 
 

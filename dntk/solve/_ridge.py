@@ -2,23 +2,20 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
 
 from jaxtyping import Float
 
 from dntk import arrays
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures
-from dntk.solve.choice import LeaveOneOut, PerOutput, RidgeChoice, check_ridge, choose
 from dntk.solve.conditioning import Jitter, SolveReport
 from dntk.solve.problem import RidgeProblem
 from dntk.solve.ridge_fit import RidgeFit
+from dntk.solve.rules import Ridge, feature_ridge, resolve
 from dntk.solve.solution import Solution, solve
 from dntk.targets import check_targets
 from dntk.types import Array
-
-Ridge: TypeAlias = float | Literal["loo"] | Sequence[float] | RidgeChoice | PerOutput
 
 
 def ridge(
@@ -84,7 +81,7 @@ def ridge(
     y, shared = outputs_of(features, targets)
     weights = None if sample_weights is None else check_weights(sample_weights, features.values)
     problem = RidgeProblem.of(features.values, y, weights)
-    return _fit(problem, resolve(ridge, problem), features, shared=shared, jitter=jitter)
+    return solved(problem, resolve(ridge, problem), features, shared=shared, jitter=jitter)
 
 
 def outputs_of(features: TangentFeatures, targets: Array) -> tuple[Float[Array, "n c"], bool]:
@@ -128,58 +125,7 @@ def check_weights(sample_weights: Array, like: Float[Array, "c n k"]) -> Float[A
     return xp.astype(sample_weights, like.dtype, copy=False)
 
 
-def resolve_ridge(ridge: Ridge, choose: Callable[[Sequence[float] | None], float]) -> float:
-    """λ as a positive number; ``choose`` finds it on a grid, or on the default one, by leave-one-out."""
-    rule = rule_of(ridge)
-    if isinstance(rule, float):
-        return rule
-    if not isinstance(rule, LeaveOneOut) or rule.per_output:
-        msg = f"`ridge`={ridge!r}: expected a positive number, a grid, or 'loo', chosen for all outputs together."
-        raise ValueError(msg)
-    return choose(rule.grid)
-
-
-def rule_of(ridge: Ridge) -> float | RidgeChoice | PerOutput:
-    """A number or a rule, from the convenience forms."""
-    if isinstance(ridge, str):
-        if ridge != "loo":
-            msg = (
-                f"`ridge`={ridge!r}: expected a positive number, a sequence of them, 'loo', or a rule such as "
-                "dntk.solve.GeneralisedCrossValidation()."
-            )
-            raise ValueError(msg)
-        return LeaveOneOut()
-    if isinstance(ridge, int | float):
-        check_ridge(float(ridge))
-        return float(ridge)
-    if isinstance(ridge, PerOutput | RidgeChoice):
-        return ridge
-    return LeaveOneOut([float(value) for value in ridge])
-
-
-def resolve(ridge: Ridge, problem: RidgeProblem) -> float | tuple[float, ...]:
-    """λ for a problem, or one for each of its outputs."""
-    rule = rule_of(ridge)
-    if isinstance(rule, float):
-        return rule
-    if not isinstance(rule, PerOutput):
-        return choose(rule, problem)
-    if len(rule.ridges) != problem.outputs:
-        msg = f"`ridge` has {len(rule.ridges)} values for {problem.outputs} outputs: pass one for each."
-        raise ValueError(msg)
-    return tuple(float(value) for value in rule.ridges)
-
-
-def feature_ridge(ridge: Ridge, features: Float[Array, "c n k"], targets: Float[Array, "n c"]) -> float:
-    """λ for a regression on features, one for all outputs."""
-    chosen = resolve(ridge, RidgeProblem.of(features, targets))
-    if isinstance(chosen, tuple):
-        msg = f"`ridge`={ridge!r} gives every output its own λ, but here one for all is needed."
-        raise ValueError(msg)
-    return chosen
-
-
-def _fit(
+def solved(
     problem: RidgeProblem,
     chosen: float | tuple[float, ...],
     features: TangentFeatures,
@@ -187,6 +133,7 @@ def _fit(
     shared: bool = False,
     jitter: Jitter | None = None,
 ) -> RidgeFit:
+    """The regression of a problem that was made of ``features``, for λ as it was chosen."""
     xp = arrays.namespace(problem.features)
     if isinstance(chosen, tuple):
         parts = [solve(part, r, jitter) for part, r in zip(_by_output(problem), chosen, strict=True)]
@@ -245,7 +192,7 @@ def _on_synthetic_gradients(grads: DistilledGradients, targets: Array | None, ri
     reference, synthetic = synthetic_targets(grads, targets)
     chosen = ridge_in_span(grads, targets, ridge)
     own = TangentFeatures(grads.values, grads.sketch)
-    fit = _fit(RidgeProblem.of(own.values, synthetic.T), chosen, own)
+    fit = solved(RidgeProblem.of(own.values, synthetic.T), chosen, own)
     in_span = solve(RidgeProblem.of(grads.projected, reference), chosen)
     # w = Φ̂ᵀa = ΨᵀU a: the dual over the reference points is U a.
     a = fit.dual[:, :, None]

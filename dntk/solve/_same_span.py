@@ -7,9 +7,10 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures
-from dntk.solve._ridge import Ridge, ridge_in_span, synthetic_targets
 from dntk.solve._ridge import ridge as solve_ridge
+from dntk.solve._ridge import ridge_in_span, synthetic_targets
 from dntk.solve.ridge_fit import RidgeFit
+from dntk.solve.rules import Ridge
 from dntk.types import Array
 
 

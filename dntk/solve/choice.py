@@ -47,10 +47,8 @@ class LeaveOneOut:
     def errors(self, problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Float[Array, "g q r"], float]:
         """Mean squared left-out residuals."""
         if problem.dual:
-            g, n, k = problem.features.shape
-            count(flops=2 * g * n * n * k)
-            found, floor = dual_errors(problem.features @ problem.features.mT, problem.targets, ridges)
-            return found * (n / problem.weight), floor
+            found, floor = dual_errors(problem.gram, problem.targets, ridges)
+            return found * (problem.points / problem.weight), floor
         return primal_errors(problem.features, problem.targets, problem.statistics, ridges, weight=problem.weight)
 
 
@@ -167,9 +165,9 @@ def check_ridge(ridge: float) -> None:
 def _dual_gcv(problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Array, float]:
     """Residuals in the eigenvectors of K: y − f has components λ/(e + λ)·qᵀy, and n − d_λ = Σ λ/(e + λ)."""
     xp = arrays.namespace(problem.features)
-    g, n, k = problem.features.shape
-    count(flops=g * (2 * n * n * k + 9 * n**3))
-    values, vectors = xp.linalg.eigh(problem.features @ problem.features.mT)
+    g, n, _ = problem.features.shape
+    count(flops=g * 9 * n**3)
+    values, vectors = xp.linalg.eigh(problem.gram)
     values = xp.clip(values, min=0)
     row = xp.asarray(list(ridges), dtype=values.dtype, device=arrays.device_of(values))
     kept = row / (values[:, :, None] + row)

@@ -60,7 +60,7 @@ class _Profile:
         """Eigenvalues (g, d), squared components of y along their vectors (g, d, q), and what is outside (g, q)."""
         xp = arrays.namespace(problem.features)
         if problem.dual:
-            e, vectors = xp.linalg.eigh(backend_of(problem.features).gram(problem.features))
+            e, vectors = xp.linalg.eigh(problem.gram)
             components = (vectors.mT @ problem.targets) ** 2
             floor = problem.points * arrays.epsilon(e) * float(xp.max(e))
             outside = 0 * xp.sum(components, axis=1)

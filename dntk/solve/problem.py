@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk.backend import backend_of
+from dntk.ledger import count
 from dntk.solve.leave_one_out import DEFAULT_GRID
 from dntk.solve.normal_equations import NormalEquations
 from dntk.types import Array
@@ -79,6 +81,13 @@ class RidgeProblem:
     def statistics(self) -> NormalEquations:
         """ΦᵀΦ, Φᵀy and Σy² of the scaled rows: one pass, when first read, for the choice of λ and for the solution."""
         return NormalEquations.of(self.features, self.targets)
+
+    @functools.cached_property
+    def gram(self) -> Float[Array, "g n n"]:
+        """K = ΦΦᵀ of the scaled rows, when first read, for the choice of λ and for the solution."""
+        g, n, k = self.features.shape
+        count(flops=2 * g * n * n * k)
+        return backend_of(self.features).gram(self.features)
 
     def widened(self) -> "RidgeProblem":
         """The same in float64, where the device has it."""

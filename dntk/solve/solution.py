@@ -1,12 +1,12 @@
 """The solution of one ridge problem at one λ: dual, primal, or in one pass with refinement."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.backend import backend_of
 from dntk.ledger import count
 from dntk.solve._preconditioned_cg import preconditioned_cg
 from dntk.solve.conditioning import (
@@ -69,8 +69,8 @@ def _require_regular(gram: Float[Array, "g m m"], ridge: float) -> None:
 def _dual(problem: RidgeProblem, ridge: float, jitter: Jitter | None) -> Solution:
     xp, features = arrays.namespace(problem.features), problem.features
     g, n, k = features.shape
-    count(flops=g * (n * n * k + n**3))
-    gram = backend_of(features).gram(features)
+    count(flops=g * n**3)
+    gram = problem.gram
     if jitter is None:
         _require_regular(gram, ridge)
     factor, added = factorise(gram, ridge, jitter)
@@ -80,7 +80,7 @@ def _dual(problem: RidgeProblem, ridge: float, jitter: Jitter | None) -> Solutio
     return Solution(
         weights=(dual.mT @ features).mT,
         dual=dual,
-        left_out=lambda: _mean_square(left_out, problem),
+        left_out=functools.partial(_mean_square, left_out, problem.weight * problem.outputs),
         report=_report(factor, max(n, k) * arrays.epsilon(features), added),
         factor=factor,
     )
@@ -157,13 +157,14 @@ def _primal_left_out(problem: RidgeProblem, ridge: float, residual: Array, facto
         parts.append(xp.sum(scores * scores, axis=2))
     leverage = xp.concat(parts, axis=1) if len(parts) > 1 else parts[0]
     slack = xp.clip(1 - leverage, min=n * arrays.epsilon(factor))
-    return _mean_square(xp.astype(residual, slack.dtype, copy=False) / slack[:, :, None], problem)
+    left_out = xp.astype(residual, slack.dtype, copy=False) / slack[:, :, None]
+    return _mean_square(left_out, problem.weight * problem.outputs)
 
 
-def _mean_square(left_out: Float[Array, "g n q"], problem: RidgeProblem) -> float:
+def _mean_square(left_out: Float[Array, "g n q"], weight: float) -> float:
     xp = arrays.namespace(left_out)
     wide = xp.astype(left_out, arrays.accumulation_dtype(left_out), copy=False)
-    return float(xp.sum(wide * wide)) / (problem.weight * problem.outputs)
+    return float(xp.sum(wide * wide)) / weight
 
 
 def _report(factor: Array, rounding: float, jitter: float) -> SolveReport:

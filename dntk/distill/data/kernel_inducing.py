@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
 
 from jaxtyping import Float
 
@@ -14,13 +13,13 @@ from dntk.distill.data.limits import Limits, check_limits, within
 from dntk.distill.data.nystrom_residual import damped
 from dntk.distill.data.prediction_losses import PredictionLoss, SquaredError
 from dntk.distill.data.settings import check_settings, checkpoint_at, spread
-from dntk.distill.data.tangents import Tangents, resolved_sketch
+from dntk.distill.data.tangents import Tangents
 from dntk.ledger import count
 from dntk.models.base import Model
 from dntk.models.input_gradients import require_input_gradients
 from dntk.outputs import FeatureOutputs
 from dntk.random import check_seed
-from dntk.sketch import Sketch
+from dntk.sketch.resolution import AnySketch, resolved
 from dntk.targets import check_labels, one_hot
 from dntk.types import Array
 
@@ -61,7 +60,7 @@ class KernelInducing:
     loss: PredictionLoss = dataclasses.field(default_factory=SquaredError)
     decays: tuple[float, float] = (0.9, 0.999)
     ridge: float = 1e-6
-    sketch: Sketch | Literal["auto"] | None = "auto"
+    sketch: AnySketch = "auto"
     outputs: FeatureOutputs = "each"
     batch_size: int | None = 512
     held_out: float = 0.2
@@ -109,7 +108,7 @@ class KernelInducing:
         optimiser = differentiable.adam(self.decays)
         labels = required_labels(y, x)
         provenance = provenance_of(self, model, {"x": x, "y": labels})
-        sketch = resolved_sketch(self.sketch, model, self.seed)
+        sketch = resolved(self.sketch, model, x, outputs=self.outputs, seed=self.seed)
         problem = _Problem.of(self, Tangents(model=differentiable, sketch=sketch, outputs=self.outputs), x, labels)
         start = {"x": take(x, problem.chosen), **self.loss.start(problem.targets)}
         rates = {**dict.fromkeys(start, self.learning_rate), "x": self.learning_rate * spread(x)}

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk.arrays import itemsize
 from dntk.features import TangentFeatures
-from dntk.gradient_blocks.dense import itemsize
 from dntk.ledger import count
 from dntk.models.input_gradients import InputDifferentiable, Observed
 from dntk.types import Array

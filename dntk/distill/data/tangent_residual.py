@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
 
 from jaxtyping import Float
 
@@ -16,13 +15,13 @@ from dntk.distill.data.limits import Limits, check_limits, within
 from dntk.distill.data.nystrom_residual import residual, residual_gradient
 from dntk.distill.data.rp_cholesky import RPCholesky
 from dntk.distill.data.settings import check_settings, checkpoint_at, spread
-from dntk.distill.data.tangents import Tangents, resolved_sketch
+from dntk.distill.data.tangents import Tangents
 from dntk.features import TangentFeatures
 from dntk.models.base import Model
 from dntk.models.input_gradients import require_input_gradients
 from dntk.outputs import FeatureOutputs
 from dntk.random import check_seed
-from dntk.sketch import Sketch
+from dntk.sketch.resolution import AnySketch, resolved
 from dntk.spectrum import eigenvalues
 from dntk.targets import check_labels
 from dntk.types import Array
@@ -73,7 +72,7 @@ class TangentResidual:
     steps: int = 200
     learning_rate: float = 0.03
     decays: tuple[float, float] = (0.9, 0.999)
-    sketch: Sketch | Literal["auto"] | None = "auto"
+    sketch: AnySketch = "auto"
     outputs: FeatureOutputs = "each"
     jitter: float = 1e-6
     batch_size: int | None = 512
@@ -126,9 +125,8 @@ class TangentResidual:
             check_labels("y", y, points=x.shape[0])
         labels = {} if y is None else {"y": y}
         provenance = provenance_of(self, model, {"x": x, **labels})
-        tangents = Tangents(
-            model=differentiable, sketch=resolved_sketch(self.sketch, model, self.seed), outputs=self.outputs
-        )
+        sketch = resolved(self.sketch, model, x, outputs=self.outputs, seed=self.seed)
+        tangents = Tangents(model=differentiable, sketch=sketch, outputs=self.outputs)
         problem = _Problem.of(self, tangents, x)
         descent = Descent(
             steps=self.steps,

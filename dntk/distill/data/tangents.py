@@ -1,36 +1,16 @@
 """Tangent features as objectives of inputs see them: joined over outputs, at a fixed sketch."""
 
 import dataclasses
-from typing import Literal
 
 from jaxtyping import Float
 
 from dntk import arrays
 from dntk.distill.data.pulling import pull_features
 from dntk.features import TangentFeatures, tangent_features
-from dntk.models.base import Model
 from dntk.models.input_gradients import InputDifferentiable
 from dntk.outputs import FeatureOutputs, cotangents_for
-from dntk.sketch import Sketch, SparseSign
+from dntk.sketch import Sketch
 from dntk.types import Array
-
-AUTO_DIM = 4096
-
-
-def resolved_sketch(sketch: Sketch | Literal["auto"] | None, model: Model, seed: int) -> Sketch | None:
-    """The sketch; ``"auto"`` stands for none up to 4,096 parameters, and for ``SparseSign(4096)`` beyond.
-
-    Raises
-    ------
-    ValueError
-        Another text than ``"auto"``.
-    """
-    if not isinstance(sketch, str):
-        return sketch
-    if sketch != "auto":
-        msg = f"`sketch`={sketch!r}: expected a sketch, None, or 'auto'."
-        raise ValueError(msg)
-    return None if model.n_parameters <= AUTO_DIM else SparseSign(AUTO_DIM, seed=seed)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

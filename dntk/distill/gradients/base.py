@@ -17,6 +17,19 @@ class GradientDistiller(Protocol):
         """Synthetic gradients of the features of m points with their targets."""
 
 
+@runtime_checkable
+class TakesRidge(Protocol):
+    """A distiller whose directions depend on λ, and which may have been given its own."""
+
+    def at_ridge(self, ridge: float) -> GradientDistiller:
+        """The same distiller for a regression with this λ; itself where it was given its own."""
+
+
+def at_ridge(distiller: GradientDistiller, ridge: float) -> GradientDistiller:
+    """The distiller for a regression with this λ."""
+    return distiller.at_ridge(ridge) if isinstance(distiller, TakesRidge) else distiller
+
+
 def check_size(size: int, points: int) -> None:
     """Raise ``ValueError`` unless 1 ≤ size ≤ points."""
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:

@@ -9,8 +9,8 @@ from dntk.distill.gradients.partition import Partition
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures
 from dntk.metrics import fidelity, mean_squared_error
-from dntk.solve._ridge import Ridge, feature_ridge
 from dntk.solve._ridge import ridge as solve_ridge
+from dntk.solve.rules import Ridge, feature_ridge
 from dntk.targets import check_targets
 from dntk.types import Array
 

@@ -12,8 +12,8 @@ from dntk.distilled_gradients import DistilledGradients, coverage_spectra, disti
 from dntk.features import TangentFeatures
 from dntk.ledger import count
 from dntk.solve._preconditioned_cg import Preconditioner, preconditioned_cg
-from dntk.solve._ridge import Ridge, feature_ridge
 from dntk.solve.choice import check_ridge
+from dntk.solve.rules import Ridge, feature_ridge
 from dntk.spectrum.eigen import leading_eigenpairs
 from dntk.targets import check_targets
 from dntk.types import Array
@@ -36,7 +36,8 @@ class Solution:
         Number s of synthetic gradients per output.
     ridge
         λ as for :func:`dntk.solve.ridge`; it is kept as ``.ridge`` of the result and should be the one used to solve.
-        ``"loo"`` costs an eigendecomposition of min(m, k) per output.
+        ``None``: that of the regression, which a :class:`dntk.DistilledNTK` hands over (:meth:`at_ridge`); by itself
+        leave-one-out, which costs an eigendecomposition of min(m, k) per output.
     iterations
         Conjugate-gradient steps.
     rank
@@ -51,7 +52,7 @@ class Solution:
     """
 
     size: int
-    ridge: Ridge = "loo"
+    ridge: Ridge | None = None
     iterations: int = 30
     rank: int = 40
     seed: int = 0
@@ -65,6 +66,10 @@ class Solution:
         for multiple in self.multiples:
             check_ridge(multiple)
 
+    def at_ridge(self, ridge: float) -> "Solution":
+        """The same for a regression with this λ; itself where it was given its own."""
+        return dataclasses.replace(self, ridge=ridge) if self.ridge is None else self
+
     def distill(self, phi: TangentFeatures, targets: Float[Array, "m c"]) -> DistilledGradients:
         """Synthetic gradients along the solutions and the leading eigenvectors.
 
@@ -76,7 +81,7 @@ class Solution:
         check_size(self.size, len(phi))
         require_kernel(phi)
         y = check_targets(targets, phi.values, points=len(phi), outputs=phi.n_outputs)
-        ridge = feature_ridge(self.ridge, phi.values, y)
+        ridge = feature_ridge("loo" if self.ridge is None else self.ridge, phi.values, y)
         rank = min(len(phi), max(self.rank, self.size))
         spectra = coverage_spectra(phi, per_class=self.per_class, size=rank, seed=self.seed)
         own = spectra if self.per_class else leading_eigenpairs(phi.values, rank, seed=self.seed)

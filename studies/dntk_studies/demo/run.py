@@ -18,7 +18,7 @@ from dntk.models.base import as_model
 from dntk.models.mlp import MLP
 from dntk.sketch import SparseSign
 from dntk.solve import RidgeFit, kernel_ridge, ridge, same_span
-from dntk.solve._ridge import feature_ridge
+from dntk.solve.rules import feature_ridge
 from dntk.spectrum import condition_number, coverage, eigenvalues, leading_eigenpairs, truncation_rank
 from dntk.types import Array
 from dntk_studies.datasets import Dataset, digits

@@ -27,12 +27,12 @@ def test_a_loaded_estimator_predicts_what_the_saved_one_does(library, tmp_path):
     est.save(tmp_path / "est")
     back = dntk.load(tmp_path / "est")
     # The parts are equal bit for bit; products of them may differ in rounding with the arrays' memory layout.
-    np.testing.assert_array_equal(host(back._fitted().weights), host(est._fitted().weights))
+    np.testing.assert_array_equal(host(back.state.weights), host(est.state.weights))
     np.testing.assert_allclose(host(back.predict(query)), host(est.predict(query)), atol=1e-5)
     np.testing.assert_allclose(host(back.kernel(query)), host(est.kernel(query)), atol=1e-5)
-    np.testing.assert_array_equal(host(back.spectrum_), host(est.spectrum_))
-    assert back.losses_ == est.losses_
-    assert back.ledger_ == est.ledger_
+    np.testing.assert_array_equal(host(back.spectrum), host(est.spectrum))
+    assert back.losses == est.losses
+    assert back.ledger == est.ledger
 
 
 @pytest.mark.parametrize("sketch", [None, dntk.sketch.Gaussian(32)])
@@ -52,7 +52,7 @@ def test_saving_again_replaces_and_leaves_nothing_beside(tmp_path):
     _fitted().save(tmp_path / "est")
     second = _fitted(gradients=Solution(5))
     second.save(tmp_path / "est")
-    assert dntk.load(tmp_path / "est").losses_.gradients == 5
+    assert dntk.load(tmp_path / "est").losses.gradients == 5
     assert [p.name for p in tmp_path.iterdir()] == ["est"]
 
 
@@ -65,7 +65,7 @@ def test_nothing_stored_can_be_executed(tmp_path):
 def test_a_foreign_folder_is_never_overwritten(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(FileExistsError, match="not a stored estimator"):
+    with pytest.raises(FileExistsError, match="not a stored fit"):
         _fitted().save(tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
@@ -81,7 +81,7 @@ def test_a_full_disk_while_saving_loses_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         _fitted(gradients=Solution(5)).save(tmp_path / "est")
     monkeypatch.undo()
-    assert dntk.load(tmp_path / "est").losses_ == first.losses_
+    assert dntk.load(tmp_path / "est").losses == first.losses
     assert [p.name for p in tmp_path.iterdir()] == ["est"]
 
 
@@ -99,7 +99,7 @@ def test_a_failing_rename_puts_the_old_estimator_back(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="Input/output"):
         _fitted(gradients=Solution(5)).save(tmp_path / "est")
     monkeypatch.undo()
-    assert dntk.load(tmp_path / "est").losses_ == first.losses_
+    assert dntk.load(tmp_path / "est").losses == first.losses
 
 
 def _damage(folder, name, change):
@@ -115,7 +115,7 @@ def _damage(folder, name, change):
         ("manifest.json", lambda b: b[:-20], "is not JSON"),
         ("manifest.json", lambda _: b'{"format": "other"}', "does not describe"),
         ("manifest.json", lambda _: b"[]", "does not describe"),
-        ("manifest.json", lambda b: b.replace(b'"version": 1', b'"version": 9'), "format version 9"),
+        ("manifest.json", lambda b: b.replace(b'"version": 2', b'"version": 9'), "format version 9"),
         ("manifest.json", lambda b: b.replace(b'"ridge"', b'"Ridge"'), "lacks or misstates"),
         ("manifest.json", lambda b: b.replace(b'"SparseSign"', b'"Mystery"'), "unknown sketch family"),
     ],
@@ -144,6 +144,36 @@ def test_a_network_with_other_parameters_is_refused(tmp_path):
     dntk.load(tmp_path / "est", model=mlp(NUMPY))
     with pytest.raises(dntk.StoreError, match="not the network of the fit"):
         dntk.load(tmp_path / "est", model=mlp(NUMPY, seed=1))
+
+
+def test_a_certificate_is_stored_only_if_it_was_made_or_is_asked_for(tmp_path):
+    fit = _fitted()
+    fit.save(tmp_path / "without")
+    without = dntk.load(tmp_path / "without")
+    with pytest.raises(dntk.StoreError, match=r"certify=True"):
+        _ = without.certificate
+    assert not fit.state.certificate.is_made
+    fit.save(tmp_path / "with", certify=True)
+    assert str(dntk.load(tmp_path / "with").certificate) == str(fit.certificate)
+
+
+def test_what_a_fit_knows_of_spans_and_uncertainty_is_read_back_as_it_was(tmp_path):
+    fit, query = _fitted(), inputs(NUMPY, n=5, seed=9)
+    fit.save(tmp_path / "est")
+    back = dntk.load(tmp_path / "est")
+    np.testing.assert_array_equal(back.state.squares, fit.state.squares)
+    np.testing.assert_allclose(back.uncertainty(query), fit.uncertainty(query), rtol=1e-6)
+    np.testing.assert_allclose(back.trust(query), fit.trust(query), rtol=1e-6)
+    np.testing.assert_array_equal(back.indices, fit.indices)
+    assert (back.ridge, back.sketch) == (fit.ridge, fit.sketch)
+    assert back.state.made_by == fit.state.made_by
+
+
+def test_distilled_data_are_not_read_as_a_fit(tmp_path):
+    objective = dntk.distill.data.TangentResidual(4, steps=1)
+    objective.distill(mlp(NUMPY), inputs(NUMPY)).save(tmp_path / "data")
+    with pytest.raises(dntk.StoreError, match=r"holds distilled data.*DistilledData\.load"):
+        dntk.load(tmp_path / "data")
 
 
 def test_a_pytorch_module_has_to_be_passed_again(tmp_path):

@@ -28,15 +28,15 @@ def test_every_stage_combination_fits_and_states_its_losses(library, gradients):
         pytest.skip("compiling takes half a minute each; the other distillers have their own tests on JAX")
     x = inputs(library, n=40)
     est = dntk.DistilledNTK(mlp(library), data=RPCholesky(20), gradients=gradients, ridge=1e-3).fit(x)
-    losses = est.losses_
+    losses = est.losses
     assert (losses.points, losses.kept_points) == (40, 20)
     assert losses.gradients <= (20 if gradients is None else gradients.size)
     assert losses.gradients >= 4
     assert 0 < losses.data_trace_residual < 1
     assert losses.sketch_relative_error == 0
     assert 0 <= losses.gradient_trace_residual <= 1
-    assert len(host(est.indices_)) == 20
-    assert host(est.spectrum_).shape == (20,)
+    assert len(host(est.indices)) == 20
+    assert host(est.spectrum).shape == (20,)
     assert "20 points" in str(losses)
     assert est.fidelity(x) > 0.5
 
@@ -48,17 +48,17 @@ def test_without_compression_the_predictor_is_exact_kernel_regression():
     expected = exact.predict(dntk.ntk(model, query, x, outputs="each"))
     np.testing.assert_allclose(est.predict(query), expected, rtol=1e-8)
     np.testing.assert_allclose(est.kernel(x), dntk.ntk(model, x), rtol=1e-8, atol=1e-8)
-    assert est.losses_.gradient_trace_residual < 1e-12
+    assert est.losses.gradient_trace_residual < 1e-12
 
 
 def test_the_ledger_counts_one_row_per_point_for_selection_and_one_per_output_for_features():
     est = dntk.DistilledNTK(mlp(NUMPY), data=Random(10), gradients=Solution(2)).fit(inputs(NUMPY))
-    assert est.ledger_["data"].jacobian_rows == 30
-    assert est.ledger_["features"].jacobian_rows == 10 * 3
-    assert est.ledger_.total().jacobian_rows == 60
-    assert all(cost.seconds >= 0 for cost in est.ledger_.stages)
+    assert est.ledger["data"].jacobian_rows == 30
+    assert est.ledger["features"].jacobian_rows == 10 * 3
+    assert est.ledger.total().jacobian_rows == 60
+    assert all(cost.seconds >= 0 for cost in est.ledger.stages)
     with pytest.raises(KeyError, match="it has: data"):
-        est.ledger_["nothing"]
+        est.ledger["nothing"]
 
 
 def test_trust_is_zero_on_the_points_of_the_span_and_grows_away_from_it():
@@ -89,18 +89,18 @@ def test_automatic_sketch_is_none_for_small_networks_and_the_chosen_one_for_larg
     model = mlp(NUMPY, (6, 3000, 3))
     large = dntk.DistilledNTK(model, seed=4).fit(x)
     plan = dntk.sketch.choose(model, x, n=5, seed=4)
-    assert small._fitted().sketch is None
-    assert large._fitted().sketch == dntk.tangent_features(model, x, sketch=plan).sketch
-    assert large._fitted().sketch.seed == 4
-    assert large.losses_.sketch_relative_error == plan.expected_error
+    assert small.state.sketch is None
+    assert large.state.sketch == dntk.tangent_features(model, x, sketch=plan).sketch
+    assert large.state.sketch.seed == 4
+    assert large.losses.sketch_relative_error == plan.expected_error
     assert 0 < plan.expected_error < 0.05
 
 
 def test_networks_of_fewer_parameters_than_the_chosen_sketch_are_kept_whole():
     model, x = mlp(NUMPY, (6, 410, 3)), inputs(NUMPY, n=5)
     # Beyond 4,096 parameters a sketch is chosen, but one of as many features as parameters reduces nothing.
-    assert 4096 < model.n_parameters <= dntk.sketch.choose(model, x, n=5).candidate.dim
-    fitted = dntk.DistilledNTK(model).fit(x)._fitted()
+    assert 4096 < model.n_parameters <= dntk.sketch.choose(model, x, n=5).sketch.dim
+    fitted = dntk.DistilledNTK(model).fit(x).state
     assert fitted.sketch is None
     assert fitted.weights.shape == (3, model.n_parameters)
 
@@ -120,25 +120,6 @@ def test_report_is_one_page_without_requests(tmp_path):
     assert "gradient trace residual" in text
     assert "<script" not in text
     assert 'src="http' not in text
-
-
-def test_unfitted_use_says_to_fit(tmp_path):
-    est = dntk.DistilledNTK(mlp(NUMPY))
-    x = inputs(NUMPY)
-    for use in (
-        lambda: est.predict(x),
-        lambda: est.score(x, np.zeros(30, dtype=int)),
-        lambda: est.fidelity(x),
-        lambda: est.kernel(x),
-        lambda: est.trust(x),
-        lambda: est.ledger_,
-        lambda: est.losses_,
-        lambda: est.save(tmp_path / "x"),
-        lambda: est.report(tmp_path / "x.html"),
-    ):
-        with pytest.raises(dntk.NotFittedError, match="call fit"):
-            use()
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -223,4 +204,4 @@ def test_inputs_with_labels_go_through_the_pipeline(library):
     coreset = dntk.distill.data.RPCholesky(12, seed=0)
     fit = dntk.DistilledNTK(model, data=coreset, sketch=None, ridge=1e-2).fit(x)
     assert fit.predict(x).shape == (20, 1)
-    assert fit.predict(x.take(fit.indices_)).shape == (12, 1)
+    assert fit.predict(x.take(fit.indices)).shape == (12, 1)

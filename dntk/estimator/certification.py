@@ -1,0 +1,83 @@
+"""The certificate of a fit: of what was made of the features, with what the stages before them lost."""
+
+import dataclasses
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.certificates import Certificate, HeldOut, Span, certify, with_held_out, with_unsketched
+from dntk.certificates.certificate import StageError
+from dntk.certificates.tolerance_outcome import ToleranceOutcome
+from dntk.distilled_gradients import DistilledGradients
+from dntk.estimator.losses import Losses
+from dntk.features import TangentFeatures
+from dntk.types import Array
+
+CONFIDENCE = 0.999
+"""With which all statements of a fit's certificate hold together. Of the rest, bounds set against the features may
+take half, and the sketch and the sample of points that were not kept a quarter each."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What the certificate of a fit is made from: the features, what replaced them, and a sample of other points.
+
+    Parameters
+    ----------
+    phi, grads
+        Features of the kept points, and the synthetic gradients; None where gradients were not distilled.
+    targets, ridge
+        The regression.
+    span
+        What was kept, and the predictor in it.
+    held_out
+        A sample of the points that were not kept, if there are any.
+    losses, tolerance
+        What every stage lost, and whether a tolerance was met.
+    seed
+        Of the random starts of the certificate.
+    """
+
+    phi: TangentFeatures
+    grads: DistilledGradients | None
+    targets: Float[Array, "m c"]
+    ridge: float
+    span: Span
+    held_out: HeldOut | None
+    losses: Losses
+    tolerance: ToleranceOutcome | None
+    seed: int
+
+    def certificate(self) -> Certificate:
+        """All statements; a Jacobian of the sampled points, and O(m·C·k·(s + 40)) operations."""
+        phi, failure = self.phi, 1 - CONFIDENCE
+        approximation = phi if self.grads is None else self.grads
+        found = certify(phi, approximation, self.targets, self.ridge, 1 - failure / 2, seed=self.seed)
+        found = with_unsketched(found, phi, confidence=1 - failure / 4)
+        basis = arrays.namespace(phi.values).astype(self.span.basis, phi.values.dtype, copy=False)
+        found = with_held_out(found, self.held_out, basis, phi.sketch, confidence=1 - failure / 4)
+        stages = (*earlier_stages(self.losses), *(stage for stage in found.stages if stage.stage != "sketch"))
+        return dataclasses.replace(found, stages=stages, confidence=CONFIDENCE, tolerance=self.tolerance)
+
+
+def earlier_stages(losses: Losses) -> tuple[StageError, StageError]:
+    """What was lost before there were features: measured or expected, and part of no bound set against them.
+
+    What theorems say of it stands in the certificate's statements on held-out points and on the unsketched kernel.
+    """
+    return (
+        StageError(
+            stage="data",
+            error=losses.data_trace_residual,
+            measure="of the selecting kernel's trace",
+            theorem="Nyström trace residual, computed",
+            kind="measured",
+        ),
+        StageError(
+            stage="sketch",
+            error=losses.sketch_relative_error,
+            measure="of the kernel's Frobenius norm, expected",
+            theorem="second moment of the sketch",
+            kind="expected",
+        ),
+    )

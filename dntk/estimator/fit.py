@@ -1,0 +1,245 @@
+"""A fitted distilled kernel, as a value: predictions, trust and uncertainty, losses, costs and certificate."""
+
+import dataclasses
+from pathlib import Path
+
+from jaxtyping import Float, Int, Integer
+
+from dntk import arrays
+from dntk.certificates import Certificate, Span, posterior_variance, tangent_residual
+from dntk.certificates.tolerance_outcome import ToleranceOutcome
+from dntk.distill.data import DistilledData
+from dntk.estimator import report, storage
+from dntk.estimator.losses import Losses
+from dntk.estimator.state import FittedState
+from dntk.features import TangentFeatures, tangent_features
+from dntk.ledger import Ledger
+from dntk.metrics import accuracy, fidelity, predicted_labels
+from dntk.models.base import Model, outputs_of
+from dntk.models.batching import choose_batch_size
+from dntk.outputs.functionals import cotangents_for
+from dntk.sketch import Sketch
+from dntk.targets import check_labels
+from dntk.types import Array
+
+
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class Fit:
+    """What :meth:`dntk.DistilledNTK.fit` made of a network and points; also read back by :func:`dntk.load`.
+
+    A value: nothing in it changes, calls may come from any number of threads, and copies and pickles are whole. Only
+    the certificate is made when it is first read, once.
+    """
+
+    model: Model
+    state: FittedState
+
+    def predict(self, x: Array) -> Float[Array, "n c"]:
+        """Predicted outputs f̂_c(x) = ⟨w_c, φ_c(x)⟩: one Jacobian-vector product per class, no gradient, no sketch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs that the model does not take.
+        """
+        self.model.check_inputs(x)
+        xp, state = self.model.namespace, self.state
+        tangents = state.weights if state.sketch is None else state.sketch.adjoint(state.weights)
+        # A product's memory is that of a few forward passes, well below the blocks that this size is made for.
+        size = choose_batch_size(self.model, x, self._one_cotangent(), None)
+        pieces = [
+            _diagonal(self.model.jvp(x[start:stop, ...], tangents)) for start, stop in arrays.spans(x.shape[0], size)
+        ]
+        return xp.concat(pieces, axis=0)
+
+    def predict_label(self, x: Array) -> Int[Array, " n"]:
+        """Class of the largest predicted output, the lower one where two are equal."""
+        return predicted_labels(self.predict(x))
+
+    def score(self, x: Array, y: Integer[Array, " n"]) -> float:
+        """Accuracy: share of points whose predicted class is the label."""
+        check_labels("y", y, points=x.shape[0])
+        return accuracy(self.predict(x), y)
+
+    def fidelity(self, x: Array) -> float:
+        """Share of points where the predictor and the network choose the same class."""
+        return fidelity(self.predict(x), outputs_of(self.model, x))
+
+    def kernel(self, x1: Array, x2: Array | None = None) -> Float[Array, "n1 n2"]:
+        """Distilled mean kernel: that of the features projected on the span that was kept."""
+        left = self._projected(x1)
+        return left.kernel(None if x2 is None else self._projected(x2))
+
+    def trust(self, x: Array) -> Float[Array, " n"]:
+        """Tangent residual per query, Σ_c‖(I − Π_c)ψ_c(x)‖² / Σ_c‖ψ_c(x)‖², in [0, 1].
+
+        Near 0 the query's gradients lie in the span that was kept; near 1 the prediction rests on nothing (0 for
+        queries whose features are zero).
+        """
+        return tangent_residual(self._features(x), self.state.basis)
+
+    def uncertainty(self, x: Array) -> Float[Array, "n c"]:
+        """Standard deviation of a Gaussian process whose mean is the regression, never below that of the exact one.
+
+        The posterior variance v(x) = κ(x, x) − κ_xᵀ(K + λI)⁻¹κ_x on the features of the kept points, per query and
+        output, in units where the targets' noise has variance λ. With synthetic gradients it is the power function
+        v̂ = κ(x, x) − κ_xᵀU(UᵀAU)⁻¹Uᵀκ_x: v ≤ v̂ ≤ κ(x, x), the part of a query's gradient outside the span counted
+        in full (theorem C2).
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs that the model does not take.
+        """
+        phi, state = self._features(x), self.state
+        variance = posterior_variance(phi.values, state.basis, state.squares, ridge=state.ridge)
+        xp = arrays.namespace(variance)
+        return xp.astype(xp.sqrt(variance).T, phi.values.dtype, copy=False)
+
+    @property
+    def certificate(self) -> Certificate:
+        """Bounds on what was lost between the features of the kept points and the predictor, each with its theorem.
+
+        With it, where points were dropped, the mean tangent residual of those that were not kept, from a sample of
+        them; and what the sketch's theorem says of the kernel without sketch. Made when it is first read, from the
+        features and the sampled points that are held until then: a Jacobian of the sample (a fifth of the rows of the
+        fit, 64 to 512 points), and O(m·C·k·(s + 40)) operations.
+
+        Raises
+        ------
+        dntk.StoreError
+            The fit was read from a folder that was saved without it.
+        """
+        return self.state.certificate()
+
+    @property
+    def ledger(self) -> Ledger:
+        """Costs of the stages of the fit."""
+        return self.state.ledger
+
+    @property
+    def losses(self) -> Losses:
+        """What each stage lost, measured."""
+        return self.state.losses
+
+    @property
+    def tolerance(self) -> ToleranceOutcome | None:
+        """Whether the tolerance was met, and which stage stopped it; None where none was asked for."""
+        return self.state.tolerance
+
+    @property
+    def spectrum(self) -> Float[Array, " m"]:
+        """Eigenvalues of the mean kernel on the kept points, descending."""
+        return self.state.spectrum
+
+    @property
+    def indices(self) -> Int[Array, " m"] | None:
+        """Positions of the kept points; ``None`` where inputs were distilled."""
+        return self.state.indices
+
+    @property
+    def data(self) -> DistilledData | None:
+        """Distilled inputs; ``None`` where points were chosen."""
+        return self.state.data
+
+    @property
+    def weights(self) -> Float[Array, "c k"]:
+        """w_c of every output, in the coordinates of the sketch."""
+        return self.state.weights
+
+    @property
+    def ridge(self) -> float:
+        """The ridge λ of the regression."""
+        return self.state.ridge
+
+    @property
+    def sketch(self) -> Sketch | None:
+        """The sketch of the features, bound to the network's parameters; None for all of them."""
+        sketch: Sketch | None = self.state.sketch
+        return sketch
+
+    @property
+    def span(self) -> Span:
+        """What :func:`dntk.certify` compares with features: the span that was kept, and the predictor in it."""
+        return Span(basis=self.state.basis, squares=self.state.squares, weights=(self.state.weights,))
+
+    def save(self, path: str | Path, *, certify: bool = False) -> None:
+        """Write to a folder: safetensors and JSON, checksummed, nothing executable.
+
+        A :class:`dntk.MLP` is stored with its weights; of other networks only the fingerprint of the parameters is,
+        and :func:`dntk.load` needs the network again. The certificate is stored if it was made; ``certify`` makes it.
+
+        Raises
+        ------
+        FileExistsError
+            ``path`` exists and is no stored fit.
+        OSError
+            The disk is full or not writable; what was at ``path`` is still there.
+        """
+        if certify:
+            self.state.certificate()
+        storage.save(self.model, self.state, path)
+
+    def report(self, path: str | Path) -> None:
+        """Write a self-contained HTML page: losses, certificate, spectrum and costs. Makes the certificate."""
+        report.write_report(self.state, path)
+
+    def __repr__(self) -> str:
+        """Points, what was kept of them, and what that is worth."""
+        state, losses = self.state, self.state.losses
+        features = "all parameters" if state.sketch is None else type(state.sketch).__name__
+        made = state.certificate
+        return (
+            f"Fit({losses.points:,} points → {losses.kept_points:,} kept → {state.weights.shape[1]:,} features "
+            f"({features}) → {losses.gradients:,} gradients per output; ridge {state.ridge:.3g}; fidelity in sample "
+            f"{losses.fidelity:.2%}; certificate: "
+            f"{_headline(made()) if made.is_made else 'not made yet, read .certificate'})"
+        )
+
+    def _features(self, x: Array) -> TangentFeatures:
+        return tangent_features(self.model, x, sketch=self.state.sketch)
+
+    def _projected(self, x: Array) -> TangentFeatures:
+        return TangentFeatures(self._features(x).values @ self.state.basis.mT)
+
+    def _one_cotangent(self) -> Array:
+        m, outputs = self.model, self.state.weights.shape[0]
+        dtype = arrays.kernel_dtype(m.namespace, m.dtype)
+        return cotangents_for("sum", outputs, xp=m.namespace, dtype=dtype, device=m.device)
+
+
+def load(path: str | Path, *, model: Model | None = None) -> Fit:
+    """Read a stored fit.
+
+    Parameters
+    ----------
+    path
+        Folder written by :meth:`Fit.save`.
+    model
+        The network, from :func:`dntk.as_model`, where it was no dntk.MLP; its parameters must be those of the fit.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder.
+    StoreError
+        The folder is damaged, foreign, of a newer version, or of another network, or needs ``model``.
+    ImportError
+        It was made with a backend that is not installed.
+    """
+    return Fit(*storage.read(path, model))
+
+
+def _headline(certificate: Certificate) -> str:
+    """What the certificate says of the whole, in a line."""
+    lost = float(certificate.trace_error) / certificate.trace if certificate.trace > 0 else 0.0
+    text = f"trace error at most {lost:.2%}"
+    if certificate.prediction_error is not None:
+        text += f", root mean square distance to the regression at most {float(certificate.prediction_error):.3g}"
+    return f"{text}, with probability {certificate.confidence:.6g}"
+
+
+def _diagonal(products: Float[Array, "c n c"]) -> Float[Array, "n c"]:
+    """Output c of the product along w_c."""
+    xp = arrays.namespace(products)
+    return xp.stack([products[c, :, c] for c in range(products.shape[0])], axis=1)

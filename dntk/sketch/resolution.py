@@ -1,0 +1,58 @@
+"""What is meant where a sketch can be given: a sketch, a plan, all coordinates, or "auto"."""
+
+from typing import Any, Literal, TypeAlias
+
+from dntk.models.base import Model
+from dntk.outputs.functionals import FeatureOutputs
+from dntk.sketch.base import Sketch
+from dntk.sketch.choice import choose
+from dntk.sketch.plan import SketchPlan
+from dntk.types import Array
+
+SMALL = 4096
+"""Parameters up to which gradients are kept whole where the sketch is chosen automatically."""
+
+AnySketch: TypeAlias = Sketch | SketchPlan | Literal["auto"] | None
+
+
+def automatic(
+    model: Model, x: Array, *, n: int, error: float = 0.05, outputs: FeatureOutputs = "each", seed: int = 0
+) -> SketchPlan | None:
+    """What ``"auto"`` means: the plan for n points and a relative kernel error of 5% at 95% confidence.
+
+    None, all P coordinates, for networks of up to 4,096 parameters, and where the plan has no fewer features than
+    there are parameters.
+    """
+    if model.n_parameters <= SMALL:
+        return None
+    plan = choose(model, x, n=n, error=error, outputs=outputs, seed=seed)
+    return plan if plan.sketch.dim < model.n_parameters else None
+
+
+def resolved(
+    sketch: AnySketch, model: Model, x: Array, *, outputs: FeatureOutputs = "each", seed: int = 0
+) -> Sketch | None:
+    """The sketch that is meant for features of the points ``x``; None for all P coordinates.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is none of the above, or a text other than ``"auto"``.
+    """
+    check_sketch(sketch)
+    if isinstance(sketch, str):
+        return resolved(automatic(model, x, n=x.shape[0], outputs=outputs, seed=seed), model, x)
+    return sketch.sketch if isinstance(sketch, SketchPlan) else sketch
+
+
+def check_sketch(sketch: Any) -> None:
+    """Raise unless ``sketch`` is something that :func:`resolved` takes."""
+    if isinstance(sketch, str) and sketch != "auto":
+        msg = f"`sketch`={sketch!r}: expected a sketch, a plan, None, or 'auto'."
+        raise ValueError(msg)
+    if sketch is not None and not isinstance(sketch, str | SketchPlan | Sketch):
+        msg = (
+            f"`sketch`={sketch!r}: expected a sketch such as dntk.sketch.SparseSign(4096), a plan of "
+            "dntk.sketch.choose, 'auto', or None for all parameters."
+        )
+        raise TypeError(msg)

@@ -1,0 +1,68 @@
+"""How λ is given: a number, a rule, or a convenience form of one; and what it comes to for a problem."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+from jaxtyping import Float
+
+from dntk.solve.choice import LeaveOneOut, PerOutput, RidgeChoice, check_ridge, choose
+from dntk.solve.problem import RidgeProblem
+from dntk.types import Array
+
+Ridge: TypeAlias = float | Literal["loo"] | Sequence[float] | RidgeChoice | PerOutput
+
+
+def rule_of(ridge: Ridge) -> float | RidgeChoice | PerOutput:
+    """A number or a rule, from the convenience forms."""
+    if isinstance(ridge, str):
+        if ridge != "loo":
+            msg = (
+                f"`ridge`={ridge!r}: expected a positive number, a sequence of them, 'loo', or a rule such as "
+                "dntk.solve.GeneralisedCrossValidation()."
+            )
+            raise ValueError(msg)
+        return LeaveOneOut()
+    if isinstance(ridge, int | float):
+        check_ridge(float(ridge))
+        return float(ridge)
+    if isinstance(ridge, PerOutput | RidgeChoice):
+        return ridge
+    return LeaveOneOut([float(value) for value in ridge])
+
+
+def resolve(ridge: Ridge, problem: RidgeProblem) -> float | tuple[float, ...]:
+    """λ for a problem, or one for each of its outputs."""
+    rule = rule_of(ridge)
+    if isinstance(rule, float):
+        return rule
+    if not isinstance(rule, PerOutput):
+        return choose(rule, problem)
+    if len(rule.ridges) != problem.outputs:
+        msg = f"`ridge` has {len(rule.ridges)} values for {problem.outputs} outputs: pass one for each."
+        raise ValueError(msg)
+    return tuple(float(value) for value in rule.ridges)
+
+
+def one_ridge(ridge: Ridge, problem: RidgeProblem) -> float:
+    """λ for a problem, one for all outputs; ``ValueError`` for a rule that gives each its own."""
+    chosen = resolve(ridge, problem)
+    if isinstance(chosen, tuple):
+        msg = f"`ridge`={ridge!r} gives every output its own λ, but here one for all is needed."
+        raise ValueError(msg)
+    return chosen
+
+
+def feature_ridge(ridge: Ridge, features: Float[Array, "c n k"], targets: Float[Array, "n c"]) -> float:
+    """λ for a regression on features, one for all outputs."""
+    return one_ridge(ridge, RidgeProblem.of(features, targets))
+
+
+def resolve_ridge(ridge: Ridge, choose: Callable[[Sequence[float] | None], float]) -> float:
+    """λ as a positive number; ``choose`` finds it on a grid, or on the default one, by leave-one-out."""
+    rule = rule_of(ridge)
+    if isinstance(rule, float):
+        return rule
+    if not isinstance(rule, LeaveOneOut) or rule.per_output:
+        msg = f"`ridge`={ridge!r}: expected a positive number, a grid, or 'loo', chosen for all outputs together."
+        raise ValueError(msg)
+    return choose(rule.grid)

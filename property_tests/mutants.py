@@ -27,7 +27,7 @@ from rich.table import Table
 from property_tests import mutations
 from property_tests.mutations.mutant import ROOT, Mutant
 
-PARTS = ("dntk", "backends", "tests", "property_tests", "pyproject.toml", "README.md")
+PARTS = ("dntk", "backends", "studies", "tests", "property_tests", "pyproject.toml", "README.md")
 WORKERS = 2
 LIMIT = 120
 
@@ -63,7 +63,7 @@ def run_tests(tree: pathlib.Path, tests: list[str]) -> tuple[int, str]:
     """Exit status and output of pytest on a tree; 124 where it did not end in time."""
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(tree), str(tree / "backends")]),
+        "PYTHONPATH": os.pathsep.join([str(tree / part) for part in ("", "backends", "studies")]),
         "PYTHONDONTWRITEBYTECODE": "1",  # two versions of a file within a second must not share their bytecode
         "HYPOTHESIS_PROFILE": "mutants",
         "DNTK_CHECK": "0",  # the property has to notice, not a check of shapes

@@ -228,10 +228,15 @@ class TestItsCertificate:
         found = fits[0].certificate
         assert found.confidence == 0.999
         assert found.held_out_residual.confidence == pytest.approx(1 - 0.001 / 4)
-        if found.unsketched_trace_error is not None:
-            assert found.unsketched_trace_error.confidence >= 1 - 0.001 / 4
         spent = 1 - found.eigenvalue_intervals.confidence + 1 - found.spectral_error.confidence
         assert 0 < spent <= 0.001 / 2 * (1 + 1e-9)
+
+    def test_what_it_says_without_sketch_takes_a_quarter_of_the_probability_of_failing(self):
+        model, x = mlp(NUMPY, (6, 600, 3), dtype="f8"), inputs(NUMPY, n=12, dtype="f8")
+        sketch = dntk.sketch.Gaussian(2000)
+        found = dntk.DistilledNTK(model, sketch=sketch, gradients=Principal(3), ridge=RIDGE).fit(x).certificate
+        spent = 2 - found.unsketched_trace_error.confidence - found.unsketched_eigenvalue_intervals.confidence
+        assert 0 < spent <= 0.001 / 4 * (1 + 1e-9)
 
     def test_its_random_starts_and_its_sample_follow_the_seed(self, fits):
         same, again, other = (fit.certificate for fit in fits)

@@ -178,3 +178,19 @@ def test_predicting_features_of_another_sketch_is_refused():
     fit = ridge(dntk.TangentFeatures(phi.values, dntk.sketch.SparseSign(40)), targets(NUMPY), ridge=0.1)
     with pytest.raises(ValueError, match="one sketch"):
         fit.predict(dntk.TangentFeatures(phi.values, dntk.sketch.SparseSign(40, seed=1)))
+
+
+@pytest.mark.parametrize("module", ["numpy", "torch"])
+def test_few_points_in_float32_are_solved_in_float64(module):
+    library = next(one for one in LIBRARIES if one.id == module)
+    if library.why_not():
+        pytest.skip(library.why_not())
+    phi, y = features(library, n=20, k=40, decay=0.5), targets(library, n=20)
+    values, lam = host(phi.values).astype("f8"), 1e-7
+    expected = _reference(values, host(y).astype("f8"), values, lam)
+    # Condition 1e7: in float32 nothing would be right. Weights are rounded once, and so are products with them.
+    duals = [np.linalg.solve(v @ v.T + lam * np.eye(20), t) for v, t in zip(values, host(y).T, strict=True)]
+    weights = [np.linalg.norm(v.T @ a) for v, a in zip(values, duals, strict=True)]
+    allowance = 4 * 40**0.5 * np.finfo("f4").eps * max(weights)
+    np.testing.assert_allclose(host(ridge(phi, y, ridge=lam).predict(phi)), expected, atol=allowance)
+    assert allowance < 0.1 * np.abs(expected).max()

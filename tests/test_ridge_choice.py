@@ -15,6 +15,7 @@ from dntk.solve import (
     ridge_path,
 )
 from dntk.solve.folds import fold_of_points
+from dntk.solve.leave_one_out import least
 from dntk.solve.problem import RidgeProblem
 from tests.libraries import LIBRARIES, host
 from tests.networks import features, targets
@@ -256,3 +257,13 @@ def test_rules_and_weights_that_make_no_sense_are_refused():
         ridge(dntk.distill.gradients.Principal(3).distill(phi, y), sample_weights=np.ones(20))
     with pytest.raises(ValueError, match="empty grid"):
         GeneralisedCrossValidation(grid=[])
+
+
+def test_ridges_below_the_rounding_of_the_kernel_do_not_compete():
+    assert least([0.0, 2.0, 1.0], [1e-12, 1e-3, 1e-2], floor=1e-6) == 1e-2
+    assert least([0.0, 2.0], [1e-12, 1e-11], floor=1e-6) == 1e-11
+    # A kernel of rank one with exact targets: at ridges that are rounding the error is rounding, and means nothing.
+    values = np.outer(np.linspace(1, 2, 12), np.ones(30))[None, :, :]
+    phi = dntk.TangentFeatures(values)
+    chosen = dntk.solve.ridge(phi, values[0, :, :1], ridge=(1e-25, 1e-20, 1e-3)).ridge
+    assert chosen == 1e-3

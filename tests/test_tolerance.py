@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import dntk
+from dntk.certificates import certified_trace_loss
 from dntk.distill.data import Balanced, Random, RPCholesky
 from dntk.distill.gradients import LocalGlobal, Principal, Solution
 from dntk.estimator.losses import expected_sketch_error
@@ -105,8 +106,9 @@ def test_a_sketch_that_is_too_small_grows_until_its_error_is_within_the_toleranc
     exact = dntk.ntk(model, x)
     found = dntk.tangent_features(model, x, sketch=sketch).kernel()
     assert 0 < np.linalg.norm(found - exact) <= 0.1 * np.linalg.norm(exact)
-    # Half of it, at 95% confidence twice the root mean square, would not do.
-    ratio = np.trace(exact) / np.linalg.norm(exact)
+    # At 95% confidence: 1.96 root mean squares, for normal tails. Half as many features would not do.
+    ratio = np.trace(found) / np.linalg.norm(found)
+    assert share.loss == pytest.approx(1.959964 * ((ratio**2 + 1) / sketch.dim) ** 0.5, rel=1e-4)
     assert 1.96 * ((ratio**2 + 1) / (sketch.dim / 2)) ** 0.5 > 0.09
     again = dntk.DistilledNTK(model, sketch=sketch, ridge=1e-2, tolerance=0.1).fit(x)
     assert again.sketch == sketch
@@ -203,3 +205,21 @@ def test_parts_inside_parts_are_resized_and_parts_without_size_are_left():
 def test_a_tolerance_that_is_no_share_is_refused(tolerance):
     with pytest.raises(ValueError, match=r"`tolerance` must be a share between 0 and 1, got .*use for example 0\.05"):
         dntk.DistilledNTK(mlp(NUMPY), tolerance=tolerance)
+
+
+def test_the_regression_within_a_tolerance_is_the_one_that_was_asked_for():
+    model, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, dtype="f8")
+    y = targets(NUMPY, n=30, dtype="f8")
+    fit = dntk.DistilledNTK(model, sketch=None, ridge=5.0, tolerance=0.05).fit(x, y)
+    phi = dntk.tangent_features(model, x, sketch=None)
+    full = dntk.solve.ridge(phi, y, ridge=5.0).predict(phi)
+    np.testing.assert_allclose(fit.predict(x), full, atol=1e-7 * np.abs(full).max())
+    assert fit.losses.gradients < 30
+
+
+def test_the_loss_of_gradients_counts_every_output():
+    values = features(NUMPY, n=20, k=40, dtype="f8").values * np.array([1.0, 10.0, 0.1])[:, None, None]
+    phi = dntk.TangentFeatures(values)
+    grads = Principal(3).distill(phi, targets(NUMPY, dtype="f8"))
+    loss = lost(phi, grads.basis)
+    assert loss - 1e-12 <= certified_trace_loss(phi, grads) <= loss + 1e-9

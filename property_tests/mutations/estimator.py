@@ -1,0 +1,253 @@
+"""The glue: specification, stages, fit, certification, tolerance, storage."""
+
+from property_tests.mutations.mutant import Mutant
+
+FIT = "tests/test_fit.py::"
+ASKED = FIT + "TestTheFitIsTheRegressionThatWasAskedFor::"
+SAYS = FIT + "TestWhatItSays::"
+CERTIFICATE = FIT + "TestItsCertificate::"
+VALUE = FIT + "TestItIsAValue::"
+TOLERANCE = "tests/test_tolerance.py::"
+STORAGE = "tests/test_storage.py::"
+ESTIMATOR = "dntk/estimator/"
+
+MUTANTS = [
+    Mutant(
+        ESTIMATOR + "stages.py",
+        "at_ridge(distiller, ridge).distill",
+        "distiller.distill",
+        "directions are made at a ridge of the distiller's own",
+        ASKED + "test_of_a_given_ridge[10.0]",
+    ),
+    Mutant(
+        ESTIMATOR + "fitting.py",
+        "same_span(grads, ridge=ridge)",
+        'same_span(grads, ridge="loo")',
+        "the regression is solved at another ridge than was asked for",
+        ASKED + "test_a_distiller_with_a_ridge_of_its_own_keeps_it",
+    ),
+    Mutant(
+        ESTIMATOR + "fitting.py",
+        ", left_out=fit.left_out)",
+        ")",
+        "the leave-one-out error is that in a span made from the targets",
+        SAYS + "test_the_leave_one_out_error_is_that_of_all_features_not_of_a_span_made_from_the_targets",
+    ),
+    Mutant(
+        ESTIMATOR + "fitting.py",
+        "condition_number(run.spectrum, run.ridge)",
+        "condition_number(run.spectrum, run.ridge / 10)",
+        "the condition number is that at a tenth of the ridge",
+        SAYS + "test_losses_are_those_of_dense_linear_algebra",
+    ),
+    Mutant(
+        ESTIMATOR + "fitting.py",
+        "network = run.points.targets if y is None else parts.model(run.points.x)",
+        "network = run.points.targets",
+        "fidelity in sample is accuracy on the labels",
+        SAYS + "test_fidelity_compares_with_the_network_and_score_with_labels",
+    ),
+    Mutant(
+        ESTIMATOR + "fitting.py",
+        "cost.nbytes = nbytes_of(phi.values)",
+        "cost.nbytes = 0",
+        "features weigh nothing in the ledger",
+        SAYS + "test_the_ledger_has_the_bytes_of_features_and_of_what_is_kept",
+    ),
+    Mutant(
+        ESTIMATOR + "fitting.py",
+        "rows=rows, seed=parts.seed)",
+        "rows=rows, seed=0)",
+        "the sample of points that were not kept ignores the seed",
+        CERTIFICATE + "test_its_random_starts_and_its_sample_follow_the_seed",
+    ),
+    Mutant(
+        ESTIMATOR + "certification.py",
+        "1 - failure / 2, seed=self.seed)",
+        "1 - failure / 2, seed=0)",
+        "the certificate ignores the seed",
+        CERTIFICATE + "test_its_random_starts_and_its_sample_follow_the_seed",
+    ),
+    Mutant(
+        ESTIMATOR + "certification.py",
+        "self.ridge, 1 - failure / 2,",
+        "self.ridge, 1 - failure,",
+        "bounds against the features take all of the probability of failing",
+        CERTIFICATE + "test_all_its_statements_share_one_probability_of_failing",
+    ),
+    Mutant(
+        ESTIMATOR + "certification.py",
+        "basis, phi.sketch, confidence=1 - failure / 4)",
+        "basis, phi.sketch, confidence=1 - failure)",
+        "the sample takes all of the probability of failing",
+        CERTIFICATE + "test_all_its_statements_share_one_probability_of_failing",
+    ),
+    Mutant(
+        ESTIMATOR + "certification.py",
+        "with_unsketched(found, phi, confidence=1 - failure / 4)",
+        "with_unsketched(found, phi, confidence=1 - failure)",
+        "the sketch takes all of the probability of failing",
+        CERTIFICATE + "test_what_it_says_without_sketch_takes_a_quarter_of_the_probability_of_failing",
+    ),
+    Mutant(
+        ESTIMATOR + "certification.py",
+        "error=losses.data_trace_residual,",
+        "error=losses.gradient_trace_residual,",
+        "the data stage shows the gradients' loss",
+        CERTIFICATE + "test_its_stages_are_those_of_the_fit_in_order",
+    ),
+    Mutant(
+        ESTIMATOR + "fit.py",
+        "posterior_variance(phi.values, state.basis, state.squares, ridge=state.ridge)",
+        "posterior_variance(phi.values, state.basis, state.squares, ridge=2 * state.ridge)",
+        "uncertainty at twice the ridge",
+        SAYS + "test_uncertainty_is_the_root_of_the_posterior_variance_at_the_ridge",
+    ),
+    Mutant(
+        ESTIMATOR + "fit.py",
+        "xp.astype(xp.sqrt(variance).T,",
+        "xp.astype(variance.T,",
+        "uncertainty is the variance instead of its root",
+        SAYS + "test_uncertainty_is_the_root_of_the_posterior_variance_at_the_ridge",
+    ),
+    Mutant(
+        ESTIMATOR + "fit.py",
+        "return fidelity(self.predict(x), outputs_of(self.model, x))",
+        "return fidelity(self.predict(x), self.predict(x))",
+        "fidelity compares the predictor with itself",
+        SAYS + "test_fidelity_compares_with_the_network_and_score_with_labels",
+    ),
+    Mutant(
+        ESTIMATOR + "fit.py",
+        "return TangentFeatures(self._features(x).values @ self.state.basis.mT)",
+        "return self._features(x)",
+        "kernel is the whole kernel",
+        SAYS + "test_kernel_is_that_of_the_span_alone",
+    ),
+    Mutant(
+        ESTIMATOR + "fit.py",
+        "return tangent_residual(self._features(x), self.state.basis)",
+        "return tangent_residual(self._features(x), self.state.basis) / 2",
+        "trust is halved",
+        SAYS + "test_trust_is_the_share_of_a_query_outside_the_span",
+    ),
+    Mutant(
+        ESTIMATOR + "once.py",
+        "                self._make = None\n",
+        "",
+        "the certificate is made at every reading, and its features are never let go",
+        FIT + "TestOnce::test_what_makes_it_is_let_go_and_an_error_is_raised_again",
+    ),
+    Mutant(
+        ESTIMATOR + "losses.py",
+        "return float((squared + 1) / phi.dim) ** 0.5",
+        "return float(squared / phi.dim) ** 0.5",
+        "the expected error of a sketch lacks its 1",
+        SAYS + "test_the_sketch_error_is_that_of_a_gaussian_sketch_of_this_spectrum",
+    ),
+    Mutant(
+        ESTIMATOR + "losses.py",
+        "return known.value * float(known.failure * squared) ** 0.5",
+        "return known.value * float(squared) ** 0.5",
+        "the error of a mask is that of its tail bound",
+        TOLERANCE + "test_a_sketch_without_a_size_that_ensures_the_error_stops_the_search",
+    ),
+    Mutant(
+        ESTIMATOR + "storage.py",
+        'squares=array("squares"),',
+        'squares=2 * array("squares"),',
+        "squares are doubled on load",
+        STORAGE + "test_what_a_fit_knows_of_spans_and_uncertainty_is_read_back_as_it_was",
+    ),
+    Mutant(
+        ESTIMATOR + "storage.py",
+        "if fingerprint(model) != expected:",
+        "if False:",
+        "a fit is read with any network",
+        STORAGE + "test_a_network_with_other_parameters_is_refused",
+    ),
+    Mutant(
+        ESTIMATOR + "storage.py",
+        "return Once(_not_stored) if stored is None else",
+        "return Once.made(None) if stored is None else",
+        "a certificate that was never made is nothing instead of an error",
+        STORAGE + "test_a_certificate_is_stored_only_if_it_was_made_or_is_asked_for",
+    ),
+    Mutant(
+        ESTIMATOR + "points.py",
+        "residual=left / selection.trace if selection.trace > 0 else 0.0,",
+        "residual=left / selection.trace / 2 if selection.trace > 0 else 0.0,",
+        "half of what dropped points lose is said",
+        SAYS + "test_losses_are_those_of_dense_linear_algebra",
+    ),
+    Mutant(
+        ESTIMATOR + "points.py",
+        "targets=arrays.namespace(targets).take(targets, selection.indices, axis=0),",
+        "targets=targets[: selection.indices.shape[0], ...],",
+        "kept points are given other points' targets",
+        SAYS + "test_predictions_are_those_of_the_regression_on_the_kept_points",
+    ),
+    Mutant(
+        ESTIMATOR + "tolerance.py",
+        "return deviations(CONFIDENCE) * expected_sketch_error(",
+        "return expected_sketch_error(",
+        "a sketch is within the tolerance on average only",
+        TOLERANCE + "test_a_sketch_that_is_too_small_grows_until_its_error_is_within_the_tolerance",
+    ),
+    Mutant(
+        ESTIMATOR + "tolerance.py",
+        "allowed = self.tolerance - lost if lost < self.tolerance else self.tolerance / 2",
+        "allowed = self.tolerance",
+        "gradients may lose all of the tolerance beside the points",
+        TOLERANCE + "test_sizes_are_the_smallest_that_lose_no_more_than_the_tolerance[numpy]",
+    ),
+    Mutant(
+        ESTIMATOR + "tolerance.py",
+        "selection = shortest(data, phi, self.tolerance / 2)",
+        "selection = shortest(data, phi, self.tolerance)",
+        "points may lose all of the tolerance",
+        TOLERANCE + "test_sizes_are_the_smallest_that_lose_no_more_than_the_tolerance[numpy]",
+    ),
+    Mutant(
+        ESTIMATOR + "tolerance.py",
+        "distiller = at_ridge(Solution(FIRST) if given is None else given, ridge)",
+        "distiller = Solution(FIRST) if given is None else given",
+        "gradients found for a tolerance are made at a ridge of their own",
+        TOLERANCE + "test_the_regression_within_a_tolerance_is_the_one_that_was_asked_for",
+    ),
+    Mutant(
+        ESTIMATOR + "search.py",
+        "selection.first(int(enough[0]) + 1)",
+        "selection.first(int(enough[0]) + 2)",
+        "one point more is kept than is needed",
+        TOLERANCE + "test_sizes_are_the_smallest_that_lose_no_more_than_the_tolerance[numpy]",
+    ),
+    Mutant(
+        ESTIMATOR + "search.py",
+        "            return None\n",
+        "            return most\n",
+        "a search that failed returns the largest size as if it met",
+        TOLERANCE + "test_smallest_size_is_found_from_any_start_in_a_logarithm_of_steps",
+    ),
+    Mutant(
+        "dntk/certificates/compose.py",
+        "    trace = float(xp.sum(values**2)) / values.shape[0]\n    return",
+        "    trace = float(xp.sum(values[0, ...] ** 2))\n    return",
+        "the loss of gradients is set against the trace of output 0",
+        TOLERANCE + "test_the_loss_of_gradients_counts_every_output",
+    ),
+    Mutant(
+        "dntk/solve/problem.py",
+        "large = features.shape[1] > max(ONE_PASS_POINTS, features.shape[2])",
+        "large = True",
+        "products of few points are formed in float32",
+        "tests/test_ridge.py::test_few_points_in_float32_are_solved_in_float64",
+    ),
+    Mutant(
+        "dntk/solve/leave_one_out.py",
+        "if ridge >= floor]",
+        "]",
+        "ridges below the rounding of the kernel compete",
+        "tests/test_ridge_choice.py::test_ridges_below_the_rounding_of_the_kernel_do_not_compete",
+    ),
+]

@@ -21,7 +21,7 @@ net = dntk.MLP(
     biases=(np.zeros(16), np.zeros(3)),
 )
 x = generator.normal(size=(40, 4))
-estimator = dntk.DistilledNTK(net, gradients=dntk.distill.gradients.Solution(3)).fit(x)
-assert estimator.predict(x).shape == (40, 3)
-fidelity = estimator.fidelity(x)
+fit = dntk.DistilledNTK(net, gradients=dntk.distill.gradients.Solution(3)).fit(x)
+assert fit.predict(x).shape == (40, 3)
+fidelity = fit.fidelity(x)
 print(f"dntk {dntk.__version__} works without PyTorch and JAX; fidelity {fidelity:.2f}")

@@ -20,7 +20,7 @@ def main() -> None:
 
     for tolerance in (0.4, 0.2, 0.1):
         distilled = dntk.DistilledNTK(model, data=RPCholesky(32), ridge=1e-2, tolerance=tolerance).fit(x)
-        print(f"tolerance {distilled.certificate.tolerance}, fidelity {distilled.fidelity(x_test):.3f}")
+        print(f"tolerance {distilled.tolerance}, fidelity {distilled.fidelity(x_test):.3f}")
 
     certificate = distilled.certificate
     print(certificate)

@@ -32,7 +32,7 @@ def test_what_the_tutorial_says_is_so():
     assert dntk.spectrum.truncation_rank(said["kernel"]) < 30
     assert said["fidelity"]["Solution"] >= max(said["fidelity"].values())
     assert abs(said["fidelity"]["Solution"] - said["full"]) < 0.002  # one test point
-    trust = said["estimator"].trust
+    trust = said["distilled"].trust
     assert trust(said["noise"]).mean() > 2 * trust(said["x_test"]).mean()
     assert said["low"][0] <= said["residuals"].mean() <= said["high"][0]
     assert len(said["residuals"]) == 800
@@ -40,7 +40,7 @@ def test_what_the_tutorial_says_is_so():
 
 
 def test_the_example_of_the_readme_runs():
-    estimator = run("README.md")["estimator"]
+    estimator = run("README.md")["distilled"]
     assert estimator.losses.gradients == 5
 
 
@@ -55,7 +55,7 @@ def test_what_the_page_on_data_distillation_says_is_so(tmp_path, monkeypatch):
     said = run("docs/data_distillation.md")
     gap = said["data"].history["misalignment_gap"]
     assert min(gap) < gap[0]
-    lost = {name: est.losses.data_trace_residual for name, est in said["estimators"].items()}
+    lost = {name: est.losses.data_trace_residual for name, est in said["fits"].items()}
     assert lost["tangent residual"] < lost["coreset"]
     assert len(said["images"]) == 10
     assert (tmp_path / "distilled.png").exists()

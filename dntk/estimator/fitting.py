@@ -7,6 +7,7 @@ import warnings
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._target_checks import check_labels, check_targets
 from dntk.certificates.approximation import Span, span_of
 from dntk.certificates.certificate import Certificate
 from dntk.certificates.compose import certify
@@ -30,7 +31,7 @@ from dntk.solve._ridge import feature_ridge, ridge
 from dntk.solve._same_span import same_span
 from dntk.solve.ridge_fit import RidgeFit
 from dntk.spectrum import condition_number, eigenvalues, truncation_rank
-from dntk.targets import check_labels, check_targets, one_hot
+from dntk.targets import one_hot
 from dntk.types import Array
 
 FAILURE = 1e-3

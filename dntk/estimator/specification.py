@@ -6,6 +6,7 @@ from typing import Literal
 from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
+from dntk._target_checks import check_labels
 from dntk.certificates.approximation import Span
 from dntk.certificates.certificate import Certificate
 from dntk.certificates.held_out import tangent_residual
@@ -22,11 +23,10 @@ from dntk.ledger import Ledger
 from dntk.metrics import accuracy, fidelity, predicted_labels
 from dntk.models.base import Model, outputs_of
 from dntk.models.batching import choose_batch_size
-from dntk.outputs import cotangents_for
-from dntk.random import check_seed
+from dntk.outputs.functionals import cotangents_for
+from dntk.random.streams import check_seed
 from dntk.sketch import Sketch, SketchPlan
 from dntk.solve._ridge import Ridge
-from dntk.targets import check_labels
 from dntk.types import Array
 
 

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._target_checks import check_targets
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures
 from dntk.solve.choice import LeaveOneOut, PerOutput, RidgeChoice, check_ridge, choose
@@ -15,7 +16,6 @@ from dntk.solve.conditioning import Jitter, SolveReport
 from dntk.solve.problem import RidgeProblem
 from dntk.solve.ridge_fit import RidgeFit
 from dntk.solve.solution import Solution, solve
-from dntk.targets import check_targets
 from dntk.types import Array
 
 Ridge: TypeAlias = float | Literal["loo"] | Sequence[float] | RidgeChoice | PerOutput

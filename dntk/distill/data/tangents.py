@@ -10,7 +10,8 @@ from dntk.distill.data.pulling import pull_features
 from dntk.features import TangentFeatures, tangent_features
 from dntk.models.base import Model
 from dntk.models.input_gradients import InputDifferentiable
-from dntk.outputs import FeatureOutputs, cotangents_for
+from dntk.outputs import FeatureOutputs
+from dntk.outputs.functionals import cotangents_for
 from dntk.sketch import Sketch, SparseSign
 from dntk.types import Array
 

@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 from dntk.arrays import device_of, namespace
 from dntk.backend import Backend, backend_of
 from dntk.kernels._ntk import ntk
-from dntk.random import in_host_memory, integers_of, moved, nearby_signs, nearby_words, words
+from dntk.random import integers_of, moved, nearby_signs, nearby_words, words
 from dntk.random.philox import philox_words
+from dntk.random.streams import in_host_memory
 from dntk.sketch import Gaussian, SparseSign
+from dntk.testing._model_properties import check_model
 from dntk.testing.allowances import eps, gamma
-from dntk.testing.model_properties import check_model
 from dntk.testing.networks import Network, models
 from dntk.testing.place import Place, host64
 from dntk.testing.product_properties import ProductProperties
 from dntk.testing.properties import Property, check_properties, require
-from dntk.testing.spectra import Host
+from dntk.testing.spectrum_cases import Host
 
 _KINDS = ("float32", "float64", "int32", "int64", "bool")
 _SPECIAL = (0.0, -0.0, 1.0, -1.5, np.inf, -np.inf, np.nan, 1e-38, 1e38)

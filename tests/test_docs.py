@@ -49,7 +49,7 @@ def test_the_example_of_the_readme_runs():
 
 def test_the_backend_of_the_guide_conforms_to_the_protocol():
     said = run("docs/backends.md")
-    assert isinstance(said["entry"].load(), dntk.backend.registry.Backend)
+    assert isinstance(said["entry"].load(), dntk.backend.Backend)
 
 
 def test_what_the_page_on_data_distillation_says_is_so(tmp_path, monkeypatch):

@@ -47,7 +47,7 @@ def check_backend(
     Parameters
     ----------
     backend
-        Registered under the root module of its namespace, as :func:`dntk.backend.registry.backend_of` finds it.
+        Registered under the root module of its namespace, as :func:`dntk.backend.backend_of` finds it.
     device
         As its ``from_numpy`` takes it; ``None``: the default. Call once per device.
     network, x
@@ -133,7 +133,7 @@ class _BackendProperties:
         return [kind for kind in _KINDS if kind in found]
 
     def _identity(self) -> None:
-        require(isinstance(self.backend, Backend), "a member of dntk.backend.registry.Backend is missing")
+        require(isinstance(self.backend, Backend), "a member of dntk.backend.Backend is missing")
         texts = (("name", self.backend.name), ("version", self.backend.version), ("autodiff", self.backend.autodiff))
         for name, value in texts:
             require(isinstance(value, str), f"`{name}` is {value!r}, expected a text")

@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 help:
 	@echo "make demo      run the demonstration on the digits data; its report goes to $(OUT)/"
 	@echo "make test      unit, integration and property tests"
-	@echo "make lint      ruff: rules and formatting"
+	@echo "make lint      ruff: rules and formatting; who may import whom"
 	@echo "make types     mypy --strict"
 	@echo "make docs      build the documentation into $(SITE)/; a warning is an error"
 	@echo "make examples  run every file of examples/"
@@ -34,12 +34,13 @@ test: $(VENV)/.installed-test
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 docs: $(VENV)/.installed-docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir $(abspath $(SITE))
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir $(abspath $(SITE))
 
 examples: $(VENV)/.installed-all
 	set -e; for example in examples/*.py; do echo "$$example"; $(BIN)/python "$$example"; done

@@ -6,6 +6,7 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._target_checks import check_targets
 from dntk.features import TangentFeatures
 from dntk.ledger import count
 from dntk.spectrum._coverage import coverage as energy_coverage
@@ -13,7 +14,6 @@ from dntk.spectrum._coverage import weighted_gap
 from dntk.spectrum.eigen import leading_eigenpairs
 from dntk.spectrum.holding import eigenpairs_holding, energies, held_by, traces
 from dntk.spectrum.rank import truncation_rank
-from dntk.targets import check_targets
 from dntk.types import Array
 
 _ALL_POINTS = 2048  # up to here coverage is measured on all eigenvectors

@@ -11,7 +11,8 @@ from dntk import arrays
 from dntk.backend import backend_of
 from dntk.ledger import count
 from dntk.models.base import Model
-from dntk.outputs import FeatureOutputs, KernelOutputs, check_output_index, cotangents_for
+from dntk.outputs import FeatureOutputs, KernelOutputs
+from dntk.outputs.functionals import check_output_index, cotangents_for
 from dntk.sketch.application import bind, sketched_gradients
 from dntk.sketch.resolution import AnySketch, check_sketch, resolved
 from dntk.types import Array

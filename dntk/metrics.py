@@ -3,8 +3,10 @@
 from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
-from dntk.targets import check_labels
+from dntk._target_checks import check_labels
 from dntk.types import Array
+
+__all__ = ["accuracy", "fidelity", "mean_squared_error", "predicted_labels"]
 
 
 def predicted_labels(outputs: Float[Array, "n c"]) -> Int[Array, " n"]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dntk.testing.features import ROWS, SHAPES, FeatureCase, build_features, tangent_features
 from dntk.testing.place import host64
-from dntk.testing.spectra import SPECTRA, eigenvalues, orthogonal, orthonormal, singular_values, spread
+from dntk.testing.spectrum_cases import SPECTRA, eigenvalues, orthogonal, orthonormal, singular_values, spread
 from tests.libraries import Library
 
 Case = FeatureCase

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from dntk_studies.demo import SIZES, run
-from dntk_studies.demo.report import write_demo_report
+from dntk_studies.demo._report import write_demo_report
 from dntk_studies.demo.table import tables
 from dntk_studies.demo.unseen import groupings
 

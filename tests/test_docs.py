@@ -2,6 +2,9 @@
 
 import pathlib
 import re
+import shlex
+import subprocess
+import sys
 
 import pytest
 from threadpoolctl import threadpool_limits
@@ -46,7 +49,7 @@ def test_the_example_of_the_readme_runs():
 
 def test_the_backend_of_the_guide_conforms_to_the_protocol():
     said = run("docs/backends.md")
-    assert isinstance(said["entry"].load(), dntk.backend.registry.Backend)
+    assert isinstance(said["entry"].load(), dntk.backend.Backend)
 
 
 def test_what_the_page_on_data_distillation_says_is_so(tmp_path, monkeypatch):
@@ -100,3 +103,21 @@ def test_every_make_command_in_the_page_exists(page):
     used = {target for command in commands for target in command.split()}
     assert used
     assert used <= targets
+
+
+def docs_options():
+    """The words of ``make docs`` between ``mkdocs build`` and the folder."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (command,) = re.findall(r"mkdocs build (.*) --site-dir", makefile)
+    return shlex.split(command)
+
+
+@pytest.mark.parametrize(("page", "fails"), [("Sound.", False), ("[Broken](nowhere.md).", True)])
+def test_a_warning_of_the_documentation_is_an_error(tmp_path, page, fails):
+    pytest.importorskip("mkdocs")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/index.md").write_text(page, encoding="utf-8")
+    (tmp_path / "mkdocs.yml").write_text("site_name: small\ntheme: mkdocs\n", encoding="utf-8")
+    build = [sys.executable, "-m", "mkdocs", "build", *docs_options()]
+    done = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode != 0) == fails, done.stderr

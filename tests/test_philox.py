@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from dntk import arrays
 from dntk.random import integers_of, nearby_signs, nearby_words, words
-from dntk.random import streams as random
 from dntk.random.philox import philox_words, scaled
 from tests.libraries import host
 
@@ -20,7 +20,7 @@ def no_int64(monkeypatch):
     """Words of 32 bits only, as in JAX without x64, wherever a library has unsigned integers."""
 
     def forget(library):
-        xp = random.namespace(library.array(np.ones(1), np.float32))
+        xp = arrays.namespace(library.array(np.ones(1), np.float32))
         info = type(xp.__array_namespace_info__())
         known = info.dtypes
 
@@ -78,7 +78,7 @@ def test_integers_below_a_size_are_exact_in_both_arithmetics(library, size):
         values = library.array(np.asarray(some), np.dtype(name))
         sizes = library.array(np.full(len(some), size), np.dtype(name))
         for asked in (size, sizes):
-            actual = scaled(random.namespace(values), values, asked)
+            actual = scaled(arrays.namespace(values), values, asked)
             assert host(actual).tolist() == expected
     assert max(expected) < size
 

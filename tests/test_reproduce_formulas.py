@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dntk_studies.reproduce import paper
+from dntk_studies.reproduce._figure_4 import gaps
 from dntk_studies.reproduce.exact_costs import by_exponent, by_orders, exponent
-from dntk_studies.reproduce.figure_4 import gaps
 from dntk_studies.reproduce.images import indices_by_class, interleaved
 from dntk_studies.reproduce.ledger_table import break_even
 from dntk_studies.reproduce.sketch_sweep import expected_error, relative_error

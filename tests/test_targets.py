@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dntk.targets import check_labels, check_targets, one_hot
+from dntk._target_checks import check_labels, check_targets
+from dntk.targets import one_hot
 from tests.libraries import host
 
 

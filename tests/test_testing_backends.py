@@ -131,7 +131,7 @@ def test_broken_backends_are_named_with_their_fault(member, replacement, name):
 
 
 def test_draws_that_are_not_numpys_are_named(monkeypatch):
-    monkeypatch.setattr("dntk.testing.backend_properties.philox_words", lambda xp, **_: xp.zeros(8))
+    monkeypatch.setattr("dntk.testing._backend_properties.philox_words", lambda xp, **_: xp.zeros(8))
     kept = {"identity", "random draws"}
     message = rf"violates 1 of {len(kept)} properties:\n- random draws: [\s\S]*words drawn on the device"
     with pytest.raises(CheckFailure, match=message):

@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._target_checks import check_targets
 from dntk.distill.data import Selection
 from dntk.distilled_gradients import DistilledGradients, row_basis
 from dntk.features import TangentFeatures
@@ -13,7 +14,6 @@ from dntk.solve._ridge import ridge as solve_ridge
 from dntk.solve._ridge import ridge_in_span
 from dntk.solve._same_span import same_span
 from dntk.solve.rules import feature_ridge
-from dntk.targets import check_targets
 from dntk.types import Array
 
 

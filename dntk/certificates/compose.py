@@ -166,7 +166,7 @@ def stage_errors(certificate: Certificate, stage: str) -> tuple[StageError, ...]
 def root_mean_square(error: Bound) -> float:
     """Over outputs, of a bound with one value per output."""
     xp = arrays.namespace(error.value)
-    return float(xp.mean(error.value**2)) ** 0.5  # type: ignore[operator]
+    return float(xp.mean(error.value**2)) ** 0.5
 
 
 def _predicted_by_features(

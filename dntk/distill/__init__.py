@@ -1,4 +1,5 @@
 """Distillation of data (coresets) and of gradients (synthetic gradients)."""
 
-from dntk.distill import data as data
-from dntk.distill import gradients as gradients
+from dntk.distill import data, gradients
+
+__all__ = ["data", "gradients"]

@@ -6,10 +6,12 @@ from pathlib import Path
 from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
+from dntk._target_checks import check_labels
 from dntk.certificates import Certificate, Span, posterior_variance, tangent_residual
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData
-from dntk.estimator import report, storage
+from dntk.estimator import storage
+from dntk.estimator._report import write_report
 from dntk.estimator.losses import Losses
 from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures, tangent_features
@@ -19,7 +21,6 @@ from dntk.models.base import Model, outputs_of
 from dntk.models.batching import choose_batch_size
 from dntk.outputs.functionals import cotangents_for
 from dntk.sketch import Sketch
-from dntk.targets import check_labels
 from dntk.types import Array
 
 
@@ -182,7 +183,7 @@ class Fit:
 
     def report(self, path: str | Path) -> None:
         """Write a self-contained HTML page: losses, certificate, spectrum and costs. Makes the certificate."""
-        report.write_report(self.state, path)
+        write_report(self.state, path)
 
     def __repr__(self) -> str:
         """Points, what was kept of them, and what that is worth."""

@@ -6,6 +6,7 @@ import warnings
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._target_checks import check_labels, check_targets
 from dntk.certificates import HeldOut, Span, span_of
 from dntk.distilled_gradients import DistilledGradients, row_basis, trace_residual
 from dntk.estimator.certification import Evidence
@@ -24,7 +25,7 @@ from dntk.solve._ridge import solved
 from dntk.solve.problem import RidgeProblem
 from dntk.solve.rules import one_ridge
 from dntk.spectrum import condition_number, eigenvalues, truncation_rank
-from dntk.targets import check_labels, check_targets, one_hot
+from dntk.targets import one_hot
 from dntk.types import Array
 
 

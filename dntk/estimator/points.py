@@ -5,6 +5,7 @@ import dataclasses
 from jaxtyping import Float, Int
 
 from dntk import arrays
+from dntk._target_checks import check_targets
 from dntk.archive import StoreError, fingerprint
 from dntk.distill.data.base import DataSelector, Selection
 from dntk.distill.data.distilled_data import DataDistiller, DistilledData
@@ -16,7 +17,7 @@ from dntk.metrics import predicted_labels
 from dntk.models.base import Model, outputs_of
 from dntk.outputs.inputs import take_points
 from dntk.sketch import Sketch, SketchPlan
-from dntk.targets import check_targets, one_hot
+from dntk.targets import one_hot
 from dntk.types import Array
 
 _SAMPLE = 512

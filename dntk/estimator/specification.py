@@ -10,7 +10,7 @@ from dntk.estimator.fitting import fitted
 from dntk.estimator.stages import AsGiven, Parts, Stages
 from dntk.estimator.tolerance import WithinTolerance, check_tolerance
 from dntk.models.base import Model
-from dntk.random import check_seed
+from dntk.random.streams import check_seed
 from dntk.sketch import Sketch, SketchPlan
 from dntk.sketch.resolution import check_sketch
 from dntk.solve.rules import Ridge

@@ -11,7 +11,8 @@ from dntk.ledger import count
 from dntk.models._finite_results import require_finite_result
 from dntk.models.base import Model
 from dntk.models.batching import choose_paired_batches
-from dntk.outputs import KernelOutputs, cotangents_for
+from dntk.outputs import KernelOutputs
+from dntk.outputs.functionals import cotangents_for
 from dntk.types import Array
 
 

@@ -13,7 +13,8 @@ from dntk.kernels._ntk import ntk
 from dntk.ledger import count
 from dntk.models.base import Model, check_placement, outputs_of
 from dntk.models.batching import BUDGET, choose_batch_size
-from dntk.outputs import KernelOutputs, cotangents_for
+from dntk.outputs import KernelOutputs
+from dntk.outputs.functionals import cotangents_for
 from dntk.types import Array
 
 _Pass = tuple[int, int]

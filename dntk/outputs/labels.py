@@ -6,8 +6,8 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 from jaxtyping import Bool, Float, Integer
 
 from dntk import arrays
+from dntk._target_checks import check_labels
 from dntk.metrics import predicted_labels
-from dntk.targets import check_labels
 from dntk.types import Array
 
 Label: TypeAlias = int | Literal["predicted"] | None

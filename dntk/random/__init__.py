@@ -2,9 +2,7 @@
 
 from dntk.random.streams import (
     WORDS_PER_COUNTER,
-    check_seed,
     drawing_dtype,
-    in_host_memory,
     integers_of,
     moved,
     nearby_signs,
@@ -17,9 +15,7 @@ from dntk.random.streams import (
 
 __all__ = [
     "WORDS_PER_COUNTER",
-    "check_seed",
     "drawing_dtype",
-    "in_host_memory",
     "integers_of",
     "moved",
     "nearby_signs",

@@ -96,11 +96,11 @@ def scaled(xp: Namespace, words: Integer[Array, "*shape"], size: Any) -> Integer
     shifted: Any = words
     shifted = shifted >> 1
     if xp.iinfo(words.dtype).bits == 64:
-        return (shifted * size) >> 31  # type: ignore[no-any-return]
+        return (shifted * size) >> 31
     if isinstance(size, int):
         size = xp.asarray(size, dtype=words.dtype, device=device_of(words))
     high, low = _Narrow(xp=xp, dtype=words.dtype, device=device_of(words)).product(shifted, size)
-    return (high << 1) | (low >> 31)  # type: ignore[no-any-return]
+    return (high << 1) | (low >> 31)
 
 
 def _mixed(arithmetic: _Wide | _Narrow, state: list[Pair], key: list[int]) -> list[Pair]:

@@ -95,7 +95,7 @@ def integers_of(drawn: Integer[Array, "*shape"], size: Any) -> Integer[Array, "*
 def moved(x: Any, like: Array) -> Array:
     """``x`` where ``like`` is: NumPy arrays go to its library and device, its own arrays stay."""
     if namespace(x) is namespace(like):
-        return x  # type: ignore[no-any-return]
+        return x
     return backend_of(like).from_numpy(x, device=device_of(like))
 
 

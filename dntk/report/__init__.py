@@ -1,1 +1,3 @@
-"""Self-contained HTML pages and the plots in them."""
+"""Self-contained HTML pages and the plots in them, for the estimator and the studies; nothing here is public."""
+
+__all__: list[str] = []

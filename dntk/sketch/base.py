@@ -10,7 +10,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.gradient_blocks import FactoredBlock, GradientBlock
 from dntk.ledger import count
-from dntk.random import check_seed
+from dntk.random.streams import check_seed
 from dntk.sketch.layout import Layout, check_layout
 from dntk.types import Array
 

@@ -7,7 +7,7 @@ from typing import Any
 from dntk.models.base import Model
 from dntk.outputs import FeatureOutputs
 from dntk.outputs.inputs import take_points
-from dntk.random import check_seed
+from dntk.random.streams import check_seed
 from dntk.sketch.concentration import LayerProbe, NetworkProbe, probe
 from dntk.sketch.cost import exact_cost, reduced_cost, tensor_cost, whole_cost
 from dntk.sketch.layout import layout_of

@@ -12,7 +12,8 @@ from dntk.backend import backend_of
 from dntk.gradient_blocks import FactoredBlock, GradientBlock, IndexedBlock
 from dntk.models.base import Model
 from dntk.models.batching import choose_batch_size
-from dntk.outputs import FeatureOutputs, cotangents_for
+from dntk.outputs import FeatureOutputs
+from dntk.outputs.functionals import cotangents_for
 from dntk.sketch.layout import Layout, factors_in, layout_of
 from dntk.types import Array
 

@@ -154,7 +154,7 @@ class Mixed:
                 waiting.append((block.offset + start, values))
                 if sum(piece.shape[2] for _, piece in waiting) * q * n > CHUNK_ENTRIES:
                     total, waiting = _added(total, self._together(waiting)), []
-        return _added(total, self._together(waiting)) if waiting else total  # type: ignore[no-any-return]
+        return _added(total, self._together(waiting)) if waiting else total
 
     def _reduced(self, block: GradientBlock) -> Float[Array, "q n k"] | None:
         """Contribution of a block whose matrix is reduced without expanding it, if it is such a one."""

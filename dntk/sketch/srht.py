@@ -116,8 +116,8 @@ class SRHT:
     def _signs(self, first: int, blocks: int, *, like: Array) -> tuple[Array, Array]:
         """D of so many blocks, and E scaled by 1/√k: the Hadamard matrix is left as signs."""
         settings = {"seed": self.seed, "start": first, "rows": blocks}
-        inner = nearby_signs(like, stream="srht-coordinates", columns=self._length, scale=1.0, **settings)  # type: ignore[arg-type]
-        outer = nearby_signs(like, stream="srht-rows", columns=self.dim, scale=self.dim**-0.5, **settings)  # type: ignore[arg-type]
+        inner = nearby_signs(like, stream="srht-coordinates", columns=self._length, scale=1.0, **settings)
+        outer = nearby_signs(like, stream="srht-rows", columns=self.dim, scale=self.dim**-0.5, **settings)
         return inner, outer
 
     def _sample(self) -> np.ndarray:

@@ -66,7 +66,7 @@ class TensorSketch:
 
     def bound(self, layout: Layout) -> "TensorSketch":
         """The sketch for the parameters of this layout; ``ValueError`` where it is bound to others."""
-        return rebound(self, layout)  # type: ignore[no-any-return]
+        return rebound(self, layout)
 
     def apply(self, gradients: Float[Array, "*batch p"]) -> Float[Array, "*batch k"]:
         """S g for every row g; for tests and small P, as whole gradients have to exist."""

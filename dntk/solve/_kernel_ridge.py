@@ -5,11 +5,11 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._target_checks import check_targets
 from dntk.ledger import count
 from dntk.solve.conditioning import Jitter, cholesky_solve, factorise, inverse_factor
 from dntk.solve.leave_one_out import choose_kernel_ridge
 from dntk.solve.rules import Ridge, resolve_ridge
-from dntk.targets import check_targets
 from dntk.types import Array
 
 

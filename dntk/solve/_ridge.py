@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._target_checks import check_targets
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures
 from dntk.solve.conditioning import Jitter, SolveReport
@@ -14,7 +15,6 @@ from dntk.solve.problem import RidgeProblem
 from dntk.solve.ridge_fit import RidgeFit
 from dntk.solve.rules import Ridge, feature_ridge, resolve
 from dntk.solve.solution import Solution, solve
-from dntk.targets import check_targets
 from dntk.types import Array
 
 

@@ -8,7 +8,8 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.backend import backend_of
-from dntk.random import WORDS_PER_COUNTER, check_seed, moved, normals, uniforms
+from dntk.random import WORDS_PER_COUNTER, moved, normals, uniforms
+from dntk.random.streams import check_seed
 from dntk.solve._preconditioned_cg import Preconditioner
 from dntk.solve.conditioning import cholesky
 from dntk.solve.kernel_operator import KernelOperator

@@ -9,15 +9,15 @@ if importlib.util.find_spec("hypothesis") is None:
     _MSG = 'dntk.testing draws its examples with Hypothesis, which is not installed: pip install "dntk[testing]".'
     raise ImportError(_MSG)
 
-from dntk.testing.backend_properties import check_backend
-from dntk.testing.distiller_properties import check_distiller
+from dntk.testing._backend_properties import check_backend
+from dntk.testing._distiller_properties import check_distiller
+from dntk.testing._model_properties import check_model
+from dntk.testing._sketch_properties import check_sketch
 from dntk.testing.features import FeatureCase, build_features, tangent_features
-from dntk.testing.model_properties import check_model
 from dntk.testing.networks import Network, models
 from dntk.testing.place import Destination, Place, host, host64
 from dntk.testing.properties import CheckFailure
-from dntk.testing.sketch_properties import check_sketch
-from dntk.testing.spectra import SPECTRA, singular_values, spectra
+from dntk.testing.spectrum_cases import SPECTRA, singular_values, spectra
 
 __all__ = [
     "SPECTRA",

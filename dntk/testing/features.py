@@ -1,8 +1,8 @@
 """Adversarial tangent features with targets.
 
-Features are built from a spectrum (:mod:`dntk.testing.spectra`); then rows are duplicated, zeroed or scaled by 1e-6 to
-1e6, and one output may be dead. Shapes include one point, one feature, more points than features and the reverse, one
-output and several.
+Features are built from a spectrum (:mod:`dntk.testing.spectrum_cases`); then rows are duplicated, zeroed or scaled by
+1e-6 to 1e6, and one output may be dead. Shapes include one point, one feature, more points than features and the
+reverse, one output and several.
 
 Overall scales run from 1e-20 to 1e20 in float64. In float32 they run from 1e-8 to 1e8: with row scales the squared
 norms are then between 1e-28 and 1e28, inside the range of float32 (beyond 1e18 they would overflow), and with them
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from dntk.features import TangentFeatures
 from dntk.testing.place import Destination, Place
-from dntk.testing.spectra import SPECTRA, Host, spread
+from dntk.testing.spectrum_cases import SPECTRA, Host, spread
 from dntk.types import Array
 
 SHAPES = (

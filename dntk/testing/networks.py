@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dntk.models.mlp import MLP
 from dntk.testing.allowances import gamma
 from dntk.testing.place import Destination, Place
-from dntk.testing.spectra import Host
+from dntk.testing.spectrum_cases import Host
 from dntk.types import Array
 
 WIDTHS = ((3, 2), (1, 1), (2, 4, 1), (3, 5, 4, 3))

@@ -26,7 +26,7 @@ class Place:
     Parameters
     ----------
     backend
-        A backend, for example ``dntk.backend.registry.get_backend("torch")`` or your own.
+        A backend, for example ``dntk.backend.get_backend("torch")`` or your own.
     device
         As its ``from_numpy`` takes it; ``None``: the default one.
     """
@@ -36,7 +36,7 @@ class Place:
 
     @staticmethod
     def called(name: str, device: Any = None) -> "Place":
-        """The place of a registered backend; raises as :func:`dntk.backend.registry.get_backend`."""
+        """The place of a registered backend; raises as :func:`dntk.backend.get_backend`."""
         return Place(get_backend(name), device)
 
     def array(self, values: Any, dtype: Any = None) -> Array:

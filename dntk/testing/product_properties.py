@@ -10,7 +10,7 @@ from dntk.arrays import device_of
 from dntk.testing.allowances import gamma, underflow
 from dntk.testing.place import Place, host64
 from dntk.testing.properties import Property, require
-from dntk.testing.spectra import Host
+from dntk.testing.spectrum_cases import Host
 
 BATCHES: tuple[tuple[int, ...], ...] = ((), (1,), (3,), (2, 2))
 

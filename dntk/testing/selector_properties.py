@@ -12,7 +12,7 @@ from dntk.testing.allowances import allowance, eps
 from dntk.testing.features import SHAPES, FeatureCase, tangent_features
 from dntk.testing.place import Place, host, host64
 from dntk.testing.properties import Property, require
-from dntk.testing.spectra import Host
+from dntk.testing.spectrum_cases import Host
 from dntk.testing.symmetries import SYMMETRIES, Twins, twins
 
 

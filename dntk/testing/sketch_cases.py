@@ -11,7 +11,7 @@ from dntk.sketch.layout import Layout, layout_of_shapes
 from dntk.testing.allowances import gamma, underflow
 from dntk.testing.place import Place, host64
 from dntk.testing.properties import require
-from dntk.testing.spectra import Host
+from dntk.testing.spectrum_cases import Host
 
 SHAPES: tuple[dict[str, tuple[int, ...]], ...] = (
     {"w": (1,)},
@@ -35,8 +35,8 @@ def drawn_sketch(sketch: Sketch, seed: int, layout: Layout) -> Sketch:
     require(dataclasses.is_dataclass(sketch), f"a sketch must be a frozen dataclass, got a {type(sketch).__name__}")
     fresh: Any = dataclasses.replace(sketch, seed=seed)  # type: ignore[type-var]
     if isinstance(sketch, LayoutSketch):
-        return dataclasses.replace(fresh, layout=None).bound(layout)  # type: ignore[no-any-return]
-    return dataclasses.replace(fresh, n_parameters=layout[-1].stop)  # type: ignore[no-any-return]
+        return dataclasses.replace(fresh, layout=None).bound(layout)
+    return dataclasses.replace(fresh, n_parameters=layout[-1].stop)
 
 
 @dataclasses.dataclass(frozen=True)

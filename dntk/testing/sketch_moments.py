@@ -14,7 +14,7 @@ from dntk.testing.allowances import gamma
 from dntk.testing.place import Place, host64
 from dntk.testing.properties import require
 from dntk.testing.sketch_cases import drawn_sketch
-from dntk.testing.spectra import Host
+from dntk.testing.spectrum_cases import Host
 
 SEEDS = 200
 SIZE = 16

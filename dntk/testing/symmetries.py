@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from dntk.testing.allowances import eps
 from dntk.testing.features import FeatureCase
 from dntk.testing.place import Place
-from dntk.testing.spectra import Host, orthogonal
+from dntk.testing.spectrum_cases import Host, orthogonal
 
 SYMMETRIES = {
     "permutation": "points in another order give the same directions in that order",

@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Int
 
 from dntk import arrays
+from dntk._target_checks import check_labels
 from dntk.backend import backend_of
 from dntk.distill.data.base import DataSelector, Selection
 from dntk.distill.data.residual_kernel import picked_in_order
 from dntk.features import TangentFeatures
-from dntk.targets import check_labels
 from dntk.types import Array
 
 

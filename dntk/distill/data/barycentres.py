@@ -9,7 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from dntk.random import check_seed, uniforms
+from dntk.random import uniforms
+from dntk.random.streams import check_seed
 
 Points = npt.NDArray[np.float64]
 

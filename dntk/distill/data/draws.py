@@ -4,10 +4,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dntk import arrays
+from dntk._target_checks import check_labels
 from dntk.archive import to_host
 from dntk.backend import backend_of
 from dntk.random import uniforms
-from dntk.targets import check_labels
 from dntk.types import Array
 
 Indices = npt.NDArray[np.int64]

@@ -12,7 +12,8 @@ from dntk.backend import backend_of
 from dntk.distill.data.base import Selection, check_selection_size
 from dntk.distill.data.residual_kernel import picked_in_order
 from dntk.features import TangentFeatures
-from dntk.random import check_seed, words
+from dntk.random import words
+from dntk.random.streams import check_seed
 
 
 @dataclasses.dataclass(frozen=True)

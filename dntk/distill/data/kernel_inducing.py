@@ -6,6 +6,7 @@ from pathlib import Path
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._target_checks import check_labels
 from dntk.distill.data.descent import Descent, Evaluated, Variables, descend
 from dntk.distill.data.distilled_data import DistilledData, provenance_of
 from dntk.distill.data.draws import Indices, balanced, minibatch, split, take
@@ -18,9 +19,9 @@ from dntk.ledger import count
 from dntk.models.base import Model
 from dntk.models.input_gradients import require_input_gradients
 from dntk.outputs import FeatureOutputs
-from dntk.random import check_seed
+from dntk.random.streams import check_seed
 from dntk.sketch.resolution import AnySketch, resolved
-from dntk.targets import check_labels, one_hot
+from dntk.targets import one_hot
 from dntk.types import Array
 
 

@@ -11,7 +11,8 @@ from dntk.distill.data.base import Selection, check_selection_size
 from dntk.distill.data.residual_kernel import accumulated, picked_in_order
 from dntk.features import TangentFeatures
 from dntk.ledger import count
-from dntk.random import check_seed, uniforms
+from dntk.random import uniforms
+from dntk.random.streams import check_seed
 from dntk.sketch import SparseSign
 from dntk.types import Array
 

@@ -7,7 +7,8 @@ import numpy as np
 from dntk.distill.data.base import Selection, check_selection_size
 from dntk.distill.data.residual_kernel import picked_in_order
 from dntk.features import TangentFeatures
-from dntk.random import check_seed, uniforms
+from dntk.random import uniforms
+from dntk.random.streams import check_seed
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,8 @@ from dntk.backend import backend_of
 from dntk.distill.data.base import Selection, check_selection_size
 from dntk.distill.data.residual_kernel import BLOCK, ResidualKernel, eliminate
 from dntk.features import TangentFeatures
-from dntk.random import WORDS_PER_COUNTER, check_seed, uniforms, words
+from dntk.random import WORDS_PER_COUNTER, uniforms, words
+from dntk.random.streams import check_seed
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._target_checks import check_labels
 from dntk.archive import to_host
 from dntk.distill.data.base import DataSelector
 from dntk.distill.data.descent import Descent, Evaluated, State, Variables, descend
@@ -20,10 +21,9 @@ from dntk.features import TangentFeatures
 from dntk.models.base import Model
 from dntk.models.input_gradients import require_input_gradients
 from dntk.outputs import FeatureOutputs
-from dntk.random import check_seed
+from dntk.random.streams import check_seed
 from dntk.sketch.resolution import AnySketch, resolved
 from dntk.spectrum import eigenvalues
-from dntk.targets import check_labels
 from dntk.types import Array
 
 

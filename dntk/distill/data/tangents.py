@@ -8,7 +8,8 @@ from dntk import arrays
 from dntk.distill.data.pulling import pull_features
 from dntk.features import TangentFeatures, tangent_features
 from dntk.models.input_gradients import InputDifferentiable
-from dntk.outputs import FeatureOutputs, cotangents_for
+from dntk.outputs import FeatureOutputs
+from dntk.outputs.functionals import cotangents_for
 from dntk.sketch import Sketch
 from dntk.types import Array
 

@@ -18,7 +18,8 @@ from dntk.distill.data.prediction_losses import log_softmax
 from dntk.distill.data.settings import check_settings, checkpoint_at, spread
 from dntk.models.base import Model
 from dntk.models.input_gradients import require_input_gradients
-from dntk.random import check_seed, normals
+from dntk.random import normals
+from dntk.random.streams import check_seed
 from dntk.types import Array
 
 

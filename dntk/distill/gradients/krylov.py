@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._target_checks import check_targets
 from dntk.distill.gradients.base import check_size, require_kernel
 from dntk.distill.gradients.orthonormal import REDUNDANT, extended, normalised, remainder
 from dntk.distilled_gradients import DistilledGradients, coverage_spectra, distil_along
 from dntk.features import TangentFeatures
 from dntk.ledger import count
-from dntk.targets import check_targets
 from dntk.types import Array
 
 _WIDE_BYTES = 2**28

@@ -9,7 +9,7 @@ from dntk.distill.gradients.base import check_size, require_kernel
 from dntk.distill.gradients.partition import Partition, Spectrum
 from dntk.distilled_gradients import DistilledGradients, distil_along
 from dntk.features import TangentFeatures
-from dntk.random import check_seed
+from dntk.random.streams import check_seed
 from dntk.spectrum._coverage import coverage as energy_coverage
 from dntk.types import Array
 

@@ -4,6 +4,7 @@ import dataclasses
 
 from jaxtyping import Float
 
+from dntk._target_checks import check_targets
 from dntk.distill.gradients.local_global import LocalGlobal
 from dntk.distill.gradients.partition import Partition
 from dntk.distilled_gradients import DistilledGradients
@@ -11,7 +12,6 @@ from dntk.features import TangentFeatures
 from dntk.metrics import fidelity, mean_squared_error
 from dntk.solve._ridge import ridge as solve_ridge
 from dntk.solve.rules import Ridge, feature_ridge
-from dntk.targets import check_targets
 from dntk.types import Array
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._target_checks import check_targets
 from dntk.distill.gradients.base import check_size, require_kernel
 from dntk.distill.gradients.orthonormal import compressed, extended
 from dntk.distilled_gradients import DistilledGradients, coverage_spectra, distil_along
@@ -15,7 +16,6 @@ from dntk.solve._preconditioned_cg import Preconditioner, preconditioned_cg
 from dntk.solve.choice import check_ridge
 from dntk.solve.rules import Ridge, feature_ridge
 from dntk.spectrum.eigen import leading_eigenpairs
-from dntk.targets import check_targets
 from dntk.types import Array
 
 

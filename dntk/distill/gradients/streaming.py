@@ -7,10 +7,10 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._target_checks import check_targets
 from dntk.distill.gradients.frequent_directions import FrequentDirections
 from dntk.distill.gradients.streamed import StreamedGradients
 from dntk.features import TangentFeatures
-from dntk.targets import check_targets
 from dntk.types import Array
 
 Chunks = Iterable[tuple[TangentFeatures, Array]]

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Int
 
-from dntk.random import check_seed, uniforms
+from dntk.random import uniforms
+from dntk.random.streams import check_seed
 from dntk.types import Array
 
 

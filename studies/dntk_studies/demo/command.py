@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dntk.report.plots import require_matplotlib
-from dntk_studies.demo.report import write_demo_report
-from dntk_studies.demo.run import STEPS, run
+from dntk_studies.demo._report import write_demo_report
+from dntk_studies.demo._run import STEPS, run
 from dntk_studies.demo.table import tables
 
 

@@ -1,8 +1,8 @@
 """The paper's experiments on real images: ``dntk reproduce``."""
 
 from dntk_studies.networks import TrainedNetwork, Trainer, TrainingPlan
-from dntk_studies.reproduce.presets import preset
-from dntk_studies.reproduce.run import Prepared, figures_of, prepare, run
+from dntk_studies.reproduce._presets import preset
+from dntk_studies.reproduce._run import Prepared, figures_of, prepare, run
 from dntk_studies.reproduce.settings import DATA, FIGURES, Settings
 
 __all__ = [

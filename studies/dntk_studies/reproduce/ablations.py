@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dntk_studies.reproduce.figure_3 import FULL
+from dntk_studies.reproduce._figure_3 import FULL
 from dntk_studies.reproduce.results import Results, Rows
 
 GRADIENTS = 5

@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from dntk_studies.reproduce.presets import preset
-from dntk_studies.reproduce.run import figures_of, prepare, run
+from dntk_studies.reproduce._presets import preset
+from dntk_studies.reproduce._run import figures_of, prepare, run
 
 
 def reproduce(

@@ -10,7 +10,7 @@ from dntk.metrics import mean_squared_error
 from dntk.solve import ridge
 from dntk.spectrum import leading_eigenpairs
 from dntk_studies.networks import TrainingPlan
-from dntk_studies.reproduce.distances import root_mean_square
+from dntk_studies.reproduce._distances import root_mean_square
 from dntk_studies.reproduce.gradient_methods import METHODS, PAPER, SAME_SPAN, Fit, Request
 from dntk_studies.reproduce.scene import Scene, open_scene
 from dntk_studies.reproduce.workshop import Workshop, tag

@@ -7,10 +7,10 @@ from dntk.features import tangent_features
 from dntk.ledger import LedgerRecorder
 from dntk.solve import ridge
 from dntk_studies.networks import TrainingPlan
+from dntk_studies.reproduce._sketches import sketch_of
 from dntk_studies.reproduce.data_methods import METHODS
 from dntk_studies.reproduce.scene import scores
 from dntk_studies.reproduce.settings import Settings
-from dntk_studies.reproduce.sketches import sketch_of
 from dntk_studies.reproduce.unseen import grouped_accuracy, grouped_targets
 from dntk_studies.reproduce.workshop import Workshop, tag
 

@@ -13,8 +13,8 @@ from dntk.ledger import LedgerRecorder
 from dntk.solve import ridge, same_span
 from dntk.types import Array
 from dntk_studies.networks import TrainingPlan
+from dntk_studies.reproduce._sketches import sketch_of
 from dntk_studies.reproduce.scene import scores
-from dntk_studies.reproduce.sketches import sketch_of
 from dntk_studies.reproduce.unseen import grouped_accuracy, grouped_targets
 from dntk_studies.reproduce.workshop import Workshop, tag
 

@@ -4,7 +4,7 @@ import dataclasses
 import statistics
 from typing import Any
 
-from dntk_studies.reproduce.figure_3 import FULL
+from dntk_studies.reproduce._figure_3 import FULL
 from dntk_studies.reproduce.gradient_methods import POINT_METHODS, SAME_SPAN
 from dntk_studies.reproduce.results import Results, Rows
 from dntk_studies.reproduce.settings import Settings

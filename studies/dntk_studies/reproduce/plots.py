@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dntk.report.plots import require_matplotlib
-from dntk_studies.reproduce.figure_3 import FULL
+from dntk_studies.reproduce._figure_3 import FULL
 from dntk_studies.reproduce.results import Rows
 
 COLORS = ("#1f5fa8", "#b3432b", "#3c8a4f", "#8a5fb0", "#b58a1b", "#333333", "#2a9d9d", "#d0679d", "#7a7a7a", "#5b3a1e")

@@ -7,13 +7,13 @@ from typing import Any
 
 from dntk_studies.networks import TrainingPlan
 from dntk_studies.reproduce import (
+    _figure_1,
+    _figure_2,
+    _figure_3,
+    _figure_4,
     composed,
     data_comparison,
     exact_costs,
-    figure_1,
-    figure_2,
-    figure_3,
-    figure_4,
     full_set,
     ledger_table,
     sketch_sweep,
@@ -115,4 +115,4 @@ def _joined(tables: dict[str, Rows]) -> dict[str, Rows]:
     return {**joined, "data": every} if every else joined
 
 
-_FIGURES = {"1": figure_1.rows, "2": figure_2.rows, "3": figure_3.rows, "4": figure_4.rows}
+_FIGURES = {"1": _figure_1.rows, "2": _figure_2.rows, "3": _figure_3.rows, "4": _figure_4.rows}

@@ -18,7 +18,7 @@ from dntk.sketch import Sketch
 from dntk.solve import ridge
 from dntk.types import Array
 from dntk_studies.networks import TrainingPlan
-from dntk_studies.reproduce.sketches import sketch_of
+from dntk_studies.reproduce._sketches import sketch_of
 from dntk_studies.reproduce.unseen import grouped_accuracy, grouped_targets
 from dntk_studies.reproduce.workshop import Workshop, packed_costs, tag, unpacked_costs
 

@@ -12,8 +12,8 @@ from dntk.metrics import fidelity
 from dntk.solve import kernel_ridge, ridge
 from dntk.types import Array
 from dntk_studies.networks import TrainingPlan
-from dntk_studies.reproduce.distances import root_mean_square
-from dntk_studies.reproduce.sketches import sketch_of
+from dntk_studies.reproduce._distances import root_mean_square
+from dntk_studies.reproduce._sketches import sketch_of
 from dntk_studies.reproduce.workshop import Workshop, tag
 
 

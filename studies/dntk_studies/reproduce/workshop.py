@@ -13,10 +13,10 @@ from dntk.backend import Backend
 from dntk.features import TangentFeatures, tangent_features
 from dntk.ledger import StageCost
 from dntk_studies.networks import Progress, TrainedNetwork, Trainer, TrainingPlan
+from dntk_studies.reproduce._sketches import sketch_of
 from dntk_studies.reproduce.data_methods import METHODS, Distilled, Pool
 from dntk_studies.reproduce.images import Images, load_images
 from dntk_studies.reproduce.settings import DATA_METHOD, Settings
-from dntk_studies.reproduce.sketches import sketch_of
 from dntk_studies.reproduce.units import Units
 
 

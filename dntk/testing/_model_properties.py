@@ -13,7 +13,7 @@ from dntk.backend import backend_of
 from dntk.models.base import Model
 from dntk.testing.place import host, host64
 from dntk.testing.properties import Property, check_properties, require
-from dntk.testing.spectra import Host
+from dntk.testing.spectrum_cases import Host
 from dntk.types import Array
 
 
@@ -89,7 +89,7 @@ class _ModelProperties:
     def _array(self, values: Host) -> Array:
         xp = self.model.namespace
         array = backend_of(self.x).from_numpy(values.astype("float32"), device=self.model.device)
-        return xp.astype(array, self.model.dtype)  # type: ignore[no-any-return]
+        return xp.astype(array, self.model.dtype)
 
     def _draw(self, seed: int, *shape: int) -> tuple[Array, Host]:
         """Numbers that all dtypes hold exactly, and the same on the host."""

@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 from dntk.arrays import device_of, namespace
 from dntk.backend import Backend, backend_of
 from dntk.kernels._ntk import ntk
-from dntk.random import in_host_memory, integers_of, moved, nearby_signs, nearby_words, words
+from dntk.random import integers_of, moved, nearby_signs, nearby_words, words
 from dntk.random.philox import philox_words
+from dntk.random.streams import in_host_memory
 from dntk.sketch import Gaussian, SparseSign
+from dntk.testing._model_properties import check_model
 from dntk.testing.allowances import eps, gamma
-from dntk.testing.model_properties import check_model
 from dntk.testing.networks import Network, models
 from dntk.testing.place import Place, host64
 from dntk.testing.product_properties import ProductProperties
 from dntk.testing.properties import Property, check_properties, require
-from dntk.testing.spectra import Host
+from dntk.testing.spectrum_cases import Host
 
 _KINDS = ("float32", "float64", "int32", "int64", "bool")
 _SPECIAL = (0.0, -0.0, 1.0, -1.5, np.inf, -np.inf, np.nan, 1e-38, 1e38)
@@ -46,7 +47,7 @@ def check_backend(
     Parameters
     ----------
     backend
-        Registered under the root module of its namespace, as :func:`dntk.backend.registry.backend_of` finds it.
+        Registered under the root module of its namespace, as :func:`dntk.backend.backend_of` finds it.
     device
         As its ``from_numpy`` takes it; ``None``: the default. Call once per device.
     network, x
@@ -132,7 +133,7 @@ class _BackendProperties:
         return [kind for kind in _KINDS if kind in found]
 
     def _identity(self) -> None:
-        require(isinstance(self.backend, Backend), "a member of dntk.backend.registry.Backend is missing")
+        require(isinstance(self.backend, Backend), "a member of dntk.backend.Backend is missing")
         texts = (("name", self.backend.name), ("version", self.backend.version), ("autodiff", self.backend.autodiff))
         for name, value in texts:
             require(isinstance(value, str), f"`{name}` is {value!r}, expected a text")

@@ -16,7 +16,7 @@ from dntk.testing.place import Place, host, host64
 from dntk.testing.properties import Property, check_properties, require
 from dntk.testing.sketch_cases import SketchCase, rounding, sketch_cases
 from dntk.testing.sketch_moments import SketchMoments
-from dntk.testing.spectra import Host
+from dntk.testing.spectrum_cases import Host
 
 
 def check_sketch(

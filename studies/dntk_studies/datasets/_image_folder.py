@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dntk_studies.datasets._pictures import pillow
 from dntk_studies.datasets.base import Dataset, Split, scaled_images, training_order
-from dntk_studies.datasets.pictures import pillow
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 

@@ -18,7 +18,7 @@ from dntk.testing.features import SHAPES, FeatureCase, tangent_features
 from dntk.testing.place import Place, host, host64
 from dntk.testing.properties import Property, check_properties, require
 from dntk.testing.selector_properties import SelectorProperties
-from dntk.testing.spectra import Host, eigenvalues
+from dntk.testing.spectrum_cases import Host, eigenvalues
 from dntk.testing.symmetries import SYMMETRIES, Twins, twins
 from dntk.types import Array
 

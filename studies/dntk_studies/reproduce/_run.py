@@ -7,7 +7,8 @@ from pathlib import Path
 
 from dntk.report.plots import require_matplotlib
 from dntk_studies.networks import Progress, find_trainer
-from dntk_studies.reproduce import page, plots, tables
+from dntk_studies.reproduce import plots, tables
+from dntk_studies.reproduce._page import write as write_page
 from dntk_studies.reproduce.images import fingerprint, load_images
 from dntk_studies.reproduce.needs import Needs, estimate, require
 from dntk_studies.reproduce.results import Results, collect, count
@@ -106,5 +107,5 @@ def write(shop: Workshop, results: Results) -> Path:
             drawn[name] = plots.as_svg(plot)
     if results.exact is not None:
         write_whole(out / "tables" / "exact.json", json.dumps(results.exact, indent=2).encode())
-    page.write(out / PAGE, results, derived, drawn, settings)
+    write_page(out / PAGE, results, derived, drawn, settings)
     return out / PAGE

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from dntk_studies.datasets._pictures import pillow
 from dntk_studies.datasets.base import Dataset, dataset_of_pixels, training_order
 from dntk_studies.datasets.files import DataFile, fetch, found, places
-from dntk_studies.datasets.pictures import pillow
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BINARY = DataFile(

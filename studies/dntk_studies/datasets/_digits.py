@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from dntk.random import check_seed, uniforms
+from dntk.random import uniforms
+from dntk.random.streams import check_seed
 from dntk_studies.datasets.base import Dataset, Split
 
 

@@ -1,0 +1,60 @@
+"""The public names of dntk."""
+
+# Every public name, by the package or module whose `__all__` it is in: a change of this list is a line in CHANGELOG.md.
+PUBLIC = {
+    "dntk": """
+        MLP Bound Certificate DistilledGradients DistilledNTK Fit Ledger Model NTKOperator
+        StoreError TangentFeatures as_model backends bridge certify checking distill load metrics ntk
+        outputs sketch solve spectrum tangent_features targets
+    """,
+    "dntk.backend": """
+        GROUP Backend BackendEntry BackendStatus StandardBackend backend_for_network backend_of backends
+        entries get_backend
+    """,
+    "dntk.certificates": "Bound Certificate Intervals StageError certify",
+    "dntk.distill": "data gradients",
+    "dntk.distill.data": """
+        Augmentation Balanced DataDistiller DataSelector DistilledData FarthestPoint FreeSupport Herding
+        KMeans KernelInducing Leverage Platt Provenance RPCholesky Random Selection SquaredError
+        TangentResidual Wasserstein WeightedSupport
+    """,
+    "dntk.distill.gradients": """
+        CoverageCurve CoverageGaps GradientDistiller Krylov LocalGlobal LocalGlobalChoice
+        LocalGlobalDiagnosis LocalGlobalSearch LocalGlobalTrial LowRank Principal Solution SpanCertificate
+        StreamedFit StreamedGradients Streaming coverage_curve coverage_gaps low_rank span_certificate
+    """,
+    "dntk.estimator": "DistilledNTK Fit Losses load",
+    "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
+    "dntk.kernels": "NTKOperator ntk",
+    "dntk.metrics": "accuracy fidelity mean_squared_error predicted_labels",
+    "dntk.models": "MLP InputDifferentiable Model as_model bridge",
+    "dntk.outputs": "FeatureOutputs KernelOutputs Labelled TransformedModel labelled log_softmax loss margin",
+    "dntk.random": """
+        WORDS_PER_COUNTER drawing_dtype integers_of moved nearby_signs nearby_words normals signs_of
+        uniforms words
+    """,
+    "dntk.report": "",
+    "dntk.sketch": """
+        SRHT Gaussian Interval Kronecker LayerPlan Layout LayoutSketch Mask Mixed ParameterMatrix Rademacher
+        Sketch SketchDiagnosis SketchError SketchPlan SparseSign TensorSketch automatic choose diagnose layout_of
+        sketch_block sketch_blocks
+    """,
+    "dntk.solve": """
+        CGResult FeatureKernel FeatureProjection GaussianProcess GeneralisedCrossValidation IterativeFit
+        Jitter KFold KernelOperator KernelRidgeFit LeaveOneOut MarginalLikelihood MatrixKernel
+        NormalEquations NormalSpectrum PerOutput Posterior Preconditioner RPCholeskyPreconditioner
+        RandomizedNystrom RidgeChoice RidgeFit RidgePath ShiftedCholesky SolveReport StreamedFit StreamedGCV
+        accumulate expected_calibration_error gaussian_process interval_coverage iterative_ridge
+        kernel_ridge negative_log_likelihood nystrom preconditioned_cg ridge ridge_out_of_core ridge_path
+        same_span solve_statistics zarr_chunks
+    """,
+    "dntk.spectrum": """
+        alignment condition_number coverage coverage_gap effective_dimension eigenpairs_holding eigenvalues
+        largest_coverage leading_eigenpairs mean_eigenpairs truncation_rank
+    """,
+    "dntk.targets": "one_hot",
+    "dntk.testing": """
+        SPECTRA CheckFailure Destination FeatureCase Network Place build_features check_backend
+        check_distiller check_model check_sketch host host64 models singular_values spectra tangent_features
+    """,
+}

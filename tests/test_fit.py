@@ -265,6 +265,8 @@ class TestItIsAValue:
         fit = spec.fit(inputs(NUMPY))
         with pytest.raises(dataclasses.FrozenInstanceError):
             spec.ridge = 1.0
+        assert isinstance(fit, dntk.Fit)
+        assert isinstance(fit.losses, dntk.estimator.Losses)
         with pytest.raises(dataclasses.FrozenInstanceError):
             fit.model = mlp(NUMPY)
         assert dataclasses.replace(spec, ridge=1.0).fit(inputs(NUMPY)).ridge == 1.0

@@ -239,7 +239,7 @@ def test_a_plan_costs_what_its_layers_and_the_kernel_cost():
     plan = choose(net, inputs(NUMPY), n=n, error=0.3)
     assert {layer.probe.name for layer in plan.layers} == set(net.parameters)
     assert all(isinstance(layer, LayerPlan) for layer in plan.layers)
-    k = plan.candidate.dim
+    k = plan.sketch.dim
     kernel = min(n, k) * net.n_outputs * k / 2
     assert plan.cost == pytest.approx(sum(layer.cost for layer in plan.layers) + kernel)
 

@@ -8,6 +8,8 @@ from typing import Any
 import jax
 from jax.extend import core
 
+from dntk_jax.network import Network
+
 _INLINED = {"jit", "pjit", "closed_call", "core_closed_call", "core_call", "checkpoint", "remat", "remat2"}
 """Operations that only call their inner program. Rules of ``custom_jvp`` and ``custom_vjp`` must stay together."""
 
@@ -27,8 +29,7 @@ class Step:
     @property
     def name(self) -> str:
         """Name of the operation."""
-        name: str = self.equation.primitive.name
-        return name
+        return self.equation.primitive.name
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -57,6 +58,21 @@ class Program:
     constants: Environment
     arguments: tuple[int, ...]
     result: int
+
+    def start(self, *values: Any) -> dict[int, Any]:
+        """Slots before the first operation: constants, and ``values`` of the arguments."""
+        return {**self.constants, **dict(zip(self.arguments, values, strict=True))}
+
+
+def traced(network: Network, x: Any) -> tuple[Program, dict[str, int]]:
+    """A network's program of all parameters and one input like those in ``x``, and the parameters' slots by name."""
+    every = tuple(network.parameters)
+
+    def outputs(leaves: Any, point: Any) -> Any:
+        return network.function(dict(zip(every, leaves, strict=True)), point[None])[0]
+
+    program = program_of(outputs, list(network.parameters.values()), x[0])
+    return program, dict(zip(every, program.arguments, strict=False))
 
 
 def program_of(function: Callable[..., Any], *arguments: Any) -> Program:

@@ -102,5 +102,5 @@ def _unchanged(module: torch.nn.Module) -> Iterator[None]:
 
 def _rewritten_in_forward(module: torch.nn.Module) -> set[int]:
     """Identities of look-up tables that ``forward`` renormalises in place."""
-    kinds = (torch.nn.Embedding, torch.nn.EmbeddingBag)
-    return {id(m.weight) for m in module.modules() if isinstance(m, kinds) and m.max_norm is not None}
+    tables = (torch.nn.Embedding, torch.nn.EmbeddingBag)
+    return {id(m.weight) for m in module.modules() if isinstance(m, tables) and m.max_norm is not None}

@@ -4,6 +4,8 @@ from property_tests.mutations.mutant import Mutant
 
 CHECK = "tests/test_testing_backends.py::test_backends_of_dntk_pass_on_every_device"
 
+CLIPPED = "test_ids_out_of_bounds_get_gradients_only_where_the_look_up_clips_them"
+
 MUTANTS = [
     Mutant(
         "dntk/backend/standard.py",
@@ -67,6 +69,20 @@ MUTANTS = [
         "solve_triangular(factor, rhs, upper=lower)",
         "PyTorch solves with the other triangle",
         CHECK + "[torch]",
+    ),
+    Mutant(
+        "backends/dntk_jax/factors.py",
+        'clipped = params["mode"] == jax.lax.GatherScatterMode.CLIP',
+        "clipped = True",
+        "ids out of bounds always clipped",
+        "tests/test_jax_model.py::" + CLIPPED + "[fill]",
+    ),
+    Mutant(
+        "backends/dntk_jax/factors.py",
+        'clipped = params["mode"] == jax.lax.GatherScatterMode.CLIP',
+        "clipped = False",
+        "ids out of bounds never clipped",
+        "tests/test_jax_model.py::" + CLIPPED + "[clip]",
     ),
     Mutant(
         "backends/dntk_jax/_precision.py",

@@ -32,9 +32,7 @@ class Layers:
         return jax.vmap(lambda point: self._one(values, point))(x)
 
     def _one(self, values: Values, point: Any) -> tuple[Any, dict[str, Any]]:
-        slots = self.program.start(*(values[name] for name in self.every), point)
-        for step in self.program.steps:
-            slots.update(zip(step.outputs, step(slots), strict=True))
+        slots = self.program.run(*(values[name] for name in self.every), point)
         return slots[self.program.result], {name: slots[place] for name, place in self.places.items()}
 
 

@@ -106,18 +106,9 @@ class JaxModel(InputDifferentiable):
         return evaluated(self.network, x)
 
     def check_inputs(self, x: Array, name: str = "x") -> None:
-        """Raise a clear error unless ``x`` can be an input.
+        """Raise a clear error unless ``x`` can be an input: floating point of the parameters' dtype, integer or bool.
 
-        The first inputs of a new shape or dtype are run, to see that the network accepts them, is deterministic, and
-        treats every input by itself.
-
-        Raises
-        ------
-        TypeError
-            ``x`` is no JAX array, or of another floating-point dtype than the parameters.
-        ValueError
-            It is empty, not finite, on another device, or of a shape that the network rejects; or the network depends
-            on the batch, varies between calls, or returns no array (n, C).
+        The first inputs of a new shape or dtype are run, as in :func:`dntk.models.adapter.examine`.
         """
         require_input(x, self, name, convert=FRAMEWORK.convert, kinds=("integral", "bool"))
         self._findings.outputs.look(x, lambda: examined(self.network, x))

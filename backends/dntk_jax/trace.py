@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -59,9 +60,15 @@ class Program:
     arguments: tuple[int, ...]
     result: int
 
-    def start(self, *values: Any) -> dict[int, Any]:
-        """Slots before the first operation: constants, and ``values`` of the arguments."""
-        return {**self.constants, **dict(zip(self.arguments, values, strict=True))}
+    def run(self, *values: Any, added: Mapping[int, Mapping[int, Any]] = MappingProxyType({})) -> dict[int, Any]:
+        """All slots, from ``values`` of the arguments; ``added`` to results by number of the step and place."""
+        slots = {**self.constants, **dict(zip(self.arguments, values, strict=True))}
+        for number, step in enumerate(self.steps):
+            results = step(slots)
+            for place, term in added.get(number, {}).items():
+                results[place] = results[place] + term
+            slots.update(zip(step.outputs, results, strict=True))
+        return slots
 
 
 def traced(network: Network, x: Any) -> tuple[Program, dict[str, int]]:

@@ -129,16 +129,7 @@ class AutogradModel(Model):
     def check_inputs(self, x: Array, name: str = "x") -> None:
         """Raise a clear error unless ``x`` can be an input.
 
-        The first inputs of a new shape are run, to see that the function accepts them, is deterministic, and treats
-        every input by itself.
-
-        Raises
-        ------
-        TypeError
-            ``x`` is no NumPy array, or of another dtype than the parameters.
-        ValueError
-            It is empty, not finite, or of a shape that the function rejects; or the function depends on the batch,
-            varies between calls, or returns no array (n, C).
+        The first inputs of a new shape are run, as in :func:`dntk.models.adapter.examine`.
         """
         require_input(x, self, name, convert=FRAMEWORK.convert)
         self._outputs.look(x, lambda: examine(self._evaluate, x, FRAMEWORK, agree=alike))
@@ -173,8 +164,7 @@ class AutogradModel(Model):
             recording = self._recorded(x)
             with differentiating():
                 rows = pushed_by_transposes(recording, self.every, directions)
-        pushed: Array = np.asarray(rows, dtype=self.dtype).reshape(shape)
-        return pushed
+        return np.asarray(rows, dtype=self.dtype).reshape(shape)
 
     def vjp(self, x: Array, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward pass."""

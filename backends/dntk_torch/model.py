@@ -130,13 +130,12 @@ class TorchModel(InputDifferentiable):
     @property
     def device(self) -> torch.device:
         """Device of the parameters."""
-        place: torch.device = self._selected_tensors()[self.selected[0]].device
-        return place
+        return self.module.get_parameter(self.selected[0]).device
 
     @property
     def dtype(self) -> Any:
         """Floating-point type of the selected parameters."""
-        return self._selected_tensors()[self.selected[0]].dtype
+        return self.module.get_parameter(self.selected[0]).dtype
 
     def __call__(self, x: Array) -> Float[Array, "n c"]:
         """Outputs at the inputs ``x``; those of 16-bit networks as float32, like their kernels."""
@@ -145,19 +144,9 @@ class TorchModel(InputDifferentiable):
             return arrays.widened(evaluated(self.module, detached(self.module), x))
 
     def check_inputs(self, x: Array, name: str = "x") -> None:
-        """Raise a clear error unless ``x`` can be an input.
+        """Raise a clear error unless ``x`` can be an input and the network is in evaluation mode.
 
-        The first inputs of a new shape or dtype are run, to see that the network accepts them, is
-        deterministic, and treats every input by itself.
-
-        Raises
-        ------
-        TypeError
-            ``x`` is no tensor, or of another dtype than the network computes with.
-        ValueError
-            It is empty, not finite, on another device, or of a shape that the network rejects; or
-            the network is in training mode, depends on the batch, varies between calls, or returns
-            no tensor (n, C).
+        The first inputs of a new shape or dtype are run, as in :func:`dntk.models.adapter.examine`.
         """
         requirements.require_evaluation_mode(self.module)
         require_input(x, self, name, convert=FRAMEWORK.convert, kinds=kinds_of_inputs(self.module))
@@ -282,7 +271,3 @@ class TorchModel(InputDifferentiable):
             for name, values in method(self.module, names, x, cotangents).items():
                 blocks[name] = stored_block(name, arrays.widened(values))
         return blocks
-
-    def _selected_tensors(self) -> dict[str, torch.Tensor]:
-        every = dict(self.module.named_parameters())
-        return {name: every[name] for name in self.selected}

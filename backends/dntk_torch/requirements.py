@@ -104,26 +104,25 @@ def selected_names(module: torch.nn.Module, pattern: str | None) -> tuple[str, .
 
 def require_gradients_are_derivatives(module: torch.nn.Module, names: tuple[str, ...]) -> None:
     """Raise ``ValueError`` for a selected table whose gradients torch rescales by counts."""
-    chosen = {id(value): name for name, value in module.named_parameters() if name in names}
-    for layer in module.modules():
-        if isinstance(layer, TABLES) and layer.scale_grad_by_freq:
-            name = chosen.get(id(layer.weight))
-            if name is not None:
-                msg = (
-                    f"{name!r} has scale_grad_by_freq=True: torch then divides its gradient by "
-                    "counts in the batch, which is no derivative. Set the layer's "
-                    "scale_grad_by_freq to False (outputs stay the same)."
-                )
-                raise ValueError(msg)
+    for name, layer in _chosen_tables(module, names):
+        if layer.scale_grad_by_freq:
+            msg = (
+                f"{name!r} has scale_grad_by_freq=True: torch then divides its gradient by counts in the batch, which "
+                "is no derivative. Set the layer's scale_grad_by_freq to False (outputs stay the same)."
+            )
+            raise ValueError(msg)
 
 
 def has_padding_row(module: torch.nn.Module, names: tuple[str, ...]) -> bool:
     """Whether a selected table has a row to which torch gives no gradient."""
-    chosen = {id(value) for name, value in module.named_parameters() if name in names}
-    return any(
-        isinstance(layer, TABLES) and layer.padding_idx is not None and id(layer.weight) in chosen
-        for layer in module.modules()
-    )
+    return any(layer.padding_idx is not None for _, layer in _chosen_tables(module, names))
+
+
+def _chosen_tables(module: torch.nn.Module, names: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """Look-up layers whose tables are selected, with the tables' names."""
+    chosen = {id(value): name for name, value in module.named_parameters() if name in names}
+    tables = [layer for layer in module.modules() if isinstance(layer, TABLES)]
+    return [(chosen[id(layer.weight)], layer) for layer in tables if id(layer.weight) in chosen]
 
 
 def kinds_of_inputs(module: torch.nn.Module) -> tuple[str, ...]:

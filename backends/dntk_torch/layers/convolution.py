@@ -48,8 +48,7 @@ def _by_groups(layer: Any, a: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
         dilation=layer.dilation,
         groups=n,
     )
-    rows: torch.Tensor = gradient.reshape(n, -1)
-    return rows
+    return gradient.reshape(n, -1)
 
 
 _WEIGHT_GRADIENTS = {1: torch.nn.grad.conv1d_weight, 2: torch.nn.grad.conv2d_weight, 3: torch.nn.grad.conv3d_weight}

@@ -22,7 +22,7 @@ def examine(
     ValueError
         Outputs are not finite, or vary from call to call or with the batch.
     """
-    probe, network = x[:PROBES, ...], framework.network
+    probe, network = x[: min(PROBES, x.shape[0]), ...], framework.network
     outputs = run(probe)
     arrays.require_finite(f"the {network}'s outputs", outputs)
     if not agree(run(probe), outputs):

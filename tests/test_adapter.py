@@ -37,41 +37,43 @@ X = xp.asarray(np.random.default_rng(0).normal(size=(6, 3)))
 CLOSE = functools.partial(adapter.close, tolerance=1e-6)
 
 
-class TestMemo:
-    def test_what_inputs_have_shown_is_found_once_per_shape_and_dtype(self):
-        memo, calls = adapter.Memo(), []
+def test_what_inputs_have_shown_is_found_once_per_shape_and_dtype():
+    memo, calls = adapter.Memo(), []
 
-        def find():
-            calls.append(len(calls))
-            return calls[-1]
+    def find():
+        calls.append(len(calls))
+        return calls[-1]
 
-        assert [memo(X, find), memo(X[:2, :], find), memo(X[:, :2], find), memo(X, find)] == [0, 0, 1, 0]
-        assert memo(xp.astype(X, xp.float32), find) == 2
-        assert [memo(X, find, of="other"), memo(X, find, of="other")] == [3, 3]
+    assert [memo(X, find), memo(X[:2, :], find), memo(X[:, :2], find), memo(X, find)] == [0, 0, 1, 0]
+    assert memo(xp.astype(X, xp.float32), find) == 2
+    assert [memo(X, find, of="other"), memo(X, find, of="other")] == [3, 3]
 
-    def test_one_input_is_looked_at_again_once_more_come(self):
-        memo = adapter.Memo()
-        assert [memo(X[:1, :], lambda: "one"), memo(X[:1, :], lambda: "again"), memo(X, lambda: "more")] == [
-            "one",
-            "one",
-            "more",
-        ]
-        assert memo(X[:1, :], lambda: "one") == "more"
 
-    def test_one_input_is_enough_where_that_is_said(self):
-        memo = adapter.Memo()
-        assert [memo(rows, lambda n=n: n, enough=1) for n, rows in enumerate((X[:1, :], X))] == [0, 0]
+def test_one_input_is_looked_at_again_once_more_come():
+    memo = adapter.Memo()
+    assert [memo(X[:1, :], lambda: "one"), memo(X[:1, :], lambda: "again"), memo(X, lambda: "more")] == [
+        "one",
+        "one",
+        "more",
+    ]
+    assert memo(X[:1, :], lambda: "one") == "more"
 
-    def test_the_number_of_outputs_is_that_of_the_inputs_checked_last(self):
-        count = adapter.OutputCount()
-        with pytest.raises(AttributeError, match=r"before the function has seen an input: call model\(x\) once"):
-            count.known("function")
-        assert count.known(guess=7) == 7
-        count.look(X, lambda: 2)
-        count.look(X[:, :2], lambda: 3)
-        assert count.known(guess=7) == 3
-        count.look(X, lambda: 5)
-        assert count.known() == 2
+
+def test_one_input_is_enough_where_that_is_said():
+    memo = adapter.Memo()
+    assert [memo(rows, lambda n=n: n, enough=1) for n, rows in enumerate((X[:1, :], X))] == [0, 0]
+
+
+def test_the_number_of_outputs_is_that_of_the_inputs_checked_last():
+    count = adapter.OutputCount()
+    with pytest.raises(AttributeError, match=r"before the function has seen an input: call model\(x\) once"):
+        count.known("function")
+    assert count.known(guess=7) == 7
+    count.look(X, lambda: 2)
+    count.look(X[:, :2], lambda: 3)
+    assert count.known(guess=7) == 3
+    count.look(X, lambda: 5)
+    assert count.known() == 2
 
 
 def noisy():

@@ -130,12 +130,12 @@ class TorchModel(InputDifferentiable):
     @property
     def device(self) -> torch.device:
         """Device of the parameters."""
-        return self.module.get_parameter(self.selected[0]).device
+        return arrays.device_of(self.parameters[self.selected[0]])
 
     @property
     def dtype(self) -> Any:
         """Floating-point type of the selected parameters."""
-        return self.module.get_parameter(self.selected[0]).dtype
+        return self.parameters[self.selected[0]].dtype
 
     def __call__(self, x: Array) -> Float[Array, "n c"]:
         """Outputs at the inputs ``x``; those of 16-bit networks as float32, like their kernels."""

@@ -11,14 +11,14 @@ MUTANTS = [
         "known[0] < min(seen, enough)",
         "known[0] < 0",
         "what one input showed believed of many",
-        TESTS + "TestMemo::test_one_input_is_looked_at_again_once_more_come",
+        TESTS + "test_one_input_is_looked_at_again_once_more_come",
     ),
     Mutant(
         ROOM + "_memo.py",
         "str(x.dtype), of)",
         "of)",
         "what one dtype showed believed of another",
-        TESTS + "TestMemo::test_what_inputs_have_shown_is_found_once_per_shape_and_dtype",
+        TESTS + "test_what_inputs_have_shown_is_found_once_per_shape_and_dtype",
     ),
     Mutant(
         ROOM + "_network.py",

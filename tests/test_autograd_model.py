@@ -378,7 +378,7 @@ class TestRefusals:
         [
             (lambda p, x: (x @ p["w"])[:, 0], r"returns shape \(4,\) for 4 inputs.*\[:, None\]"),
             (lambda p, x: (x @ p["w"])[None], r"returns shape \(1, 4, 2\) for 4 inputs, expected \(n, C\)"),
-            (lambda p, x: (x @ p["w"], x), "returns a builtins.tuple, not a NumPy array"),
+            (lambda p, x: (x @ p["w"], x), "returns a tuple, not a NumPy array"),
             (lambda p, x: anp.argmax(x @ p["w"], axis=1)[:, None], "dtype int64, not real floating point"),
             (lambda p, x: (x @ p["w"]) * 1j, "dtype complex128, not real floating point"),
             (lambda p, x: anp.log(x @ p["w"] * 0), "outputs` has NaN or infinite"),

@@ -309,7 +309,7 @@ class TestRefusals:
     """Each says what came, and what to do."""
 
     def test_what_is_no_model(self):
-        with pytest.raises(TypeError, match=r"`model` is a builtins\.str: make a model with dntk\.as_model first"):
+        with pytest.raises(TypeError, match=r"`model` is a str: wrap the network first"):
             dntk.bridge("net", "numpy")
 
     def test_backend_that_nobody_registered(self):

@@ -168,6 +168,23 @@ def test_a_form_that_is_wrong_is_left_for_that_parameter_alone(monkeypatch):
     assert kinds == dict.fromkeys(model.parameters, "DenseBlock") | network.kinds | {"first.w": "DenseBlock"}
 
 
+@pytest.mark.parametrize("mode", ["clip", "fill"])
+def test_ids_out_of_bounds_get_gradients_only_where_the_look_up_clips_them(mode):
+    """They come after the inputs that the form is tried on, where nothing but the rule tells what they mean."""
+    params = {"table": normal(0, 4, 3), "out": normal(1, 3, 2)}
+    tokens = jnp.asarray([[0, 1], [1, 2], [2, 3], [3, 0], [1, 4], [-9, 2], [7, 7]], jnp.int32)
+
+    def function(p, ids):
+        rows = jnp.take(p["table"], ids, axis=0, mode=mode, fill_value=0)
+        return jnp.tanh(rows.sum(1)) @ p["out"]
+
+    found, kinds = pieces(dntk.as_model(function, params), tokens, jnp.eye(2))
+    expected = jacobian(function, params, tokens)
+    assert kinds["table"] == "IndexedBlock"
+    assert np.any(found[:, -1]) == (mode == "clip")  # the last input has no id in bounds
+    assert relative(found, expected) < 1e-5
+
+
 def test_operations_without_a_batching_rule_are_differentiated_one_input_at_a_time():
     def on_host(x, w):
         return jax.pure_callback(np.matmul, jax.ShapeDtypeStruct((*x.shape[:-1], w.shape[-1]), x.dtype), x, w)

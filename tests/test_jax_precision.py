@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 jax = pytest.importorskip("jax")
-precision_of = pytest.importorskip("dntk_jax.precision")
+precision_of = pytest.importorskip("dntk_jax._precision")
 FLAG = precision_of.FLAG
 
 

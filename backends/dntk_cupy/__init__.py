@@ -4,7 +4,7 @@ from dntk.backend import Backend, BackendEntry
 
 
 def _load() -> Backend:
-    from dntk_cupy.requirements import require_gpu
+    from dntk_cupy._requirements import require_gpu
 
     require_gpu()
     from dntk_cupy.backend import CupyBackend

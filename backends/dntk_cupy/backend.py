@@ -8,8 +8,9 @@ import cupy
 import cupyx.scipy.linalg
 import cupyx.scipy.special
 
+from dntk.backend import expand, symmetric
 from dntk.types import Array, Namespace
-from dntk_cupy.scatter import added_in_order
+from dntk_cupy._scatter import added_in_order
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,58 +36,46 @@ class CupyBackend:
     def from_numpy(self, x: Any, *, device: Any = None) -> Array:
         """Copy on ``device``: a ``cupy.cuda.Device``, its number, a name of :meth:`devices`, or the current one."""
         with _device(device):
-            array: Array = cupy.array(x)
-        return array
+            return cupy.array(x)
 
     def from_dlpack(self, x: Any) -> Array:
         """Array over the memory of ``x``, which must be on a GPU."""
-        array: Array = cupy.from_dlpack(x)
-        return array
+        return cupy.from_dlpack(x)
 
     def scatter_add(self, updates: Any, index: Any, weights: Any, size: int) -> Array:
         """Sums over the nonzeros of every row in their order: the same to the last bit at every call."""
         with updates.device:
-            out: Array = added_in_order(updates, index, weights, size)
-        return out
+            return added_in_order(updates, index, weights, size)
 
     def triangular_solve(self, factor: Any, rhs: Any, *, lower: bool) -> Array:
         """Triangular solve of cuBLAS, of batches too."""
         with rhs.device:
-            solution: Array = cupyx.scipy.linalg.solve_triangular(factor, rhs, lower=lower)
-        return solution
+            return cupyx.scipy.linalg.solve_triangular(factor, rhs, lower=lower)
 
     def inner(self, x: Any, y: Any) -> Array:
         """CuBLAS's product."""
         with x.device:
-            product: Array = x @ y.mT
-        return product
+            return x @ y.mT
 
     def gram(self, x: Any) -> Array:
         """CuBLAS's product, made symmetric."""
         with x.device:
-            product = x @ x.mT
-            symmetric: Array = (product + product.mT) / 2
-        return symmetric
+            return symmetric(x @ x.mT)
 
     def column_gram(self, x: Any) -> Array:
         """CuBLAS's product, made symmetric."""
         with x.device:
-            product = x.mT @ x
-            symmetric: Array = (product + product.mT) / 2
-        return symmetric
+            return symmetric(x.mT @ x)
 
-    def expand(self, cotangents: Array, inputs: Array) -> Array:
+    def expand(self, cotangents: Any, inputs: Any) -> Array:
         """One product per input, for all functionals at once."""
-        (q, n, t, b), a = cotangents.shape, inputs.shape[2]
-        rows = xp.reshape(xp.permute_dims(cotangents, (1, 0, 3, 2)), (n, q * b, t))
-        expanded: Array = xp.permute_dims(xp.reshape(rows @ inputs, (n, q, b * a)), (1, 0, 2))
-        return expanded
+        with inputs.device:
+            return expand(cotangents, inputs)
 
     def erf(self, x: Any) -> Array:
         """CUDA's error function."""
         with x.device:
-            values: Array = cupyx.scipy.special.erf(x)
-        return values
+            return cupyx.scipy.special.erf(x)
 
     def working_set(self, x: Any) -> int:
         """2²³ entries: a start costs more than caches save."""

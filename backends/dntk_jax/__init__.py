@@ -4,8 +4,8 @@ from dntk.backend import Backend, BackendEntry
 
 
 def _load() -> Backend:
+    from dntk_jax._precision import use_whole_float32
     from dntk_jax.backend import JaxBackend
-    from dntk_jax.precision import use_whole_float32
 
     use_whole_float32()
     return JaxBackend()

@@ -1,6 +1,7 @@
 """What JAX arrays need beyond the array API standard."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -10,7 +11,10 @@ import jax.scipy.special
 import numpy as np
 from array_api_compat import array_namespace
 
+from dntk.backend import expand, symmetric
 from dntk.types import Array, Namespace
+from dntk_jax._modules import adapted
+from dntk_jax.model import JaxModel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,8 +39,7 @@ class JaxBackend:
 
     def from_numpy(self, x: Any, *, device: Any = None) -> Array:
         """Array on ``device``; 64-bit numbers become 32-bit ones where x64 is off."""
-        array: Array = jax.device_put(x, device)
-        return array
+        return jax.device_put(x, device)
 
     def from_dlpack(self, x: Any) -> Array:
         """Array over the memory of ``x``.
@@ -45,52 +48,40 @@ class JaxBackend:
         x64 is off.
         """
         try:
-            array: Array = jnp.from_dlpack(x)
+            return jnp.from_dlpack(x)
         except (BufferError, RuntimeError):
-            array = jnp.from_dlpack(array_namespace(x).asarray(x, copy=True))
-        return array
+            return jnp.from_dlpack(array_namespace(x).asarray(x, copy=True))
 
     def scatter_add(self, updates: Array, index: Array, weights: Array, size: int) -> Array:
         """``.at[].add``, one nonzero of every update at a time; on GPUs in any order."""
-        out = jnp.zeros((size, updates.shape[1]), dtype=updates.dtype)
+        out: Any = jnp.zeros((size, updates.shape[1]), dtype=updates.dtype)
         for position in range(index.shape[1]):
             out = out.at[index[:, position], :].add(weights[:, position, None] * updates)
-        result: Array = out
-        return result
+        return out
 
     def triangular_solve(self, factor: Array, rhs: Array, *, lower: bool) -> Array:
         """XLA's triangular solve."""
-        solution: Array = jax.scipy.linalg.solve_triangular(factor, rhs, lower=lower)
-        return solution
+        return jax.scipy.linalg.solve_triangular(factor, rhs, lower=lower)
 
     def inner(self, x: Array, y: Array) -> Array:
         """XLA's product, not rounded to fewer bits on accelerators."""
-        product: Array = jnp.matmul(x, y.mT, precision="highest")
-        return product
+        return _product(x, y.mT)
 
     def gram(self, x: Array) -> Array:
         """XLA's general product, made symmetric."""
-        product: Array = jnp.matmul(x, x.mT, precision="highest")
-        return (product + product.mT) / 2
+        return symmetric(_product(x, x.mT))
 
     def column_gram(self, x: Array) -> Array:
         """XLA's general product, made symmetric."""
-        product: Array = jnp.matmul(x.mT, x, precision="highest")
-        return (product + product.mT) / 2
+        return symmetric(_product(x.mT, x))
 
     def expand(self, cotangents: Array, inputs: Array) -> Array:
         """One product per input, for all functionals at once."""
-        (q, n, t, b), a = cotangents.shape, inputs.shape[2]
-        rows = jnp.reshape(jnp.permute_dims(cotangents, (1, 0, 3, 2)), (n, q * b, t))
-        expanded: Array = jnp.permute_dims(
-            jnp.reshape(jnp.matmul(rows, inputs, precision="highest"), (n, q, b * a)), (1, 0, 2)
-        )
-        return expanded
+        return expand(cotangents, inputs, _product)
 
     def erf(self, x: Array) -> Array:
         """XLA's error function."""
-        values: Array = jax.scipy.special.erf(x)
-        return values
+        return jax.scipy.special.erf(x)
 
     def working_set(self, x: Array) -> int:
         """2¹⁹ entries, a processor's cache; 2²³ on accelerators, where a start costs more than caches save."""
@@ -102,10 +93,10 @@ class JaxBackend:
 
     def as_model(self, net: Any, params: Any, parameters: str | None) -> Any:
         """Model of a function of parameters, or of a flax or equinox module."""
-        from dntk_jax.model import JaxModel
-        from dntk_jax.modules import adapted
-
         return JaxModel.of(adapted(net, params, parameters), parameters)
+
+
+_product = functools.partial(jnp.matmul, precision="highest")
 
 
 def _platform(x: Any) -> str:

@@ -8,14 +8,12 @@ import numpy as np
 from jax.extend import core
 
 from dntk import arrays
+from dntk.models.adapter import PROBES, close, evaluate, examine
 from dntk_jax.network import Network, exact_products
-from dntk_jax.requirements import require_finite, require_outputs
-
-PROBES = 4
-"""Inputs that are looked at before a result is believed."""
+from dntk_jax.requirements import FRAMEWORK
 
 
-def examine(network: Network, x: Any) -> int:
+def examined(network: Network, x: Any) -> int:
     """Number C of outputs, once the network proves a deterministic function of one input at a time.
 
     Raises
@@ -23,54 +21,30 @@ def examine(network: Network, x: Any) -> int:
     ValueError
         It fails on ``x``, returns no (n, C) array, or its outputs vary from call to call or with the batch.
     """
-    probe = x[:PROBES]
-    outputs = evaluate(network, probe)
-    require_finite("the network's outputs", outputs)
-    traces = [trace(network, probe[:1]) for _ in range(2)]
-    rounding = coarsest(traces[0], outputs)
-    if not (_same_numbers(*traces) and close(evaluate(network, probe), outputs, rounding)):
-        msg = (
-            "the network gives other outputs at a second call on the same inputs, so that it is no fixed function: "
-            "does it draw random numbers outside JAX, or change a state of its own?"
-        )
-        raise ValueError(msg)
-    for row in {0, probe.shape[0] - 1} if probe.shape[0] > 1 else ():
-        if not close(evaluate(network, probe[row : row + 1]), outputs[row : row + 1], rounding):
-            msg = (
-                "the network's output for an input depends on the rest of the batch (batch dependence), so that its "
-                "kernel is not defined: remove statistics, sorting, attention or one random mask across the batch "
-                "axis."
-            )
-            raise ValueError(msg)
-    return int(outputs.shape[1])
+    outputs = evaluated(network, x[:PROBES])
+    traces = [trace(network, x[:1]) for _ in range(2)]
+    fixed, bound = _same_numbers(*traces), tolerance(coarsest(traces[0], outputs))
+
+    def on_host(points: Any) -> Any:
+        # Where nothing has to be compiled for so few numbers.
+        return np.asarray(evaluated(network, points)).astype(np.float64)
+
+    return examine(on_host, x, FRAMEWORK, agree=lambda left, right: fixed and close(left, right, bound))
 
 
-def evaluate(network: Network, x: Any) -> Any:
+def evaluated(network: Network, x: Any) -> Any:
     """Outputs (n, C), or a ``ValueError`` that says why not."""
-    try:
+
+    def run(points: Any) -> Any:
         with exact_products():
-            outputs = network.forward(network.parameters, x)
-    except (jax.errors.JaxRuntimeError, MemoryError):
-        raise  # out of memory, or the device: not the network's fault
-    except Exception as error:
-        # The user's own code may fail in any way.
-        msg = f"the network fails on inputs of shape {tuple(x.shape)} and dtype {x.dtype}: {error}"
-        raise ValueError(msg + network.remedy) from error
-    require_outputs(outputs, x.shape[0])
-    return outputs
+            return network.forward(network.parameters, points)
 
-
-def close(left: Any, right: Any, rounding: float) -> bool:
-    """Equal to half the digits that ``rounding`` leaves, relative to the largest entry."""
-    # On the host, where nothing has to be compiled for so few numbers.
-    mine, theirs = (np.asarray(values).astype(np.float64) for values in (left, right))
-    return bool(np.abs(mine - theirs).max() <= tolerance(rounding) * np.abs(theirs).max())
+    return evaluate(run, x, FRAMEWORK, remedy=network.remedy)
 
 
 def tolerance(rounding: float) -> float:
     """Half the digits of a unit of rounding."""
-    half: float = 3 * rounding**0.5
-    return half
+    return 3 * rounding**0.5
 
 
 def trace(network: Network, x: Any) -> core.ClosedJaxpr:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from dntk_jax.factors import Factored, Form, Rule, Stored, rule_of
 from dntk_jax.network import Network, Values
-from dntk_jax.trace import Environment, Program, Step, program_of
+from dntk_jax.trace import Environment, Program, Step, traced
 from dntk_jax.views import View, extended
 
 Factors = tuple[Any, ...]
@@ -70,18 +70,11 @@ class Capture:
             stored = self._stored(values, saved, pulled, functionals.shape[0])
             return outputs, {**self._factored(values, saved, pulled), **stored}
 
-        found: tuple[Any, dict[str, Factors]] = jax.vmap(one, (0, 1), (0, axes))(x, cotangents)
-        return found
+        return jax.vmap(one, (0, 1), (0, axes))(x, cotangents)
 
     def _run(self, values: Values, point: Any, zeros: Mapping[int, Any]) -> tuple[Any, Environment]:
         """Outputs (C,) for one input, and what the uses' gradients depend on."""
-        slots: dict[int, Any] = dict(self.program.constants)
-        slots.update(zip(self.program.arguments, (*(values[name] for name in self.every), point), strict=True))
-        for number, step in enumerate(self.program.steps):
-            results = step(slots)
-            for place, zero in zeros.get(number, {}).items():
-                results[place] = results[place] + zero
-            slots.update(zip(step.outputs, results, strict=True))
+        slots = self.program.run(*(values[name] for name in self.every), point, added=zeros)
         needed = {slot for use in self.uses for slot in use.needs()}
         return slots[self.program.result], {slot: slots[slot] for slot in needed}
 
@@ -122,23 +115,17 @@ def _transposed(use: Use, chosen: Values, saved: Environment, cotangents: Any) -
         return {place: every[place] for place in use.floating()}
 
     _, pull = jax.vjp(results, chosen)
-    found: dict[str, Any] = jax.vmap(lambda cotangent: pull(cotangent)[0])(cotangents)
-    return found
+    return jax.vmap(lambda cotangent: pull(cotangent)[0])(cotangents)
 
 
 def find_capture(network: Network, names: tuple[str, ...], x: Any) -> Capture:
     """Uses of the parameters in ``names``, in a network's program for one input like those in ``x``."""
-    every = tuple(network.parameters)
-
-    def outputs(leaves: Any, point: Any) -> Any:
-        return network.function(dict(zip(every, leaves, strict=True)), point[None])[0]
-
-    program = program_of(outputs, list(network.parameters.values()), x[0])
-    uses = _uses(network, names, program, dict(zip(every, program.arguments, strict=False)))
+    program, slots = traced(network, x)
+    uses = _uses(network, names, program, slots)
     rules = {name: _rules(name, uses) for name in names}
     known = {name: found for name, found in rules.items() if found}
     forms = {name: known[name][0][1].form if name in known else Stored() for name in names}
-    return Capture(program=program, every=every, uses=tuple(uses), rules=known, forms=forms)
+    return Capture(program=program, every=tuple(slots), uses=tuple(uses), rules=known, forms=forms)
 
 
 def _uses(network: Network, names: tuple[str, ...], program: Program, slots: Mapping[str, int]) -> list[Use]:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from dntk_jax.network import Network, Values
-from dntk_jax.trace import Program, Step, program_of
+from dntk_jax.trace import Program, Step, traced
 
 InputGradient = Callable[[Network, Values, Any, Any, Values], Any]
 """(network, all values, one input, cotangents (q, C), directions (q, *shape) by name) to its gradient."""
@@ -29,14 +29,10 @@ class Layers:
 
     def run(self, values: Values, x: Any) -> tuple[Any, dict[str, Any]]:
         """Outputs (n, C), and what enters each layer, (n, ...)."""
-        found: tuple[Any, dict[str, Any]] = jax.vmap(lambda point: self._one(values, point))(x)
-        return found
+        return jax.vmap(lambda point: self._one(values, point))(x)
 
     def _one(self, values: Values, point: Any) -> tuple[Any, dict[str, Any]]:
-        slots: dict[int, Any] = dict(self.program.constants)
-        slots.update(zip(self.program.arguments, (*(values[name] for name in self.every), point), strict=True))
-        for step in self.program.steps:
-            slots.update(zip(step.outputs, step(slots), strict=True))
+        slots = self.program.run(*(values[name] for name in self.every), point)
         return slots[self.program.result], {name: slots[place] for name, place in self.places.items()}
 
 
@@ -48,7 +44,7 @@ def find_layers(network: Network, names: tuple[str, ...], x: Any) -> Layers:
     ValueError
         No parameter belongs to a name, or none of its parameters meets the data in an operation.
     """
-    program, arguments = _traced(network, x)
+    program, arguments = traced(network, x)
     places: dict[str, int] = {}
     for name in names:
         owned = {slot for own, slot in arguments.items() if own == name or own.startswith(f"{name}.")}
@@ -61,12 +57,12 @@ def find_layers(network: Network, names: tuple[str, ...], x: Any) -> Layers:
             msg = f"the layer {name!r} meets the data in no operation: name another."
             raise ValueError(msg)
         places[name] = meetings[0][1]
-    return Layers(program=program, every=tuple(network.parameters), places=places)
+    return Layers(program=program, every=tuple(arguments), places=places)
 
 
 def head_of(network: Network, x: Any) -> str:
     """Name of the parameter that the last product of data with a matrix reads; ``ValueError`` without one."""
-    program, arguments = _traced(network, x)
+    program, arguments = traced(network, x)
     last: dict[str, int] = {}
     for name, slot in arguments.items():
         products = [number for number, _ in _meetings(program, {slot}) if _is_product(program.steps[number])]
@@ -109,17 +105,6 @@ def by_backward_mode(network: Network, values: Values, point: Any, cotangents: A
 def positions(value: Any) -> Any:
     """What enters a layer as (n, positions, channels), channels last as everywhere in JAX."""
     return value.reshape(value.shape[0], -1, value.shape[-1] if value.ndim > 1 else 1)
-
-
-def _traced(network: Network, x: Any) -> tuple[Program, dict[str, int]]:
-    """Program of a network for one input, and the slots of its parameters."""
-    every = tuple(network.parameters)
-
-    def outputs(leaves: Any, point: Any) -> Any:
-        return network.function(dict(zip(every, leaves, strict=True)), point[None])[0]
-
-    program = program_of(outputs, list(network.parameters.values()), x[0])
-    return program, dict(zip(every, program.arguments, strict=False))
 
 
 def _meetings(program: Program, owned: set[int]) -> list[tuple[int, int]]:

@@ -1,7 +1,6 @@
 """JAX networks as models: exact per-sample gradients in their cheapest form."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,28 +10,27 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
-from dntk.ledger import count
+from dntk.models.adapter import Memo, OutputCount, in_order, require_input, require_shape, split, total_size
 from dntk.models.base import Cotangents, per_input
 from dntk.models.input_gradients import InputDifferentiable, Observed
 from dntk.types import Array, Namespace
 from dntk_jax import inputs, requirements
-from dntk_jax.behaviour import PROBES, evaluate, examine
+from dntk_jax.behaviour import evaluated, examined
 from dntk_jax.network import Network, exact_products
 from dntk_jax.optimiser import OptaxAdam
 from dntk_jax.per_sample import gradient, push_forward, push_forward_twice_backward
 from dntk_jax.plan import Plan, block_of, make_plan
-from dntk_jax.requirements import require_shape
+from dntk_jax.requirements import FRAMEWORK
 
 
 @dataclasses.dataclass
 class _Findings:
-    """What calls have shown, by shape and dtype of one input, and how many inputs showed it."""
+    """What calls have shown, and the programs that they compiled."""
 
-    n_outputs: int | None = None
-    examined: dict[Any, tuple[int, int]] = dataclasses.field(default_factory=dict)
-    plans: dict[Any, tuple[int, Plan]] = dataclasses.field(default_factory=dict)
+    outputs: OutputCount = dataclasses.field(default_factory=OutputCount)
+    plans: Memo[Plan] = dataclasses.field(default_factory=Memo)
+    layers: Memo[inputs.Layers] = dataclasses.field(default_factory=Memo)
     compiled: dict[Any, Callable[..., Any]] = dataclasses.field(default_factory=dict)
-    layers: dict[Any, inputs.Layers] = dataclasses.field(default_factory=dict)
     forward_mode: bool = True
 
 
@@ -74,7 +72,7 @@ class JaxModel(InputDifferentiable):
     @property
     def n_parameters(self) -> int:
         """Number P of selected parameters."""
-        return sum(math.prod(value.shape) for value in self.parameters.values())
+        return total_size(self.parameters)
 
     @property
     def n_outputs(self) -> int:
@@ -85,10 +83,7 @@ class JaxModel(InputDifferentiable):
         AttributeError
             The model has not been called, so that no input has told.
         """
-        if self._findings.n_outputs is None:
-            msg = "the number of outputs is not known before the network has seen an input: call model(x) once."
-            raise AttributeError(msg)
-        return self._findings.n_outputs
+        return self._findings.outputs.known()
 
     @property
     def namespace(self) -> Namespace:
@@ -108,30 +103,15 @@ class JaxModel(InputDifferentiable):
     def __call__(self, x: Array) -> Float[Array, "n c"]:
         """Outputs at the inputs ``x``."""
         self.check_inputs(x)
-        outputs: Array = evaluate(self.network, x)
-        return outputs
+        return evaluated(self.network, x)
 
     def check_inputs(self, x: Array, name: str = "x") -> None:
-        """Raise a clear error unless ``x`` can be an input.
+        """Raise a clear error unless ``x`` can be an input: floating point of the parameters' dtype, integer or bool.
 
-        The first inputs of a new shape or dtype are run, to see that the network accepts them, is deterministic, and
-        treats every input by itself.
-
-        Raises
-        ------
-        TypeError
-            ``x`` is no JAX array, or of another floating-point dtype than the parameters.
-        ValueError
-            It is empty, not finite, on another device, or of a shape that the network rejects; or the network depends
-            on the batch, varies between calls, or returns no array (n, C).
+        The first inputs of a new shape or dtype are run, as in :func:`dntk.models.adapter.examine`.
         """
-        requirements.require_input(x, self, name)
-        key, probes = _key(x), min(x.shape[0], PROBES)
-        found = self._findings.examined.get(key)
-        # One input alone cannot show batch dependence: look again when more come.
-        if found is None or found[0] < min(probes, 2):
-            found = self._findings.examined[key] = (probes, examine(self.network, x))
-        self._findings.n_outputs = found[1]
+        require_input(x, self, name, convert=FRAMEWORK.convert, kinds=("integral", "bool"))
+        self._findings.outputs.look(x, lambda: examined(self.network, x))
 
     def gradient_blocks(self, x: Array, cotangents: Cotangents) -> Iterator[GradientBlock]:
         """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter.
@@ -141,19 +121,13 @@ class JaxModel(InputDifferentiable):
         """
         self.check_inputs(x)
         functionals = per_input(cotangents, x.shape[0], self.n_outputs)
-        plan = self._plan(x)
+        plan = self._findings.plans(x, lambda: make_plan(self.network, self.selected, x))
         with exact_products():
             # Placed, as numbers without a place would be another case to compile.
             placed = jax.device_put(functionals, self.device)
             outputs, factors = plan.compute(self.network.parameters, x, placed)
         requirements.require_finite("the network's outputs", outputs)
-        computed = dict(factors)
-        offset = 0
-        for name, value in self.parameters.items():
-            block = block_of(plan.forms[name], computed.pop(name), name=name, offset=offset)
-            count(flops=block.backprop_flops)
-            yield block
-            offset += math.prod(value.shape)
+        yield from in_order(block_of(plan.forms[name], factors.pop(name), name) for name in self.selected)
 
     def jvp(self, x: Array, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
         """Directional derivatives of all outputs along q parameter vectors.
@@ -161,25 +135,17 @@ class JaxModel(InputDifferentiable):
         By forward mode where the network has it, by the transpose of the gradient elsewhere (``custom_vjp``).
         """
         self.check_inputs(x)
-        require_shape("tangents", tangents, None, self.n_parameters, "parameter")
-        if self._findings.forward_mode:
-            try:
-                return self._push(push_forward, x, tangents)
-            except TypeError as error:
-                if "custom_vjp" not in str(error):
-                    raise
-                self._findings.forward_mode = False
-        return self._push(push_forward_twice_backward, x, tangents)
+        require_shape("tangents", tangents, self.n_parameters, "parameter")
+        return self._forward_first(self._push, push_forward, push_forward_twice_backward, x, tangents)
 
     def vjp(self, x: Array, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward pass."""
         self.check_inputs(x)
-        require_shape("cotangents", cotangents, x.shape[0], self.n_outputs, "output")
+        require_shape("cotangents", cotangents, self.n_outputs, "output", rows=x.shape[0])
 
         def pull(values: Any, points: Any, weights: Any) -> Array:
             found = gradient(self.network, self.selected, values, points, weights)
-            joined: Array = jnp.concatenate([found[name].reshape(-1) for name in self.selected])
-            return joined
+            return jnp.concatenate([found[name].reshape(-1) for name in self.selected])
 
         with exact_products():
             return self._compiled(gradient, pull)(self.network.parameters, x, cotangents)
@@ -196,16 +162,13 @@ class JaxModel(InputDifferentiable):
     def observe(self, x: Array, layers: tuple[str, ...]) -> Observed:
         """Outputs and what enters layers, named by the owner of their parameters, with the way back to ``x``."""
         self.check_inputs(x)
-        key = (layers, _key(x))
-        if key not in self._findings.layers:
-            self._findings.layers[key] = inputs.find_layers(self.network, layers, x)
-        run = self._findings.layers[key].run
+        found = self._findings.layers(x, lambda: inputs.find_layers(self.network, layers, x), of=layers, enough=1)
 
         def forward(values: Any, points: Any) -> Any:
-            return jax.vjp(lambda at: run(values, at), points)
+            return jax.vjp(lambda at: found.run(values, at), points)
 
         with exact_products():
-            (outputs, entering), back = self._compiled(("observe", key), forward)(self.network.parameters, x)
+            (outputs, entering), back = self._compiled(("observe", found), forward)(self.network.parameters, x)
 
         def pull(out: Array, wanted: Mapping[str, Array]) -> Array:
             cotangents = {
@@ -227,57 +190,44 @@ class JaxModel(InputDifferentiable):
         By forward mode, differentiated backward, where the network has it; by differentiating twice backward elsewhere.
         """
         self.check_inputs(x)
-        if self._findings.forward_mode:
-            try:
-                return self._second(inputs.by_forward_mode, x, cotangents, directions)
-            except TypeError as error:
-                if "custom_vjp" not in str(error):
-                    raise
-                self._findings.forward_mode = False
-        return self._second(inputs.by_backward_mode, x, cotangents, directions)
+        modes = inputs.by_forward_mode, inputs.by_backward_mode
+        return self._forward_first(self._second, *modes, x, cotangents, directions)
 
     def adam(self, decays: tuple[float, float]) -> OptaxAdam:
         """Optax's Adam."""
         return OptaxAdam.of(decays)
 
+    def _forward_first(self, compute: Callable[..., Array], forward: Any, backward: Any, *data: Array) -> Array:
+        """``compute`` by forward mode, or by the other way once an operation proves to lack it."""
+        if self._findings.forward_mode:
+            try:
+                return compute(forward, *data)
+            except TypeError as error:
+                if "custom_vjp" not in str(error):
+                    raise
+                self._findings.forward_mode = False
+        return compute(backward, *data)
+
     def _second(self, method: inputs.InputGradient, x: Array, cotangents: Array, directions: Array) -> Array:
         def every(values: Any, points: Any, functionals: Any, rows: Any) -> Any:
             def one(point: Any, row: Any) -> Any:
-                return method(self.network, values, point, functionals, self._unflattened(row))
+                return method(self.network, values, point, functionals, split(row, self.parameters))
 
             return jax.vmap(one)(points, rows)
 
         with exact_products():
-            found: Array = self._compiled(method, every)(self.network.parameters, x, cotangents, directions)
-        return found
+            return self._compiled(method, every)(self.network.parameters, x, cotangents, directions)
 
     def _push(self, method: Callable[..., Any], x: Array, tangents: Array) -> Array:
         def push(values: Any, points: Any, directions: Any) -> Any:
-            return method(self.network, self._unflattened(directions), values, points)
+            return method(self.network, split(directions, self.parameters), values, points)
 
         with exact_products():
-            pushed: Array = self._compiled(method, push)(self.network.parameters, x, tangents)
-        return pushed
-
-    def _unflattened(self, tangents: Any) -> dict[str, Any]:
-        pieces, offset = {}, 0
-        for name, value in self.parameters.items():
-            size = math.prod(value.shape)
-            piece = tangents[:, offset : offset + size].astype(value.dtype)
-            pieces[name] = piece.reshape(-1, *value.shape)
-            offset += size
-        return pieces
+            return self._compiled(method, push)(self.network.parameters, x, tangents)
 
     def _compiled(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         """The compiled function that was first stored under ``key``, so that it is traced once per shape."""
         return self._findings.compiled.setdefault(key, jax.jit(function))
-
-    def _plan(self, x: Any) -> Plan:
-        key, probes = _key(x), min(x.shape[0], PROBES)
-        found = self._findings.plans.get(key)
-        if found is None or found[0] < min(probes, 2):
-            found = self._findings.plans[key] = (probes, make_plan(self.network, self.selected, x))
-        return found[1]
 
     def _first(self) -> Any:
         return self.network.parameters[self.selected[0]]
@@ -285,7 +235,3 @@ class JaxModel(InputDifferentiable):
 
 def _pulled(back: Any, cotangents: Any) -> Any:
     return back(cotangents)[0]
-
-
-def _key(x: Any) -> Any:
-    return tuple(x.shape[1:]), str(x.dtype)

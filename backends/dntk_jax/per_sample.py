@@ -37,8 +37,7 @@ def gradient(network: Network, names: tuple[str, ...], values: Values, x: Any, c
     """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ by name, by one backward pass of the whole batch."""
     chosen = {name: values[name] for name in names}
     outputs, pull = jax.vjp(lambda some: network.function({**values, **some}, x), chosen)
-    found: dict[str, Any] = pull(cotangents.astype(outputs.dtype))[0]
-    return found
+    return pull(cotangents.astype(outputs.dtype))[0]
 
 
 def push_forward(network: Network, tangents: Values, values: Values, x: Any) -> Any:

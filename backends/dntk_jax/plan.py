@@ -15,12 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock, IndexedBlock
-from dntk_jax.behaviour import PROBES, coarsest, evaluate, tolerance, trace
+from dntk.gradient_blocks import FactoredBlock, GradientBlock, IndexedBlock
+from dntk.models.adapter import PROBES, stored_block
+from dntk_jax.behaviour import coarsest, evaluated, tolerance, trace
 from dntk_jax.capture import Capture, Factors, find_capture
 from dntk_jax.factors import Factored, Form, Indexed, Stored
 from dntk_jax.network import Network, exact_products
 from dntk_jax.per_sample import PerSample, by_loop, by_vmap, gradient
+from dntk_jax.requirements import FRAMEWORK
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,20 +34,18 @@ class Plan:
     """
 
     forms: Mapping[str, Form]
-    compute: Callable[[Any, Any, Any], tuple[Any, Mapping[str, Factors]]]
+    compute: Callable[[Any, Any, Any], tuple[Any, dict[str, Factors]]]
 
 
-def block_of(form: Form, factors: Factors, *, name: str, offset: int) -> GradientBlock:
-    """Block of one parameter."""
+def block_of(form: Form, factors: Factors, name: str) -> GradientBlock:
+    """Block of one parameter, at offset 0."""
     if isinstance(form, Factored):
         a, g = factors
-        return FactoredBlock(name=name, offset=offset, inputs=a, cotangents=g, transposed=form.transposed)
+        return FactoredBlock(name=name, offset=0, inputs=a, cotangents=g, transposed=form.transposed)
     if isinstance(form, Indexed):
         ids, g = factors
-        return IndexedBlock(name=name, offset=offset, ids=ids, cotangents=g, rows=form.rows)
-    (values,) = factors
-    q, n, p = values.shape
-    return DenseBlock(name=name, offset=offset, values=values, backprop_flops=2 * n * p * (1 + 2 * q))
+        return IndexedBlock(name=name, offset=0, ids=ids, cotangents=g, rows=form.rows)
+    return stored_block(name, *factors)
 
 
 def make_plan(network: Network, names: tuple[str, ...], x: Any) -> Plan:
@@ -95,7 +95,7 @@ class _Test:
     @classmethod
     def draw(cls, network: Network, names: tuple[str, ...], x: Any) -> "_Test":
         """Test for a network at some inputs; the random numbers are fixed and not the caller's."""
-        outputs = evaluate(network, x)
+        outputs = evaluated(network, x)
         rounding = coarsest(trace(network, x[:1]), outputs)
         generator = np.random.default_rng(20)
         weights, functional = (jnp.asarray(generator.normal(size=size), outputs.dtype) for size in outputs.shape)
@@ -104,7 +104,7 @@ class _Test:
             with exact_products():
                 differentiate = jax.jit(functools.partial(gradient, network, every))
                 found = differentiate(network.parameters, x, weights[:, None] * functional)
-        except (jax.errors.JaxRuntimeError, MemoryError):
+        except FRAMEWORK.not_its_fault:
             raise
         except Exception as error:
             msg = f"JAX cannot differentiate the network in its parameters: {error}"
@@ -129,7 +129,7 @@ class _Test:
 
         def totals(values: Any, x: Any, weights: Any) -> dict[str, Any]:
             _, computed = compute(values, x, cotangents)
-            blocks = {name: block_of(form, computed[name], name=name, offset=0) for name, form in forms.items()}
+            blocks = {name: block_of(form, computed[name], name) for name, form in forms.items()}
             return {name: jnp.einsum("n,np->p", weights, block.dense()[1]) for name, block in blocks.items()}
 
         with exact_products():
@@ -155,7 +155,7 @@ def _verified_capture(test: _Test, names: tuple[str, ...]) -> Capture | None:
         try:
             capture = find_capture(test.network, names, test.x)
             failures = test.failures(capture.forms, capture.gradients)
-        except (jax.errors.JaxRuntimeError, MemoryError):
+        except FRAMEWORK.not_its_fault:
             raise
         except Exception:
             # Operations without a batching rule, programs that cannot be taken apart: the general ways know more.
@@ -191,7 +191,7 @@ def _failures(method: PerSample, test: _Test, names: tuple[str, ...]) -> set[str
 
     try:
         return test.failures(dict.fromkeys(names, Stored()), compute)
-    except (jax.errors.JaxRuntimeError, MemoryError):
+    except FRAMEWORK.not_its_fault:
         raise
     except Exception:
         # An operation without a batching rule; the loop needs none.

@@ -3,10 +3,13 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
 from jax.extend import core
+
+from dntk_jax.network import Network
 
 _INLINED = {"jit", "pjit", "closed_call", "core_closed_call", "core_call", "checkpoint", "remat", "remat2"}
 """Operations that only call their inner program. Rules of ``custom_jvp`` and ``custom_vjp`` must stay together."""
@@ -27,8 +30,7 @@ class Step:
     @property
     def name(self) -> str:
         """Name of the operation."""
-        name: str = self.equation.primitive.name
-        return name
+        return self.equation.primitive.name
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -57,6 +59,27 @@ class Program:
     constants: Environment
     arguments: tuple[int, ...]
     result: int
+
+    def run(self, *values: Any, added: Mapping[int, Mapping[int, Any]] = MappingProxyType({})) -> dict[int, Any]:
+        """All slots, from ``values`` of the arguments; ``added`` to results by number of the step and place."""
+        slots = {**self.constants, **dict(zip(self.arguments, values, strict=True))}
+        for number, step in enumerate(self.steps):
+            results = step(slots)
+            for place, term in added.get(number, {}).items():
+                results[place] = results[place] + term
+            slots.update(zip(step.outputs, results, strict=True))
+        return slots
+
+
+def traced(network: Network, x: Any) -> tuple[Program, dict[str, int]]:
+    """A network's program of all parameters and one input like those in ``x``, and the parameters' slots by name."""
+    every = tuple(network.parameters)
+
+    def outputs(leaves: Any, point: Any) -> Any:
+        return network.function(dict(zip(every, leaves, strict=True)), point[None])[0]
+
+    program = program_of(outputs, list(network.parameters.values()), x[0])
+    return program, dict(zip(every, program.arguments, strict=False))
 
 
 def program_of(function: Callable[..., Any], *arguments: Any) -> Program:

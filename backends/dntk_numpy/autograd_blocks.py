@@ -7,6 +7,7 @@ import numpy as np
 
 from dntk.arrays import require_finite
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
+from dntk.models.adapter import stored_block
 from dntk_numpy.autograd_checks import differentiating
 from dntk_numpy.autograd_graph import Function, Site, Uses, recorded, recorded_layers
 
@@ -52,10 +53,7 @@ def looped_blocks(functions: list[Function], values: Mapping[str, Any], cotangen
             for name, root in recording.roots.items():
                 if root in found:
                     stored[name][number, point] = np.reshape(found[root], -1)
-    return {
-        name: DenseBlock(name=name, offset=0, values=rows, backprop_flops=2 * n * rows.shape[2] * (1 + 2 * q))
-        for name, rows in stored.items()
-    }
+    return {name: stored_block(name, rows) for name, rows in stored.items()}
 
 
 def _block(name: str, value: Any, use: Uses, pulled: Mapping[Any, Any], n: int) -> GradientBlock | None:

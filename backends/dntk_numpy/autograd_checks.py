@@ -1,7 +1,7 @@
-"""What a function must be before its kernel means anything, tried on a few inputs."""
+"""What a function must be before its kernel means anything, and what its users are told."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,41 +9,26 @@ from autograd.tracer import isbox
 
 from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
+from dntk.models.adapter import Framework, close, require_parameters
 from dntk.models.base import select_names
 
-PROBES = 4
-"""Inputs that are looked at before a result is believed."""
-
-Evaluate = Callable[[Any], Any]
-"""From inputs (n, ...) to outputs (n, C)."""
-
-
-def examine(evaluate: Evaluate, x: Any) -> int:
-    """Number C of outputs, once the function proves deterministic and to treat every input by itself.
-
-    Raises
-    ------
-    ValueError
-        It fails on ``x``, returns no (n, C) array of real floating-point numbers, or its outputs vary from call to
-        call or with the batch.
-    """
-    probe = x[:PROBES]
-    outputs = evaluate(probe)
-    arrays.require_finite("the function's outputs", outputs)
-    if not close(evaluate(probe), outputs):
-        msg = (
-            "the function gives other outputs at a second call on the same inputs, so that it is no fixed function: "
-            "does it draw random numbers, or change its parameters?"
-        )
-        raise ValueError(msg)
-    for row in {0, len(probe) - 1} if len(probe) > 1 else ():
-        if not close(evaluate(probe[row : row + 1]), outputs[row : row + 1]):
-            msg = (
-                "the function's output for an input depends on the rest of the batch (batch dependence), so that its "
-                "kernel is not defined: remove statistics, sorting or attention across the first axis."
-            )
-            raise ValueError(msg)
-    return int(outputs.shape[1])
+FRAMEWORK = Framework(
+    array=np.ndarray,
+    array_name="a NumPy array",
+    network="function",
+    one_dtype="convert them to one with astype",
+    fixed="does it draw random numbers, or change its parameters?",
+    no_mixing="remove statistics, sorting or attention across the first axis",
+    outputs_alone=(
+        "return the outputs (n, C) alone, computed with autograd.numpy; for functions of JAX arrays pass JAX "
+        "parameters, for PyTorch a torch.nn.Module"
+    ),
+    second_axis="end it with [:, None]",
+    two_axes="pick or join axes",
+    floating=(
+        "return logits, not labels, and compute with autograd.numpy, as numpy's own functions cannot be differentiated"
+    ),
+)
 
 
 def selected_names(every: Mapping[str, Any], pattern: str | None) -> tuple[str, ...]:
@@ -61,46 +46,13 @@ def selected_names(every: Mapping[str, Any], pattern: str | None) -> tuple[str, 
         msg = f"`params` holds no floating-point array among its {len(every)}: nothing can be differentiated."
         raise ValueError(msg)
     names = floating if pattern is None else select_names(list(every), pattern)
+    require_parameters(every, names, FRAMEWORK)
     for name in names:
-        arrays.require_floating(f"the parameter {name}", every[name])
         arrays.require_finite(f"the parameter {name}", every[name])
         if every[name].size == 0:
             msg = f"the parameter {name} is empty (shape {every[name].shape}): leave it out with `parameters`."
             raise ValueError(msg)
-    kinds = sorted({str(every[name].dtype) for name in names})
-    if len(kinds) > 1:
-        msg = f"the parameters have several dtypes ({', '.join(kinds)}): convert them to one with astype."
-        raise ValueError(msg)
     return tuple(names)
-
-
-def require_columns(name: str, value: Any, rows: int | None, columns: int, what: str) -> None:
-    """Raise ``ValueError`` unless ``value`` has shape (rows, columns)."""
-    if value.ndim != 2 or value.shape[1] != columns or (rows is not None and value.shape[0] != rows):
-        first = "q" if rows is None else rows
-        msg = f"`{name}` has shape {tuple(value.shape)}, expected ({first}, {columns}): one column per {what}."
-        raise ValueError(msg)
-
-
-def require_outputs(outputs: Any, n: int) -> None:
-    """Raise ``ValueError`` unless ``outputs`` is a real floating-point NumPy array (n, C)."""
-    if not isinstance(outputs, np.ndarray):
-        kind = f"{type(outputs).__module__}.{type(outputs).__qualname__}"
-        msg = (
-            f"the function returns a {kind}, not a NumPy array: return the outputs (n, C) alone, computed with "
-            "autograd.numpy. For functions of JAX arrays pass JAX parameters; for PyTorch pass a torch.nn.Module."
-        )
-        raise ValueError(msg)
-    if outputs.ndim != 2 or outputs.shape[0] != n or outputs.shape[1] == 0:
-        hint = ": end it with [:, None]" if outputs.shape == (n,) else ", one row of outputs per input"
-        msg = f"the function returns shape {outputs.shape} for {n} inputs, expected (n, C){hint}."
-        raise ValueError(msg)
-    if not arrays.is_floating(outputs):
-        msg = (
-            f"the function's outputs have dtype {outputs.dtype}, not real floating point: return logits, not labels, "
-            "and compute with autograd.numpy, as numpy's own functions cannot be differentiated."
-        )
-        raise ValueError(msg)
 
 
 @contextlib.contextmanager
@@ -139,7 +91,7 @@ def agreeing(blocks: Mapping[str, GradientBlock], weights: Any, gradients: Mappi
     names = []
     for name, block in blocks.items():
         total, expected = weights @ block.dense()[0], np.reshape(gradients[name], -1)
-        if np.any(expected) and close(total, expected):
+        if np.any(expected) and alike(total, expected):
             names.append(name)
     return names
 
@@ -157,9 +109,6 @@ def require_agreement(blocks: Mapping[str, GradientBlock], weights: Any, gradien
         raise ValueError(msg)
 
 
-def close(left: Any, right: Any) -> bool:
+def alike(left: Any, right: Any) -> bool:
     """Equal to half the digits, relative to the largest entry."""
-    if isbox(left) or left.shape != right.shape:
-        return False
-    bound = 3 * arrays.epsilon(right) ** 0.5 * np.max(np.abs(right), initial=0)
-    return bool(np.max(np.abs(left - right), initial=0) <= bound)
+    return not isbox(left) and close(left, right, 3 * arrays.epsilon(right) ** 0.5)

@@ -8,34 +8,34 @@ import array_api_compat.numpy as xp
 import numpy as np
 from jaxtyping import Float
 
-from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
-from dntk.ledger import count
-from dntk.models.base import Cotangents, Model, check_placement, per_input
+from dntk.models.adapter import (
+    PROBES,
+    Memo,
+    OutputCount,
+    evaluate,
+    examine,
+    in_order,
+    require_input,
+    require_outputs,
+    require_shape,
+    split,
+    total_size,
+)
+from dntk.models.base import Cotangents, Model, per_input
 from dntk.types import Array, Namespace
 from dntk_numpy.autograd_blocks import layer_blocks, looped_blocks
 from dntk_numpy.autograd_checks import (
-    PROBES,
+    FRAMEWORK,
     agreeing,
+    alike,
     differentiating,
-    examine,
     require_agreement,
-    require_columns,
     require_influence,
-    require_outputs,
     selected_names,
 )
 from dntk_numpy.autograd_graph import Function, Recording, pushed_by_transposes, pushed_forward, recorded
 from dntk_numpy.nest import filled, named_arrays
-
-
-@dataclasses.dataclass
-class _Findings:
-    """What calls have shown, by shape of one input, and how many inputs showed it."""
-
-    n_outputs: int | None = None
-    examined: dict[Any, tuple[int, int]] = dataclasses.field(default_factory=dict)
-    plans: dict[Any, tuple[int, frozenset[str]]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,7 +52,8 @@ class AutogradModel(Model):
     nest: Any
     every: Mapping[str, Any]
     selected: tuple[str, ...]
-    _findings: _Findings = dataclasses.field(default_factory=_Findings, repr=False)
+    _outputs: OutputCount = dataclasses.field(default_factory=OutputCount, repr=False)
+    _plans: Memo[frozenset[str]] = dataclasses.field(default_factory=Memo, repr=False)
 
     @classmethod
     def of(cls, function: Callable[[Any, Any], Any], params: Any, parameters: str | None = None) -> "AutogradModel":
@@ -92,7 +93,7 @@ class AutogradModel(Model):
     @property
     def n_parameters(self) -> int:
         """Number P of selected parameters."""
-        return sum(self.every[name].size for name in self.selected)
+        return total_size(self.parameters)
 
     @property
     def n_outputs(self) -> int:
@@ -103,10 +104,7 @@ class AutogradModel(Model):
         AttributeError
             The model has not been called: nothing else tells.
         """
-        if self._findings.n_outputs is None:
-            msg = "the number of outputs is not known before the function has seen an input: call model(x) once."
-            raise AttributeError(msg)
-        return self._findings.n_outputs
+        return self._outputs.known(FRAMEWORK.network)
 
     @property
     def namespace(self) -> Namespace:
@@ -131,28 +129,10 @@ class AutogradModel(Model):
     def check_inputs(self, x: Array, name: str = "x") -> None:
         """Raise a clear error unless ``x`` can be an input.
 
-        The first inputs of a new shape are run, to see that the function accepts them, is deterministic, and treats
-        every input by itself.
-
-        Raises
-        ------
-        TypeError
-            ``x`` is no NumPy array, or of another dtype than the parameters.
-        ValueError
-            It is empty, not finite, or of a shape that the function rejects; or the function depends on the batch,
-            varies between calls, or returns no array (n, C).
+        The first inputs of a new shape are run, as in :func:`dntk.models.adapter.examine`.
         """
-        check_placement(x, self, name)
-        arrays.require_floating(name, x)
-        if x.dtype != self.dtype:
-            msg = f"`{name}` has dtype {x.dtype}, but the parameters have {self.dtype}: convert one with astype."
-            raise TypeError(msg)
-        key, probes = x.shape[1:], min(x.shape[0], PROBES)
-        found = self._findings.examined.get(key)
-        # One input alone cannot show batch dependence: look again when more come.
-        if found is None or found[0] < min(probes, 2):
-            found = self._findings.examined[key] = (probes, examine(self._evaluate, x))
-        self._findings.n_outputs = found[1]
+        require_input(x, self, name, convert=FRAMEWORK.convert)
+        self._outputs.look(x, lambda: examine(self._evaluate, x, FRAMEWORK, agree=alike))
 
     def gradient_blocks(self, x: Array, cotangents: Cotangents) -> Iterator[GradientBlock]:
         """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter.
@@ -162,12 +142,8 @@ class AutogradModel(Model):
         """
         self.check_inputs(x)
         functionals = np.asarray(per_input(cotangents, x.shape[0], self.n_outputs))
-        blocks, offset = self._blocks(x, functionals, self._plan(x)), 0
-        for name in self.selected:
-            block: Any = blocks.pop(name)
-            count(flops=block.backprop_flops)
-            yield dataclasses.replace(block, offset=offset)
-            offset += block.size
+        blocks = self._blocks(x, functionals, self._plan(x))
+        yield from in_order(blocks.pop(name) for name in self.selected)
 
     def jvp(self, x: Array, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
         """Directional derivatives of all outputs along q parameter vectors.
@@ -176,7 +152,7 @@ class AutogradModel(Model):
         forward pass, and each direction two backward passes.
         """
         self.check_inputs(x)
-        require_columns("tangents", tangents, None, self.n_parameters, "parameter")
+        require_shape("tangents", tangents, self.n_parameters, "parameter")
         self._plan(x)
         directions: Any = np.asarray(tangents, dtype=self.dtype)
         shape = (len(directions), len(x), self.n_outputs)  # type: ignore[arg-type]
@@ -188,29 +164,19 @@ class AutogradModel(Model):
             recording = self._recorded(x)
             with differentiating():
                 rows = pushed_by_transposes(recording, self.every, directions)
-        pushed: Array = np.asarray(rows, dtype=self.dtype).reshape(shape)
-        return pushed
+        return np.asarray(rows, dtype=self.dtype).reshape(shape)
 
     def vjp(self, x: Array, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward pass."""
         self.check_inputs(x)
-        require_columns("cotangents", cotangents, x.shape[0], self.n_outputs, "output")
+        require_shape("cotangents", cotangents, self.n_outputs, "output", rows=x.shape[0])
         self._plan(x)
         found = self._gradients(x, np.asarray(cotangents))
-        joined: Array = np.concatenate([np.reshape(found[name], -1) for name in self.selected])
-        return joined
+        return np.concatenate([np.reshape(found[name], -1) for name in self.selected])
 
     def _evaluate(self, x: Any) -> Any:
         """Outputs (n, C), or a ``ValueError`` that says why not."""
-        try:
-            outputs = self._at(x)({})
-        except MemoryError:
-            raise
-        except Exception as error:  # any code of the user may fail in its own way
-            msg = f"the function fails on inputs of shape {x.shape} and dtype {x.dtype}: {error!r}"
-            raise ValueError(msg) from error
-        require_outputs(outputs, x.shape[0])
-        return outputs.astype(self.dtype, copy=False)
+        return evaluate(lambda points: self._at(points)({}), x, FRAMEWORK).astype(self.dtype, copy=False)
 
     def _at(self, x: Any) -> Function:
         """The function of parameters at a copy of ``x``."""
@@ -232,11 +198,7 @@ class AutogradModel(Model):
 
     def _plan(self, x: Any) -> frozenset[str]:
         """Parameters whose closed forms agree with autograd's gradient on the first few inputs."""
-        key, probes = x.shape[1:], min(x.shape[0], PROBES)
-        found = self._findings.plans.get(key)
-        if found is None or found[0] < min(probes, 2):
-            found = self._findings.plans[key] = (probes, self._confirmed(x[:probes]))
-        return found[1]
+        return self._plans(x, lambda: self._confirmed(x[:PROBES]))
 
     def _confirmed(self, x: Any) -> frozenset[str]:
         draws = np.random.default_rng(0)
@@ -244,18 +206,16 @@ class AutogradModel(Model):
         functionals = draws.normal(size=(len(x), self.n_outputs)).astype(self.dtype)
         require_influence(self._recorded(x).end)
         gradients = self._gradients(x, weights[:, None] * functionals)
-        values = {name: self.every[name] for name in self.selected}
-        closed = layer_blocks(self._at(x), values, functionals[None])
+        closed = layer_blocks(self._at(x), self.parameters, functionals[None])
         layered = agreeing(closed, weights, gradients)
         looped = self._blocks(x, functionals[None], frozenset(layered))
         require_agreement(looped, weights, gradients)
         return frozenset(layered)
 
     def _recorded(self, x: Any) -> Recording:
-        values = {name: self.every[name] for name in self.selected}
         with differentiating():
-            recording = recorded(self._at(x), values)
-        require_outputs(recording.outputs, len(x))
+            recording = recorded(self._at(x), self.parameters)
+        require_outputs(recording.outputs, len(x), FRAMEWORK)
         return recording
 
     def _gradients(self, x: Any, cotangents: Any) -> dict[str, Any]:
@@ -269,16 +229,7 @@ class AutogradModel(Model):
         }
 
     def _pushed(self, x: Any, direction: Any) -> Any:
-        values, tangents = {name: self.every[name] for name in self.selected}, self._split(direction)
+        values, tangents = self.parameters, split(direction, self.parameters)
         with differentiating():
             pushed = pushed_forward(self._at(x), values, tangents)
         return np.zeros((len(x), self.n_outputs), self.dtype) if pushed is None else pushed
-
-    def _split(self, direction: Any) -> dict[str, Any]:
-        """Pieces of a parameter vector by name, in the parameters' shapes."""
-        pieces, position = {}, 0
-        for name in self.selected:
-            value = self.every[name]
-            pieces[name] = np.reshape(direction[position : position + value.size], value.shape)
-            position += value.size
-        return pieces

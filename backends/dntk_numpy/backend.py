@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+from collections.abc import Callable
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -10,11 +11,11 @@ import scipy.linalg
 import scipy.sparse
 import scipy.special
 
-from dntk.backend import entries
+from dntk.backend import entries, expand, root_modules
 from dntk.models.base import Model
 from dntk.models.mlp import MLP
 from dntk.types import Array, Namespace
-from dntk_numpy.scikit_learn import from_scikit_learn
+from dntk_numpy._scikit_learn import from_scikit_learn
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,28 +41,24 @@ class NumpyBackend:
     def from_numpy(self, x: Any, *, device: Any = None) -> Array:
         """The array itself."""
         del device
-        array: Array = np.asarray(x)
-        return array
+        return np.asarray(x)
 
     def from_dlpack(self, x: Any) -> Array:
         """View of memory on the host; read-only where it belongs to an immutable array, as those of JAX are."""
-        array: Array = np.from_dlpack(x)
-        return array
+        return np.from_dlpack(x)
 
     def scatter_add(self, updates: Array, index: Array, weights: Array, size: int) -> Array:
         """Product with a sparse matrix of SciPy's, one column per update."""
         indptr = np.arange(index.shape[0] + 1) * index.shape[1]
         entries = (np.asarray(weights).reshape(-1), np.asarray(index).reshape(-1), indptr)
         matrix = scipy.sparse.csc_array(entries, shape=(size, index.shape[0]))
-        product: Array = matrix @ updates
-        return product
+        return matrix @ updates
 
     def triangular_solve(self, factor: Array, rhs: Array, *, lower: bool) -> Array:
         """LAPACK's trtrs, one system after another: batches are new in SciPy."""
         pairs = zip(factor.reshape(-1, *factor.shape[-2:]), rhs.reshape(-1, *rhs.shape[-2:]), strict=True)  # type: ignore[attr-defined]
         solved = [scipy.linalg.solve_triangular(a, b, lower=lower, check_finite=False) for a, b in pairs]
-        solution: Array = np.stack(solved).reshape(rhs.shape)
-        return solution
+        return np.stack(solved).reshape(rhs.shape)
 
     def inner(self, x: Array, y: Array) -> Array:
         """BLAS's product."""
@@ -69,35 +66,19 @@ class NumpyBackend:
 
     def gram(self, x: Any) -> Array:
         """BLAS's symmetric product (syrk), which NumPy calls for a matrix and its own transpose."""
-        if x.ndim > 2:
-            products: list[Any] = [self.gram(matrix) for matrix in x]
-            batch: Array = np.stack(products)
-            return batch
-        matrix = np.ascontiguousarray(x)  # of other strides NumPy makes a copy, and then a general product
-        product: Array = matrix @ matrix.T
-        return product
+        return _by_matrix(lambda matrix: matrix @ matrix.T, x)
 
     def column_gram(self, x: Any) -> Array:
         """BLAS's symmetric product (syrk), which takes either side of a matrix without a copy."""
-        if x.ndim > 2:
-            products: list[Any] = [self.column_gram(matrix) for matrix in x]
-            batch: Array = np.stack(products)
-            return batch
-        matrix = np.ascontiguousarray(x)
-        product: Array = matrix.T @ matrix
-        return product
+        return _by_matrix(lambda matrix: matrix.T @ matrix, x)
 
     def expand(self, cotangents: Array, inputs: Array) -> Array:
         """One product per input, for all functionals at once."""
-        (q, n, t, b), a = cotangents.shape, inputs.shape[2]
-        rows = xp.reshape(xp.permute_dims(cotangents, (1, 0, 3, 2)), (n, q * b, t))
-        expanded: Array = xp.permute_dims(xp.reshape(rows @ inputs, (n, q, b * a)), (1, 0, 2))
-        return expanded
+        return expand(cotangents, inputs)
 
     def erf(self, x: Array) -> Array:
         """SciPy's error function."""
-        values: Array = scipy.special.erf(x)
-        return values
+        return scipy.special.erf(x)
 
     def working_set(self, x: Array) -> int:
         """2¹⁹ entries: 2 MiB in float32, which a processor's cache holds."""
@@ -115,10 +96,17 @@ class NumpyBackend:
         return model if parameters is None else model.subset(parameters)
 
 
+def _by_matrix(gram: Callable[[Any], Any], x: Any) -> Array:
+    """The Gram matrix of a matrix, or of each in a batch."""
+    if x.ndim > 2:
+        products: list[Any] = [_by_matrix(gram, matrix) for matrix in x]
+        return np.stack(products)
+    return gram(np.ascontiguousarray(x))  # of other strides NumPy makes a copy, and then a general product
+
+
 def _function_model(function: Any, params: Any, parameters: str | None) -> Model:
     """Model of a function that autograd differentiates."""
-    kinds = {cls.__module__.partition(".")[0] for cls in type(function).__mro__}
-    owners = [name for name, entry in entries().items() if kinds & set(entry.modules)]
+    owners = [name for name, entry in entries().items() if root_modules(function) & set(entry.modules)]
     if owners or not callable(function):
         msg = (
             "functions with `params` need a framework that differentiates them: with NumPy arrays pass fn(params, x) "

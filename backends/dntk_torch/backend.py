@@ -10,6 +10,7 @@ from array_api_compat import array_namespace
 
 from dntk.types import Array, Namespace
 from dntk_torch import products
+from dntk_torch.model import TorchModel
 
 _HOST = 1  # kDLCPU in DLPack's list of devices
 
@@ -39,13 +40,11 @@ class TorchBackend:
     def from_numpy(self, x: Any, *, device: Any = None) -> Array:
         """Tensor on ``device``."""
         # A copy: the tensor must neither write into the array's memory nor follow its changes.
-        tensor: Any = torch.from_numpy(np.array(x)).to("cpu" if device is None else device)
-        return tensor
+        return torch.from_numpy(np.array(x)).to("cpu" if device is None else device)
 
     def from_dlpack(self, x: Any) -> Array:
         """Tensor over the memory of ``x``; a copy of what runs backwards, which no tensor can."""
-        tensor: Any = torch.from_dlpack(_forwards(x))
-        return tensor
+        return torch.from_dlpack(_forwards(x))
 
     def scatter_add(self, updates: Any, index: Any, weights: Any, size: int) -> Array:
         """Rows, one nonzero of every update at a time; on CPU and CUDA the same to the last bit at every call."""
@@ -58,38 +57,31 @@ class TorchBackend:
                 out.index_put_((index[:, position],), scaled, accumulate=True)
             else:
                 out.index_add_(0, index[:, position], scaled)
-        result: Any = out
-        return result
+        return out
 
     def triangular_solve(self, factor: Any, rhs: Any, *, lower: bool) -> Array:
         """PyTorch's batched triangular solve."""
-        solution: Any = torch.linalg.solve_triangular(factor, rhs, upper=not lower)
-        return solution
+        return torch.linalg.solve_triangular(factor, rhs, upper=not lower)
 
     def inner(self, x: Any, y: Any) -> Array:
         """PyTorch's product, or oneDNN's where that is faster."""
-        product: Any = products.inner(x, y)
-        return product
+        return products.inner(x, y)
 
     def gram(self, x: Any) -> Array:
         """Half the product, mirrored."""
-        product: Any = products.gram(x)
-        return product
+        return products.gram(x)
 
     def column_gram(self, x: Any) -> Array:
         """Half the product, by blocks of rows that fit the processor's cache."""
-        product: Any = products.column_gram(x)
-        return product
+        return products.column_gram(x)
 
     def expand(self, cotangents: Any, inputs: Any) -> Array:
         """One product per input, for all functionals at once."""
-        expanded: Any = products.expand(cotangents, inputs)
-        return expanded
+        return products.expand(cotangents, inputs)
 
     def erf(self, x: Any) -> Array:
         """PyTorch's error function."""
-        values: Any = torch.erf(x)
-        return values
+        return torch.erf(x)
 
     def working_set(self, x: Any) -> int:
         """2¹⁹ entries, a processor's cache; 2²³ on accelerators, where a start costs more than caches save."""
@@ -102,8 +94,6 @@ class TorchBackend:
 
     def as_model(self, net: Any, params: Any, parameters: str | None) -> Any:
         """Model of a ``torch.nn.Module``."""
-        from dntk_torch.model import TorchModel
-
         if params is not None:
             msg = "for PyTorch pass the module itself: dntk.as_model(module); functions of parameters are for JAX."
             raise TypeError(msg)

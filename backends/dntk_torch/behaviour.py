@@ -5,14 +5,12 @@ from typing import Any
 import torch
 
 from dntk import arrays
+from dntk.models.adapter import close, evaluate, examine
 from dntk_torch.execution import Values, detached, run, without_graph
-from dntk_torch.requirements import require_outputs
-
-PROBES = 4
-"""Inputs that are looked at before a result is believed."""
+from dntk_torch.requirements import FRAMEWORK
 
 
-def examine(module: torch.nn.Module, x: torch.Tensor) -> int:
+def examined(module: torch.nn.Module, x: torch.Tensor) -> int:
     """Number C of outputs, once the module proves a deterministic function of one input at a time.
 
     Raises
@@ -21,44 +19,18 @@ def examine(module: torch.nn.Module, x: torch.Tensor) -> int:
         It fails on ``x``, returns no (n, C) tensor, or its outputs vary from call to call or with
         the batch.
     """
-    probe, values = x[:PROBES], detached(module)
+    values = detached(module)
+
+    def agree(left: Any, right: Any) -> bool:
+        return close(left, right, tolerance(right))
+
     with without_graph(x.device):
-        outputs = evaluate(module, values, probe)
-        arrays.require_finite("the network's outputs", outputs)
-        if not close(evaluate(module, values, probe), outputs):
-            msg = (
-                "the network gives other outputs at a second call on the same inputs, so that it "
-                "is no fixed function: is dropout or noise active in its forward, as in "
-                "F.dropout(x) without training=self.training?"
-            )
-            raise ValueError(msg)
-        for row in {0, probe.shape[0] - 1} if probe.shape[0] > 1 else ():
-            if not close(evaluate(module, values, probe[row : row + 1]), outputs[row : row + 1]):
-                msg = (
-                    "the network's output for an input depends on the rest of the batch (batch "
-                    "dependence), so that its kernel is not defined: remove statistics, sorting "
-                    "or attention across the batch axis."
-                )
-                raise ValueError(msg)
-    return int(outputs.shape[1])
+        return examine(lambda points: evaluated(module, values, points), x, FRAMEWORK, agree=agree)
 
 
-def evaluate(module: torch.nn.Module, values: Values, x: torch.Tensor) -> torch.Tensor:
+def evaluated(module: torch.nn.Module, values: Values, x: Any) -> torch.Tensor:
     """Outputs (n, C), or a ``ValueError`` that says why not."""
-    try:
-        outputs = run(module, values, x)
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, IndexError) as error:
-        msg = f"the network fails on inputs of shape {tuple(x.shape)} and dtype {x.dtype}: {error}"
-        raise ValueError(msg) from error
-    require_outputs(outputs, x.shape[0])
-    return outputs
-
-
-def close(left: torch.Tensor, right: torch.Tensor) -> bool:
-    """Equal to rounding, relative to the largest entry."""
-    return bool((left - right).abs().max() <= tolerance(right) * right.abs().max())
+    return evaluate(lambda points: run(module, values, points), x, FRAMEWORK)
 
 
 def tolerance(like: Any) -> float:

@@ -34,7 +34,7 @@ class Use:
     size: int = 0
     total: int = 0
 
-    def block(self, a: torch.Tensor, g: torch.Tensor, offset: int) -> GradientBlock:
+    def block(self, a: torch.Tensor, g: torch.Tensor) -> GradientBlock:
         """Gradients in the whole parameter, zero where the call does not use it.
 
         Raises
@@ -42,7 +42,7 @@ class Use:
         RuntimeError
             The used coordinates are no whole rows.
         """
-        block: Any = self.rule(self.layer, a, g, self.name, offset)
+        block: Any = self.rule(self.layer, a, g, self.name)
         before, after = self.start, self.total - self.start - self.size
         if before == after == 0:
             return block

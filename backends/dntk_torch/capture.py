@@ -132,7 +132,6 @@ def block_of(
     *,
     layout: str,
     name: str,
-    offset: int,
 ) -> GradientBlock | None:
     """Block of one parameter in a ``layout``, ``None`` where its calls do not fit that."""
     n, blocks = capture.outputs.shape[0], []
@@ -148,7 +147,7 @@ def block_of(
                     return None
                 a, g = (arrays.widened(factor) for factor in laid)
                 with own_precision(cotangents.device):
-                    blocks.append(use.block(a, g, offset))
+                    blocks.append(use.block(a, g))
     return merged(blocks) if blocks else None
 
 

@@ -64,8 +64,7 @@ def own_precision(device: torch.device) -> contextlib.AbstractContextManager[Non
     """The network's own dtype, also under a caller's autocast."""
     if not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext()
-    autocast: contextlib.AbstractContextManager[None] = torch.autocast(device.type, enabled=False)
-    return autocast
+    return torch.autocast(device.type, enabled=False)
 
 
 @contextlib.contextmanager
@@ -82,8 +81,7 @@ def _recurrence(module: torch.nn.Module) -> contextlib.AbstractContextManager[No
     """Recurrent layers in PyTorch's own code, as that of cuDNN has no derivative in evaluation mode."""
     if not any(isinstance(part, torch.nn.RNNBase) for part in module.modules()):
         return contextlib.nullcontext()
-    flags: contextlib.AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=False)
-    return flags
+    return torch.backends.cudnn.flags(enabled=False)
 
 
 @contextlib.contextmanager
@@ -102,5 +100,5 @@ def _unchanged(module: torch.nn.Module) -> Iterator[None]:
 
 def _rewritten_in_forward(module: torch.nn.Module) -> set[int]:
     """Identities of look-up tables that ``forward`` renormalises in place."""
-    kinds = (torch.nn.Embedding, torch.nn.EmbeddingBag)
-    return {id(m.weight) for m in module.modules() if isinstance(m, kinds) and m.max_norm is not None}
+    tables = (torch.nn.Embedding, torch.nn.EmbeddingBag)
+    return {id(m.weight) for m in module.modules() if isinstance(m, tables) and m.max_norm is not None}

@@ -8,18 +8,17 @@ from typing import Any
 import torch
 
 from dntk import arrays
+from dntk.models.adapter import close
 from dntk.models.input_gradients import Observed
 from dntk_torch.behaviour import tolerance
 from dntk_torch.execution import Values, detached, differentiable, run, transformable
+from dntk_torch.requirements import BATCH_NORMS
 
 InputGradient = Callable[[torch.nn.Module, tuple[str, ...], torch.Tensor, torch.Tensor, Values], torch.Tensor]
 """(module, parameter names, inputs (n, ...), cotangents (q, C), directions (n, q, *shape) by name) to (n, ...)."""
 
 _CHANNELS_SECOND = (
-    torch.nn.BatchNorm1d,
-    torch.nn.BatchNorm2d,
-    torch.nn.BatchNorm3d,
-    torch.nn.SyncBatchNorm,
+    *BATCH_NORMS,
     torch.nn.GroupNorm,
     torch.nn.InstanceNorm1d,
     torch.nn.InstanceNorm2d,
@@ -59,8 +58,7 @@ def head_of(module: torch.nn.Module, x: torch.Tensor) -> str:
 
 def batch_norms_of(module: torch.nn.Module) -> tuple[str, ...]:
     """Names of batch normalisations."""
-    kinds = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
-    return tuple(name for name, layer in module.named_modules() if isinstance(layer, kinds))
+    return tuple(name for name, layer in module.named_modules() if isinstance(layer, BATCH_NORMS))
 
 
 def observe(module: torch.nn.Module, x: torch.Tensor, names: tuple[str, ...]) -> Observed:
@@ -163,7 +161,7 @@ def agreeing(
     except Exception:
         # Any code of the user's may refuse function transforms in its own way.
         return False
-    return bool((found - expected).abs().max() <= tolerance(expected) * expected.abs().max())
+    return close(found, expected, tolerance(expected))
 
 
 @contextlib.contextmanager

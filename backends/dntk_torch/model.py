@@ -1,6 +1,7 @@
 """``torch.nn.Module`` as a model: exact per-sample gradients in their cheapest form."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,34 +11,41 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
-from dntk.ledger import count
+from dntk.models.adapter import (
+    Memo,
+    OutputCount,
+    in_order,
+    require_input,
+    require_shape,
+    split,
+    stored_block,
+    total_size,
+)
 from dntk.models.base import Cotangents, per_input
 from dntk.models.batching import measured_bytes
 from dntk.models.input_gradients import InputDifferentiable, Observed
 from dntk.types import Array, Namespace
 from dntk_torch import inputs, requirements
-from dntk_torch.behaviour import PROBES, evaluate, examine
+from dntk_torch._example_inputs import guessed_outputs
+from dntk_torch._pulling import pull
+from dntk_torch.behaviour import evaluated, examined
 from dntk_torch.capture import Capture, Pulled, block_of, capture, watched
-from dntk_torch.example_inputs import guessed_outputs
 from dntk_torch.execution import detached, differentiable, run, without_graph
 from dntk_torch.optimiser import TorchAdam
 from dntk_torch.per_sample import PerSample, Push, by_loop, gradient
 from dntk_torch.probe import Plan, make_plan, make_push
-from dntk_torch.pulling import pull
-from dntk_torch.requirements import require_shape
+from dntk_torch.requirements import FRAMEWORK, kinds_of_inputs
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Findings:
-    """What calls have shown, by shape and dtype of one input, and how many inputs showed it."""
+    """What calls have shown."""
 
-    n_outputs: int | None = None
-    guessed: bool = False
-    examined: dict[Any, tuple[int, int]] = dataclasses.field(default_factory=dict)
-    plans: dict[Any, tuple[int, Plan]] = dataclasses.field(default_factory=dict)
-    pushes: dict[Any, Push] = dataclasses.field(default_factory=dict)
-    input_gradients: dict[Any, inputs.InputGradient] = dataclasses.field(default_factory=dict)
-    sizes: dict[Any, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    outputs: OutputCount = dataclasses.field(default_factory=OutputCount)
+    plans: Memo[Plan] = dataclasses.field(default_factory=Memo)
+    pushes: Memo[Push] = dataclasses.field(default_factory=Memo)
+    input_gradients: Memo[inputs.InputGradient] = dataclasses.field(default_factory=Memo)
+    sizes: Memo[tuple[int, int]] = dataclasses.field(default_factory=Memo)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,7 +104,7 @@ class TorchModel(InputDifferentiable):
     @property
     def n_parameters(self) -> int:
         """Number P of selected parameters."""
-        return sum(value.numel() for value in self._selected_tensors().values())
+        return total_size(self.parameters)
 
     @property
     def n_outputs(self) -> int:
@@ -107,13 +115,12 @@ class TorchModel(InputDifferentiable):
         AttributeError
             The model has not been called, and no input made up from its first layer's sizes fits.
         """
-        if self._findings.n_outputs is None and not self._findings.guessed:
-            self._findings.guessed = True
-            self._findings.n_outputs = guessed_outputs(self.module)
-        if self._findings.n_outputs is None:
-            msg = "the number of outputs is not known before the network has seen an input: call model(x) once."
-            raise AttributeError(msg)
-        return self._findings.n_outputs
+        count = self._findings.outputs
+        return count.known(guess=self._guess if count.latest is None else None)
+
+    @functools.cached_property
+    def _guess(self) -> int | None:
+        return guessed_outputs(self.module)
 
     @property
     def namespace(self) -> Namespace:
@@ -123,44 +130,27 @@ class TorchModel(InputDifferentiable):
     @property
     def device(self) -> torch.device:
         """Device of the parameters."""
-        place: torch.device = self._selected_tensors()[self.selected[0]].device
-        return place
+        return arrays.device_of(self.parameters[self.selected[0]])
 
     @property
     def dtype(self) -> Any:
         """Floating-point type of the selected parameters."""
-        return self._selected_tensors()[self.selected[0]].dtype
+        return self.parameters[self.selected[0]].dtype
 
     def __call__(self, x: Array) -> Float[Array, "n c"]:
         """Outputs at the inputs ``x``; those of 16-bit networks as float32, like their kernels."""
         self.check_inputs(x)
         with without_graph(self.device):
-            outputs: Any = evaluate(self.module, detached(self.module), x)
-        return arrays.widened(outputs)
+            return arrays.widened(evaluated(self.module, detached(self.module), x))
 
     def check_inputs(self, x: Array, name: str = "x") -> None:
-        """Raise a clear error unless ``x`` can be an input.
+        """Raise a clear error unless ``x`` can be an input and the network is in evaluation mode.
 
-        The first inputs of a new shape or dtype are run, to see that the network accepts them, is
-        deterministic, and treats every input by itself.
-
-        Raises
-        ------
-        TypeError
-            ``x`` is no tensor, or of another dtype than the network computes with.
-        ValueError
-            It is empty, not finite, on another device, or of a shape that the network rejects; or
-            the network is in training mode, depends on the batch, varies between calls, or returns
-            no tensor (n, C).
+        The first inputs of a new shape or dtype are run, as in :func:`dntk.models.adapter.examine`.
         """
         requirements.require_evaluation_mode(self.module)
-        requirements.require_input(x, self, self.module, name)
-        key, probes = _key(x), min(x.shape[0], PROBES)
-        found = self._findings.examined.get(key)
-        # One input alone cannot show batch dependence: look again when more come.
-        if found is None or found[0] < min(probes, 2):
-            found = self._findings.examined[key] = (probes, examine(self.module, x))
-        self._findings.n_outputs = found[1]
+        require_input(x, self, name, convert=FRAMEWORK.convert, kinds=kinds_of_inputs(self.module))
+        self._findings.outputs.look(x, lambda: examined(self.module, torch.as_tensor(x)))
 
     def gradient_blocks(self, x: Array, cotangents: Cotangents) -> Iterator[GradientBlock]:
         """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter.
@@ -173,16 +163,11 @@ class TorchModel(InputDifferentiable):
         functionals = per_input(cotangents, x.shape[0], self.n_outputs)
         # A generator must not hold grad modes or hooks while its consumer runs, so all passes end
         # before the first block is handed out.
-        for block in self._blocks(x, functionals):
-            count(flops=block.backprop_flops)
-            yield block
+        yield from in_order(self._blocks(x, functionals))
 
     def block_bytes(self, x: Array, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
         """Bytes of gradient blocks per input for one functional, and for each further one; measured once."""
-        key = _key(x)
-        if key not in self._findings.sizes:
-            self._findings.sizes[key] = measured_bytes(self, x, cotangents)
-        return self._findings.sizes[key]
+        return self._findings.sizes(x, lambda: measured_bytes(self, x, cotangents), enough=1)
 
     def jvp(self, x: Array, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
         """Directional derivatives of all outputs along q parameter vectors, one sweep each.
@@ -191,26 +176,22 @@ class TorchModel(InputDifferentiable):
         gradient (two backward passes) elsewhere.
         """
         self.check_inputs(x)
-        require_shape("tangents", tangents, None, self.n_parameters, "parameter")
-        named = self._by_name(tangents)
-        key = _key(x)
-        if key not in self._findings.pushes:
-            self._findings.pushes[key] = make_push(self.module, self.selected, x)
-        pushed: Any = self._findings.pushes[key](self.module, named, x)
-        return arrays.widened(pushed)
+        require_shape("tangents", tangents, self.n_parameters, "parameter")
+        points, named = torch.as_tensor(x), self._by_name(tangents)
+        push = self._findings.pushes(x, lambda: make_push(self.module, self.selected, points), enough=1)
+        return arrays.widened(push(self.module, named, points))
 
     def vjp(self, x: Array, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward pass."""
         self.check_inputs(x)
-        require_shape("cotangents", cotangents, x.shape[0], self.n_outputs, "output")
+        require_shape("cotangents", cotangents, self.n_outputs, "output", rows=x.shape[0])
         values = detached(self.module, self.selected)
         with differentiable(self.device):
             outputs = run(self.module, values, x)
             chosen = [values[name] for name in self.selected]
             weights = torch.as_tensor(cotangents, dtype=outputs.dtype).detach()
             gradients = gradient(outputs, chosen, weights)
-        joined: Any = torch.cat([value.flatten() for value in gradients])
-        return arrays.widened(joined)
+        return arrays.widened(torch.cat([value.flatten() for value in gradients]))
 
     def head(self, x: Array) -> str:
         """Name of the linear layer that is called last."""
@@ -233,13 +214,13 @@ class TorchModel(InputDifferentiable):
         by the latter, point by point, elsewhere.
         """
         self.check_inputs(x)
-        key, points, functionals = _key(x), torch.as_tensor(x).detach(), torch.as_tensor(cotangents).detach()
+        points, functionals = torch.as_tensor(x).detach(), torch.as_tensor(cotangents).detach()
         data = (self.module, self.selected, points, functionals, self._by_name(directions))
-        if key not in self._findings.input_gradients:
-            forward = inputs.agreeing(*data)
-            self._findings.input_gradients[key] = inputs.by_forward_mode if forward else inputs.by_backward_mode
-        gradient_in_x: Any = self._findings.input_gradients[key](*data)
-        return gradient_in_x
+
+        def find() -> inputs.InputGradient:
+            return inputs.by_forward_mode if inputs.agreeing(*data) else inputs.by_backward_mode
+
+        return self._findings.input_gradients(x, find, enough=1)(*data)
 
     def adam(self, decays: tuple[float, float]) -> TorchAdam:
         """``torch.optim.Adam``."""
@@ -247,15 +228,10 @@ class TorchModel(InputDifferentiable):
 
     def _by_name(self, directions: Array) -> dict[str, torch.Tensor]:
         """Vectors (..., P) as tensors (..., *shape) by parameter."""
-        parameters, every = self._selected_tensors(), torch.as_tensor(directions).detach()
-        pieces = every.split([value.numel() for value in parameters.values()], dim=-1)
-        return {
-            name: piece.reshape(*every.shape[:-1], *value.shape).to(value.dtype)
-            for (name, value), piece in zip(parameters.items(), pieces, strict=True)
-        }
+        return split(torch.as_tensor(directions).detach(), self.parameters)
 
     def _blocks(self, x: Any, cotangents: Any) -> Iterator[GradientBlock]:
-        plan = self._plan(x)
+        plan = self._findings.plans(x, lambda: make_plan(self.module, self.selected, x))
         captured: Capture | None = None
         pulled: Pulled = {}
         stored: dict[str, DenseBlock | None] = {}
@@ -269,48 +245,29 @@ class TorchModel(InputDifferentiable):
                 factored, small = plan.placed(stored=False), plan.placed(stored=True)
                 pulled, stored = pull(captured, cotangents, factored, small)
         stored.update(self._per_sample(plan.per_sample, x, cotangents))
-        offset, absorbed = 0, 0
-        for name, value in self._selected_tensors().items():
+        absorbed = False
+        for name in self.selected:
             if absorbed:  # the bias of the block before
-                offset, absorbed = offset + value.numel(), 0
+                absorbed = False
                 continue
             block: Any = stored.pop(name, None)
             if block is None and captured is not None and name not in plan.stored:
                 layout = plan.layouts[name]
-                block = block_of(plan.sites[name], captured, pulled, layout=layout, name=name, offset=offset)
+                block = block_of(plan.sites[name], captured, pulled, layout=layout, name=name)
             if block is None:
                 # These inputs took another way through the network than those of the probe.
                 block = self._per_sample({name: by_loop}, x, cotangents)[name]
             if name in plan.with_bias and isinstance(block, FactoredBlock) and not block.transposed:
-                block, absorbed = dataclasses.replace(block, bias=True), 1
-            yield dataclasses.replace(block, offset=offset)
-            offset += value.numel()
+                block, absorbed = dataclasses.replace(block, bias=True), True
+            yield block
 
     def _per_sample(
         self, methods: Mapping[str, PerSample], x: torch.Tensor, cotangents: torch.Tensor
     ) -> dict[str, DenseBlock]:
-        """Stored gradients of parameters without a closed form; the caller sets offsets."""
+        """Stored gradients of parameters without a closed form."""
         blocks = {}
         for method in set(methods.values()):
             names = [name for name, chosen in methods.items() if chosen is method]
             for name, values in method(self.module, names, x, cotangents).items():
-                wide: Any = arrays.widened(values)
-                q, n, p = wide.shape
-                blocks[name] = DenseBlock(name=name, offset=0, values=wide, backprop_flops=2 * n * p * (1 + 2 * q))
+                blocks[name] = stored_block(name, arrays.widened(values))
         return blocks
-
-    def _plan(self, x: torch.Tensor) -> Plan:
-        key, probes = _key(x), min(x.shape[0], PROBES)
-        found = self._findings.plans.get(key)
-        if found is None or found[0] < min(probes, 2):
-            found = (probes, make_plan(self.module, self.selected, x))
-            self._findings.plans[key] = found
-        return found[1]
-
-    def _selected_tensors(self) -> dict[str, torch.Tensor]:
-        every = dict(self.module.named_parameters())
-        return {name: every[name] for name in self.selected}
-
-
-def _key(x: torch.Tensor) -> Any:
-    return tuple(x.shape[1:]), x.dtype

@@ -69,8 +69,8 @@ def _matrix(weight: torch.Tensor) -> Argument:
     return Argument(value=weight.mT, rule=_stored_transposed, feature_axes=1)
 
 
-def _stored_transposed(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
-    block: Any = linear_weight(layer, a, g, name, offset)
+def _stored_transposed(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
+    block: Any = linear_weight(layer, a, g, name)
     return dataclasses.replace(block, transposed=True)
 
 
@@ -202,14 +202,14 @@ def _broadcast(value: Any, rule: Rule) -> Argument:
     return Argument(value=value, rule=rule, layer=SimpleNamespace(shape=shape), feature_axes=len(shape))
 
 
-def _shift(layer: Any, _a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
-    return DenseBlock(name=name, offset=offset, values=_summed(g, layer.shape))
+def _shift(layer: Any, _a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
+    return DenseBlock(name=name, offset=0, values=_summed(g, layer.shape))
 
 
-def _scale(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+def _scale(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
     flops, values = 2 * a.numel(), _summed(g * a, layer.shape)
     cost = flops * (1 + g.shape[0])
-    return DenseBlock(name=name, offset=offset, values=values, forward_flops=flops, backprop_flops=cost)
+    return DenseBlock(name=name, offset=0, values=values, forward_flops=flops, backprop_flops=cost)
 
 
 def _summed(g: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:

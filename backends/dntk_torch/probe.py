@@ -16,7 +16,9 @@ import torch
 from dntk import arrays
 from dntk.gradient_blocks import DenseBlock, GradientBlock
 from dntk.gradient_blocks._require_finite import require_finite
-from dntk_torch.behaviour import PROBES, evaluate, tolerance
+from dntk.models.adapter import PROBES
+from dntk_torch._pulling import pull
+from dntk_torch.behaviour import evaluated, tolerance
 from dntk_torch.calls import Functions
 from dntk_torch.capture import (
     LAYOUTS,
@@ -40,7 +42,6 @@ from dntk_torch.per_sample import (
     push_forward_twice_backward,
 )
 from dntk_torch.precision import in_single_precision, runnable
-from dntk_torch.pulling import pull
 from dntk_torch.requirements import has_padding_row, with_owners
 
 
@@ -192,7 +193,7 @@ class _Test:
         floating = [name for name, value in module.named_parameters() if value.is_floating_point()]
         values = detached(module, floating)
         with differentiable(x.device):
-            outputs = evaluate(module, values, x)
+            outputs = evaluated(module, values, x)
             generator = torch.Generator().manual_seed(20)
             weights = torch.randn(x.shape[0], generator=generator, dtype=torch.float64).to(outputs)
             functional = torch.randn(outputs.shape[1], generator=generator, dtype=torch.float64).to(outputs)
@@ -283,7 +284,7 @@ def _fitting(
     test: _Test, sites: list[Site], captured: Capture, pulled: Pulled, layout: str, name: str
 ) -> GradientBlock | None:
     try:
-        block = block_of(sites, captured, pulled, layout=layout, name=name, offset=0)
+        block = block_of(sites, captured, pulled, layout=layout, name=name)
     except (RuntimeError, IndexError):
         return None  # shapes that the rule does not know, such as a convolution without batch
     return block if block is not None and test.passes(block) else None

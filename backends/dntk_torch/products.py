@@ -28,8 +28,7 @@ def inner(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     if linear is None:
         return x @ y.mT
     if x.ndim == 2:
-        product: torch.Tensor = linear(x.contiguous(), y.contiguous(), None, "none", [], "")
-        return product
+        return linear(x.contiguous(), y.contiguous(), None, "none", [], "")
     out = x.new_empty((x.shape[0], x.shape[1], y.shape[1]))
     for i in range(x.shape[0]):
         out[i] = linear(x[i].contiguous(), y[i].contiguous(), None, "none", [], "")

@@ -1,21 +1,35 @@
 """What a module, its inputs and its outputs must be, said clearly where they are not."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from dntk import arrays
-from dntk.models.base import Model, check_placement, select_names
+from dntk.models.adapter import Framework, require_parameters
+from dntk.models.base import select_names
 from dntk_torch.execution import without_graph
 
-_BATCH_NORMS = (
-    torch.nn.BatchNorm1d,
-    torch.nn.BatchNorm2d,
-    torch.nn.BatchNorm3d,
-    torch.nn.SyncBatchNorm,
+FRAMEWORK = Framework(
+    array=torch.Tensor,
+    array_name="a tensor",
+    errors=(RuntimeError, IndexError),
+    not_its_fault=(torch.OutOfMemoryError,),
+    convert="it with {name}.to({dtype})",
+    one_device="move it to one with net.to(device)",
+    one_dtype="convert it, for example with net.float()",
+    fixed="is dropout or noise active in its forward, as in F.dropout(x) without training=self.training?",
+    no_mixing="remove statistics, sorting or attention across the batch axis",
+    outputs_alone=(
+        "wrap it in a module whose forward returns the outputs alone, for example `return self.net(x).logits`"
+    ),
+    second_axis="end its forward with .unsqueeze(-1)",
+    two_axes="wrap it in a module that picks or joins axes, for example `return self.net(x)[:, -1]`",
 )
+
+BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
+
+TABLES = (torch.nn.Embedding, torch.nn.EmbeddingBag)
 
 
 def usable_module(net: Any) -> torch.nn.Module:
@@ -30,7 +44,7 @@ def usable_module(net: Any) -> torch.nn.Module:
     require_initialised(module)
     require_evaluation_mode(module)
     for name, layer in module.named_modules():
-        if isinstance(layer, _BATCH_NORMS) and layer.running_mean is None:
+        if isinstance(layer, BATCH_NORMS) and layer.running_mean is None:
             msg = (
                 f"the layer {_shown(name)} ({type(layer).__name__}) has no running statistics, so "
                 "that every output depends on the whole batch: build it with "
@@ -81,89 +95,39 @@ def selected_names(module: torch.nn.Module, pattern: str | None) -> tuple[str, .
         )
         raise ValueError(msg)
     names = trainable if pattern is None else select_names(list(every), pattern)
-    for name in names:
-        arrays.require_floating(f"the parameter {name}", every[name])
-        with without_graph(every[name].device):
+    require_parameters(every, names, FRAMEWORK)
+    with without_graph(every[names[0]].device):
+        for name in names:
             arrays.require_finite(f"the parameter {name}", every[name].detach())
-    _require_one_place(every, names)
     return tuple(names)
-
-
-def _require_one_place(every: Mapping[str, torch.Tensor], names: list[str]) -> None:
-    places = {value.device for value in every.values()}
-    kinds = {every[name].dtype for name in names}
-    if len(places) > 1:
-        shown = ", ".join(sorted(str(place) for place in places))
-        msg = f"the network's parameters lie on several devices ({shown}): move it to one with net.to(device)."
-        raise ValueError(msg)
-    if len(kinds) > 1:
-        shown = ", ".join(sorted(str(kind) for kind in kinds))
-        msg = f"the network's parameters have several dtypes ({shown}): convert it, for example with net.float()."
-        raise ValueError(msg)
 
 
 def require_gradients_are_derivatives(module: torch.nn.Module, names: tuple[str, ...]) -> None:
     """Raise ``ValueError`` for a selected table whose gradients torch rescales by counts."""
-    chosen = {id(value): name for name, value in module.named_parameters() if name in names}
-    for layer in module.modules():
-        if isinstance(layer, torch.nn.Embedding | torch.nn.EmbeddingBag) and layer.scale_grad_by_freq:
-            name = chosen.get(id(layer.weight))
-            if name is not None:
-                msg = (
-                    f"{name!r} has scale_grad_by_freq=True: torch then divides its gradient by "
-                    "counts in the batch, which is no derivative. Set the layer's "
-                    "scale_grad_by_freq to False (outputs stay the same)."
-                )
-                raise ValueError(msg)
+    for name, layer in _chosen_tables(module, names):
+        if layer.scale_grad_by_freq:
+            msg = (
+                f"{name!r} has scale_grad_by_freq=True: torch then divides its gradient by counts in the batch, which "
+                "is no derivative. Set the layer's scale_grad_by_freq to False (outputs stay the same)."
+            )
+            raise ValueError(msg)
 
 
 def has_padding_row(module: torch.nn.Module, names: tuple[str, ...]) -> bool:
     """Whether a selected table has a row to which torch gives no gradient."""
-    chosen = {id(value) for name, value in module.named_parameters() if name in names}
-    tables = torch.nn.Embedding | torch.nn.EmbeddingBag
-    return any(
-        isinstance(layer, tables) and layer.padding_idx is not None and id(layer.weight) in chosen
-        for layer in module.modules()
-    )
+    return any(layer.padding_idx is not None for _, layer in _chosen_tables(module, names))
 
 
-def require_input(x: Any, model: Model, module: torch.nn.Module, name: str) -> None:
-    """Raise unless ``x`` is a finite tensor of the network's device and dtype, or of ids."""
-    check_placement(x, model, name)
-    if not arrays.is_floating(x):
-        integers = model.namespace.isdtype(x.dtype, "integral")
-        tables = torch.nn.Embedding | torch.nn.EmbeddingBag
-        if not (integers and any(isinstance(layer, tables) for layer in module.modules())):
-            arrays.require_floating(name, x)
-    elif x.dtype != model.dtype:
-        msg = (
-            f"`{name}` has dtype {x.dtype}, but the parameters have {model.dtype}: convert it "
-            f"with {name}.to({model.dtype})."
-        )
-        raise TypeError(msg)
+def _chosen_tables(module: torch.nn.Module, names: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """Look-up layers whose tables are selected, with the tables' names."""
+    chosen = {id(value): name for name, value in module.named_parameters() if name in names}
+    tables = [layer for layer in module.modules() if isinstance(layer, TABLES)]
+    return [(chosen[id(layer.weight)], layer) for layer in tables if id(layer.weight) in chosen]
 
 
-def require_outputs(outputs: Any, n: int) -> None:
-    """Raise ``ValueError`` unless ``outputs`` is a floating-point tensor (n, C)."""
-    if not isinstance(outputs, torch.Tensor):
-        msg = (
-            f"the network returns a {type(outputs).__name__}, not a tensor: wrap it in a module "
-            "whose forward returns the outputs alone, for example `return self.net(x).logits`."
-        )
-        raise ValueError(msg)
-    if outputs.ndim == 1 and outputs.shape[0] == n:
-        msg = f"the network returns shape ({n},) for {n} inputs, expected (n, C): end its forward with .unsqueeze(-1)."
-        raise ValueError(msg)
-    if outputs.ndim != 2 or outputs.shape[0] != n or outputs.shape[1] == 0:
-        msg = (
-            f"the network returns shape {tuple(outputs.shape)} for {n} inputs, expected (n, C), "
-            "one row of outputs per input: wrap it in a module that picks or joins axes, for "
-            "example `return self.net(x)[:, -1]`."
-        )
-        raise ValueError(msg)
-    if not outputs.dtype.is_floating_point:
-        msg = f"the network's outputs have dtype {outputs.dtype}, which has no derivatives: return logits, not labels."
-        raise ValueError(msg)
+def kinds_of_inputs(module: torch.nn.Module) -> tuple[str, ...]:
+    """Kinds of dtypes that the network takes beside its own: integers, where it looks them up in a table."""
+    return ("integral",) if any(isinstance(layer, TABLES) for layer in module.modules()) else ()
 
 
 def with_owners(module: torch.nn.Module, names: list[str]) -> str:
@@ -179,14 +143,6 @@ def with_owners(module: torch.nn.Module, names: list[str]) -> str:
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     without = "|".join(re.escape(name) for name in names)
     return f'{", ".join(shown)}{more}; leave them out with parameters=r"(?!(?:{without})$).*"'
-
-
-def require_shape(name: str, value: Any, rows: int | None, columns: int, what: str) -> None:
-    """Raise ``ValueError`` unless ``value`` has shape (rows, columns)."""
-    if value.ndim != 2 or value.shape[1] != columns or (rows is not None and value.shape[0] != rows):
-        first = "q" if rows is None else rows
-        msg = f"`{name}` has shape {tuple(value.shape)}, expected ({first}, {columns}): one column per {what}."
-        raise ValueError(msg)
 
 
 def _shown(name: str) -> str:

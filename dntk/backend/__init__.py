@@ -1,5 +1,6 @@
 """Backends: the protocol, the registry, and a plain one for any array-API namespace."""
 
+from dntk.backend.products import expand, symmetric
 from dntk.backend.protocol import Backend
 from dntk.backend.registry import (
     GROUP,
@@ -10,6 +11,7 @@ from dntk.backend.registry import (
     backends,
     entries,
     get_backend,
+    root_modules,
 )
 from dntk.backend.standard import StandardBackend
 
@@ -23,5 +25,8 @@ __all__ = [
     "backend_of",
     "backends",
     "entries",
+    "expand",
     "get_backend",
+    "root_modules",
+    "symmetric",
 ]

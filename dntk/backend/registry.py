@@ -115,6 +115,11 @@ def backend_of(x: Array) -> Backend:
     return StandardBackend(xp=xp)
 
 
+def root_modules(value: Any) -> set[str]:
+    """Root modules of the classes of an object, such as ``{"torch", "builtins"}``."""
+    return {cls.__module__.partition(".")[0] for cls in type(value).__mro__}
+
+
 def backend_for_network(net: Any) -> Backend:
     """Backend whose framework's class ``net`` is, by the modules of its bases.
 
@@ -123,7 +128,7 @@ def backend_for_network(net: Any) -> Backend:
     TypeError
         No registered backend understands the network.
     """
-    roots = {cls.__module__.partition(".")[0] for cls in type(net).__mro__}
+    roots = root_modules(net)
     for name, entry in entries().items():
         if roots & set(entry.modules):
             return get_backend(name)

@@ -9,8 +9,11 @@ import functools
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.polynomial import chebyshev
+from scipy.special import erfcx
 
 from dntk.arrays import device_of, namespace, spans
+from dntk.backend.products import expand, symmetric
 from dntk.types import Array, Namespace
 
 _ONE_HOT_ENTRIES = 2**22
@@ -47,13 +50,11 @@ class StandardBackend:
 
     def from_numpy(self, x: Any, *, device: Any = None) -> Array:
         """Array of the namespace on ``device``."""
-        array: Array = self.xp.asarray(x, device=device)
-        return array
+        return self.xp.asarray(x, device=device)
 
     def from_dlpack(self, x: Any) -> Array:
         """The namespace's own ``from_dlpack``."""
-        array: Array = self.xp.from_dlpack(x)
-        return array
+        return self.xp.from_dlpack(x)
 
     def scatter_add(self, updates: Array, index: Array, weights: Array, size: int) -> Array:
         """One-hot matrix product, in chunks of updates."""
@@ -71,8 +72,7 @@ class StandardBackend:
         """General solve of the masked triangle."""
         xp = namespace(factor, rhs)
         triangle = xp.tril(factor) if lower else xp.triu(factor)
-        solution: Array = xp.linalg.solve(triangle, rhs)
-        return solution
+        return xp.linalg.solve(triangle, rhs)
 
     def inner(self, x: Array, y: Array) -> Array:
         """The product."""
@@ -80,21 +80,15 @@ class StandardBackend:
 
     def gram(self, x: Array) -> Array:
         """The product, made symmetric: the standard promises no symmetry of rounding."""
-        product = x @ x.mT
-        return (product + product.mT) / 2
+        return symmetric(x @ x.mT)
 
     def column_gram(self, x: Array) -> Array:
         """The product, made symmetric."""
-        product = x.mT @ x
-        return (product + product.mT) / 2
+        return symmetric(x.mT @ x)
 
     def expand(self, cotangents: Array, inputs: Array) -> Array:
         """One product per input, for all functionals at once."""
-        xp = namespace(cotangents, inputs)
-        (q, n, t, b), a = cotangents.shape, inputs.shape[2]
-        rows = xp.reshape(xp.permute_dims(cotangents, (1, 0, 3, 2)), (n, q * b, t))
-        expanded: Array = xp.permute_dims(xp.reshape(rows @ inputs, (n, q, b * a)), (1, 0, 2))
-        return expanded
+        return expand(cotangents, inputs)
 
     def erf(self, x: Array) -> Array:
         """Chebyshev series of log(erfc(z) e^{z²} / t) in t = 2 / (2 + z); accurate to about 1e-15."""
@@ -106,8 +100,7 @@ class StandardBackend:
             previous, current = current, u * current - previous + coefficient
         series = u / 2 * current - previous + _erfc_coefficients()[0]
         complement = t * xp.exp(series - z * z)
-        erf: Array = xp.sign(x) * (1 - complement)
-        return erf
+        return xp.sign(x) * (1 - complement)
 
     def working_set(self, x: Array) -> int:
         """2¹⁹ entries: 2 MiB in float32, which a processor's cache holds."""
@@ -126,9 +119,6 @@ class StandardBackend:
 
 @functools.lru_cache(maxsize=1)
 def _erfc_coefficients() -> tuple[float, ...]:
-    from numpy.polynomial import chebyshev
-    from scipy.special import erfcx
-
     def target(u: Any) -> Any:
         t = (u + 1) / 2
         with np.errstate(divide="ignore"):

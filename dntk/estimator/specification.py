@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from dntk.distill.data import DataDistiller, DataSelector, DistilledData
 from dntk.distill.gradients import GradientDistiller
+from dntk.estimator._fitting import fitted
 from dntk.estimator.fit import Fit
-from dntk.estimator.fitting import fitted
 from dntk.estimator.stages import AsGiven, Parts, Stages
 from dntk.estimator.tolerance import WithinTolerance, check_tolerance
 from dntk.models.base import Model

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.backend import Backend, backend_of, get_backend
 from dntk.gradient_blocks import DenseBlock, GradientBlock
-from dntk.models.base import Cotangents, Model, check_placement
+from dntk.models.base import Cotangents, Model, check_placement, require_model
 from dntk.types import Array, Namespace
 
 
@@ -41,11 +41,7 @@ def bridge(model: Model, like: Any) -> Model:
     ImportError
         The other library is not installed.
     """
-    if not isinstance(model, Model):
-        msg = (
-            f"`model` is a {type(model).__module__}.{type(model).__qualname__}: make a model with dntk.as_model first."
-        )
-        raise TypeError(msg)
+    require_model(model)
     target = get_backend(like) if isinstance(like, str) else backend_of(like)
     if target.namespace() is model.namespace:
         return model

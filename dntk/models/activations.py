@@ -33,8 +33,7 @@ def _step(h: Array) -> Array:
 
 
 def _tanh(h: Array) -> Array:
-    tanh: Array = arrays.namespace(h).tanh(h)
-    return tanh
+    return arrays.namespace(h).tanh(h)
 
 
 def _gelu(h: Array) -> Array:
@@ -92,8 +91,7 @@ def _identity(h: Array) -> Array:
 
 
 def _zero(h: Array) -> Array:
-    zeros: Array = arrays.namespace(h).zeros_like(h)
-    return zeros
+    return arrays.namespace(h).zeros_like(h)
 
 
 def _tanh_second_derivative(h: Array) -> Array:
@@ -102,8 +100,7 @@ def _tanh_second_derivative(h: Array) -> Array:
 
 
 def _one(h: Array) -> Array:
-    ones: Array = arrays.namespace(h).ones_like(h)
-    return ones
+    return arrays.namespace(h).ones_like(h)
 
 
 ACTIVATIONS: Mapping[str, Activation] = {

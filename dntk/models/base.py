@@ -101,8 +101,7 @@ def as_model(net: Any, params: Any = None, *, parameters: str | None = None) -> 
     if isinstance(net, Model):
         return net if parameters is None else net.subset(parameters)
     backend = backend_for_network(net) if params is None else _backend_for_parameters(params)
-    model: Model = backend.as_model(net, params, parameters)
-    return model
+    return backend.as_model(net, params, parameters)
 
 
 def _backend_for_parameters(params: Any) -> Backend:
@@ -142,6 +141,15 @@ def _attributes(value: Any) -> list[str]:
     declared = [getattr(cls, "__slots__", ()) for cls in type(value).__mro__]
     slots = [name for names in declared for name in ((names,) if isinstance(names, str) else names)]
     return [*getattr(value, "__dict__", {}), *slots]
+
+
+def require_model(model: Any, name: str = "model") -> Model:
+    """The model; ``TypeError`` where it is none."""
+    if not isinstance(model, Model):
+        kind = f"{type(model).__module__}.{type(model).__qualname__}".removeprefix("builtins.")
+        msg = f"`{name}` is a {kind}: wrap the network first, {name} = dntk.as_model(net)."
+        raise TypeError(msg)
+    return model
 
 
 def select_names(names: list[str], pattern: str | None) -> list[str]:

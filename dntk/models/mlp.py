@@ -17,10 +17,11 @@ from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
 from dntk.ledger import count
 from dntk.models.activations import ACTIVATIONS
 from dntk.models.adam import Adam
-from dntk.models.base import Cotangents, check_placement, per_input, select_names
+from dntk.models.adapter import offsets_of, require_input, require_shape, split, total_size
+from dntk.models.base import Cotangents, per_input, select_names
 from dntk.models.input_gradients import Observed
 from dntk.models.mlp_inputs import pull_layers, tangent_input_gradient
-from dntk.models.mlp_parameters import check_width, layer_number, numbered, plus, size_of
+from dntk.models.mlp_parameters import layer_number, numbered, plus
 from dntk.types import Array, Namespace
 
 
@@ -106,7 +107,7 @@ class MLP:
     @property
     def n_parameters(self) -> int:
         """Number P of selected parameters."""
-        return sum(size_of(value) for value in self.parameters.values())
+        return total_size(self.parameters)
 
     @property
     def n_outputs(self) -> int:
@@ -148,16 +149,11 @@ class MLP:
 
     def check_inputs(self, x: Array, name: str = "x") -> None:
         """Raise a clear error unless ``x`` is a finite (n, d) array of the network's namespace, device and dtype."""
-        arrays.namespace(x)
-        arrays.require_floating(name, x)
-        check_placement(x, self, name)
+        require_input(x, self, name)
         width = self.weights[0].shape[1]
         if x.ndim != 2 or x.shape[1] != width:
             msg = f"`{name}` has shape {tuple(x.shape)}, but the model takes {width} features: pass shape (n, {width})."
             raise ValueError(msg)
-        if x.dtype != self.dtype:
-            msg = f"`{name}` has dtype {x.dtype}, but the parameters have {self.dtype}: convert one of them."
-            raise TypeError(msg)
 
     def __call__(self, x: Float[Array, "n d"]) -> Float[Array, "n c"]:
         """Outputs (logits) at the inputs ``x``."""
@@ -170,7 +166,7 @@ class MLP:
         delta = per_input(cotangents, x.shape[0], self.n_outputs)
         inputs, before = self._forward(x)
         arrays.require_finite("the network's outputs", before[-1])
-        offsets = self._offsets()
+        offsets = offsets_of(self.parameters)
         derivative = ACTIVATIONS[self.activation].derivative
         for layer in range(len(self.weights) - 1, -1, -1):
             weight, bias = f"weights.{layer}", f"biases.{layer}"
@@ -192,14 +188,14 @@ class MLP:
     def jvp(self, x: Float[Array, "n d"], tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
         """Directional derivatives of all outputs along q parameter vectors, by one forward sweep."""
         self.check_inputs(x)
-        check_width("tangents", tangents, self.n_parameters, "parameter")
+        require_shape("tangents", tangents, self.n_parameters, "parameter")
+        named = split(tangents, self.parameters)
         inputs, before = self._forward(x)
         derivative = ACTIVATIONS[self.activation].derivative
         flow: Array | None = None  # tangent of the layer's input
         for layer, weight in enumerate(self.weights):
             step = None if flow is None else flow @ weight.T
-            turn = self._tangent(tangents, f"weights.{layer}")
-            shift = self._tangent(tangents, f"biases.{layer}")
+            turn, shift = named.get(f"weights.{layer}"), named.get(f"biases.{layer}")
             step = plus(step, None if turn is None else inputs[layer] @ turn.mT)
             step = plus(step, None if shift is None else shift[:, None, :])
             last = layer == len(self.weights) - 1
@@ -212,7 +208,7 @@ class MLP:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward sweep."""
         xp = self.namespace
         self.check_inputs(x)
-        check_width("cotangents", cotangents, self.n_outputs, "output", rows=x.shape[0])
+        require_shape("cotangents", cotangents, self.n_outputs, "output", rows=x.shape[0])
         inputs, before = self._forward(x)
         derivative = ACTIVATIONS[self.activation].derivative
         pieces: dict[str, Array] = {}
@@ -251,15 +247,10 @@ class MLP:
     ) -> Float[Array, "n d"]:
         """Gradient in x_i of Σ_q ⟨directions[i, q], ∇_θ ⟨cotangents[q], f(x_i)⟩⟩, by two sweeps."""
         self.check_inputs(x)
-        xp, (n, q, p) = self.namespace, directions.shape
         inputs, before = self._forward(x)
-        rows = xp.reshape(directions, (n * q, p))
-
-        def of_points(kind: str) -> list[Array | None]:
-            pieces = [self._tangent(rows, f"{kind}.{layer}") for layer in range(len(self.weights))]
-            return [None if piece is None else xp.reshape(piece, (n, q, *piece.shape[1:])) for piece in pieces]
-
-        activation, turns, shifts = ACTIVATIONS[self.activation], of_points("weights"), of_points("biases")
+        named, layers = split(directions, self.parameters), range(len(self.weights))
+        turns, shifts = ([named.get(f"{kind}.{layer}") for layer in layers] for kind in ("weights", "biases"))
+        activation = ACTIVATIONS[self.activation]
         return tangent_input_gradient(self.weights, inputs, before, activation, turns, shifts, cotangents)
 
     def adam(self, decays: tuple[float, float]) -> Adam:
@@ -275,20 +266,3 @@ class MLP:
             before.append(value if bias is None else value + bias)
             inputs.append(activation(before[-1]))
         return inputs[:-1], before
-
-    def _offsets(self) -> dict[str, int]:
-        """First coordinate of every selected parameter in the flattened vector."""
-        offsets, position = {}, 0
-        for name, value in self.parameters.items():
-            offsets[name] = position
-            position += size_of(value)
-        return offsets
-
-    def _tangent(self, tangents: Float[Array, "q p"], name: str) -> Array | None:
-        parameters, offsets = self.parameters, self._offsets()
-        if name not in offsets:
-            return None
-        shape = parameters[name].shape
-        start = offsets[name]
-        piece = tangents[:, start : start + size_of(parameters[name])]
-        return self.namespace.reshape(piece, (tangents.shape[0], *shape))

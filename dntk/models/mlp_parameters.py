@@ -1,14 +1,6 @@
-"""Names, sizes and checks of the parameters of a multilayer perceptron."""
+"""Names of the parameters of a multilayer perceptron."""
 
 from dntk.types import Array
-
-
-def check_width(name: str, value: Array, width: int, what: str, rows: int | None = None) -> None:
-    """Raise ``ValueError`` unless ``value`` has one column per ``what``, and ``rows`` rows where that is said."""
-    if value.ndim != 2 or value.shape[1] != width or (rows is not None and value.shape[0] != rows):
-        first = "q" if rows is None else rows
-        msg = f"`{name}` has shape {tuple(value.shape)}, expected ({first}, {width}): one column per {what}."
-        raise ValueError(msg)
 
 
 def plus(total: Array | None, term: Array | None) -> Array | None:
@@ -27,14 +19,6 @@ def layer_number(name: str, layers: int) -> int:
     return known[name]
 
 
-def size_of(value: Array) -> int:
-    """Number of entries."""
-    size = 1
-    for side in value.shape:
-        size *= side
-    return size
-
-
 def numbered(name: str, values: tuple[Array | None, ...]) -> dict[str, Array]:
-    """Parameters by name, without those that there are not."""
+    """Named parameters; absent biases are omitted."""
     return {f"{name}.{i}": v for i, v in enumerate(values) if v is not None}

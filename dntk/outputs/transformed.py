@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float
 
 from dntk.gradient_blocks import GradientBlock
-from dntk.models.base import Cotangents, Model, outputs_of, per_input
+from dntk.models.base import Cotangents, Model, outputs_of, per_input, require_model
 from dntk.outputs.inputs import split
 from dntk.outputs.labels import LabelSource
 from dntk.types import Array, Namespace
@@ -118,7 +118,4 @@ class TransformedModel(Model):
 
 def transformed(model: Any, function: OutputFunction, labels: LabelSource) -> TransformedModel:
     """Model of ``function`` after ``model``; ``TypeError`` where that is none."""
-    if not isinstance(model, Model):
-        msg = f"`model` is a {type(model).__name__}: wrap the network first, model = dntk.as_model(net)."
-        raise TypeError(msg)
-    return TransformedModel(base=model, function=function, labels=labels)
+    return TransformedModel(base=require_model(model), function=function, labels=labels)

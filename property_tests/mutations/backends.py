@@ -4,6 +4,8 @@ from property_tests.mutations.mutant import Mutant
 
 CHECK = "tests/test_testing_backends.py::test_backends_of_dntk_pass_on_every_device"
 
+CLIPPED = "test_ids_out_of_bounds_get_gradients_only_where_the_look_up_clips_them"
+
 MUTANTS = [
     Mutant(
         "dntk/backend/standard.py",
@@ -21,8 +23,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/backend/standard.py",
-        "erf: Array = xp.sign(x) * (1 - complement)",
-        "erf: Array = xp.sign(x) * (1 - complement * (1 + 1e-6))",
+        "return xp.sign(x) * (1 - complement)",
+        "return xp.sign(x) * (1 - complement * (1 + 1e-6))",
         "the error function to six digits",
         CHECK + "[strict]",
     ),
@@ -42,16 +44,16 @@ MUTANTS = [
     ),
     Mutant(
         "backends/dntk_numpy/backend.py",
-        "product: Array = matrix @ matrix.T",
-        "product: Array = matrix @ matrix.copy().T * (1 + 1e-5)",
+        "lambda matrix: matrix @ matrix.T, x",
+        "lambda matrix: matrix @ matrix.copy().T * (1 + 1e-5), x",
         "NumPy's x xᵀ in reduced precision",
         CHECK + "[numpy]",
     ),
     Mutant(
-        "backends/dntk_numpy/backend.py",
-        "xp.reshape(rows @ inputs, (n, q, b * a)), (1, 0, 2))",
-        "xp.reshape(rows @ inputs[:, ::-1, :], (n, q, b * a)), (1, 0, 2))",
-        "NumPy expands positions in opposite order",
+        "dntk/backend/products.py",
+        "product(rows, inputs)",
+        "product(rows, inputs[:, ::-1, :])",
+        "positions expanded in opposite order",
         CHECK + "[numpy]",
     ),
     Mutant(
@@ -69,7 +71,21 @@ MUTANTS = [
         CHECK + "[torch]",
     ),
     Mutant(
-        "backends/dntk_jax/precision.py",
+        "backends/dntk_jax/factors.py",
+        'clipped = params["mode"] == jax.lax.GatherScatterMode.CLIP',
+        "clipped = True",
+        "ids out of bounds always clipped",
+        "tests/test_jax_model.py::" + CLIPPED + "[fill]",
+    ),
+    Mutant(
+        "backends/dntk_jax/factors.py",
+        'clipped = params["mode"] == jax.lax.GatherScatterMode.CLIP',
+        "clipped = False",
+        "ids out of bounds never clipped",
+        "tests/test_jax_model.py::" + CLIPPED + "[clip]",
+    ),
+    Mutant(
+        "backends/dntk_jax/_precision.py",
         'jax.config.update(FLAG, "highest")\n',
         'jax.config.update(FLAG, "high")\n',
         "factors rounded on accelerators",

@@ -71,8 +71,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/solve/solution.py",
-        "(problem.weight * problem.outputs)",
-        "problem.weight",
+        "_mean_square, left_out, problem.weight * problem.outputs)",
+        "_mean_square, left_out, problem.weight)",
         "leave-one-out errors summed over outputs",
         REFITS,
     ),

@@ -9,8 +9,8 @@ from torch import nn
 
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock, IndexedBlock, TiedBlock
 
-Rule = Callable[[Any, torch.Tensor, torch.Tensor, str, int], GradientBlock]
-"""(layer, input a (n, ...), cotangents g (q, n, ...) of its output, parameter name, offset) to a block."""
+Rule = Callable[[Any, torch.Tensor, torch.Tensor, str], GradientBlock]
+"""(layer, input a (n, ...), cotangents g (q, n, ...) of its output, parameter name) to a block."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from dntk_torch.layers.base import LayerKind, Rule
 from dntk_torch.patches import cotangent_patches, padded, patches
 
 
-def convolution_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+def convolution_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
     """∇W = Σ_t g_t patch_t(a)ᵀ, stored where channels are in groups, whose gradients are smaller.
 
     Those of one functional are stored, too, unless they are larger than their factors: patches would
@@ -21,10 +21,10 @@ def convolution_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, 
     positions, fan_in = math.prod(g.shape[3:]), a.shape[1] * math.prod(layer.kernel_size)
     if layer.groups == q == 1 and out * fan_in <= positions * (out + fan_in):
         flops, values = 2 * n * positions * out * fan_in, _by_groups(layer, a, g[0])[None]
-        return DenseBlock(name=name, offset=offset, values=values, forward_flops=flops, backprop_flops=3 * flops)
+        return DenseBlock(name=name, offset=0, values=values, forward_flops=flops, backprop_flops=3 * flops)
     columns, cotangents = patches(layer, a), g.reshape(q, n, out, -1).mT
     if layer.groups == 1:
-        return FactoredBlock(name=name, offset=offset, inputs=columns, cotangents=cotangents)
+        return FactoredBlock(name=name, offset=0, inputs=columns, cotangents=cotangents)
     t, width = columns.shape[1], columns.shape[2] // layer.groups
     values = torch.einsum(
         "qntgb,ntga->qngba",
@@ -33,7 +33,7 @@ def convolution_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, 
     )
     flops = 2 * n * t * out * width  # of the forward pass; each backward pass and this contraction cost as much
     values = values.reshape(q, n, -1)
-    return DenseBlock(name=name, offset=offset, values=values, forward_flops=flops, backprop_flops=flops * (1 + 2 * q))
+    return DenseBlock(name=name, offset=0, values=values, forward_flops=flops, backprop_flops=flops * (1 + 2 * q))
 
 
 def _by_groups(layer: Any, a: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
@@ -48,14 +48,13 @@ def _by_groups(layer: Any, a: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
         dilation=layer.dilation,
         groups=n,
     )
-    rows: torch.Tensor = gradient.reshape(n, -1)
-    return rows
+    return gradient.reshape(n, -1)
 
 
 _WEIGHT_GRADIENTS = {1: torch.nn.grad.conv1d_weight, 2: torch.nn.grad.conv2d_weight, 3: torch.nn.grad.conv3d_weight}
 
 
-def transposed_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+def transposed_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
     """∇W[i, o, k] = Σ_t a_ti g_o(stride · t + dilation · k - padding), for a weight (in, out / groups, k...).
 
     The patches are those of the cotangents. With more positions than channels the gradients
@@ -65,19 +64,19 @@ def transposed_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, o
     inputs, columns = a.reshape(n, channels, -1).mT, cotangent_patches(layer, g, a.shape[2:])
     t, width = columns.shape[2], columns.shape[3]
     if layer.groups == 1 and t <= channels:
-        return FactoredBlock(name=name, offset=offset, inputs=inputs, cotangents=columns, transposed=True)
+        return FactoredBlock(name=name, offset=0, inputs=inputs, cotangents=columns, transposed=True)
     values = torch.einsum(
         "ntga,qntgb->qngab",
         inputs.reshape(n, t, layer.groups, channels // layer.groups),
         columns.reshape(q, n, t, layer.groups, width // layer.groups),
     )
     flops, values = 2 * n * t * channels * (width // layer.groups), values.reshape(q, n, -1)
-    return DenseBlock(name=name, offset=offset, values=values, forward_flops=flops, backprop_flops=flops * (1 + 2 * q))
+    return DenseBlock(name=name, offset=0, values=values, forward_flops=flops, backprop_flops=flops * (1 + 2 * q))
 
 
-def channel_bias(_layer: Any, _a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+def channel_bias(_layer: Any, _a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
     """∇b = Σ_t g_t, positions last."""
-    return DenseBlock(name=name, offset=offset, values=g.reshape(*g.shape[:3], -1).sum(3))
+    return DenseBlock(name=name, offset=0, values=g.reshape(*g.shape[:3], -1).sum(3))
 
 
 _CONVOLUTION: dict[str, Rule] = {"weight": convolution_weight, "bias": channel_bias}

@@ -9,24 +9,24 @@ from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock, Index
 from dntk_torch.layers.base import LayerKind
 
 
-def linear_weight(_layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+def linear_weight(_layer: Any, a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
     """∇W = Σ_t g_t a_tᵀ of y = W a."""
     n, q = a.shape[0], g.shape[0]
     return FactoredBlock(
         name=name,
-        offset=offset,
+        offset=0,
         inputs=a.reshape(n, -1, a.shape[-1]),
         cotangents=g.reshape(q, n, -1, g.shape[-1]),
     )
 
 
-def linear_bias(_layer: Any, _a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+def linear_bias(_layer: Any, _a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
     """∇b = Σ_t g_t."""
     q, n = g.shape[:2]
-    return DenseBlock(name=name, offset=offset, values=g.reshape(q, n, -1, g.shape[-1]).sum(2))
+    return DenseBlock(name=name, offset=0, values=g.reshape(q, n, -1, g.shape[-1]).sum(2))
 
 
-def table(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+def table(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
     """Row a_t receives g_t, the padding row nothing, as torch has it."""
     n, q = a.shape[0], g.shape[0]
     ids, cotangents = a.reshape(n, -1).long(), g.reshape(q, n, -1, g.shape[-1])
@@ -34,10 +34,10 @@ def table(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) 
         padding = ids == layer.padding_idx
         ids = ids.masked_fill(padding, -1)
         cotangents = cotangents.masked_fill(padding[None, :, :, None], 0)
-    return IndexedBlock(name=name, offset=offset, ids=ids, cotangents=cotangents, rows=layer.num_embeddings)
+    return IndexedBlock(name=name, offset=0, ids=ids, cotangents=cotangents, rows=layer.num_embeddings)
 
 
-def bag(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) -> GradientBlock:
+def bag(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
     """Every row in a bag receives the bag's g, divided by their number where they are averaged.
 
     Raises
@@ -55,7 +55,7 @@ def bag(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str, offset: int) ->
         shares = shares / shares.sum(1, keepdim=True).clamp(min=1)
     cotangents = g[:, :, None, :] * shares[None, :, :, None]
     ids = ids.masked_fill(~kept, -1)
-    return IndexedBlock(name=name, offset=offset, ids=ids, cotangents=cotangents, rows=layer.num_embeddings)
+    return IndexedBlock(name=name, offset=0, ids=ids, cotangents=cotangents, rows=layer.num_embeddings)
 
 
 KINDS = (

@@ -30,7 +30,7 @@ def pull(
     for q, found in enumerate(captured.passes(cotangents)):
         single = _by_layer(captured, (None if grad is None else grad[None] for grad in found))
         for name, (sites, layout) in stored.items():
-            block: Any = block_of(sites, captured, single, layout=layout, name=name, offset=0)
+            block: Any = block_of(sites, captured, single, layout=layout, name=name)
             parts[name].append(block)
         for position, grad in enumerate(found):
             if layers[position] in needed:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from dntk.backend import root_modules
 from dntk_jax.network import Network, network_of
 
 
@@ -16,14 +17,14 @@ def adapted(net: Any, params: Any, parameters: str | None) -> Network:
     ValueError
         It has no parameters, or is in training mode.
     """
-    if "flax" in _roots(net):
+    if "flax" in root_modules(net):
         from dntk_jax.flax_modules import network_of_flax
 
         return network_of_flax(net, params)
     if params is not None:
         _require_parameters_alone(params, parameters)
         return network_of(_callable(net), params, kind="`params`")
-    if "equinox" in _roots(net):
+    if "equinox" in root_modules(net):
         from dntk_jax.equinox_modules import network_of_equinox
 
         return network_of_equinox(net)
@@ -43,11 +44,11 @@ def _callable(net: Any) -> Any:
 
 def _require_parameters_alone(params: Any, parameters: str | None) -> None:
     """Raise where what flax and equinox modules keep beside their parameters would count as parameters."""
-    if "equinox" in _roots(params):
+    if "equinox" in root_modules(params):
         from dntk_jax.equinox_modules import require_inference
 
         require_inference(params)
-    if "flax" in _roots(params):
+    if "flax" in root_modules(params):
         from dntk_jax.flax_modules import require_no_state
 
         require_no_state(params)
@@ -57,8 +58,3 @@ def _require_parameters_alone(params: Any, parameters: str | None) -> None:
             'the module itself, dntk.as_model(module, variables), or choose parameters=r"params\\..*".'
         )
         raise ValueError(msg)
-
-
-def _roots(value: Any) -> set[str]:
-    """Root modules of the classes of an object."""
-    return {cls.__module__.partition(".")[0] for cls in type(value).__mro__}

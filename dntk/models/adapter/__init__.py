@@ -1,0 +1,28 @@
+"""What the adapters of all frameworks share: checks of networks, inputs and outputs, memos, vectors, blocks."""
+
+from dntk.models.adapter._blocks import in_order, stored_block
+from dntk.models.adapter._framework import Framework
+from dntk.models.adapter._memo import PROBES, Memo, OutputCount
+from dntk.models.adapter._network import close, evaluate, examine, require_outputs
+from dntk.models.adapter._requirements import require_input, require_parameters, require_shape
+from dntk.models.adapter._vectors import offsets_of, size_of, split, total_size
+
+__all__ = [
+    "PROBES",
+    "Framework",
+    "Memo",
+    "OutputCount",
+    "close",
+    "evaluate",
+    "examine",
+    "in_order",
+    "offsets_of",
+    "require_input",
+    "require_outputs",
+    "require_parameters",
+    "require_shape",
+    "size_of",
+    "split",
+    "stored_block",
+    "total_size",
+]

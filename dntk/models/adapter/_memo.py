@@ -1,0 +1,51 @@
+"""What a model remembers of the first inputs of every shape, so that they are looked at once."""
+
+import dataclasses
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
+
+from dntk.types import Array
+
+T = TypeVar("T")
+
+PROBES = 4
+"""Inputs that are looked at before a result is believed."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Memo(Generic[T]):
+    """What inputs have shown, by shape and dtype of one input, and how many inputs showed it."""
+
+    found: dict[Hashable, tuple[int, T]] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, x: Array, find: Callable[[], T], *, of: Hashable = (), enough: int = 2) -> T:
+        """What ``find`` returned for inputs like ``x``.
+
+        It is called again once more inputs come, until ``enough`` have been seen: one alone cannot show batch
+        dependence. ``of`` tells apart what is remembered of the same inputs.
+        """
+        key, seen = (tuple(x.shape[1:]), str(x.dtype), of), min(x.shape[0], PROBES)
+        known = self.found.get(key)
+        if known is None or known[0] < min(seen, enough):
+            known = self.found[key] = (seen, find())
+        return known[1]
+
+
+@dataclasses.dataclass(eq=False)
+class OutputCount:
+    """Number of outputs of a network that tells it only by running; ``latest`` is that of the inputs checked last."""
+
+    memo: Memo[int] = dataclasses.field(default_factory=Memo)
+    latest: int | None = None
+
+    def look(self, x: Array, examine: Callable[[], int]) -> None:
+        """Remember what ``examine`` returns for inputs like ``x``."""
+        self.latest = self.memo(x, examine)
+
+    def known(self, network: str = "network", guess: int | None = None) -> int:
+        """The number, or the ``guess`` where no input has told it; ``AttributeError`` without either."""
+        count: Any = guess if self.latest is None else self.latest
+        if count is None:
+            msg = f"the number of outputs is not known before the {network} has seen an input: call model(x) once."
+            raise AttributeError(msg)
+        return count

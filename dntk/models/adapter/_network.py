@@ -1,0 +1,86 @@
+"""Whether a network is a fixed function of one input at a time, as a kernel needs."""
+
+from collections.abc import Callable
+from typing import Any
+
+from dntk import arrays
+from dntk.models.adapter._framework import Framework
+from dntk.models.adapter._memo import PROBES
+from dntk.types import Array
+
+
+def examine(
+    run: Callable[[Array], Array], x: Array, framework: Framework, *, agree: Callable[[Array, Array], bool]
+) -> int:
+    """Number C of outputs, once a network proves a deterministic function of one input at a time.
+
+    ``run`` takes inputs (n, ...) to outputs (n, C); ``agree`` compares two results. Cost: four forward passes of at
+    most :data:`PROBES` inputs.
+
+    Raises
+    ------
+    ValueError
+        Outputs are not finite, or vary from call to call or with the batch.
+    """
+    probe, network = x[: min(PROBES, x.shape[0]), ...], framework.network
+    outputs = run(probe)
+    arrays.require_finite(f"the {network}'s outputs", outputs)
+    if not agree(run(probe), outputs):
+        msg = (
+            f"the {network} gives other outputs at a second call on the same inputs, so that it is no fixed function: "
+            f"{framework.fixed}"
+        )
+        raise ValueError(msg)
+    for row in {0, probe.shape[0] - 1} if probe.shape[0] > 1 else ():
+        if not agree(run(probe[row : row + 1, ...]), outputs[row : row + 1, :]):
+            msg = (
+                f"the {network}'s output for an input depends on the rest of the batch (batch dependence), so that its "
+                f"kernel is not defined: {framework.no_mixing}."
+            )
+            raise ValueError(msg)
+    return outputs.shape[1]
+
+
+def close(left: Array, right: Array, tolerance: float) -> bool:
+    """Whether ``left`` has the shape of ``right``, and its entries to ``tolerance`` times the largest."""
+    xp = arrays.namespace(right)
+    return tuple(left.shape) == tuple(right.shape) and bool(
+        xp.max(xp.abs(left - right)) <= tolerance * xp.max(xp.abs(right))
+    )
+
+
+def evaluate(run: Callable[[Array], Any], x: Array, framework: Framework, *, remedy: str = "") -> Any:
+    """Outputs (n, C) of ``run`` at ``x``.
+
+    Raises
+    ------
+    ValueError
+        It fails by one of the framework's ``errors``, or returns no floating-point array (n, C).
+    """
+    try:
+        outputs = run(x)
+    except framework.not_its_fault:
+        raise
+    except framework.errors as error:
+        inputs = f"inputs of shape {tuple(x.shape)} and dtype {x.dtype}"
+        msg = f"the {framework.network} fails on {inputs}: {type(error).__name__}: {error}{remedy}"
+        raise ValueError(msg) from error
+    require_outputs(outputs, x.shape[0], framework)
+    return outputs
+
+
+def require_outputs(outputs: Any, n: int, framework: Framework) -> None:
+    """Raise ``ValueError`` unless ``outputs`` is a floating-point array (n, C)."""
+    subject = f"the {framework.network}"
+    if not isinstance(outputs, framework.array):
+        kind = f"{type(outputs).__module__}.{type(outputs).__qualname__}".removeprefix("builtins.")
+        msg = f"{subject} returns a {kind}, not {framework.array_name}: {framework.outputs_alone}."
+        raise ValueError(msg)
+    shape = tuple(outputs.shape)
+    if len(shape) != 2 or shape[0] != n or shape[1] == 0:
+        remedy = framework.second_axis if shape == (n,) else f"one row of outputs per input; {framework.two_axes}"
+        msg = f"{subject} returns shape {shape} for {n} inputs, expected (n, C): {remedy}."
+        raise ValueError(msg)
+    if not arrays.is_floating(outputs):
+        msg = f"{subject}'s outputs have dtype {outputs.dtype}, not real floating point: {framework.floating}."
+        raise ValueError(msg)

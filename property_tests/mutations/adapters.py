@@ -1,0 +1,65 @@
+"""What all adapters of frameworks share."""
+
+from property_tests.mutations.mutant import Mutant
+
+ROOM, TESTS = "dntk/models/adapter/", "tests/test_adapter.py::"
+EXAMINED = TESTS + "test_networks_that_are_no_functions_of_one_input_are_told"
+
+MUTANTS = [
+    Mutant(
+        ROOM + "_memo.py",
+        "known[0] < min(seen, enough)",
+        "known[0] < 0",
+        "what one input showed believed of many",
+        TESTS + "test_one_input_is_looked_at_again_once_more_come",
+    ),
+    Mutant(
+        ROOM + "_memo.py",
+        "str(x.dtype), of)",
+        "of)",
+        "what one dtype showed believed of another",
+        TESTS + "test_what_inputs_have_shown_is_found_once_per_shape_and_dtype",
+    ),
+    Mutant(
+        ROOM + "_network.py",
+        "for row in {0, probe.shape[0] - 1} if",
+        "for row in {0} if",
+        "batch dependence looked for in the first input alone",
+        EXAMINED,
+    ),
+    Mutant(
+        ROOM + "_network.py",
+        "tuple(left.shape) == tuple(right.shape) and ",
+        "",
+        "outputs of another width taken for the same by broadcasting",
+        TESTS + "test_closeness_is_relative_to_the_largest_entry_of_the_second",
+    ),
+    Mutant(
+        ROOM + "_network.py",
+        "    except framework.not_its_fault:\n        raise\n",
+        "",
+        "a device out of memory blamed on the network",
+        TESTS + "test_outputs_that_are_none_are_refused",
+    ),
+    Mutant(
+        ROOM + "_requirements.py",
+        "rows is not None and value.shape[0] != rows",
+        "False",
+        "cotangents of any number of inputs accepted",
+        TESTS + "test_matrices_must_have_the_columns_and_rows_that_are_asked_for",
+    ),
+    Mutant(
+        ROOM + "_vectors.py",
+        "initial=0",
+        "initial=1",
+        "parameters begin one coordinate late",
+        TESTS + "test_vectors_are_split_in_the_order_of_the_flattened_parameters",
+    ),
+    Mutant(
+        ROOM + "_blocks.py",
+        "offset += block.size",
+        "offset += 1",
+        "blocks laid over one another",
+        TESTS + "test_blocks_are_given_their_offsets_and_counted",
+    ),
+]

@@ -1,0 +1,243 @@
+"""What all adapters share, on the strictest array library, with NumPy for reference."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+
+from dntk.backend import expand, symmetric
+from dntk.gradient_blocks import FactoredBlock
+from dntk.ledger import LedgerRecorder
+from dntk.models import adapter
+from dntk.models.mlp import MLP
+from tests.libraries import host
+
+xp = pytest.importorskip("array_api_strict")
+
+
+class Fault(ValueError):
+    """A device that is out of memory."""
+
+
+FRAMEWORK = adapter.Framework(
+    array=type(xp.ones(1)),
+    array_name="a strict array",
+    errors=(ValueError,),
+    not_its_fault=(Fault,),
+    one_device="move them",
+    one_dtype="cast them",
+    fixed="is there noise?",
+    no_mixing="mix nothing",
+    outputs_alone="return one",
+    second_axis="add an axis",
+    two_axes="join axes",
+)
+X = xp.asarray(np.random.default_rng(0).normal(size=(6, 3)))
+CLOSE = functools.partial(adapter.close, tolerance=1e-6)
+
+
+def test_what_inputs_have_shown_is_found_once_per_shape_and_dtype():
+    memo, calls = adapter.Memo(), []
+
+    def find():
+        calls.append(len(calls))
+        return calls[-1]
+
+    assert [memo(X, find), memo(X[:2, :], find), memo(X[:, :2], find), memo(X, find)] == [0, 0, 1, 0]
+    assert memo(xp.astype(X, xp.float32), find) == 2
+    assert [memo(X, find, of="other"), memo(X, find, of="other")] == [3, 3]
+
+
+def test_one_input_is_looked_at_again_once_more_come():
+    memo = adapter.Memo()
+    assert [memo(X[:1, :], lambda: "one"), memo(X[:1, :], lambda: "again"), memo(X, lambda: "more")] == [
+        "one",
+        "one",
+        "more",
+    ]
+    assert memo(X[:1, :], lambda: "one") == "more"
+
+
+def test_one_input_is_enough_where_that_is_said():
+    memo = adapter.Memo()
+    assert [memo(rows, lambda n=n: n, enough=1) for n, rows in enumerate((X[:1, :], X))] == [0, 0]
+
+
+def test_the_number_of_outputs_is_that_of_the_inputs_checked_last():
+    count = adapter.OutputCount()
+    with pytest.raises(AttributeError, match=r"before the function has seen an input: call model\(x\) once"):
+        count.known("function")
+    assert count.known(guess=7) == 7
+    count.look(X, lambda: 2)
+    count.look(X[:, :2], lambda: 3)
+    assert count.known(guess=7) == 3
+    count.look(X, lambda: 5)
+    assert count.known() == 2
+
+
+def noisy():
+    drawn = np.random.default_rng(0)
+    return lambda x: x + xp.asarray(drawn.normal(size=x.shape))
+
+
+def last_row_changed(x):
+    """Differs from the network of one input in the last of several rows alone."""
+    ones = xp.ones((x.shape[0], 1), dtype=x.dtype)
+    return x if x.shape[0] == 1 else xp.concat([x[:-1, :], x[-1:, :] + ones[-1:, :]])
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (noisy(), r"other outputs at a second call.*no fixed function: is there noise\?$"),
+        (lambda x: x - xp.mean(x, axis=0), r"batch dependence.*: mix nothing\.$"),
+        (lambda x: xp.flip(x, axis=0), "batch dependence"),
+        (last_row_changed, "batch dependence"),
+        (lambda x: x[:, : x.shape[0] - 1] if x.shape[0] > 1 else x[:, :1], "batch dependence"),
+        (lambda x: x / xp.zeros_like(x), "the network's outputs` has NaN or infinite values in 4 of its 4 rows"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_networks_that_are_no_functions_of_one_input_are_told(network, message):
+    with pytest.raises(ValueError, match=message):
+        adapter.examine(network, X, FRAMEWORK, agree=CLOSE)
+
+
+def test_an_examined_network_tells_its_number_of_outputs_from_a_few_inputs():
+    seen = []
+
+    def network(x):
+        seen.append(x.shape[0])
+        return x[:, :2]
+
+    assert adapter.examine(network, X, FRAMEWORK, agree=CLOSE) == 2
+    assert seen == [adapter.PROBES, adapter.PROBES, 1, 1]
+    assert adapter.examine(network, X[:1, :], FRAMEWORK, agree=CLOSE) == 2
+
+
+def test_closeness_is_relative_to_the_largest_entry_of_the_second():
+    right = xp.asarray([[0.0, 2.0]])
+    assert adapter.close(right + 0.19, right, 0.1)
+    assert not adapter.close(right + 0.21, right, 0.1)
+    assert not adapter.close(xp.asarray([[0.0], [2.0]]), right, 10)
+    assert adapter.close(right * 0, right * 0, 0.1)
+    assert not adapter.close(right * xp.nan, right, 0.1)
+
+
+def failing(error):
+    def run(_):
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("run", "error", "message"),
+    [
+        (
+            failing(ValueError("bad shape")),
+            ValueError,
+            r"fails on inputs of shape \(6, 3\) and dtype .*: ValueError: bad",
+        ),
+        (failing(ValueError("bad")), ValueError, "bad Build it otherwise"),
+        (failing(Fault("memory")), Fault, "^memory$"),
+        (failing(KeyError("other")), KeyError, "other"),
+        (lambda x: (x, x), ValueError, r"^the network returns a tuple, not a strict array: return one\.$"),
+        (host, ValueError, r"returns a numpy\.ndarray, not a strict array"),
+        (lambda x: x[:, 0], ValueError, r"shape \(6,\) for 6 inputs, expected \(n, C\): add an axis\.$"),
+        (lambda x: x[:, :, None], ValueError, r"shape \(6, 3, 1\) for 6 .*one row of outputs per input; join axes\.$"),
+        (lambda x: x[:, :0], ValueError, r"shape \(6, 0\)"),
+        (lambda x: x[:4, :], ValueError, r"shape \(4, 3\) for 6 inputs"),
+        (lambda x: xp.astype(x, xp.int64), ValueError, "int64, not real floating point: return logits, not labels"),
+    ],
+)
+def test_outputs_that_are_none_are_refused(run, error, message):
+    with pytest.raises(error, match=message):
+        adapter.evaluate(run, X, FRAMEWORK, remedy=" Build it otherwise")
+
+
+def test_outputs_of_a_sound_network_are_handed_on():
+    np.testing.assert_array_equal(host(adapter.evaluate(lambda x: x[:, :2], X, FRAMEWORK)), host(X)[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "selected", "error", "message"),
+    [
+        ({"a": X, "b": xp.astype(X, xp.float32)}, "ab", ValueError, r"dtypes \(.*float32, .*float64\): cast them\.$"),
+        ({"a": X, "b": X.to_device(xp.Device("device1"))}, "a", ValueError, r"devices \(.*device1.*\): move them"),
+        ({"a": xp.arange(3)}, "a", TypeError, "the parameter a` has dtype .*int64"),
+    ],
+)
+def test_parameters_must_be_of_one_kind_in_one_place(parameters, selected, error, message):
+    with pytest.raises(error, match=message):
+        adapter.require_parameters(parameters, list(selected), FRAMEWORK)
+
+
+def test_parameters_that_are_not_selected_may_have_another_dtype():
+    adapter.require_parameters({"a": X, "b": xp.astype(X, xp.float32), "c": xp.arange(3)}, ["a"], FRAMEWORK)
+
+
+def test_inputs_have_the_dtype_of_the_parameters_or_an_allowed_kind():
+    model = MLP(weights=(xp.ones((2, 3)),), biases=(None,))
+    adapter.require_input(X, model, "x")
+    adapter.require_input(xp.ones((4, 3), dtype=xp.int32), model, "x", kinds=("integral",))
+    with pytest.raises(TypeError, match="`x` has dtype .*int32.*need floating point"):
+        adapter.require_input(xp.ones((4, 3), dtype=xp.int32), model, "x")
+    with pytest.raises(
+        TypeError, match=r"`query` has dtype .*float32, but .*float64: convert query\.to\(.*float64\)\.$"
+    ):
+        adapter.require_input(xp.astype(X, xp.float32), model, "query", convert="{name}.to({dtype})")
+    with pytest.raises(ValueError, match="`x` is empty"):
+        adapter.require_input(X[:0, :], model, "x", kinds=("integral",))
+
+
+def test_matrices_must_have_the_columns_and_rows_that_are_asked_for():
+    adapter.require_shape("v", X, 3, "output")
+    adapter.require_shape("v", X, 3, "output", rows=6)
+    for value, rows in ((X, 5), (X[:, :2], None), (X[0, :], None)):
+        expected = "q" if rows is None else rows
+        with pytest.raises(
+            ValueError, match=rf"^`v` has shape .*, expected \({expected}, 3\): one column per output\.$"
+        ):
+            adapter.require_shape("v", value, 3, "output", rows=rows)
+
+
+@pytest.mark.parametrize("lead", [(), (2,), (2, 3)])
+def test_vectors_are_split_in_the_order_of_the_flattened_parameters(lead):
+    shapes = {"w": (2, 3), "scale": (), "b": (4,)}
+    parameters = {name: xp.ones(shape, dtype=xp.float32) for name, shape in shapes.items()}
+    vectors = np.random.default_rng(1).normal(size=(*lead, 11)).astype(np.float32)
+    pieces = adapter.split(xp.asarray(vectors, dtype=xp.float64), parameters)
+    assert {name: (piece.shape, piece.dtype) for name, piece in pieces.items()} == {
+        name: ((*lead, *shape), xp.float32) for name, shape in shapes.items()
+    }
+    again = np.concatenate([host(piece).reshape(*lead, -1) for piece in pieces.values()], axis=-1)
+    np.testing.assert_array_equal(again, vectors)
+    assert adapter.offsets_of(parameters) == {"w": 0, "scale": 6, "b": 7}
+    assert adapter.total_size(parameters) == 11
+
+
+def test_blocks_are_given_their_offsets_and_counted():
+    weight = FactoredBlock(name="w", offset=0, inputs=xp.ones((6, 1, 3)), cotangents=xp.ones((2, 6, 1, 4)), bias=True)
+    stored = adapter.stored_block("scale", xp.ones((2, 6, 5)))
+    recorder = LedgerRecorder()
+    with recorder.stage("gradients"):
+        blocks = list(adapter.in_order([weight, stored, dataclasses.replace(stored, name="shift")]))
+    assert [(block.name, block.offset) for block in blocks] == [("w", 0), ("scale", 4 * (3 + 1)), ("shift", 21)]
+    # A forward pass of 2 p operations for each of 6 inputs, and for 2 functionals twice that.
+    assert stored.backprop_flops == 6 * 2 * 5 * (1 + 2 * 2)
+    assert recorder.ledger()["gradients"].flops == weight.backprop_flops + 2 * stored.backprop_flops
+
+
+def test_sums_of_outer_products_are_those_of_einsum():
+    rng = np.random.default_rng(2)
+    g, a = rng.normal(size=(2, 6, 4, 3)), rng.normal(size=(6, 4, 5))
+    expected = np.einsum("qntb,nta->qnba", g, a).reshape(2, 6, 15)
+    # Sums of 4 products of numbers below 5.
+    np.testing.assert_allclose(host(expand(xp.asarray(g), xp.asarray(a))), expected, rtol=0, atol=4 * 25 * 4 * 2.3e-16)
+
+
+def test_gram_matrices_are_made_symmetric_by_their_mean():
+    product = np.arange(8.0).reshape(2, 2, 2)
+    np.testing.assert_array_equal(host(symmetric(xp.asarray(product))), (product + product.transpose(0, 2, 1)) / 2)

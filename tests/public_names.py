@@ -8,8 +8,8 @@ PUBLIC = {
         outputs sketch solve spectrum tangent_features targets
     """,
     "dntk.backend": """
-        GROUP Backend BackendEntry BackendStatus StandardBackend backend_for_network backend_of backends
-        entries get_backend
+        GROUP Backend BackendEntry BackendStatus StandardBackend backend_for_network backend_of
+        backends entries expand get_backend root_modules symmetric
     """,
     "dntk.certificates": "Bound Certificate Intervals StageError certify",
     "dntk.distill": "data gradients",
@@ -28,6 +28,10 @@ PUBLIC = {
     "dntk.kernels": "NTKOperator ntk",
     "dntk.metrics": "accuracy fidelity mean_squared_error predicted_labels",
     "dntk.models": "MLP InputDifferentiable Model as_model bridge",
+    "dntk.models.adapter": """
+        PROBES Framework Memo OutputCount close evaluate examine in_order offsets_of require_input
+        require_outputs require_parameters require_shape size_of split stored_block total_size
+    """,
     "dntk.outputs": "FeatureOutputs KernelOutputs Labelled TransformedModel labelled log_softmax loss margin",
     "dntk.random": """
         WORDS_PER_COUNTER drawing_dtype integers_of moved nearby_signs nearby_words normals signs_of

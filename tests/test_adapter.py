@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import pytest
 
-from dntk.backend import expand, symmetric
+from dntk.backend import expand, root_modules, symmetric
 from dntk.gradient_blocks import FactoredBlock
 from dntk.ledger import LedgerRecorder
 from dntk.models import adapter
@@ -241,3 +241,26 @@ def test_sums_of_outer_products_are_those_of_einsum():
 def test_gram_matrices_are_made_symmetric_by_their_mean():
     product = np.arange(8.0).reshape(2, 2, 2)
     np.testing.assert_array_equal(host(symmetric(xp.asarray(product))), (product + product.transpose(0, 2, 1)) / 2)
+
+
+def test_outputs_are_required_to_be_a_row_of_numbers_per_input():
+    adapter.require_outputs(X, 6, FRAMEWORK)
+    for outputs, message in (
+        ([1.0], "returns a list, not a strict array: return one"),
+        (X[:, 0], r"returns shape \(6,\) for 6 inputs, expected \(n, C\): add an axis"),
+        (X[:5, :], r"returns shape \(5, 3\) for 6 inputs"),
+        (xp.astype(X, xp.int64), "outputs have dtype .*int64, not real floating point"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            adapter.require_outputs(outputs, 6, FRAMEWORK)
+
+
+def test_sizes_are_numbers_of_entries_and_add_up():
+    parameters = {"a": X, "b": xp.ones(()), "c": xp.ones((2, 0))}
+    assert [adapter.size_of(value) for value in parameters.values()] == [18, 1, 0]
+    assert adapter.total_size(parameters) == 19
+
+
+def test_root_modules_are_those_of_every_base():
+    assert {"numpy", "builtins"} <= root_modules(np.float64(1))
+    assert root_modules(Fault()) == {"tests", "builtins"}

@@ -1,0 +1,65 @@
+"""Products of gradients with vectors of parameters, against gradients expanded by explicit loops."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dntk.gradient_blocks import DenseBlock
+from dntk.gradient_blocks._paired import paired
+from tests.libraries import host
+from tests.test_gradient_blocks import draw, factored, factored_data, factored_dense, float_of
+from tests.test_tied_blocks import ROWS, WIDTH, tied, uses
+
+
+def assert_paired(library, block, dense):
+    """Of ⟨w, g⟩, by a bound on rounding: terms × eps × Σ|w||g|."""
+    weights = draw((dense.shape[0], dense.shape[2]), seed=7)
+    found = host(paired(block, library.array(weights, float_of(library))))
+    sizes = np.einsum("qp,qnp->qn", np.abs(weights), np.abs(dense))
+    slack = 8 * (dense.shape[2] + 10) * np.finfo(float_of(library)).eps * sizes
+    assert np.all(np.abs(found - np.einsum("qp,qnp->qn", weights, dense)) <= slack)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_linear_map_with_and_without_bias_stored_either_way(library, transposed, bias):
+    inputs, cotangents = factored_data(n=5, t=3, b=4, a=6)
+    block = dataclasses.replace(factored(library, inputs, cotangents), transposed=transposed, bias=bias)
+    dense = factored_dense(inputs, cotangents)
+    if transposed:
+        dense = np.swapaxes(dense.reshape(2, 5, 4, 6), 2, 3).reshape(2, 5, 24)
+    if bias:
+        dense = np.concatenate([dense, cotangents.sum(axis=2)], axis=2)
+    assert_paired(library, block, dense)
+
+
+def test_tables_with_padding_and_tied_weights(library):
+    table, linear, table_dense, linear_dense = uses(library, 5, 1)
+    assert_paired(library, table, table_dense)
+    assert_paired(library, tied(table, linear), table_dense + linear_dense)
+    assert table.size == ROWS * WIDTH
+
+
+def test_stored_gradients(library):
+    values = draw((2, 5, 30), seed=3)
+    block = DenseBlock(name="b", offset=0, values=library.array(values, float_of(library)))
+    assert_paired(library, block, values)
+
+
+def test_a_block_of_another_form_is_expanded_piece_by_piece(library, monkeypatch):
+    values = draw((2, 5, 30), seed=3)
+    block = DenseBlock(name="b", offset=0, values=library.array(values, float_of(library)))
+
+    class Foreign:
+        """Only what is asked of it."""
+
+        def chunks(self, most):
+            assert most == 7
+            return block.chunks(most)
+
+    monkeypatch.setattr("dntk.gradient_blocks._paired._COORDINATES", 7)
+    import dntk
+
+    with dntk.checking(False):
+        assert_paired(library, Foreign(), values)

@@ -123,27 +123,20 @@ class TestDerivatives:
         np.testing.assert_allclose(np.sort(rolled[0].ravel()), np.sort(x[0].ravel()))
 
     @pytest.mark.parametrize("objective", OBJECTIVES, ids=name_of)
-    def test_the_first_step_goes_along_the_slope_of_the_whole_objective(self, objective):
+    def test_the_first_step_goes_along_the_slope_of_the_whole_objective(self, objective, monkeypatch):
         net, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, 60, dtype="f8")
-        captured = {}
-
-        class Watched(type(net)):
-            def adam(self, _):
-                captured["optimiser"] = _Recording()
-                return captured["optimiser"]
-
-        watched = Watched(weights=net.weights, biases=net.biases, activation=net.activation)
         quiet = dataclasses.replace(objective, steps=1)
-        quiet.distill(watched, x, labels(NUMPY))
-        start, gradient = captured["optimiser"].seen[0]
+
+        def history_with(optimiser):
+            monkeypatch.setattr(f"{type(objective).__module__}.Adam", lambda **_: optimiser)
+            return quiet.distill(net, x, labels(NUMPY)).history
+
+        watched = _Recording()
+        history_with(watched)
+        start, gradient = watched.seen[0]
 
         def loss(at):
-            class Moved(type(net)):
-                def adam(self, _):
-                    return _Recording(at)
-
-            moved = Moved(weights=net.weights, biases=net.biases, activation=net.activation)
-            return quiet.distill(moved, x, labels(NUMPY)).history["loss"][1]
+            return history_with(_Recording(at))["loss"][1]
 
         direction = np.random.default_rng(4).normal(size=start.shape)
         step = 1e-5

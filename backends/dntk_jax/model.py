@@ -18,7 +18,6 @@ from dntk.types import Array, Namespace
 from dntk_jax import inputs, requirements
 from dntk_jax.behaviour import PROBES, evaluate, examine
 from dntk_jax.network import Network, exact_products
-from dntk_jax.optimiser import OptaxAdam
 from dntk_jax.per_sample import gradient, push_forward, push_forward_twice_backward
 from dntk_jax.plan import Plan, block_of, make_plan
 from dntk_jax.requirements import require_shape
@@ -235,10 +234,6 @@ class JaxModel(InputDifferentiable):
                     raise
                 self._findings.forward_mode = False
         return self._second(inputs.by_backward_mode, x, cotangents, directions)
-
-    def adam(self, decays: tuple[float, float]) -> OptaxAdam:
-        """Optax's Adam."""
-        return OptaxAdam.of(decays)
 
     def _second(self, method: inputs.InputGradient, x: Array, cotangents: Array, directions: Array) -> Array:
         def every(values: Any, points: Any, functionals: Any, rows: Any) -> Any:

@@ -20,7 +20,6 @@ from dntk_torch.behaviour import PROBES, evaluate, examine
 from dntk_torch.capture import Capture, Pulled, block_of, capture, watched
 from dntk_torch.example_inputs import guessed_outputs
 from dntk_torch.execution import detached, differentiable, run, without_graph
-from dntk_torch.optimiser import TorchAdam
 from dntk_torch.per_sample import PerSample, Push, by_loop, gradient
 from dntk_torch.probe import Plan, make_plan, make_push
 from dntk_torch.pulling import pull
@@ -240,10 +239,6 @@ class TorchModel(InputDifferentiable):
             self._findings.input_gradients[key] = inputs.by_forward_mode if forward else inputs.by_backward_mode
         gradient_in_x: Any = self._findings.input_gradients[key](*data)
         return gradient_in_x
-
-    def adam(self, decays: tuple[float, float]) -> TorchAdam:
-        """``torch.optim.Adam``."""
-        return TorchAdam(decays=decays)
 
     def _by_name(self, directions: Array) -> dict[str, torch.Tensor]:
         """Vectors (..., P) as tensors (..., *shape) by parameter."""

@@ -16,7 +16,6 @@ from dntk.backend import backend_of, get_backend
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
 from dntk.ledger import count
 from dntk.models.activations import ACTIVATIONS
-from dntk.models.adam import Adam
 from dntk.models.base import Cotangents, check_placement, per_input, select_names
 from dntk.models.input_gradients import Observed
 from dntk.models.mlp_inputs import pull_layers, tangent_input_gradient
@@ -261,10 +260,6 @@ class MLP:
 
         activation, turns, shifts = ACTIVATIONS[self.activation], of_points("weights"), of_points("biases")
         return tangent_input_gradient(self.weights, inputs, before, activation, turns, shifts, cotangents)
-
-    def adam(self, decays: tuple[float, float]) -> Adam:
-        """Adam in array API."""
-        return Adam(decays=decays)
 
     def _forward(self, x: Array) -> tuple[list[Array], list[Array]]:
         """Input of every layer, and its value before the activation."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from dntk import arrays
+from dntk._checks import keep, positive_integer
 from dntk.archive import StoreError, read_arrays, read_manifest, write_folder
 from dntk.backend import backend_of
 from dntk.types import Array
@@ -40,9 +41,7 @@ class Checkpoint:
     owner: str
 
     def __post_init__(self) -> None:
-        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
-            msg = f"`every` must be a positive integer, got {self.every!r}: the steps between two checkpoints."
-            raise ValueError(msg)
+        keep(self, every=positive_integer("every", self.every, remedy="the steps between two checkpoints"))
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import keep, positive_integer
 from dntk.distill.gradients.frequent_directions import FrequentDirections
 from dntk.distill.gradients.streamed import StreamedGradients
 from dntk.features import TangentFeatures
@@ -44,9 +45,7 @@ class Streaming:
     per_class: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            msg = f"`size` must be a positive integer, got {self.size!r}."
-            raise ValueError(msg)
+        keep(self, size=positive_integer("size", self.size))
 
     def stream(self, chunks: Chunks) -> StreamedGradients:
         """Distil features that come in chunks, such as from a generator over batches of inputs.

@@ -121,7 +121,7 @@ def row_basis(values: Float[Array, "c s k"]) -> Float[Array, "c s k"]:
     Needs no s ≤ k: with fewer features than rows the surplus rows are zero.
     """
     xp = arrays.namespace(values)
-    wide = xp.astype(values, arrays.accumulation_dtype(values), copy=False)
+    wide = arrays.in_float64(values)
     # Scale first: squared entries of features near the ends of the range would leave it.
     scale = xp.max(xp.abs(wide), axis=(1, 2), keepdims=True)
     scale = xp.where(scale > 0, scale, xp.ones_like(scale))

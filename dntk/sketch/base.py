@@ -112,7 +112,7 @@ def block_by_pieces(sketch: Sketch, block: GradientBlock) -> Float[Array, "q n k
     for start, values in block.chunks(sketch.chunk_width(q * n)):
         xp = arrays.namespace(values)
         rows = xp.reshape(values, (q * n, values.shape[2]))
-        part = xp.astype(sketch.columns(rows, block.offset + start), arrays.accumulation_dtype(values), copy=False)
+        part = arrays.in_float64(sketch.columns(rows, block.offset + start))
         total = part if total is None else total + part
     assert total is not None
     return arrays.namespace(total).reshape(total, (q, n, sketch.dim))

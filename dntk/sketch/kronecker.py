@@ -128,7 +128,7 @@ class Kronecker:
         count_products(2 * n * t * (math.prod(left.shape[::3]) * a.shape[1] + math.prod(right.shape[::3]) * b.shape[1]))
         count_products(2 * q * n * t * self.dim)
         product = (left @ a).mT @ (right @ b)
-        return xp.astype(xp.reshape(product, (q, n, self.dim)), arrays.accumulation_dtype(left), copy=False)
+        return arrays.in_float64(xp.reshape(product, (q, n, self.dim)))
 
     def _backwards(self, rows: Float[Array, "r k"], start: int, stop: int) -> Float[Array, "r b"]:
         xp = arrays.namespace(rows)

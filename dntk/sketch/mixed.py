@@ -304,8 +304,7 @@ def _plus(total: Array | None, more: Array) -> Array:
 
 def _added(total: Any, more: Array) -> Any:
     """The sum in float64 where the device has it, in the memory of ``total``."""
-    wide = arrays.accumulation_dtype(more)
     if total is None:
-        return arrays.namespace(more).astype(more, wide)
-    total += arrays.namespace(more).astype(more, wide, copy=False)
+        return arrays.namespace(more).astype(more, arrays.accumulation_dtype(more))  # a copy, which is added to
+    total += arrays.in_float64(more)
     return total

@@ -53,5 +53,5 @@ def energies(features: Float[Array, "c n k"], scale: float) -> list[float]:
     found = []
     for c in range(features.shape[0]):
         rows = xp.sum((features[c, :, :] / scale) ** 2, axis=1)
-        found.append(float(xp.sum(xp.astype(rows, arrays.accumulation_dtype(rows)))))
+        found.append(float(xp.sum(arrays.in_float64(rows))))
     return found

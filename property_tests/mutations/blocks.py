@@ -58,14 +58,14 @@ MUTANTS = [
         MIXED,
     ),
     Mutant(
-        "dntk/models/input_gradients.py",
+        "dntk/distill/data/pulling.py",
         "model.input_gradient(x[start:stop, ...], cotangents, directions)",
         "model.input_gradient(x[start:stop, ...], cotangents, directions[:, ::-1, :])",
         "directions of functionals swapped",
         INPUTS + "test_the_gradient_of_features_is_that_of_the_whole_dense_objective",
     ),
     Mutant(
-        "dntk/models/input_gradients.py",
+        "dntk/distill/data/pulling.py",
         "rows = xp.permute_dims(gradient[:, start:stop, :], (1, 0, 2))",
         "rows = xp.permute_dims(gradient[:, : stop - start, :], (1, 0, 2))",
         "later chunks of points take the first one's derivative",

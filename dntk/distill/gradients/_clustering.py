@@ -76,7 +76,7 @@ def _extended_embedding(phi: TangentFeatures, clusters: int, seed: int) -> Float
     degrees = _positive(xp.sum(weights, axis=1))
     root = xp.sqrt(degrees)
     normal = weights / root[:, None] / root[None, :]
-    normal = xp.astype(normal, arrays.accumulation_dtype(normal), copy=False)
+    normal = arrays.in_float64(normal)
     count(flops=9 * LANDMARKS**3)
     values, vectors = xp.linalg.eigh((normal + normal.mT) / 2)
     values, vectors = values[-clusters:], vectors[:, -clusters:]

@@ -7,6 +7,8 @@ GALERKIN = "property_tests/test_galerkin.py::"
 INTERLACING = "property_tests/test_interlacing.py::"
 LOCAL = "property_tests/test_local_global.py::"
 DISTIL = "dntk/distilled_gradients.py"
+CLUSTERING = "dntk/distill/gradients/_clustering.py"
+CLUSTERS = "tests/test_clustering.py::"
 
 MUTANTS = [
     Mutant(
@@ -99,5 +101,55 @@ MUTANTS = [
         "float(covered[j]) > threshold",
         "covered columns are added, uncovered ones are not",
         LOCAL + "test_directions_are_orthonormal_and_cover_what_was_asked[numpy]",
+    ),
+    Mutant(
+        CLUSTERING,
+        "return xp.clip(total / c, min=0)",
+        "return xp.abs(total / c)",
+        "negative similarities count as positive ones",
+        CLUSTERS + "test_the_embedding_is_that_of_the_normalised_adjacency_without_its_diagonal[numpy]",
+    ),
+    Mutant(
+        CLUSTERING,
+        "return 1 - values, vectors / roots[:, None]",
+        "return 1 - values, vectors",
+        "the embedding without D^(-1/2)",
+        CLUSTERS + "test_the_embedding_is_that_of_the_normalised_adjacency_without_its_diagonal[numpy]",
+    ),
+    Mutant(
+        CLUSTERING,
+        "    laplacian, roots = csgraph.laplacian(affinity / (affinity.max() or 1.0), normed=True, return_diag=True)\n",
+        "    roots = affinity.sum(axis=1) ** 0.5\n"
+        "    laplacian = np.eye(len(affinity)) - affinity / roots[:, None] / roots\n",
+        "points are their own neighbours",
+        CLUSTERS + "test_the_embedding_is_that_of_the_normalised_adjacency_without_its_diagonal[numpy]",
+    ),
+    Mutant(
+        CLUSTERING,
+        "mixing = own * np.where(known, 1 / np.where(known, values, 1), 0)",
+        "mixing = own",
+        "Nyström's formula without 1/μ",
+        CLUSTERS + "test_points_beyond_the_landmarks_are_embedded_by_nystroms_formula",
+    ),
+    Mutant(
+        CLUSTERING,
+        "    every[landmarks] = own\n",
+        "",
+        "landmarks are extended with their own similarity",
+        CLUSTERS + "test_points_beyond_the_landmarks_are_embedded_by_nystroms_formula",
+    ),
+    Mutant(
+        CLUSTERING,
+        "random_state=seed % 2**32",
+        "random_state=0",
+        "k-means ignores the seed",
+        CLUSTERS + "test_clusters_of_points_without_any_depend_on_the_seed_alone",
+    ),
+    Mutant(
+        CLUSTERING,
+        'uniforms(seed=seed, stream="landmarks"',
+        'uniforms(seed=0, stream="landmarks"',
+        "landmarks ignore the seed",
+        CLUSTERS + "test_landmarks_depend_on_the_seed",
     ),
 ]

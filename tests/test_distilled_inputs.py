@@ -22,7 +22,7 @@ from dntk.distill.data import (
 from dntk.distill.data.barycentres import transport_cost
 from dntk.distill.data.class_statistics import Moments, mismatch, moments
 from dntk.distill.data.descent import Descent, Evaluated, descend
-from dntk.distill.data.draws import split
+from dntk.distill.data.draws import minibatch, split
 from dntk.distill.data.kernel_inducing import Regression
 from dntk.distill.data.nystrom_residual import residual, residual_gradient
 from dntk.distill.data.tangent_residual import pca_tail
@@ -157,6 +157,49 @@ class _Recording:
         self.seen.append((x, gradient))
         fits = self.target is not None and self.target.shape == x.shape
         return (self.target if fits else x), dict(state)
+
+
+def test_every_step_draws_its_own_minibatch_and_the_same_one_again():
+    drawn = [[tuple(minibatch(100, 10, seed=seed, step=step)) for step in range(5)] for seed in (0, 1, 0)]
+    assert drawn[0] == drawn[2]
+    assert len({*drawn[0], *drawn[1]}) == 10
+    assert all(len(set(batch)) == 10 and 0 <= min(batch) <= max(batch) < 100 for batch in drawn[0])
+    np.testing.assert_array_equal(minibatch(7, 10, seed=0, step=3), np.arange(7))
+
+
+STILL = {"steps": 4, "learning_rate": 1e-12, "batch_size": 10, "seed": 3}
+
+
+class TestWhereInputsStandStill:
+    """At a rate of 1e-12 the losses tell on which points they were measured."""
+
+    net, x, y = mlp(NUMPY, dtype="f8"), inputs(NUMPY, 60, dtype="f8"), labels(NUMPY)
+    fit, held = split(60, 0.2, seed=3)
+    batches = tuple(minibatch(48, 10, seed=3, step=step) for step in range(5))
+
+    def joined(self, x):
+        return dntk.tangent_features(self.net, x, sketch=None).joined()
+
+    def test_the_residual_falls_on_minibatches_and_is_judged_on_what_is_held_out(self):
+        data = TangentResidual(6, **STILL).distill(self.net, self.x)
+        inducing = self.joined(data.x)
+        losses = [residual(self.joined(self.x[self.fit[b]]), inducing, ridge=1e-6) for b in self.batches]
+        judged = residual(self.joined(self.x[self.held]), inducing, ridge=1e-6)
+        np.testing.assert_allclose(data.history["loss"], losses, rtol=1e-6)
+        np.testing.assert_allclose(data.history["residual"], judged, rtol=1e-6)
+
+    def test_the_inducing_loss_falls_on_minibatches_and_is_judged_on_what_is_held_out(self):
+        data = KernelInducing(2, **STILL, ridge=0.1).distill(self.net, self.x, self.y)
+        inducing, answers = self.joined(data.x), np.eye(3)[data.y] - 1 / 3
+        gram = inducing @ inducing.T
+        weights = np.linalg.solve(gram + 0.1 * np.trace(gram) / 6 * np.eye(6), answers)
+
+        def loss(places):
+            error = self.joined(self.x[places]) @ inducing.T @ weights - (np.eye(3)[self.y[places]] - 1 / 3)
+            return np.sum(error**2) / (2 * len(places))
+
+        np.testing.assert_allclose(data.history["loss"], [loss(self.fit[b]) for b in self.batches], rtol=1e-6)
+        np.testing.assert_allclose(data.history["held_out_loss"], loss(self.held), rtol=1e-6)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=name_of)

@@ -51,6 +51,19 @@ def test_solutions_at_several_ridges_are_right_along_the_path(per_output):
     assert errors[0] < errors[1]
 
 
+@pytest.mark.parametrize("per_output", [True, False])
+def test_solutions_are_found_where_the_preconditioner_knows_one_eigenvector(per_output):
+    """Conjugate gradients need about √κ·ln(2/ε)/2 ≈ 40 steps for κ ≈ 20 and ε = 1e-8, far more than the first few."""
+    phi = features(NUMPY, n=60, k=80, decay=0.97, dtype="f8")
+    y, lam = targets(NUMPY, n=60, dtype="f8"), 0.05
+    kernels = phi.values @ phi.values.mT
+    alphas = np.linalg.solve(kernels + lam * np.eye(60), y.T[:, :, None])
+    grads = Solution(3, ridge=lam, rank=1, iterations=60, per_output=per_output).distill(phi, y)
+    u = grads.directions
+    left = alphas - u @ (u.mT @ alphas)
+    assert np.linalg.norm(left) <= 1e-6 * np.linalg.norm(alphas)
+
+
 def test_principal_directions_follow_the_solutions():
     phi, y = features(NUMPY, dtype="f8"), targets(NUMPY, dtype="f8")
     u = Solution(6, ridge=0.1, multiples=(0.1, 1.0)).distill(phi, y).directions

@@ -9,6 +9,7 @@ LOCAL = "property_tests/test_local_global.py::"
 DISTIL = "dntk/distilled_gradients.py"
 CLUSTERING = "dntk/distill/gradients/_clustering.py"
 CLUSTERS = "tests/test_clustering.py::"
+REPORTS = "tests/test_local_global.py::"
 
 MUTANTS = [
     Mutant(
@@ -151,5 +152,40 @@ MUTANTS = [
         'uniforms(seed=0, stream="landmarks"',
         "landmarks ignore the seed",
         CLUSTERS + "test_landmarks_depend_on_the_seed",
+    ),
+    Mutant(
+        "dntk/distill/gradients/local_global.py",
+        "min(self.clusters or spectrum.phi.n_outputs,",
+        "min(self.clusters or 2,",
+        "two clusters, however many outputs",
+        REPORTS + "test_there_are_as_many_clusters_as_outputs_unless_told_otherwise",
+    ),
+    Mutant(
+        "dntk/distill/gradients/local_global.py",
+        "1 - float(xp.sum(leading_values * covered)) / float(xp.sum(leading_values))",
+        "1 - float(xp.mean(covered))",
+        "the local gap is not weighted",
+        REPORTS + "test_the_local_gap_weighs_eigenvectors_by_their_eigenvalues",
+    ),
+    Mutant(
+        "dntk/distill/gradients/partition.py",
+        "pairs = values / c, vectors",
+        "pairs = values, vectors",
+        "eigenvalues of clusters C times too large",
+        REPORTS + "test_ranks_of_clusters_hold_the_variance_of_the_mean_kernel_beyond_a_few_thousand_points_too",
+    ),
+    Mutant(
+        "dntk/distill/gradients/diagnostics.py",
+        "xp.cumulative_sum(values[c, :]) < needed",
+        "xp.cumulative_sum(values[0, :]) < needed",
+        "truncation ranks from the spectrum of the first output",
+        REPORTS + "test_the_truncation_rank_is_that_of_every_outputs_own_kernel",
+    ),
+    Mutant(
+        "dntk/distill/gradients/solution.py",
+        "iterations=self.iterations,\n",
+        "iterations=2,\n",
+        "conjugate gradients stop after two steps",
+        "tests/test_solution_gradients.py::test_solutions_are_found_where_the_preconditioner_knows_one_eigenvector",
     ),
 ]

@@ -168,38 +168,41 @@ def test_every_step_draws_its_own_minibatch_and_the_same_one_again():
 
 
 STILL = {"steps": 4, "learning_rate": 1e-12, "batch_size": 10, "seed": 3}
+"""Inputs stand still, so that the losses tell on which points they were measured."""
 
 
-class TestWhereInputsStandStill:
-    """At a rate of 1e-12 the losses tell on which points they were measured."""
-
-    net, x, y = mlp(NUMPY, dtype="f8"), inputs(NUMPY, 60, dtype="f8"), labels(NUMPY)
+def still_case():
+    """Network, points, classes; positions to fit to on every step, and those held out."""
     fit, held = split(60, 0.2, seed=3)
-    batches = tuple(minibatch(48, 10, seed=3, step=step) for step in range(5))
+    steps = [fit[minibatch(48, 10, seed=3, step=step)] for step in range(5)]
+    return mlp(NUMPY, dtype="f8"), inputs(NUMPY, 60, dtype="f8"), labels(NUMPY), steps, held
 
-    def joined(self, x):
-        return dntk.tangent_features(self.net, x, sketch=None).joined()
 
-    def test_the_residual_falls_on_minibatches_and_is_judged_on_what_is_held_out(self):
-        data = TangentResidual(6, **STILL).distill(self.net, self.x)
-        inducing = self.joined(data.x)
-        losses = [residual(self.joined(self.x[self.fit[b]]), inducing, ridge=1e-6) for b in self.batches]
-        judged = residual(self.joined(self.x[self.held]), inducing, ridge=1e-6)
-        np.testing.assert_allclose(data.history["loss"], losses, rtol=1e-6)
-        np.testing.assert_allclose(data.history["residual"], judged, rtol=1e-6)
+def test_the_residual_falls_on_minibatches_and_is_judged_on_what_is_held_out():
+    net, x, _, steps, held = still_case()
+    data = TangentResidual(6, **STILL).distill(net, x)
 
-    def test_the_inducing_loss_falls_on_minibatches_and_is_judged_on_what_is_held_out(self):
-        data = KernelInducing(2, **STILL, ridge=0.1).distill(self.net, self.x, self.y)
-        inducing, answers = self.joined(data.x), np.eye(3)[data.y] - 1 / 3
-        gram = inducing @ inducing.T
-        weights = np.linalg.solve(gram + 0.1 * np.trace(gram) / 6 * np.eye(6), answers)
+    def left(places):
+        joined = [dntk.tangent_features(net, at, sketch=None).joined() for at in (x[places], data.x)]
+        return residual(*joined, ridge=1e-6)
 
-        def loss(places):
-            error = self.joined(self.x[places]) @ inducing.T @ weights - (np.eye(3)[self.y[places]] - 1 / 3)
-            return np.sum(error**2) / (2 * len(places))
+    np.testing.assert_allclose(data.history["loss"], [left(places) for places in steps], rtol=1e-6)
+    np.testing.assert_allclose(data.history["residual"], left(held), rtol=1e-6)
 
-        np.testing.assert_allclose(data.history["loss"], [loss(self.fit[b]) for b in self.batches], rtol=1e-6)
-        np.testing.assert_allclose(data.history["held_out_loss"], loss(self.held), rtol=1e-6)
+
+def test_the_inducing_loss_falls_on_minibatches_and_is_judged_on_what_is_held_out():
+    net, x, y, steps, held = still_case()
+    data = KernelInducing(2, **STILL, ridge=0.1).distill(net, x, y)
+    inducing = dntk.tangent_features(net, data.x, sketch=None).joined()
+    gram = inducing @ inducing.T
+    weights = np.linalg.solve(gram + 0.1 * np.trace(gram) / 6 * np.eye(6), np.eye(3)[data.y] - 1 / 3)
+
+    def loss(places):
+        found = dntk.tangent_features(net, x[places], sketch=None).joined() @ inducing.T @ weights
+        return np.sum((found - (np.eye(3)[y[places]] - 1 / 3)) ** 2) / (2 * len(places))
+
+    np.testing.assert_allclose(data.history["loss"], [loss(places) for places in steps], rtol=1e-6)
+    np.testing.assert_allclose(data.history["held_out_loss"], loss(held), rtol=1e-6)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=name_of)

@@ -5,7 +5,7 @@ from property_tests.mutations.mutant import Mutant
 TESTS = "property_tests/test_distilled_inputs.py::"
 SLOPE = TESTS + "test_slope_of_the_residual_is_that_of_its_definition[numpy]"
 LOSSES = TESTS + "test_slopes_of_prediction_losses_are_those_of_their_values[numpy]"
-STILL = "tests/test_distilled_inputs.py::TestWhereInputsStandStill::"
+STILL = "tests/test_distilled_inputs.py::"
 
 MUTANTS = [
     Mutant(

@@ -53,7 +53,7 @@ def rows(scene: Scene, sizes: list[int]) -> Iterator[Row]:
             for solve in (PAPER, SPAN):
                 yield _solved(scene, name, solve, size, grads)
         for mode in (True, False):
-            yield from _streamed(scene, size, per_class=mode)
+            yield from _streamed(scene, size, per_output=mode)
         for name in SELECTIONS:
             if hasattr(dntk.distill.data, name):
                 yield from _selected(scene, name, size)
@@ -70,11 +70,11 @@ def _distillers(scene: Scene, size: int) -> dict[str, Callable[[], DistilledGrad
     return {
         "LocalGlobal": lambda: search.select(phi, y, scene.validation, scene.validation_targets, ridge=lam).gradients,
         "Principal": lambda: Principal(size).distill(phi, y),
-        "Principal, per class": lambda: Principal(size, per_class=True).distill(phi, y),
+        "Principal, per class": lambda: Principal(size, per_output=True).distill(phi, y),
         "Krylov": lambda: Krylov(size).distill(phi, y),
-        "Krylov, shared": lambda: Krylov(size, per_class=False).distill(phi, y),
+        "Krylov, shared": lambda: Krylov(size, per_output=False).distill(phi, y),
         "Solution": lambda: Solution(size, ridge=lam).distill(phi, y),
-        "Solution, shared": lambda: Solution(size, ridge=lam, per_class=False).distill(phi, y),
+        "Solution, shared": lambda: Solution(size, ridge=lam, per_output=False).distill(phi, y),
     }
 
 
@@ -87,12 +87,12 @@ def _solved(scene: Scene, name: str, solve: str, budget: int, grads: DistilledGr
     return _row(scene, (name, solve, budget), grads.size, fit.predict, grads.trace_residual, groups.predict)
 
 
-def _streamed(scene: Scene, size: int, *, per_class: bool) -> Iterator[Row]:
+def _streamed(scene: Scene, size: int, *, per_output: bool) -> Iterator[Row]:
     """One pass in chunks with both tasks, then a second one for the solve in the span."""
-    name = "Streaming" if per_class else "Streaming, shared"
+    name = "Streaming" if per_output else "Streaming, shared"
     parts = [(start, min(start + CHUNK, len(scene.phi))) for start in range(0, len(scene.phi), CHUNK)]
     tasks = np.stack([scene.targets, scene.groups])
-    found = Streaming(size, per_class=per_class).stream((scene.phi[a:b], tasks[:, a:b, :]) for a, b in parts)
+    found = Streaming(size, per_output=per_output).stream((scene.phi[a:b], tasks[:, a:b, :]) for a, b in parts)
     basis = row_basis(found.rows).astype(scene.phi.values.dtype)
     lost = trace_residual(scene.phi.values, scene.phi.values @ basis.mT)
     lam = ridge(scene.phi, scene.groups, ridge="loo").ridge
@@ -126,7 +126,7 @@ def noisy_rows(scene: Scene, sizes: list[int]) -> Iterator[Row]:
     for size in sizes:
         for name, make in (
             ("Principal", Principal(size)),
-            ("Principal, per class", Principal(size, per_class=True)),
+            ("Principal, per class", Principal(size, per_output=True)),
             ("Solution", Solution(size, ridge=fit.ridge)),
             ("Krylov", Krylov(size)),
         ):

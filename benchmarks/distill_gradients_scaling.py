@@ -24,11 +24,11 @@ def methods(ridge: float) -> dict[str, Any]:
     """What is timed, by name."""
     return {
         "Principal": Principal(SIZE),
-        "Principal, per class": Principal(SIZE, per_class=True),
+        "Principal, per class": Principal(SIZE, per_output=True),
         "Krylov": Krylov(SIZE),
-        "Krylov, shared": Krylov(SIZE, per_class=False),
+        "Krylov, shared": Krylov(SIZE, per_output=False),
         "Solution": Solution(SIZE, ridge=ridge),
-        "Solution, shared": Solution(SIZE, ridge=ridge, per_class=False),
+        "Solution, shared": Solution(SIZE, ridge=ridge, per_output=False),
         "LocalGlobal": LocalGlobal(size=SIZE, clusters=10),
         "Streaming": Streaming(SIZE),
     }

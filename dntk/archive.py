@@ -1,17 +1,18 @@
-"""Folders with one safetensors file and one JSON file, checksummed. Nothing in them is executed.
+"""Files that appear whole or not at all, and folders of one safetensors and one JSON file, checksummed.
 
-A folder is written beside its destination and renamed when whole, so that a full disk or a killed process leaves what
-was there before.
+What is written goes beside its destination and is renamed when whole, so that a full disk or a killed process leaves
+what was there before. Nothing in a folder is executed.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -24,6 +25,35 @@ ARRAYS, MANIFEST = "arrays.safetensors", "manifest.json"
 
 class StoreError(ValueError):
     """What is stored is damaged, foreign, or belongs to another network."""
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A stream to a new file that takes the place of ``path`` when the block ends without an error.
+
+    The file is on the disk before it is renamed, and its mode follows the umask.
+
+    Raises
+    ------
+    OSError
+        The disk is full or not writable; what was at ``path`` is still there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = _beside(path)
+    try:
+        with staging.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(staging, path)
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, see :func:`written_whole`."""
+    with written_whole(path) as stream:
+        stream.write(content)
 
 
 def write_folder(
@@ -47,10 +77,12 @@ def write_folder(
     payload = to_safetensors({name: to_host(value) for name, value in arrays.items()})
     text = json.dumps({**manifest, "arrays_sha256": hashlib.sha256(payload).hexdigest()}, indent=2)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
+    staging = _beside(destination)
     try:
-        (staging / ARRAYS).write_bytes(payload)
-        (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        staging.mkdir()
+        for name, content in ((ARRAYS, payload), (MANIFEST, f"{text}\n".encode())):
+            (staging / name).write_bytes(content)
+            _sync(staging / name)
         _swap(staging, destination)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -136,7 +168,8 @@ def _swap(staging: Path, destination: Path) -> None:
     if not destination.exists():
         os.replace(staging, destination)
         return
-    retired = Path(tempfile.mkdtemp(prefix=f".{destination.name}.old.", dir=destination.parent))
+    retired = _beside(destination)
+    retired.mkdir()
     os.replace(destination, retired / "previous")
     try:
         os.replace(staging, destination)
@@ -145,3 +178,13 @@ def _swap(staging: Path, destination: Path) -> None:
         raise
     finally:
         shutil.rmtree(retired, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A new name in the same folder, so that a rename does not leave the disk."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())

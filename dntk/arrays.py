@@ -116,6 +116,13 @@ def accumulation_dtype(x: Array) -> Any:
     return available.get("float64", x.dtype)
 
 
+def in_float64(x: Array) -> Array:
+    """The array in :func:`accumulation_dtype`: float64 where its device has it. No copy where it is that already."""
+    xp = array_api_compat.array_namespace(x)
+    wide: Array = xp.astype(x, accumulation_dtype(x), copy=False)
+    return wide
+
+
 def kernel_dtype(xp: Namespace, dtype: Any) -> Any:
     """Type of kernels and features of a network of some ``dtype``: float32 for 16-bit ones, else the same.
 

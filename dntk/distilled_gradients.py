@@ -98,7 +98,7 @@ def distil_along(
     basis = row_basis(values)
     projected = phi.values @ basis.mT
     count(flops=2 * phi.n_outputs * len(phi) * u.shape[-1] * phi.dim)
-    known = spectra if spectra is not None else coverage_spectra(phi, per_class=u.ndim == 3, size=u.shape[-1])
+    known = spectra if spectra is not None else coverage_spectra(phi, per_output=u.ndim == 3, size=u.shape[-1])
     covered, gap = _coverage(known, u, phi)
     return DistilledGradients(
         directions=u,
@@ -121,7 +121,7 @@ def row_basis(values: Float[Array, "c s k"]) -> Float[Array, "c s k"]:
     Needs no s ≤ k: with fewer features than rows the surplus rows are zero.
     """
     xp = arrays.namespace(values)
-    wide = xp.astype(values, arrays.accumulation_dtype(values), copy=False)
+    wide = arrays.in_float64(values)
     # Scale first: squared entries of features near the ends of the range would leave it.
     scale = xp.max(xp.abs(wide), axis=(1, 2), keepdims=True)
     scale = xp.where(scale > 0, scale, xp.ones_like(scale))
@@ -145,16 +145,16 @@ def trace_residual(features: Float[Array, "c m k"], projected: Float[Array, "c m
     return min(1.0, max(0.0, 1 - sum(energies(projected, scale)) / sum(energies(features, scale))))
 
 
-def coverage_spectra(phi: TangentFeatures, *, per_class: bool, size: int, seed: int = 0) -> tuple[Array, Array]:
+def coverage_spectra(phi: TangentFeatures, *, per_output: bool, size: int, seed: int = 0) -> tuple[Array, Array]:
     """Eigenpairs of the mean kernel, or of every output's, that the coverage of ``size`` directions is measured on.
 
     All of them up to a few thousand points. Beyond, ``size`` of them, and as many more, up to 256, as hold 95% of
     the trace.
     """
     if len(phi) <= _ALL_POINTS:
-        return leading_eigenpairs(phi.values if per_class else phi.joined(), len(phi), seed=seed)
+        return leading_eigenpairs(phi.values if per_output else phi.joined(), len(phi), seed=seed)
     return eigenpairs_holding(
-        phi, 0.95, first=max(size, _FIRST_WIDTH), last=_LAST_WIDTH, per_class=per_class, seed=seed
+        phi, 0.95, first=max(size, _FIRST_WIDTH), last=_LAST_WIDTH, per_output=per_output, seed=seed
     )
 
 
@@ -165,7 +165,7 @@ def _coverage(spectra: tuple[Array, Array], u: Array, phi: TangentFeatures) -> t
     stack = values if u.ndim == 3 else values[None, :]
     if values.shape[-1] < len(phi):
         # What the eigenvalues that are known leave of the trace counts as one more.
-        totals = traces(phi, per_class=u.ndim == 3)
+        totals = traces(phi, per_output=u.ndim == 3)
         rest = [[max(0.0, total - held)] for total, held in zip(totals, held_by(stack), strict=True)]
         stack = xp.concat([stack, xp.asarray(rest, dtype=values.dtype, device=arrays.device_of(values))], axis=1)
     rank = max(1, *(truncation_rank(stack[c, :]) for c in range(stack.shape[0])))

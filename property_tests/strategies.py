@@ -34,7 +34,7 @@ __all__ = [
     "orthogonal",
     "orthonormal",
     "part",
-    "per_class",
+    "per_output",
     "relative_ridges",
     "seeds",
     "singular_values",
@@ -126,6 +126,6 @@ def for_libraries(
     return decorate
 
 
-def per_class(directions: np.ndarray, outputs: int) -> np.ndarray:
+def per_output(directions: np.ndarray, outputs: int) -> np.ndarray:
     """(C, m, s) from shared or per-class directions."""
     return np.broadcast_to(directions, (outputs, *directions.shape[-2:]))

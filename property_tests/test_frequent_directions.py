@@ -20,11 +20,11 @@ from property_tests.allowances import allowance
 from property_tests.strategies import features, for_libraries, host64, relative_ridges
 
 
-def streamed(library, case, size, chunk, per_class, start=0, stop=None):
+def streamed(library, case, size, chunk, per_output, start=0, stop=None):
     phi, y = case.phi(library), case.y(library)
     stop = case.shape[1] if stop is None else stop
     spans = [(i, min(i + chunk, stop)) for i in range(start, stop, chunk)]
-    return Streaming(size, per_class=per_class).stream([(phi[a:b], y[a:b, :]) for a, b in spans])
+    return Streaming(size, per_output=per_output).stream([(phi[a:b], y[a:b, :]) for a, b in spans])
 
 
 def check(case, found, size, slack, own):
@@ -43,20 +43,20 @@ def check(case, found, size, slack, own):
     case=features(),
     size=st.sampled_from([1, 3, 8]),
     chunk=st.sampled_from([2, 5, 100]),
-    per_class=st.booleans(),
+    per_output=st.booleans(),
     cut=st.booleans(),
 )
-def test_rows_bracket_the_gram_matrix(library, case, size, chunk, per_class, cut):
+def test_rows_bracket_the_gram_matrix(library, case, size, chunk, per_output, cut):
     m = case.shape[1]
     blocks = -(-m // chunk) + 2
     slack = blocks * allowance("I1", case.dtype, case.size, case.shape[0] * np.sum(case.wide**2))
     if cut and m > 1:
-        first = streamed(library, case, size, chunk, per_class, 0, m // 2)
-        found = first.merged(streamed(library, case, size, chunk, per_class, m // 2, m))
+        first = streamed(library, case, size, chunk, per_output, 0, m // 2)
+        found = first.merged(streamed(library, case, size, chunk, per_output, m // 2, m))
     else:
-        found = streamed(library, case, size, chunk, per_class)
+        found = streamed(library, case, size, chunk, per_output)
     assert found.points == m
-    check(case, found, size, slack, own=per_class)
+    check(case, found, size, slack, own=per_output)
 
 
 @for_libraries(
@@ -64,15 +64,15 @@ def test_rows_bracket_the_gram_matrix(library, case, size, chunk, per_class, cut
     case=features(),
     size=st.sampled_from([1, 3, 8]),
     relative=relative_ridges,
-    per_class=st.booleans(),
+    per_output=st.booleans(),
 )
-def test_the_robust_regression_is_within_its_bound(library, case, size, relative, per_class):
+def test_the_robust_regression_is_within_its_bound(library, case, size, relative, per_output):
     ridge = relative * case.norm
     m = case.shape[1]
     apart = m > 1 and library.module != "jax"  # which would compile the shapes of both halves
-    streams = streamed(library, case, size, 5, per_class, 0, m // 2 if apart else m)
+    streams = streamed(library, case, size, 5, per_output, 0, m // 2 if apart else m)
     if apart:
-        streams = streams.merged(streamed(library, case, size, 5, per_class, m // 2, m))
+        streams = streams.merged(streamed(library, case, size, 5, per_output, m // 2, m))
     found = streams.solve(ridge)
     y = case.wide_targets.T
     gram = np.swapaxes(case.wide, 1, 2) @ case.wide + ridge * np.eye(case.shape[2])

@@ -31,7 +31,7 @@ from property_tests.strategies import (
     orthogonal,
     orthonormal,
     part,
-    per_class,
+    per_output,
     relative_ridges,
 )
 
@@ -189,4 +189,4 @@ def test_basis_is_orthonormal_and_projections_are_in_it(library, case, relative,
     slack = allowance("N5", case.dtype, case.size, 1.0)
     assert abs(problem.grads.trace_residual - (1 - kept / total)) <= slack
     assert 0 <= problem.grads.trace_residual <= 1
-    assert per_class(host64(problem.grads.directions), problem.outputs).shape[0] == problem.outputs
+    assert per_output(host64(problem.grads.directions), problem.outputs).shape[0] == problem.outputs

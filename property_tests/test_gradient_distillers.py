@@ -32,17 +32,17 @@ from property_tests.strategies import (
     fractions,
     host64,
     part,
-    per_class,
+    per_output,
     relative_ridges,
 )
 
 MAKES = {
     "principal": lambda size, _: Principal(size),
-    "principal per class": lambda size, _: Principal(size, per_class=True),
+    "principal per class": lambda size, _: Principal(size, per_output=True),
     "krylov": lambda size, _: Krylov(size),
-    "krylov shared": lambda size, _: Krylov(size, per_class=False),
+    "krylov shared": lambda size, _: Krylov(size, per_output=False),
     "solution": lambda size, ridge: Solution(size, ridge=ridge),
-    "solution shared": lambda size, ridge: Solution(size, ridge=ridge, per_class=False),
+    "solution shared": lambda size, ridge: Solution(size, ridge=ridge, per_output=False),
     "solution path": lambda size, ridge: Solution(size, ridge=ridge, multiples=(0.1, 1.0)),
     "local-global": lambda size, _: LocalGlobal(size=size, clusters=2),
 }
@@ -59,7 +59,7 @@ def test_directions_are_orthonormal_and_the_same_span_solve_is_no_worse(library,
     assume(library.has_float64 or np.linalg.norm(case.wide_targets) / ridge < 1e15)
     grads = MAKES[kind](part(fraction, m), ridge).distill(case.phi(library), case.y(library))
     assert 1 <= grads.size <= part(fraction, m)
-    for u in per_class(host64(grads.directions), 1) if grads.directions.ndim == 2 else host64(grads.directions):
+    for u in per_output(host64(grads.directions), 1) if grads.directions.ndim == 2 else host64(grads.directions):
         assert defect(u) <= 8 * eps(case.dtype) * m * np.sqrt(grads.size)
     y = case.wide_targets.T
 
@@ -146,20 +146,20 @@ def test_solutions_cost_one_principal_direction_each(library, case, relative, mu
     tails = np.concatenate([tails, np.zeros((c, 1))], axis=1)
     lost = Solution(size, ridge=ridge, multiples=multiples).distill(phi, y).trace_residual * np.sum(trace)
     assert np.sum(tails[:, size]) - slack <= lost <= np.sum(tails[:, size - q]) + slack
-    shared = Solution(size, ridge=ridge, multiples=multiples, per_class=False).distill(phi, y)
+    shared = Solution(size, ridge=ridge, multiples=multiples, per_output=False).distill(phi, y)
     q = min(q * c, size)
     mean = np.clip(eigenvalues(np.mean(case.kernels, axis=0)), 0, None)
     assert shared.trace_residual * np.sum(trace) <= c * np.sum(mean[size - q :]) + slack
 
 
 @for_libraries(jax_examples=4, case=features(shapes=[(1, 7, 3), (1, 20, 5), (1, 24, 40)]), fraction=fractions)
-def test_shared_directions_are_per_class_ones_where_all_kernels_are_equal(library, case, fraction):
+def test_shared_directions_are_those_of_every_output_where_all_kernels_are_equal(library, case, fraction):
     size = part(fraction, case.shape[1])
     phi = dntk.TangentFeatures(library.array(np.repeat(case.values, 3, axis=0)))
     y = library.array(np.repeat(case.targets, 3, axis=1))
     # Solution's residual depends on which eigenvectors of equal eigenvalues are taken: see the unit tests.
     slack = 3 * allowance("H1", case.dtype, 3 * case.size, 1.0)
-    shared, each = (Principal(size, per_class=mode).distill(phi, y) for mode in (False, True))
+    shared, each = (Principal(size, per_output=mode).distill(phi, y) for mode in (False, True))
     assert abs(shared.trace_residual - each.trace_residual) <= slack
 
 

@@ -30,7 +30,7 @@ from property_tests.strategies import (
     host64,
     orthonormal,
     part,
-    per_class,
+    per_output,
 )
 from tests.libraries import Library
 
@@ -57,7 +57,7 @@ def distil(kind: str, case: Case, library: Library, fraction: float, seed: int) 
     if kind == "principal":
         return distillers.Principal(size).distill(phi, y)
     if kind == "principal per class":
-        return distillers.Principal(size, per_class=True).distill(phi, y)
+        return distillers.Principal(size, per_output=True).distill(phi, y)
     if kind == "solution":
         return distillers.Solution(size, ridge=1e-2 * case.norm).distill(phi, y)
     if kind == "local-global":
@@ -77,7 +77,7 @@ def distil(kind: str, case: Case, library: Library, fraction: float, seed: int) 
 def test_distilled_kernels_interlace(library, case, kind, fraction, seed):
     grads = distil(kind, case, library, fraction, seed)
     m, dtype = case.shape[1], case.dtype
-    directions = per_class(host64(grads.directions), case.shape[0])
+    directions = per_output(host64(grads.directions), case.shape[0])
     for kernel, phi, u, values in zip(case.kernels, case.wide, directions, host64(grads.values), strict=True):
         s = u.shape[1]
         eta = defect(u)
@@ -104,7 +104,7 @@ def test_distilled_kernels_interlace(library, case, kind, fraction, seed):
 def test_synthetic_gradients_are_the_combinations_that_the_directions_say(library, case, kind, fraction, seed):
     grads = distil(kind, case, library, fraction, seed)
     c, m, _ = case.shape
-    u = per_class(host64(grads.directions), c)
+    u = per_output(host64(grads.directions), c)
     exact, sizes = (
         u.transpose(0, 2, 1) @ case.wide,
         np.abs(u.transpose(0, 2, 1)) @ np.abs(case.wide),

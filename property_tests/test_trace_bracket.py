@@ -64,15 +64,15 @@ def test_solution_loses_at_most_one_principal_direction(library, case, fraction,
     assert abs(grads.trace_residual * np.sum(trace) - np.sum(lost)) <= np.sum(slack)
 
 
-@for_libraries(case=features(), fraction=fractions, per_class=st.booleans())
-def test_principal_loses_the_least_possible(library, case, fraction, per_class):
+@for_libraries(case=features(), fraction=fractions, per_output=st.booleans())
+def test_principal_loses_the_least_possible(library, case, fraction, per_output):
     size = part(fraction, case.shape[1])
-    grads = Principal(size, per_class=per_class).distill(case.phi(library), case.y(library))
+    grads = Principal(size, per_output=per_output).distill(case.phi(library), case.y(library))
     trace = np.sum(case.wide**2, axis=(1, 2))
     slack = np.array([allowance("H1", case.dtype, case.size, t) for t in trace])
     lost = residuals(case, grads)
     assert np.all(lost >= tails(case, size) - slack)
-    if per_class or case.shape[0] == 1:
+    if per_output or case.shape[0] == 1:
         assert np.all(lost <= tails(case, size) + slack)
 
 

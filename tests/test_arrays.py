@@ -99,7 +99,12 @@ def test_arrays_with_points_pass(shape):
 def test_sums_are_accumulated_in_float64_where_the_library_has_it(library):
     x = library.array(np.ones(1, np.float32))
     double = library.array(np.ones(1, np.float64)).dtype
-    assert arrays.accumulation_dtype(x) == (double if library.has_float64 else x.dtype)
+    expected = double if library.has_float64 else x.dtype
+    assert arrays.accumulation_dtype(x) == expected
+    wide = arrays.in_float64(x)
+    assert wide.dtype == expected
+    assert float(wide[0]) == 1
+    assert arrays.in_float64(wide) is wide
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -300,7 +300,7 @@ def test_folders_that_do_not_fit_are_refused(pictures, tmp_path):
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("size", [0, -3, 2.5, True])
 def test_sizes_of_pictures_must_be_positive(pictures, size):
-    with pytest.raises(ValueError, match="`size` must be a positive number of pixels"):
+    with pytest.raises(ValueError, match="`size` must be a positive integer"):
         image_folder(pictures, size=size)
 
 

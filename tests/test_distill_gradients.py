@@ -17,12 +17,12 @@ NUMPY = LIBRARIES[0]
         LocalGlobal(clusters=3),
         LocalGlobal(size=6),
         Principal(5),
-        Principal(5, per_class=True),
+        Principal(5, per_output=True),
         Solution(5, ridge=0.1),
-        Solution(5, ridge=0.1, per_class=False),
+        Solution(5, ridge=0.1, per_output=False),
         Solution(5, ridge=0.1, multiples=(0.1, 1.0, 10.0)),
         Krylov(5),
-        Krylov(5, per_class=False),
+        Krylov(5, per_output=False),
     ],
     ids=[
         "local-global",
@@ -192,9 +192,9 @@ def test_many_points_are_distilled_without_dense_factorisations(monkeypatch):
     phi, y = features(NUMPY, n=300, k=150, decay=0.5, dtype="f8"), targets(NUMPY, n=300, dtype="f8")
     makes = (
         Principal(6),
-        Principal(6, per_class=True),
+        Principal(6, per_output=True),
         Solution(6, ridge=0.05),
-        Solution(6, ridge=0.05, per_class=False),
+        Solution(6, ridge=0.05, per_output=False),
         LocalGlobal(clusters=1, variance=0.99),
         LocalGlobal(clusters=1, size=6),
         Krylov(6),

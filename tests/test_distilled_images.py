@@ -93,11 +93,3 @@ def test_images_without_range_token_ids_and_augmented_vectors_are_refused():
         Augmentation(area=(0.5, 0.1))
     with pytest.raises(ValueError, match="`flip`"):
         Augmentation(flip=2.0)
-
-
-@pytest.mark.usefixtures("unchecked")
-def test_a_jax_network_without_optax_says_what_to_install(monkeypatch):
-    model, x, y, _ = jax_case()
-    monkeypatch.setitem(__import__("sys").modules, "optax", None)
-    with pytest.raises(ImportError, match=r'optax.*pip install "dntk\[jax\]"'):
-        TangentResidual(3, steps=1, limits=(0.0, 1.0)).distill(model, x, y)

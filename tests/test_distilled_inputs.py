@@ -22,7 +22,7 @@ from dntk.distill.data import (
 from dntk.distill.data.barycentres import transport_cost
 from dntk.distill.data.class_statistics import Moments, mismatch, moments
 from dntk.distill.data.descent import Descent, Evaluated, descend
-from dntk.distill.data.draws import split
+from dntk.distill.data.draws import minibatch, split
 from dntk.distill.data.kernel_inducing import Regression
 from dntk.distill.data.nystrom_residual import residual, residual_gradient
 from dntk.distill.data.tangent_residual import pca_tail
@@ -123,27 +123,20 @@ class TestDerivatives:
         np.testing.assert_allclose(np.sort(rolled[0].ravel()), np.sort(x[0].ravel()))
 
     @pytest.mark.parametrize("objective", OBJECTIVES, ids=name_of)
-    def test_the_first_step_goes_along_the_slope_of_the_whole_objective(self, objective):
+    def test_the_first_step_goes_along_the_slope_of_the_whole_objective(self, objective, monkeypatch):
         net, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, 60, dtype="f8")
-        captured = {}
-
-        class Watched(type(net)):
-            def adam(self, _):
-                captured["optimiser"] = _Recording()
-                return captured["optimiser"]
-
-        watched = Watched(weights=net.weights, biases=net.biases, activation=net.activation)
         quiet = dataclasses.replace(objective, steps=1)
-        quiet.distill(watched, x, labels(NUMPY))
-        start, gradient = captured["optimiser"].seen[0]
+
+        def history_with(optimiser):
+            monkeypatch.setattr(f"{type(objective).__module__}.Adam", lambda **_: optimiser)
+            return quiet.distill(net, x, labels(NUMPY)).history
+
+        watched = _Recording()
+        history_with(watched)
+        start, gradient = watched.seen[0]
 
         def loss(at):
-            class Moved(type(net)):
-                def adam(self, _):
-                    return _Recording(at)
-
-            moved = Moved(weights=net.weights, biases=net.biases, activation=net.activation)
-            return quiet.distill(moved, x, labels(NUMPY)).history["loss"][1]
+            return history_with(_Recording(at))["loss"][1]
 
         direction = np.random.default_rng(4).normal(size=start.shape)
         step = 1e-5
@@ -164,6 +157,52 @@ class _Recording:
         self.seen.append((x, gradient))
         fits = self.target is not None and self.target.shape == x.shape
         return (self.target if fits else x), dict(state)
+
+
+def test_every_step_draws_its_own_minibatch_and_the_same_one_again():
+    drawn = [[tuple(minibatch(100, 10, seed=seed, step=step)) for step in range(5)] for seed in (0, 1, 0)]
+    assert drawn[0] == drawn[2]
+    assert len({*drawn[0], *drawn[1]}) == 10
+    assert all(len(set(batch)) == 10 and 0 <= min(batch) <= max(batch) < 100 for batch in drawn[0])
+    np.testing.assert_array_equal(minibatch(7, 10, seed=0, step=3), np.arange(7))
+
+
+STILL = {"steps": 4, "learning_rate": 1e-12, "batch_size": 10, "seed": 3}
+"""Inputs stand still, so that the losses tell on which points they were measured."""
+
+
+def still_case():
+    """Network, points, classes; positions to fit to on every step, and those held out."""
+    fit, held = split(60, 0.2, seed=3)
+    steps = [fit[minibatch(48, 10, seed=3, step=step)] for step in range(5)]
+    return mlp(NUMPY, dtype="f8"), inputs(NUMPY, 60, dtype="f8"), labels(NUMPY), steps, held
+
+
+def test_the_residual_falls_on_minibatches_and_is_judged_on_what_is_held_out():
+    net, x, _, steps, held = still_case()
+    data = TangentResidual(6, **STILL).distill(net, x)
+
+    def left(places):
+        joined = [dntk.tangent_features(net, at, sketch=None).joined() for at in (x[places], data.x)]
+        return residual(*joined, ridge=1e-6)
+
+    np.testing.assert_allclose(data.history["loss"], [left(places) for places in steps], rtol=1e-6)
+    np.testing.assert_allclose(data.history["residual"], left(held), rtol=1e-6)
+
+
+def test_the_inducing_loss_falls_on_minibatches_and_is_judged_on_what_is_held_out():
+    net, x, y, steps, held = still_case()
+    data = KernelInducing(2, **STILL, ridge=0.1).distill(net, x, y)
+    inducing = dntk.tangent_features(net, data.x, sketch=None).joined()
+    gram = inducing @ inducing.T
+    weights = np.linalg.solve(gram + 0.1 * np.trace(gram) / 6 * np.eye(6), np.eye(3)[data.y] - 1 / 3)
+
+    def loss(places):
+        found = dntk.tangent_features(net, x[places], sketch=None).joined() @ inducing.T @ weights
+        return np.sum((found - (np.eye(3)[y[places]] - 1 / 3)) ** 2) / (2 * len(places))
+
+    np.testing.assert_allclose(data.history["loss"], [loss(places) for places in steps], rtol=1e-6)
+    np.testing.assert_allclose(data.history["held_out_loss"], loss(held), rtol=1e-6)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=name_of)

@@ -25,8 +25,8 @@ NUMPY = LIBRARIES[0]
 def test_coverage_curve_of_principal_directions_is_one_and_then_none(library):
     interpreted(library)
     phi, y = features(library), targets(library)
-    for per_class in (False, True):
-        curve = coverage_curve(phi, Principal(4, per_class=per_class).distill(phi, y), 9)
+    for per_output in (False, True):
+        curve = coverage_curve(phi, Principal(4, per_output=per_output).distill(phi, y), 9)
         covered, gap = host(curve.covered), host(curve.gap)
         np.testing.assert_allclose(covered[..., :4], 1, atol=1e-4)
         np.testing.assert_allclose(covered[..., 4:], 0, atol=1e-4)
@@ -36,7 +36,7 @@ def test_coverage_curve_of_principal_directions_is_one_and_then_none(library):
 
 def test_coverage_curve_is_the_squared_projection():
     phi, y = features(NUMPY, dtype="f8"), targets(NUMPY, dtype="f8")
-    grads = Krylov(5, per_class=False).distill(phi, y)
+    grads = Krylov(5, per_output=False).distill(phi, y)
     curve = coverage_curve(phi, grads, 6)
     values, vectors = np.linalg.eigh(phi.kernel())
     values, vectors = values[::-1][:6], vectors[:, ::-1][:, :6]

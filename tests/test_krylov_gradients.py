@@ -35,7 +35,7 @@ def test_least_squares_on_shared_krylov_gradients_is_partial_least_squares(outpu
     y = x @ rng.normal(size=(12, outputs)) + 0.3 * rng.normal(size=(30, outputs))
     y -= y.mean(axis=0)
     phi = dntk.TangentFeatures(np.repeat(x[None], outputs, axis=0))
-    grads = Krylov(size, per_class=False).distill(phi, y)
+    grads = Krylov(size, per_output=False).distill(phi, y)
     peer = PLSRegression(size, scale=False, max_iter=5000, tol=1e-14).fit(x, y)
     ours = same_span(grads, ridge=1e-10).predict(phi)
     # The peer's power iteration stops at 1e-14 of its squared change, 1e-7 of the weights.
@@ -72,20 +72,20 @@ def test_energy_error_falls_with_every_direction():
         assert np.all(error <= (2 * rate**size) ** 2 * start + 1e-12)
 
 
-@pytest.mark.parametrize("per_class", [True, False])
-def test_exhausted_spaces_go_on_with_leading_eigenvectors(library, per_class):
+@pytest.mark.parametrize("per_output", [True, False])
+def test_exhausted_spaces_go_on_with_leading_eigenvectors(library, per_output):
     interpreted(library)
     values = host(features(library, c=1).values)
     phi = dntk.TangentFeatures(library.array(np.concatenate([values, values])))
     vectors = np.linalg.svd(values[0].astype("f8"))[0]
     y = library.array(np.stack([vectors[:, 2], 0 * vectors[:, 2]], axis=1), "f4")
-    u = host(Krylov(4, per_class=per_class).distill(phi, y).directions)
-    found = u if per_class else u[None]
+    u = host(Krylov(4, per_output=per_output).distill(phi, y).directions)
+    found = u if per_output else u[None]
     # An eigenvector alone is one direction; the zero target of the second output is none.
     expected = vectors[:, :4]
-    for directions in found[:1] if per_class else found:
+    for directions in found[:1] if per_output else found:
         np.testing.assert_allclose(directions @ directions.T, expected @ expected.T, atol=2e-3)
-    if per_class:
+    if per_output:
         np.testing.assert_allclose(found[1] @ found[1].T, expected @ expected.T, atol=1e-4)
 
 
@@ -94,7 +94,7 @@ def test_more_directions_than_the_rank_of_the_features_are_still_orthonormal(lib
     rng = np.random.default_rng(0)
     phi = dntk.TangentFeatures(library.array(rng.normal(size=(2, 9, 2)), "f4"))
     y = library.array(rng.normal(size=(9, 2)), "f4")
-    for distiller in (Krylov(9), Krylov(9, per_class=False), Krylov(5)):
+    for distiller in (Krylov(9), Krylov(9, per_output=False), Krylov(5)):
         u = host(distiller.distill(phi, y).directions)
         np.testing.assert_allclose(np.swapaxes(u, -1, -2) @ u - np.eye(distiller.size), 0, atol=1e-5)
 

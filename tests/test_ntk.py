@@ -114,6 +114,19 @@ def test_memory_budget_does_not_change_the_kernel(monkeypatch, outputs, inputs, 
         assert_close(dntk.ntk(model, x1, other, outputs=outputs), expected, terms=model.n_parameters, dtype="float64")
 
 
+@pytest.mark.parametrize("outputs", ["mean", "each"])
+def test_groups_of_unequal_numbers_of_outputs_weigh_by_their_numbers(monkeypatch, outputs):
+    weights, biases = random_network((4, 5, 3))
+    model, x = tanh_model(NUMPY, weights, biases, "float64"), points(6, 4)
+    monkeypatch.setattr(
+        "dntk.kernels._ntk.choose_paired_batches",
+        lambda *_, **__: batching.PairedBatches(inputs=6, functionals=2),  # groups of two outputs and of one
+    )
+    jacobian = complex_step_jacobian(weights, biases, x)
+    expected = dense_kernel(jacobian, jacobian, outputs)
+    assert_close(dntk.ntk(model, x, outputs=outputs), expected, terms=model.n_parameters, dtype="float64")
+
+
 def test_kernels_that_do_not_mix_outputs_differentiate_once_where_one_output_fits_the_memory(monkeypatch):
     model = tanh_model(NUMPY, *random_network(), "float64")
     x = points(11)

@@ -14,7 +14,7 @@ NUMPY = LIBRARIES[0]
 def test_shared_directions_hold_every_outputs_solution_where_there_are_as_many(library):
     phi, y, query = features(library), targets(library), features(library, n=9, seed=12)
     full = host(ridge(phi, y, ridge=0.05).predict(query))
-    grads = Solution(3, ridge=0.05, per_class=False).distill(phi, y)
+    grads = Solution(3, ridge=0.05, per_output=False).distill(phi, y)
     assert grads.directions.shape == (20, 3)
     for fit in (ridge(grads), same_span(grads)):
         np.testing.assert_allclose(host(fit.predict(query)), full, atol=1e-4 * np.abs(full).max())
@@ -29,26 +29,39 @@ def test_fewer_shared_directions_than_solutions_keep_their_principal_components(
     mean = kernels.mean(axis=0) + lam * np.eye(20)
     values = np.linalg.eigvalsh(alphas.T @ mean @ alphas)[::-1]
     for size in (1, 2):
-        u = Solution(size, ridge=lam, per_class=False).distill(phi, y).directions
+        u = Solution(size, ridge=lam, per_output=False).distill(phi, y).directions
         projected = u @ np.linalg.solve(u.T @ mean @ u, u.T @ mean @ alphas)
         e = alphas - projected
         assert np.trace(e.T @ mean @ e) == pytest.approx(values[size:].sum(), rel=1e-6)
 
 
-@pytest.mark.parametrize("per_class", [True, False])
-def test_solutions_at_several_ridges_are_right_along_the_path(per_class):
+@pytest.mark.parametrize("per_output", [True, False])
+def test_solutions_at_several_ridges_are_right_along_the_path(per_output):
     phi, y, query = features(NUMPY, dtype="f8"), targets(NUMPY, dtype="f8"), features(NUMPY, n=9, dtype="f8", seed=12)
     multiples = (0.1, 1.0, 10.0)
-    size = 3 if per_class else 9
-    grads = Solution(size, ridge=0.05, multiples=multiples, per_class=per_class, iterations=60).distill(phi, y)
+    size = 3 if per_output else 9
+    grads = Solution(size, ridge=0.05, multiples=multiples, per_output=per_output, iterations=60).distill(phi, y)
     for multiple in multiples:
         full = ridge(phi, y, ridge=0.05 * multiple).predict(query)
         found = ridge(grads, ridge=0.05 * multiple).predict(query)
         np.testing.assert_allclose(found, full, atol=1e-6 * np.abs(full).max())
     between = ridge(phi, y, ridge=0.15).predict(query)
-    alone = Solution(size, ridge=0.05, per_class=per_class).distill(phi, y)
+    alone = Solution(size, ridge=0.05, per_output=per_output).distill(phi, y)
     errors = [np.abs(same_span(g, ridge=0.15).predict(query) - between).max() for g in (grads, alone)]
     assert errors[0] < errors[1]
+
+
+@pytest.mark.parametrize("per_output", [True, False])
+def test_solutions_are_found_where_the_preconditioner_knows_one_eigenvector(per_output):
+    """Conjugate gradients need about √κ·ln(2/ε)/2 ≈ 40 steps for κ ≈ 20 and ε = 1e-8, far more than the first few."""
+    phi = features(NUMPY, n=60, k=80, decay=0.97, dtype="f8")
+    y, lam = targets(NUMPY, n=60, dtype="f8"), 0.05
+    kernels = phi.values @ phi.values.mT
+    alphas = np.linalg.solve(kernels + lam * np.eye(60), y.T[:, :, None])
+    grads = Solution(3, ridge=lam, rank=1, iterations=60, per_output=per_output).distill(phi, y)
+    u = grads.directions
+    left = alphas - u @ (u.mT @ alphas)
+    assert np.linalg.norm(left) <= 1e-6 * np.linalg.norm(alphas)
 
 
 def test_principal_directions_follow_the_solutions():
@@ -56,21 +69,21 @@ def test_principal_directions_follow_the_solutions():
     u = Solution(6, ridge=0.1, multiples=(0.1, 1.0)).distill(phi, y).directions
     vectors = leading_eigenpairs(phi.values, 4)[1]
     np.testing.assert_allclose(u @ (u.mT @ vectors), vectors, atol=1e-10)
-    shared = Solution(6, ridge=0.1, per_class=False).distill(phi, y).directions
+    shared = Solution(6, ridge=0.1, per_output=False).distill(phi, y).directions
     leading = leading_eigenpairs(phi.joined(), 3)[1]
     np.testing.assert_allclose(shared @ (shared.T @ leading), leading, atol=1e-10)
 
 
-def test_shared_and_per_class_modes_agree_where_all_kernels_are_equal(library):
+def test_shared_and_own_directions_agree_where_all_kernels_are_equal(library):
     interpreted(library)
     one = host(features(library, c=1).values)
     phi = dntk.TangentFeatures(library.array(np.repeat(one, 3, axis=0)))
     column = host(targets(library, c=1))
     y = library.array(np.repeat(column, 3, axis=1))
     for make in (
-        lambda per_class: Principal(4, per_class=per_class),
-        lambda per_class: dntk.distill.gradients.Krylov(4, per_class=per_class),
-        lambda per_class: Solution(4, ridge=0.1, per_class=per_class),
+        lambda per_output: Principal(4, per_output=per_output),
+        lambda per_output: dntk.distill.gradients.Krylov(4, per_output=per_output),
+        lambda per_output: Solution(4, ridge=0.1, per_output=per_output),
     ):
         shared = host(make(False).distill(phi, y).directions)
         each = host(make(True).distill(phi, y).directions)

@@ -15,10 +15,10 @@ def chunks(phi, y, size=7):
     return [(phi[a:b], y[..., a:b, :]) for a, b in spans]
 
 
-@pytest.mark.parametrize("per_class", [True, False])
-def test_rows_bracket_the_gram_matrix_of_the_features(library, per_class):
+@pytest.mark.parametrize("per_output", [True, False])
+def test_rows_bracket_the_gram_matrix_of_the_features(library, per_output):
     phi, y = features(library, n=90), targets(library, n=90)
-    streamed = Streaming(5, per_class=per_class).stream(chunks(phi, y))
+    streamed = Streaming(5, per_output=per_output).stream(chunks(phi, y))
     rows, shift = host(streamed.rows).astype("f8"), host(streamed.shift).astype("f8")
     values = host(phi.values).astype("f8")
     slack = 1e2 * np.finfo("f4").eps * np.sum(values**2, axis=(1, 2)).max()  # float32 sums of 90 rows
@@ -48,12 +48,12 @@ def test_as_many_rows_as_the_rank_lose_nothing(library):
     np.testing.assert_allclose(host(streamed.solve(0.1).predict(query)), full, atol=1e-3 * np.abs(full).max())
 
 
-@pytest.mark.parametrize("per_class", [True, False])
+@pytest.mark.parametrize("per_output", [True, False])
 @pytest.mark.parametrize("lam", [1e-4, 1e-1])
-def test_the_certificate_holds_and_the_second_pass_betters_the_first(per_class, lam):
+def test_the_certificate_holds_and_the_second_pass_betters_the_first(per_output, lam):
     phi, y, query = features(NUMPY, n=60, dtype="f8"), targets(NUMPY, n=60, dtype="f8"), features(NUMPY, dtype="f8")
     exact = ridge(phi, y, ridge=lam)
-    streamed = Streaming(6, per_class=per_class).stream(chunks(phi, y))
+    streamed = Streaming(6, per_output=per_output).stream(chunks(phi, y))
     a = phi.values.mT @ phi.values + lam * np.eye(40)
 
     def objective(w):

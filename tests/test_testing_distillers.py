@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("unchecked")
 
 DISTILLERS = [
     (Principal(3), set()),
-    (Principal(2, per_class=True), set()),
+    (Principal(2, per_output=True), set()),
     (Solution(2), set()),
     (Solution(2, ridge=1e-2), {"scaling"}),  # an absolute ridge
     (LocalGlobal(size=4), set()),

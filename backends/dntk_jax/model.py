@@ -17,7 +17,6 @@ from dntk.types import Array, Namespace
 from dntk_jax import inputs, requirements
 from dntk_jax.behaviour import evaluated, examined
 from dntk_jax.network import Network, exact_products
-from dntk_jax.optimiser import OptaxAdam
 from dntk_jax.per_sample import gradient, push_forward, push_forward_twice_backward
 from dntk_jax.plan import Plan, block_of, make_plan
 from dntk_jax.requirements import FRAMEWORK
@@ -192,10 +191,6 @@ class JaxModel(InputDifferentiable):
         self.check_inputs(x)
         modes = inputs.by_forward_mode, inputs.by_backward_mode
         return self._forward_first(self._second, *modes, x, cotangents, directions)
-
-    def adam(self, decays: tuple[float, float]) -> OptaxAdam:
-        """Optax's Adam."""
-        return OptaxAdam.of(decays)
 
     def _forward_first(self, compute: Callable[..., Array], forward: Any, backward: Any, *data: Array) -> Array:
         """``compute`` by forward mode, or by the other way once an operation proves to lack it."""

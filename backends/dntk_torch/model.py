@@ -31,7 +31,6 @@ from dntk_torch._pulling import pull
 from dntk_torch.behaviour import evaluated, examined
 from dntk_torch.capture import Capture, Pulled, block_of, capture, watched
 from dntk_torch.execution import detached, differentiable, run, without_graph
-from dntk_torch.optimiser import TorchAdam
 from dntk_torch.per_sample import PerSample, Push, by_loop, gradient
 from dntk_torch.probe import Plan, make_plan, make_push
 from dntk_torch.requirements import FRAMEWORK, kinds_of_inputs
@@ -221,10 +220,6 @@ class TorchModel(InputDifferentiable):
             return inputs.by_forward_mode if inputs.agreeing(*data) else inputs.by_backward_mode
 
         return self._findings.input_gradients(x, find, enough=1)(*data)
-
-    def adam(self, decays: tuple[float, float]) -> TorchAdam:
-        """``torch.optim.Adam``."""
-        return TorchAdam(decays=decays)
 
     def _by_name(self, directions: Array) -> dict[str, torch.Tensor]:
         """Vectors (..., P) as tensors (..., *shape) by parameter."""

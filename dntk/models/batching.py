@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 
+from dntk._checks import integer
 from dntk.models.base import Model
 from dntk.types import Array
 
@@ -36,7 +37,7 @@ def measured_bytes(model: Model, x: Array, cotangents: Float[Array, "q c"]) -> t
 def choose_batch_size(model: Model, x: Array, cotangents: Float[Array, "q c"], batch_size: int | None) -> int:
     """``batch_size`` if given, else as many inputs as fit :data:`BUDGET`, measured on the first input."""
     if batch_size is not None:
-        return _checked(batch_size)
+        return integer("batch_size", batch_size, least=1)
     if x.shape[0] == 1:
         return 1
     return _fitting(_sizes(model, x, cotangents), x.shape[0], cotangents.shape[0], BUDGET)
@@ -61,7 +62,9 @@ def choose_paired_batches(
     """
     n, q = x.shape[0], cotangents.shape[0]
     if batch_size is not None or n == 1:
-        return PairedBatches(inputs=1 if batch_size is None else _checked(batch_size), functionals=q)
+        return PairedBatches(
+            inputs=1 if batch_size is None else integer("batch_size", batch_size, least=1), functionals=q
+        )
     sizes = _sizes(model, x, cotangents)
     fitting = functools.partial(_fitting, sizes, n, budget=BUDGET, sides=2)
     groups = sorted({-(-q // parts) for parts in range(1, q + 1)}, reverse=True) if separable else [q]
@@ -72,13 +75,6 @@ def choose_paired_batches(
 
     best = min(groups, key=passes)
     return PairedBatches(inputs=fitting(best), functionals=best)
-
-
-def _checked(batch_size: int) -> int:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        msg = f"`batch_size` must be an integer of at least 1, got {batch_size!r}."
-        raise ValueError(msg)
-    return batch_size
 
 
 def _sizes(model: Model, x: Array, cotangents: Float[Array, "q c"]) -> tuple[int, int]:

@@ -33,19 +33,6 @@ class Observed:
 
 
 @runtime_checkable
-class Optimiser(Protocol):
-    """Adam of a framework, as a function: nothing is kept between calls but the state that is passed."""
-
-    def start(self, x: Array) -> dict[str, Array]:
-        """State before the first step of an array like ``x``."""
-
-    def step(
-        self, x: Array, gradient: Array, state: Mapping[str, Array], *, learning_rate: float, number: int
-    ) -> tuple[Array, dict[str, Array]]:
-        """The array and the state after step ``number``, counted from 1."""
-
-
-@runtime_checkable
 class InputDifferentiable(Model, Protocol):
     """A model that can be differentiated in its inputs; offered by PyTorch, JAX and :class:`dntk.MLP`."""
 
@@ -69,12 +56,6 @@ class InputDifferentiable(Model, Protocol):
         """Gradient in x_i of Σ_q ⟨directions[i, q], ∇_θ ⟨cotangents[q], f(x_i)⟩⟩.
 
         One Jacobian-vector product per point and functional, differentiated in the input.
-        """
-
-    def adam(self, decays: tuple[float, float]) -> Optimiser:
-        """Adam with these decay rates of first and second moments, from the framework.
-
-        Raises ``ImportError`` where the framework's library of optimisers is not installed.
         """
 
 

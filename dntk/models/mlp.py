@@ -16,7 +16,6 @@ from dntk.backend import backend_of, get_backend
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
 from dntk.ledger import count
 from dntk.models.activations import ACTIVATIONS
-from dntk.models.adam import Adam
 from dntk.models.adapter import offsets_of, require_input, require_shape, split, total_size
 from dntk.models.base import Cotangents, per_input, select_names
 from dntk.models.input_gradients import Observed
@@ -252,10 +251,6 @@ class MLP:
         turns, shifts = ([named.get(f"{kind}.{layer}") for layer in layers] for kind in ("weights", "biases"))
         activation = ACTIVATIONS[self.activation]
         return tangent_input_gradient(self.weights, inputs, before, activation, turns, shifts, cotangents)
-
-    def adam(self, decays: tuple[float, float]) -> Adam:
-        """Adam in array API."""
-        return Adam(decays=decays)
 
     def _forward(self, x: Array) -> tuple[list[Array], list[Array]]:
         """Input of every layer, and its value before the activation."""

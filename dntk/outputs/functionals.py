@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from jaxtyping import Float
 
+from dntk._checks import is_integer
 from dntk.types import Array, Namespace
 
 FeatureOutputs: TypeAlias = Literal["each", "sum"] | int
@@ -34,7 +35,7 @@ def cotangents_for(
 
 def check_output_index(outputs: Any, n_outputs: int) -> None:
     """Raise unless ``outputs`` is an integer in [0, n_outputs)."""
-    if isinstance(outputs, bool) or not isinstance(outputs, int) or not 0 <= outputs < n_outputs:
+    if not is_integer(outputs) or not 0 <= outputs < n_outputs:
         msg = (
             f"`outputs`={outputs!r}: expected 'mean', 'each', 'full', 'sum' or an output's index from 0 to "
             f"{n_outputs - 1}."

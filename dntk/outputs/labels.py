@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 from jaxtyping import Bool, Float, Integer
 
 from dntk import arrays
+from dntk._checks import is_integer
 from dntk._target_checks import check_labels
 from dntk.metrics import predicted_labels
 from dntk.types import Array
@@ -121,9 +122,9 @@ def label_source(y: Any, *, targets: bool = False) -> LabelSource:
         return FromInputs(targets=targets)
     if isinstance(y, str) and y == "predicted":
         return Predicted()
-    if isinstance(y, int) and not isinstance(y, bool):
+    if is_integer(y):
         if y >= 0:
-            return OneClass(y)
+            return OneClass(int(y))
         msg = f"`y`={y}: classes are counted from 0."
         raise ValueError(msg)
     if isinstance(y, str):

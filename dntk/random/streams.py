@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Integer
 
+from dntk._checks import is_integer
 from dntk.arrays import device_of, namespace
 from dntk.backend import backend_of
 from dntk.random.philox import philox_words, scaled
@@ -130,10 +131,10 @@ def uniforms(*, seed: int, stream: str, count: int) -> npt.NDArray[np.float64]:
 
 def check_seed(seed: int) -> None:
     """Raise ``ValueError`` unless ``seed`` is an integer in [0, 2^64)."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+    if not is_integer(seed) or not 0 <= seed < 2**64:
         msg = f"`seed` must be an integer from 0 to 2^64 - 1, got {seed!r}."
         raise ValueError(msg)
 
 
 def _key(seed: int, stream: str) -> tuple[int, int]:
-    return seed, zlib.crc32(stream.encode())
+    return int(seed), zlib.crc32(stream.encode())

@@ -1,11 +1,10 @@
 """One HTML page with everything in it: text, tables, and plots as embedded SVG. No script, no request."""
 
 import html
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from dntk.archive import write_whole
 from dntk.ledger import StageCost
 
 _STYLE = """
@@ -56,20 +55,10 @@ def cost_cells(cost: StageCost) -> tuple[str, ...]:
 
 def write_page(path: str | Path, title: str, parts: Sequence[str]) -> None:
     """Write the page whole or not at all; an older one at ``path`` stays if writing fails."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>\n"
         f"<body><h1>{html.escape(title)}</h1>\n" + "\n".join(parts) + "\n</body></html>\n"
     )
-    handle, staging = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(page)
-        os.chmod(staging, 0o644)
-        os.replace(staging, target)
-    except BaseException:
-        Path(staging).unlink(missing_ok=True)
-        raise
+    write_whole(Path(path), page.encode())

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import keep, positive_integer
 from dntk.gradient_blocks import FactoredBlock, GradientBlock
 from dntk.ledger import count
 from dntk.random.streams import check_seed
@@ -111,7 +112,7 @@ def block_by_pieces(sketch: Sketch, block: GradientBlock) -> Float[Array, "q n k
     for start, values in block.chunks(sketch.chunk_width(q * n)):
         xp = arrays.namespace(values)
         rows = xp.reshape(values, (q * n, values.shape[2]))
-        part = xp.astype(sketch.columns(rows, block.offset + start), arrays.accumulation_dtype(values), copy=False)
+        part = arrays.in_float64(sketch.columns(rows, block.offset + start))
         total = part if total is None else total + part
     assert total is not None
     return arrays.namespace(total).reshape(total, (q, n, sketch.dim))
@@ -182,15 +183,16 @@ def adjoint_size(sketch: Sketch, z: Array, n_parameters: int | None) -> int:
     return size
 
 
-def check_sketch_fields(dim: int, seed: int, n_parameters: int | None) -> None:
-    """Raise ``ValueError`` unless the fields that all sketches share are sound."""
-    if isinstance(dim, bool) or not isinstance(dim, int) or dim < 1:
-        msg = f"`dim` must be a positive integer, got {dim!r}."
+def check_sketch_fields(sketch: Sketch) -> None:
+    """Raise ``ValueError`` unless the fields that all sketches share are sound; NumPy's integers become Python's."""
+    positive_integer("dim", sketch.dim)
+    check_seed(sketch.seed)
+    if sketch.n_parameters is not None and sketch.n_parameters < 1:
+        msg = f"`n_parameters` must be positive, got {sketch.n_parameters}."
         raise ValueError(msg)
-    check_seed(seed)
-    if n_parameters is not None and n_parameters < 1:
-        msg = f"`n_parameters` must be positive, got {n_parameters}."
-        raise ValueError(msg)
+    described: Any = sketch
+    own = {field.name for field in dataclasses.fields(described)} & {"dim", "seed", "n_parameters"}  # others follow
+    keep(sketch, **{name: int(getattr(sketch, name)) for name in own if getattr(sketch, name) is not None})
 
 
 def bound_layout(sketch: LayoutSketch) -> Layout:

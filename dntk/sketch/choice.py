@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
+from dntk._checks import positive_integer, share
 from dntk.models.base import Model
 from dntk.outputs import FeatureOutputs
 from dntk.outputs.inputs import take_points
@@ -237,10 +238,6 @@ def _spaced(model: Model, x: Array, points: int) -> Array:
 
 def _check(n: int, error: float, confidence: float, dim: int | None, points: int) -> None:
     for name, value in (("n", n), ("points", points), ("dim", 1 if dim is None else dim)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            msg = f"`{name}` must be a positive integer, got {value!r}."
-            raise ValueError(msg)
+        positive_integer(name, value)
     for name, number in (("error", error), ("confidence", confidence)):
-        if not 0 < number < 1:
-            msg = f"`{name}` must be between 0 and 1, got {number!r}."
-            raise ValueError(msg)
+        share(name, number, what="between 0 and 1")

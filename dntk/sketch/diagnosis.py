@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import integer, share
 from dntk.backend import backend_of
 from dntk.kernels._ntk import ntk
 from dntk.models.base import Model
@@ -133,12 +134,8 @@ def diagnose(
 
 def _check_settings(sample: int, draws: int, confidence: float) -> None:
     for name, value, least in (("sample", sample, 1), ("draws", draws, 2)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            msg = f"`{name}` must be an integer of at least {least}, got {value!r}."
-            raise ValueError(msg)
-    if not 0 < confidence < 1:
-        msg = f"`confidence` must be between 0 and 1, got {confidence!r}."
-        raise ValueError(msg)
+        integer(name, value, least=least)
+    share("confidence", confidence, what="between 0 and 1")
 
 
 def _sampled(x: Array, sample: int, seed: int) -> Array:

@@ -4,6 +4,8 @@ import dataclasses
 import math
 from typing import Literal, Protocol, runtime_checkable
 
+from dntk._checks import positive_integer, share
+
 SUBSPACE = "all eigenvalues, relative"
 FROBENIUS = "Frobenius norm, relative to the trace"
 
@@ -78,9 +80,5 @@ def moment_error(variance: float, n: int, failure: float, *, theorem: str) -> Sk
 
 
 def _check(n: int, failure: float) -> None:
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        msg = f"`n` must be a positive number of feature rows, got {n!r}."
-        raise ValueError(msg)
-    if not 0 < failure < 1:
-        msg = f"`failure` must be a probability between 0 and 1, got {failure!r}."
-        raise ValueError(msg)
+    positive_integer("n", n, remedy="the number of feature rows")
+    share("failure", failure, what="a probability between 0 and 1")

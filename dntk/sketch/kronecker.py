@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import keep, positive_integer
 from dntk.gradient_blocks import GradientBlock
 from dntk.random import WORDS_PER_COUNTER, drawing_dtype, moved, normals, words
 from dntk.sketch.base import (
@@ -64,11 +65,8 @@ class Kronecker:
 
     def __post_init__(self) -> None:
         for name in ("row_dim", "column_dim"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                msg = f"`{name}` must be a positive integer, got {value!r}."
-                raise ValueError(msg)
-        check_sketch_fields(self.dim, self.seed, None)
+            keep(self, **{name: positive_integer(name, getattr(self, name))})
+        check_sketch_fields(self)
 
     @property
     def dim(self) -> int:
@@ -130,7 +128,7 @@ class Kronecker:
         count_products(2 * n * t * (math.prod(left.shape[::3]) * a.shape[1] + math.prod(right.shape[::3]) * b.shape[1]))
         count_products(2 * q * n * t * self.dim)
         product = (left @ a).mT @ (right @ b)
-        return xp.astype(xp.reshape(product, (q, n, self.dim)), arrays.accumulation_dtype(left), copy=False)
+        return arrays.in_float64(xp.reshape(product, (q, n, self.dim)))
 
     def _backwards(self, rows: Float[Array, "r k"], start: int, stop: int) -> Float[Array, "r b"]:
         xp = arrays.namespace(rows)

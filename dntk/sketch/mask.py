@@ -48,7 +48,7 @@ class Mask:
     n_parameters: int | None = None
 
     def __post_init__(self) -> None:
-        check_sketch_fields(self.dim, self.seed, self.n_parameters)
+        check_sketch_fields(self)
 
     def apply(self, gradients: Float[Array, "*batch p"]) -> Float[Array, "*batch k"]:
         """S g for every row g."""

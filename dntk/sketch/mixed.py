@@ -8,6 +8,7 @@ from typing import Any
 from jaxtyping import Float, Int
 
 from dntk import arrays
+from dntk._checks import keep, positive_integer
 from dntk.backend import backend_of
 from dntk.gradient_blocks import FactoredBlock, GradientBlock, IndexedBlock
 from dntk.random import integers_of, moved, nearby_signs, nearby_words, signs_of
@@ -75,11 +76,12 @@ class Mixed:
     layout: Layout | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        check_sketch_fields(self.dim, self.seed, None)
-        for name, width in (("inner", self.inner), *self.widths):
-            if isinstance(width, bool) or not isinstance(width, int) or width < 1:
-                msg = f"`{name}` must be a positive integer, got {width!r}."
-                raise ValueError(msg)
+        check_sketch_fields(self)
+        keep(
+            self,
+            inner=positive_integer("inner", self.inner),
+            widths=tuple((name, positive_integer(name, width)) for name, width in self.widths),
+        )
         if self.inner > self.dim:
             msg = f"`inner`={self.inner} exceeds dim={self.dim}: rows of `inner` numbers go into blocks of the dim."
             raise ValueError(msg)
@@ -302,8 +304,7 @@ def _plus(total: Array | None, more: Array) -> Array:
 
 def _added(total: Any, more: Array) -> Any:
     """The sum in float64 where the device has it, in the memory of ``total``."""
-    wide = arrays.accumulation_dtype(more)
     if total is None:
-        return arrays.namespace(more).astype(more, wide)
-    total += arrays.namespace(more).astype(more, wide, copy=False)
+        return arrays.namespace(more).astype(more, arrays.accumulation_dtype(more))  # a copy, which is added to
+    total += arrays.in_float64(more)
     return total

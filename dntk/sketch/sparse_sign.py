@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import is_integer, keep
 from dntk.backend import backend_of
 from dntk.random import WORDS_PER_COUNTER, integers_of, moved, nearby_words, signs_of
 from dntk.sketch.base import (
@@ -48,11 +49,11 @@ class SparseSign:
     n_parameters: int | None = None
 
     def __post_init__(self) -> None:
-        check_sketch_fields(self.dim, self.seed, self.n_parameters)
-        whole = isinstance(self.nonzeros, int) and not isinstance(self.nonzeros, bool)
-        if not whole or not 1 <= self.nonzeros <= self.dim:
+        check_sketch_fields(self)
+        if not is_integer(self.nonzeros) or not 1 <= self.nonzeros <= self.dim:
             msg = f"`nonzeros` must be an integer from 1 to dim={self.dim}, got {self.nonzeros!r}."
             raise ValueError(msg)
+        keep(self, nonzeros=int(self.nonzeros))
 
     def apply(self, gradients: Float[Array, "*batch p"]) -> Float[Array, "*batch k"]:
         """S g for every row g; for tests and small P, as whole gradients have to exist."""

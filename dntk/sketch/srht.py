@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from dntk import arrays
+from dntk._checks import is_integer, keep
 from dntk.random import moved, nearby_signs, words
 from dntk.sketch.base import (
     CHUNK_ENTRIES,
@@ -55,13 +56,12 @@ class SRHT:
     n_parameters: int | None = None
 
     def __post_init__(self) -> None:
-        check_sketch_fields(self.dim, self.seed, self.n_parameters)
+        check_sketch_fields(self)
         width = max(_SHORTEST_WIDTH, 1 << (self.dim - 1).bit_length()) if self.width is None else self.width
-        whole = isinstance(width, int) and not isinstance(width, bool)
-        if not whole or width < self.dim or width & (width - 1):
+        if not is_integer(width) or width < self.dim or width & (width - 1):
             msg = f"`width` must be a power of two of at least dim={self.dim}, got {self.width!r}."
             raise ValueError(msg)
-        object.__setattr__(self, "width", width)
+        keep(self, width=int(width))
 
     @property
     def _length(self) -> int:

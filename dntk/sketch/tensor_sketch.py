@@ -57,7 +57,7 @@ class TensorSketch:
     layout: Layout | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        check_sketch_fields(self.dim, self.seed, None)
+        check_sketch_fields(self)
 
     @property
     def n_parameters(self) -> int | None:

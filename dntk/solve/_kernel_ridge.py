@@ -73,11 +73,10 @@ def kernel_ridge(
     arrays.require_finite("kernel", kernel)
     y = check_targets(targets, kernel, points=kernel.shape[1], outputs=kernel.shape[0])
     chosen = resolve_ridge(ridge, lambda grid: choose_kernel_ridge(kernel, y, grid))
-    dtype = arrays.accumulation_dtype(kernel)
     count(flops=2 * kernel.shape[0] * kernel.shape[1] ** 3)
-    factor, added = factorise(xp.astype(kernel, dtype, copy=False), chosen, jitter)
+    factor, added = factorise(arrays.in_float64(kernel), chosen, jitter)
     inverse = inverse_factor(factor)
-    wide = xp.astype(y, dtype, copy=False).T
+    wide = arrays.in_float64(y).T
     dual = cholesky_solve(factor, wide[:, :, None])[:, :, 0]
     left_out = dual / xp.sum(inverse * inverse, axis=1)
     return KernelRidgeFit(

@@ -50,7 +50,7 @@ class ShiftedCholesky:
             The kernel of the inducing points is not finite.
         """
         xp, s = arrays.namespace(inducing), inducing.shape[1]
-        wide = xp.astype(inducing, arrays.accumulation_dtype(inducing), copy=False)
+        wide = arrays.in_float64(inducing)
         gram = backend_of(wide).gram(wide)
         identity = xp.eye(s, dtype=wide.dtype, device=arrays.device_of(wide))
         parts = []

@@ -28,7 +28,7 @@ def negative_log_likelihood(posterior: Posterior, targets: Float[Array, "n c"]) 
         msg = "the predictive variance is zero somewhere: a density needs noise, or points that were not fitted."
         raise ValueError(msg)
     terms = xp.log(2 * math.pi * variance) + (targets - posterior.mean) ** 2 / variance
-    return 0.5 * float(xp.mean(xp.astype(terms, arrays.accumulation_dtype(terms), copy=False)))
+    return 0.5 * float(xp.mean(arrays.in_float64(terms)))
 
 
 def interval_coverage(

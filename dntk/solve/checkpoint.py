@@ -1,12 +1,12 @@
 """Statistics of ridge regression on disk, so that a job that is killed goes on from its last whole chunk."""
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dntk.archive import write_whole
 from dntk.backend import backend_of
 from dntk.random import moved
 from dntk.solve.compensated import Total
@@ -17,7 +17,7 @@ _FIELDS = ("gram", "cross", "square")
 
 
 def write_checkpoint(path: Path, total: NormalEquations, chunks: int) -> None:
-    """Write statistics and the number of chunks in them beside the file, then rename."""
+    """Write statistics and the number of chunks in them, whole or not at all."""
     payload: dict[str, Any] = {"numbers": np.array([chunks, total.points, total.weight, total.rounding])}
     for name, part in zip(_FIELDS, (total.gram_total, total.cross_total, total.square_total), strict=True):
         payload[name] = backend_of(part.value).to_numpy(part.value)
@@ -25,9 +25,7 @@ def write_checkpoint(path: Path, total: NormalEquations, chunks: int) -> None:
             payload[f"{name}_carry"] = backend_of(part.carry).to_numpy(part.carry)
     buffer = io.BytesIO()
     np.savez(buffer, **payload)
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(buffer.getvalue())
-    os.replace(beside, path)
+    write_whole(path, buffer.getvalue())
 
 
 def stored_checkpoint(path: Path | None) -> tuple[int, dict[str, Any] | None]:

@@ -46,7 +46,7 @@ def fold_errors(
     for (features, targets), (weights, floor) in zip(parts, fits, strict=True):
         fit = xp.permute_dims(features @ xp.astype(weights, features.dtype, copy=False), (1, 2, 3, 0))
         squares = xp.sum((targets[:, :, :, None] - fit) ** 2, axis=1)
-        wide = xp.astype(squares, arrays.accumulation_dtype(squares), copy=False)
+        wide = arrays.in_float64(squares)
         total = wide if total is None else total + wide
         floors.append(floor)
     assert total is not None

@@ -36,8 +36,7 @@ def choose_kernel_ridge(
         The kernel is zero.
     """
     xp = arrays.namespace(kernel)
-    dtype = arrays.accumulation_dtype(kernel)
-    wide, y = xp.astype(kernel, dtype, copy=False), xp.astype(targets, dtype, copy=False).T[:, :, None]
+    wide, y = arrays.in_float64(kernel), arrays.in_float64(targets).T[:, :, None]
     diagonal = float(xp.mean(xp.linalg.diagonal(wide)))
     if diagonal == 0:
         msg = "the kernel is zero (a dead network?): there is nothing to choose a ridge for."

@@ -183,7 +183,7 @@ def _products(features: Array, targets: Array, weights: Array | None) -> tuple[A
     if weights is not None:
         root = xp.sqrt(xp.astype(weights, features.dtype, copy=False))[None, :, None]
         features, targets = features * root, targets * root
-    wide = xp.astype(targets, arrays.accumulation_dtype(targets), copy=False)
+    wide = arrays.in_float64(targets)
     total = float(n) if weights is None else float(xp.sum(xp.astype(weights, wide.dtype)))
     gram = backend_of(features).column_gram(features)
     # The few targets on the left: BLAS is many times slower where the wide factor is the transposed one.

@@ -163,7 +163,7 @@ def _primal_left_out(problem: RidgeProblem, ridge: float, residual: Array, facto
 
 def _mean_square(left_out: Float[Array, "g n q"], weight: float) -> float:
     xp = arrays.namespace(left_out)
-    wide = xp.astype(left_out, arrays.accumulation_dtype(left_out), copy=False)
+    wide = arrays.in_float64(left_out)
     return float(xp.sum(wide * wide)) / weight
 
 

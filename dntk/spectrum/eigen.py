@@ -37,7 +37,7 @@ def eigenvalues(kernel: TangentFeatures | Float[Array, "*c n n"], size: int | No
     else:
         _require_square(kernel)
         xp = arrays.namespace(kernel)
-        wide = xp.astype(kernel, arrays.accumulation_dtype(kernel), copy=False)
+        wide = arrays.in_float64(kernel)
         values = xp.flip(xp.linalg.eigvalsh((wide + wide.mT) / 2), axis=-1)
     return values if size is None else values[..., :size]
 
@@ -61,7 +61,7 @@ def leading_eigenpairs(
         return xp.stack([values for values, _ in pairs]), xp.stack([vectors for _, vectors in pairs])
     if n > _EXACT_POINTS and 4 * (size + OVERSAMPLING) <= min(n, d):
         return randomized_eigenpairs([features], size, seed=seed)
-    wide = xp.astype(features, arrays.accumulation_dtype(features), copy=False)
+    wide = arrays.in_float64(features)
     if n > max(_EXACT_POINTS, 2 * d):
         return _from_triangular_factor(wide, size, seed)
     count(flops=2 * n * n * d + 9 * n**3)
@@ -105,7 +105,7 @@ def _feature_eigenvalues(joined: Float[Array, "n d"]) -> Float[Array, " n"]:
     """All n eigenvalues of F Fᵀ, the trailing ones exactly zero where n exceeds d."""
     xp = arrays.namespace(joined)
     dtype = arrays.accumulation_dtype(joined)
-    wide = xp.astype(joined, dtype, copy=False)
+    wide = arrays.in_float64(joined)
     n, d = joined.shape
     count(flops=2 * n * d * min(n, d) + 4 * min(n, d) ** 3)
     if xp.finfo(dtype).bits == 64:

@@ -9,18 +9,18 @@ from dntk.types import Array
 
 
 def eigenpairs_holding(
-    phi: TangentFeatures, share: float, *, first: int, last: int, per_class: bool = False, seed: int = 0
+    phi: TangentFeatures, share: float, *, first: int, last: int, per_output: bool = False, seed: int = 0
 ) -> tuple[Float[Array, "*c r"], Float[Array, "*c n r"]]:
     """Leading eigenpairs of K̄, or of every K^c, that hold ``share`` of the trace, within ``first`` and ``last``.
 
     The trace needs no eigenvalues. Their number is doubled until they suffice, so that the cost is that of at most
     twice as many: O(n·C·k·r), see :func:`dntk.spectrum.leading_eigenpairs`.
     """
-    totals = traces(phi, per_class=per_class)
+    totals = traces(phi, per_output=per_output)
     last = min(max(first, last), len(phi))
     width = min(first, last)
     while True:
-        if per_class:
+        if per_output:
             pairs = leading_eigenpairs(phi.values, width, seed=seed)
         else:
             pairs = mean_eigenpairs(phi, width, seed=seed)
@@ -36,12 +36,12 @@ def held_by(values: Float[Array, "*c r"]) -> list[float]:
     return [float(sums)] if values.ndim == 1 else [float(sums[c]) for c in range(sums.shape[0])]
 
 
-def traces(phi: TangentFeatures, *, per_class: bool = False) -> list[float]:
+def traces(phi: TangentFeatures, *, per_output: bool = False) -> list[float]:
     """Trace of K^c of every output, or of K̄ alone."""
     xp = arrays.namespace(phi.values)
     scale = float(xp.max(xp.abs(phi.values))) or 1.0
     each = [energy * scale**2 for energy in energies(phi.values, scale)]
-    return each if per_class else [sum(each) / len(each)]
+    return each if per_output else [sum(each) / len(each)]
 
 
 def energies(features: Float[Array, "c n k"], scale: float) -> list[float]:
@@ -53,5 +53,5 @@ def energies(features: Float[Array, "c n k"], scale: float) -> list[float]:
     found = []
     for c in range(features.shape[0]):
         rows = xp.sum((features[c, :, :] / scale) ** 2, axis=1)
-        found.append(float(xp.sum(xp.astype(rows, arrays.accumulation_dtype(rows)))))
+        found.append(float(xp.sum(arrays.in_float64(rows))))
     return found

@@ -5,6 +5,7 @@ from property_tests.mutations.mutant import Mutant
 TESTS = "property_tests/test_distilled_inputs.py::"
 SLOPE = TESTS + "test_slope_of_the_residual_is_that_of_its_definition[numpy]"
 LOSSES = TESTS + "test_slopes_of_prediction_losses_are_those_of_their_values[numpy]"
+STILL = "tests/test_distilled_inputs.py::"
 
 MUTANTS = [
     Mutant(
@@ -48,5 +49,54 @@ MUTANTS = [
         "return support + points.std(), weights",
         "the points of a weighted barycentre are not the means of what they get",
         TESTS + "test_barycentres_cost_no_more_than_the_mean_of_the_cloud",
+    ),
+    Mutant(
+        "dntk/distill/data/tangent_residual.py",
+        "left = residual(self.held, inducing, ridge=own.jitter)",
+        "left = residual(take(self.points, batch), inducing, ridge=own.jitter)",
+        "the residual is judged on its own minibatch",
+        STILL + "test_the_residual_falls_on_minibatches_and_is_judged_on_what_is_held_out",
+    ),
+    Mutant(
+        "dntk/distill/data/kernel_inducing.py",
+        "own.loss.value(fit.predict(self.held), self.held_targets, learned)",
+        "own.loss.value(fit.predict(points), goals, learned)",
+        "the inducing loss is judged on its own minibatch",
+        STILL + "test_the_inducing_loss_falls_on_minibatches_and_is_judged_on_what_is_held_out",
+    ),
+    Mutant(
+        "dntk/distill/data/tangent_residual.py",
+        "seed=own.seed, step=step)",
+        "seed=own.seed, step=0)",
+        "the residual is taken on the same minibatch at every step",
+        STILL + "test_the_residual_falls_on_minibatches_and_is_judged_on_what_is_held_out",
+    ),
+    Mutant(
+        "dntk/distill/data/kernel_inducing.py",
+        "seed=own.seed, step=step)",
+        "seed=own.seed, step=0)",
+        "the inducing loss is taken on the same minibatch at every step",
+        STILL + "test_the_inducing_loss_falls_on_minibatches_and_is_judged_on_what_is_held_out",
+    ),
+    Mutant(
+        "dntk/distill/data/draws.py",
+        'stream=f"minibatch-{step}"',
+        'stream="minibatch"',
+        "every step draws the same minibatch",
+        "tests/test_distilled_inputs.py::test_every_step_draws_its_own_minibatch_and_the_same_one_again",
+    ),
+    Mutant(
+        "dntk/distill/data/adam.py",
+        "learning_rate / (1 - slow**number)",
+        "learning_rate",
+        "Adam without the correction of its first average",
+        "tests/test_input_gradients.py::test_adam_is_that_of_pytorch",
+    ),
+    Mutant(
+        "dntk/distill/data/adam.py",
+        "xp.sqrt(second / (1 - fast**number)) + self.epsilon",
+        "xp.sqrt(second) + self.epsilon",
+        "Adam without the correction of its second average",
+        "tests/test_input_gradients.py::test_adam_is_that_of_pytorch",
     ),
 ]

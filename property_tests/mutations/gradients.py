@@ -7,6 +7,9 @@ GALERKIN = "property_tests/test_galerkin.py::"
 INTERLACING = "property_tests/test_interlacing.py::"
 LOCAL = "property_tests/test_local_global.py::"
 DISTIL = "dntk/distilled_gradients.py"
+CLUSTERING = "dntk/distill/gradients/_clustering.py"
+CLUSTERS = "tests/test_clustering.py::"
+REPORTS = "tests/test_local_global.py::"
 
 MUTANTS = [
     Mutant(
@@ -99,5 +102,90 @@ MUTANTS = [
         "float(covered[j]) > threshold",
         "covered columns are added, uncovered ones are not",
         LOCAL + "test_directions_are_orthonormal_and_cover_what_was_asked[numpy]",
+    ),
+    Mutant(
+        CLUSTERING,
+        "return xp.clip(total / c, min=0)",
+        "return xp.abs(total / c)",
+        "negative similarities count as positive ones",
+        CLUSTERS + "test_the_embedding_is_that_of_the_normalised_adjacency_without_its_diagonal[numpy]",
+    ),
+    Mutant(
+        CLUSTERING,
+        "return 1 - values, vectors / roots[:, None]",
+        "return 1 - values, vectors",
+        "the embedding without D^(-1/2)",
+        CLUSTERS + "test_the_embedding_is_that_of_the_normalised_adjacency_without_its_diagonal[numpy]",
+    ),
+    Mutant(
+        CLUSTERING,
+        "    laplacian, roots = csgraph.laplacian(affinity / (affinity.max() or 1.0), normed=True, return_diag=True)\n",
+        "    roots = affinity.sum(axis=1) ** 0.5\n"
+        "    laplacian = np.eye(len(affinity)) - affinity / roots[:, None] / roots\n",
+        "points are their own neighbours",
+        CLUSTERS + "test_the_embedding_is_that_of_the_normalised_adjacency_without_its_diagonal[numpy]",
+    ),
+    Mutant(
+        CLUSTERING,
+        "mixing = own * np.where(known, 1 / np.where(known, values, 1), 0)",
+        "mixing = own",
+        "Nyström's formula without 1/μ",
+        CLUSTERS + "test_points_beyond_the_landmarks_are_embedded_by_nystroms_formula",
+    ),
+    Mutant(
+        CLUSTERING,
+        "    every[landmarks] = own\n",
+        "",
+        "landmarks are extended with their own similarity",
+        CLUSTERS + "test_points_beyond_the_landmarks_are_embedded_by_nystroms_formula",
+    ),
+    Mutant(
+        CLUSTERING,
+        "random_state=seed % 2**32",
+        "random_state=0",
+        "k-means ignores the seed",
+        CLUSTERS + "test_clusters_of_points_without_any_depend_on_the_seed_alone",
+    ),
+    Mutant(
+        CLUSTERING,
+        'uniforms(seed=seed, stream="landmarks"',
+        'uniforms(seed=0, stream="landmarks"',
+        "landmarks ignore the seed",
+        CLUSTERS + "test_landmarks_depend_on_the_seed",
+    ),
+    Mutant(
+        "dntk/distill/gradients/local_global.py",
+        "min(self.clusters or spectrum.phi.n_outputs,",
+        "min(self.clusters or 2,",
+        "two clusters, however many outputs",
+        REPORTS + "test_there_are_as_many_clusters_as_outputs_unless_told_otherwise",
+    ),
+    Mutant(
+        "dntk/distill/gradients/local_global.py",
+        "1 - float(xp.sum(leading_values * covered)) / float(xp.sum(leading_values))",
+        "1 - float(xp.mean(covered))",
+        "the local gap is not weighted",
+        REPORTS + "test_the_local_gap_weighs_eigenvectors_by_their_eigenvalues",
+    ),
+    Mutant(
+        "dntk/distill/gradients/partition.py",
+        "pairs = values / c, vectors",
+        "pairs = values, vectors",
+        "eigenvalues of clusters C times too large",
+        REPORTS + "test_ranks_of_clusters_hold_the_variance_of_the_mean_kernel_beyond_a_few_thousand_points_too",
+    ),
+    Mutant(
+        "dntk/distill/gradients/diagnostics.py",
+        "xp.cumulative_sum(values[c, :]) < needed",
+        "xp.cumulative_sum(values[0, :]) < needed",
+        "truncation ranks from the spectrum of the first output",
+        REPORTS + "test_the_truncation_rank_is_that_of_every_outputs_own_kernel",
+    ),
+    Mutant(
+        "dntk/distill/gradients/solution.py",
+        "iterations=self.iterations,\n",
+        "iterations=2,\n",
+        "conjugate gradients stop after two steps",
+        "tests/test_solution_gradients.py::test_solutions_are_found_where_the_preconditioner_knows_one_eigenvector",
     ),
 ]

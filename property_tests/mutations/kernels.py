@@ -6,6 +6,7 @@ KERNELS = "property_tests/test_positive_semidefinite.py::"
 META = "property_tests/test_metamorphic.py::"
 NYSTROM = "property_tests/test_nystrom.py::"
 SPECTRUM = "property_tests/test_spectrum.py::"
+GROUPS = "tests/test_ntk.py::test_groups_of_unequal_numbers_of_outputs_weigh_by_their_numbers"
 
 MUTANTS = [
     Mutant(
@@ -119,5 +120,19 @@ MUTANTS = [
         "vectors[..., :size],",
         "eigenvectors of the smallest eigenvalues",
         SPECTRUM + "test_eigenpairs_are_orthonormal_and_solve_the_equation[numpy]",
+    ),
+    Mutant(
+        "dntk/kernels/_ntk.py",
+        "total += kernel * (size / sum(sizes))",
+        "total += kernel * (1 / len(sizes))",
+        "later groups of outputs weigh the same, however many there are",
+        GROUPS,
+    ),
+    Mutant(
+        "dntk/kernels/_ntk.py",
+        "total = kernels[0] * (sizes[0] / sum(sizes))",
+        "total = kernels[0] * (1 / len(sizes))",
+        "the first group of outputs weighs as any other",
+        GROUPS,
     ),
 ]

@@ -187,8 +187,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/sketch/base.py",
-        "part = xp.astype(sketch.columns(rows, block.offset + start)",
-        "part = xp.astype(sketch.columns(rows, block.offset)",
+        "part = arrays.in_float64(sketch.columns(rows, block.offset + start)",
+        "part = arrays.in_float64(sketch.columns(rows, block.offset)",
         "pieces of a block all begin at its offset",
         ALGEBRA + "test_chunk_width_and_model_blocks_do_not_matter",
     ),

@@ -7,6 +7,8 @@ STABLE = RIDGE + "test_ridge_is_backward_stable[numpy]"
 REFITS = RIDGE + "test_leave_one_out_is_n_refits[numpy]"
 CHOICE = "tests/test_ridge_choice.py::"
 ITERATIVE = "tests/test_iterative.py::"
+SKETCHES = "tests/test_solved_sketches.py::test_a_fit_takes_features_of_its_own_sketch_alone"
+LEFT_OUT = "tests/test_leave_one_out.py::"
 SMALLER = (
     "property_tests/test_ridge_approximate.py::test_smaller_kernels_have_fewer_dimensions_and_larger_energies[numpy]"
 )
@@ -224,5 +226,54 @@ MUTANTS = [
         "columns = kernel.columns(points)",
         "pivots of the preconditioner are not those of the residual",
         ITERATIVE + "test_the_rank_is_doubled_until_the_condition_is_good_enough",
+    ),
+    Mutant(
+        "dntk/solve/_ridge.py",
+        "        sketch=features.sketch,\n",
+        "        sketch=None,\n",
+        "the sketch is forgotten after a solve",
+        SKETCHES + "[primal]",
+    ),
+    Mutant(
+        "dntk/solve/_ridge.py",
+        "own = TangentFeatures(grads.values, grads.sketch)",
+        "own = TangentFeatures(grads.values, None)",
+        "the sketch of synthetic gradients is forgotten after a solve",
+        SKETCHES + "[synthetic gradients]",
+    ),
+    Mutant(
+        "dntk/solve/_same_span.py",
+        "weights=weights, sketch=grads.sketch)",
+        "weights=weights)",
+        "the sketch is forgotten after a same-span solve",
+        SKETCHES + "[same span]",
+    ),
+    Mutant(
+        "dntk/solve/_nystrom.py",
+        "weights=weights, sketch=features.sketch)",
+        "weights=weights)",
+        "the sketch is forgotten after a Nyström solve",
+        SKETCHES + "[nystrom]",
+    ),
+    Mutant(
+        "dntk/distill/gradients/streamed.py",
+        "energy=energy, sketch=self.like.sketch",
+        "energy=energy",
+        "the sketch is forgotten after a streamed solve",
+        SKETCHES + "[streamed]",
+    ),
+    Mutant(
+        "dntk/solve/leave_one_out.py",
+        " if ridge >= floor]",
+        "]",
+        "ridges below the rounding of the kernel compete",
+        LEFT_OUT + "test_ridges_below_rounding_do_not_compete",
+    ),
+    Mutant(
+        "dntk/solve/leave_one_out.py",
+        "n * arrays.epsilon(values) * float(xp.max(values))\n\n\ndef primal",
+        "n * arrays.epsilon(values)\n\n\ndef primal",
+        "the rounding of a kernel of any size is that of one of size 1",
+        LEFT_OUT + "test_the_rounding_of_a_kernel_is_in_units_of_its_largest_eigenvalue",
     ),
 ]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dntk._checks import positive_integer
 from dntk.archive import to_host
 from dntk.types import Array
 
@@ -22,9 +23,7 @@ def write_grid(
     ValueError
         ``x`` holds no images of one, three or four channels, or ``columns`` is not positive.
     """
-    if columns < 1:
-        msg = f"`columns` must be a positive integer, got {columns!r}."
-        raise ValueError(msg)
+    positive_integer("columns", columns)
     images = _images(to_host(x), channels_last, shape)
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

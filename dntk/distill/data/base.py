@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 
+from dntk._checks import positive_integer
 from dntk.features import TangentFeatures
 from dntk.types import Array
 
@@ -65,9 +66,7 @@ class DataSelector(Protocol):
 
 def check_selection_size(size: int, points: int) -> None:
     """Raise ``ValueError`` unless 1 ≤ size ≤ points."""
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        msg = f"`size` must be a positive integer, got {size!r}."
-        raise ValueError(msg)
+    positive_integer("size", size)
     if size > points:
         msg = f"`size`={size} points are asked of {points}: pass a size of at most {points}."
         raise ValueError(msg)

@@ -8,12 +8,12 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from dntk import arrays
+from dntk._checks import keep, positive_integer
 from dntk.archive import StoreError, read_arrays, read_manifest, write_folder
 from dntk.backend import backend_of
-from dntk.models.input_gradients import Optimiser
 from dntk.types import Array
 
 FORMATS = {"dntk.Checkpoint": 1}
@@ -41,9 +41,20 @@ class Checkpoint:
     owner: str
 
     def __post_init__(self) -> None:
-        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
-            msg = f"`every` must be a positive integer, got {self.every!r}: the steps between two checkpoints."
-            raise ValueError(msg)
+        keep(self, every=positive_integer("every", self.every, remedy="the steps between two checkpoints"))
+
+
+@runtime_checkable
+class Optimiser(Protocol):
+    """A rule of descent as a function: nothing is kept between calls but the state that is passed."""
+
+    def start(self, x: Array) -> Variables:
+        """State before the first step of an array like ``x``."""
+
+    def step(
+        self, x: Array, gradient: Array, state: Variables, *, learning_rate: float, number: int
+    ) -> tuple[Array, Variables]:
+        """The array and the state after step ``number``, counted from 1."""
 
 
 def _four_times(first: float) -> float:

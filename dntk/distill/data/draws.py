@@ -4,6 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dntk import arrays
+from dntk._checks import positive_integer
+from dntk._checks import share as checked_share
 from dntk._target_checks import check_labels
 from dntk.archive import to_host
 from dntk.backend import backend_of
@@ -21,9 +23,7 @@ def split(points: int, share: float, *, seed: int) -> tuple[Indices, Indices]:
     ValueError
         ``share`` is not between 0 and 1, or there is only one point.
     """
-    if not 0 < share < 1:
-        msg = f"`held_out` must be a share between 0 and 1, got {share!r}."
-        raise ValueError(msg)
+    checked_share("held_out", share)
     if points < 2:
         msg = "one point cannot be divided into a part to fit to and one to hold out: pass at least two."
         raise ValueError(msg)
@@ -66,9 +66,7 @@ def by_class(labels: Array, n_classes: int, *, at_least: int) -> list[Indices]:
     ValueError
         ``at_least`` is no positive integer, a class has fewer points, or a label is outside 0 .. C − 1.
     """
-    if isinstance(at_least, bool) or not isinstance(at_least, int) or at_least < 1:
-        msg = f"`per_class` must be a positive integer, got {at_least!r}."
-        raise ValueError(msg)
+    positive_integer("per_class", at_least)
     check_labels("y", labels, points=labels.shape[0])
     host = to_host(labels)
     if host.min() < 0 or host.max() >= n_classes:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._target_checks import check_labels
+from dntk.distill.data.adam import Adam
 from dntk.distill.data.descent import Descent, Evaluated, Variables, descend
 from dntk.distill.data.distilled_data import DistilledData, provenance_of
 from dntk.distill.data.draws import Indices, balanced, minibatch, split, take
@@ -106,7 +107,6 @@ class KernelInducing:
         differentiable = require_input_gradients(model, x)
         model.check_inputs(x)
         check_limits(self.limits, x)
-        optimiser = differentiable.adam(self.decays)
         labels = required_labels(y, x)
         provenance = provenance_of(self, model, {"x": x, "y": labels})
         sketch = resolved(self.sketch, model, x, outputs=self.outputs, seed=self.seed)
@@ -118,7 +118,7 @@ class KernelInducing:
         descent = Descent(
             steps=self.steps,
             rates=rates,
-            optimiser=optimiser,
+            optimiser=Adam(decays=self.decays),
             project=lambda variables: {**variables, "x": within(variables["x"], self.limits)},
             checkpoint=checkpoint_at(checkpoint, every, provenance),
         )

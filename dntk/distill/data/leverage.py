@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import keep, positive_integer
 from dntk.backend import backend_of
 from dntk.distill.data.base import Selection, check_selection_size
 from dntk.distill.data.residual_kernel import accumulated, picked_in_order
@@ -56,9 +57,8 @@ class Leverage:
         if self.ridge is not None and not 0 < self.ridge < float("inf"):
             msg = f"`ridge` must be a positive number, got {self.ridge!r}: leave it out for one that fits `size`."
             raise ValueError(msg)
-        if self.dim is not None and (isinstance(self.dim, bool) or not isinstance(self.dim, int) or self.dim < 1):
-            msg = f"`dim` must be a positive number of coordinates, got {self.dim!r}."
-            raise ValueError(msg)
+        if self.dim is not None:
+            keep(self, dim=positive_integer("dim", self.dim))
 
     def select(self, phi: TangentFeatures) -> Selection:
         """Drawn points, with the residual trace after each pick.

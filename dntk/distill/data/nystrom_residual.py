@@ -48,13 +48,12 @@ def _solved(
     points: Float[Array, "n d"], inducing: Float[Array, "m d"], ridge: float
 ) -> tuple[Float[Array, "m n"], Float[Array, "m n"], float]:
     """Z, T and μ'. T in the dtype of the features; F̃F̃ᵀ and the solve in float64 where the device has it."""
-    xp, wide = arrays.namespace(points), arrays.accumulation_dtype(points)
-    across = xp.astype(backend_of(inducing).inner(inducing, points), wide, copy=False)
+    across = arrays.in_float64(backend_of(inducing).inner(inducing, points))
     # T is rounded in its own dtype, which less damping would blow up.
     ridge = max(ridge, arrays.epsilon(points))
-    matrix, share = damped(backend_of(inducing).gram(xp.astype(inducing, wide, copy=False)), ridge)
+    matrix, share = damped(backend_of(inducing).gram(arrays.in_float64(inducing)), ridge)
     count(flops=2 * inducing.shape[0] * points.shape[1] * (points.shape[0] + inducing.shape[0]))
-    return xp.linalg.solve(matrix, across), across, share
+    return arrays.namespace(points).linalg.solve(matrix, across), across, share
 
 
 def _left(points: Float[Array, "n d"], solved: Float[Array, "m n"], across: Float[Array, "m n"]) -> float:
@@ -66,7 +65,7 @@ def _left(points: Float[Array, "n d"], solved: Float[Array, "m n"], across: Floa
 def _trace(points: Float[Array, "n d"]) -> Float[Array, ""]:
     """‖F‖²."""
     xp = arrays.namespace(points)
-    norms = xp.astype(xp.linalg.vector_norm(points, axis=1), arrays.accumulation_dtype(points), copy=False)
+    norms = arrays.in_float64(xp.linalg.vector_norm(points, axis=1))
     total: Array = xp.sum(norms * norms)
     return total
 

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import positive
 from dntk.types import Array
 
 
@@ -53,9 +54,7 @@ class Platt:
     scale: float = 10.0
 
     def __post_init__(self) -> None:
-        if not self.scale > 0:
-            msg = f"`scale` must be a positive number, got {self.scale!r}: the factor τ at the start."
-            raise ValueError(msg)
+        positive("scale", self.scale, remedy="the factor τ at the start")
 
     def start(self, like: Array) -> dict[str, Array]:
         """The logarithm of τ, so that it stays positive."""

@@ -133,9 +133,7 @@ def picked_in_order(phi: TangentFeatures, order: Sequence[int], weights: Float[A
 
 def accumulated(phi: TangentFeatures) -> Float[Array, "n d"]:
     """Features F with K̄ = F Fᵀ, in float64 where the device has it."""
-    joined = phi.joined()
-    xp = arrays.namespace(joined)
-    return xp.astype(joined, arrays.accumulation_dtype(joined), copy=False)
+    return arrays.in_float64(phi.joined())
 
 
 def _host(x: Array) -> npt.NDArray[np.float64]:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dntk import arrays
+from dntk._checks import keep, positive_integer
 from dntk.backend import backend_of
 from dntk.distill.data.base import Selection, check_selection_size
 from dntk.distill.data.residual_kernel import BLOCK, ResidualKernel, eliminate
@@ -50,9 +51,7 @@ class RPCholesky:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
-        if isinstance(self.block, bool) or not isinstance(self.block, int) or self.block < 1:
-            msg = f"`block` must be a positive number of points, got {self.block!r}."
-            raise ValueError(msg)
+        keep(self, block=positive_integer("block", self.block))
 
     def select(self, phi: TangentFeatures) -> Selection:
         """Chosen points, with the residual trace after each pick.

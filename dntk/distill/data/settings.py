@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dntk import arrays
+from dntk._checks import integer
+from dntk._checks import positive as checked_positive
 from dntk.distill.data.descent import Checkpoint
 from dntk.distill.data.distilled_data import Provenance
 from dntk.types import Array
@@ -13,13 +15,9 @@ from dntk.types import Array
 
 def check_settings(*, steps: int, **positive: float) -> None:
     """Raise ``ValueError`` unless ``steps`` is a number of steps, and the others are positive."""
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-        msg = f"`steps` must be an integer of at least 0, got {steps!r}."
-        raise ValueError(msg)
+    integer("steps", steps, least=0)
     for name, value in positive.items():
-        if not value > 0:
-            msg = f"`{name}` must be a positive number, got {value!r}."
-            raise ValueError(msg)
+        checked_positive(name, value)
 
 
 def spread(x: Array) -> float:

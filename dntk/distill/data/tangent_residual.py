@@ -8,6 +8,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk._target_checks import check_labels
 from dntk.archive import to_host
+from dntk.distill.data.adam import Adam
 from dntk.distill.data.base import DataSelector
 from dntk.distill.data.descent import Descent, Evaluated, State, Variables, descend
 from dntk.distill.data.distilled_data import DistilledData, Provenance, provenance_of
@@ -120,7 +121,6 @@ class TangentResidual:
         differentiable = require_input_gradients(model, x)
         model.check_inputs(x)
         check_limits(self.limits, x)
-        optimiser = differentiable.adam(self.decays)
         if y is not None:
             check_labels("y", y, points=x.shape[0])
         labels = {} if y is None else {"y": y}
@@ -131,7 +131,7 @@ class TangentResidual:
         descent = Descent(
             steps=self.steps,
             rates={"x": self.learning_rate * spread(x)},
-            optimiser=optimiser,
+            optimiser=Adam(decays=self.decays),
             project=lambda variables: {"x": within(variables["x"], self.limits)},
             checkpoint=checkpoint_at(checkpoint, every, provenance),
             worst=lambda first: (1 + first) / 2,  # half of what the start explained is lost

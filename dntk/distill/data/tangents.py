@@ -31,8 +31,7 @@ class Tangents:
 
     def joined(self, phi: TangentFeatures) -> Float[Array, "n d"]:
         """F, in float64 where the device has it."""
-        flat = phi.joined()
-        return arrays.namespace(flat).astype(flat, arrays.accumulation_dtype(flat), copy=False)
+        return arrays.in_float64(phi.joined())
 
     def pull(self, x: Array, phi: TangentFeatures, gradient: Float[Array, "n d"]) -> Array:
         """Gradient in the inputs of a loss with this gradient in F."""

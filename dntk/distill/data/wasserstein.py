@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dntk import arrays
+from dntk.distill.data.adam import Adam
 from dntk.distill.data.augmentation import Augmentation
 from dntk.distill.data.barycentres import Barycentre, FreeSupport, require_transport
 from dntk.distill.data.descent import Descent, State, descend
@@ -123,7 +124,6 @@ class Wasserstein:
         differentiable = require_input_gradients(model, x)
         model.check_inputs(x)
         check_limits(self.limits, x)
-        optimiser = differentiable.adam(self.decays)
         labels = required_labels(y, x)
         members = by_class(labels, model.n_outputs, at_least=self.per_class)
         require_transport()
@@ -132,7 +132,7 @@ class Wasserstein:
         descent = Descent(
             steps=self.steps,
             rates={"x": self.learning_rate * spread(x)},
-            optimiser=optimiser,
+            optimiser=Adam(decays=self.decays),
             project=lambda variables: {"x": within(variables["x"], self.limits)},
             checkpoint=checkpoint_at(checkpoint, every, provenance),
         )

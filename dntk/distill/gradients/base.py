@@ -4,6 +4,7 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 
+from dntk._checks import positive_integer
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures
 from dntk.types import Array
@@ -32,9 +33,7 @@ def at_ridge(distiller: GradientDistiller, ridge: float) -> GradientDistiller:
 
 def check_size(size: int, points: int) -> None:
     """Raise ``ValueError`` unless 1 ≤ size ≤ points."""
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        msg = f"`size` must be a positive integer, got {size!r}."
-        raise ValueError(msg)
+    positive_integer("size", size)
     if size > points:
         msg = f"`size`={size} gradients are asked of {points} points: at most {points} directions exist there."
         raise ValueError(msg)

@@ -91,7 +91,7 @@ def coverage_curve(phi: TangentFeatures, grads: DistilledGradients, size: int | 
         msg = f"`grads` was distilled from {u.shape[-2]} points, but `phi` has {len(phi)}: pass the same features."
         raise ValueError(msg)
     xp = arrays.require_same_place(features=phi.values, directions=u)
-    values, vectors = coverage_spectra(phi, per_class=u.ndim == 3, size=size or u.shape[-1])
+    values, vectors = coverage_spectra(phi, per_output=u.ndim == 3, size=size or u.shape[-1])
     size = min(size or values.shape[-1], values.shape[-1])
     values, vectors = values[..., :size], vectors[..., :size]
     covered = coverage(vectors, xp.astype(u, vectors.dtype, copy=False))
@@ -112,8 +112,8 @@ def low_rank(phi: TangentFeatures, epsilon: float = 0.05) -> LowRank:
     if not 0 <= epsilon < 1:
         msg = f"`epsilon` must be in [0, 1), got {epsilon}."
         raise ValueError(msg)
-    values, _ = coverage_spectra(phi, per_class=True, size=1)
-    return LowRank(epsilon=epsilon, ranks=_ranks(values, phi, epsilon, per_class=True), eigenvalues=values)
+    values, _ = coverage_spectra(phi, per_output=True, size=1)
+    return LowRank(epsilon=epsilon, ranks=_ranks(values, phi, epsilon, per_output=True), eigenvalues=values)
 
 
 def coverage_gaps(phi: TangentFeatures, distiller: LocalGlobal, epsilon: float = 0.05) -> CoverageGaps:
@@ -128,9 +128,9 @@ def coverage_gaps(phi: TangentFeatures, distiller: LocalGlobal, epsilon: float =
     """
     ranks = low_rank(phi, epsilon).ranks
     found = distiller.diagnose(phi)
-    own = coverage_spectra(phi, per_class=True, size=1)
-    mean = coverage_spectra(phi, per_class=False, size=1)
-    rank = _ranks(mean[0][None, :], phi, epsilon, per_class=False)[0]
+    own = coverage_spectra(phi, per_output=True, size=1)
+    mean = coverage_spectra(phi, per_output=False, size=1)
+    rank = _ranks(mean[0][None, :], phi, epsilon, per_output=False)[0]
     whole, whole_largest = _gaps(mean[0][:rank], mean[1][:, :rank], found)
     pairs = [_gaps(own[0][c, :r], own[1][c, :, :r], found) for c, r in enumerate(ranks)]
     return CoverageGaps(
@@ -164,11 +164,11 @@ def _gaps(values: Float[Array, " r"], vectors: Float[Array, "m r"], found: Local
     return weighted_gap(values, coverage(vectors, local)), weighted_gap(values, largest)
 
 
-def _ranks(values: Float[Array, "g r"], phi: TangentFeatures, epsilon: float, *, per_class: bool) -> tuple[int, ...]:
+def _ranks(values: Float[Array, "g r"], phi: TangentFeatures, epsilon: float, *, per_output: bool) -> tuple[int, ...]:
     """Truncation ranks against the whole trace, which eigenvalues that are not known belong to; 0 of a zero kernel."""
     xp = arrays.namespace(values)
     complete = values.shape[1] == len(phi)
-    totals = held_by(values) if complete else traces(phi, per_class=per_class)
+    totals = held_by(values) if complete else traces(phi, per_output=per_output)
     found = []
     for c, total in enumerate(totals):
         needed = (1 - epsilon) * total * (1 - values.shape[1] * arrays.epsilon(values))

@@ -33,7 +33,7 @@ class Krylov:
     ----------
     size
         Number s of synthetic gradients.
-    per_class
+    per_output
         A Krylov space of each output's own target and kernel, or one of all targets and K̄.
     seed
         Of the randomized eigensolver that measures the coverage beyond a few thousand points.
@@ -44,7 +44,7 @@ class Krylov:
     """
 
     size: int
-    per_class: bool = True
+    per_output: bool = True
     seed: int = 0
 
     def distill(self, phi: TangentFeatures, targets: Float[Array, "m c"]) -> DistilledGradients:
@@ -58,11 +58,11 @@ class Krylov:
         check_size(self.size, len(phi))
         require_kernel(phi)
         y = check_targets(targets, phi.values, points=len(phi), outputs=phi.n_outputs)
-        spectra = coverage_spectra(phi, per_class=self.per_class, size=self.size, seed=self.seed)
+        spectra = coverage_spectra(phi, per_output=self.per_output, size=self.size, seed=self.seed)
         xp = arrays.namespace(y)
         wide = xp.astype(y, spectra[1].dtype, copy=False)
         parts = [phi.values[c, :, :] for c in range(phi.n_outputs)]
-        if self.per_class:
+        if self.per_output:
             each = [
                 _directions([part], wide[:, c : c + 1], (spectra[0][c, :], spectra[1][c, :, : self.size]))
                 for c, part in enumerate(parts)

@@ -5,6 +5,7 @@ import dataclasses
 from jaxtyping import Float, Int
 
 from dntk import arrays
+from dntk._checks import keep, positive_integer
 from dntk.distill.gradients.base import check_size, require_kernel
 from dntk.distill.gradients.partition import Partition, Spectrum
 from dntk.distilled_gradients import DistilledGradients, distil_along
@@ -88,9 +89,8 @@ class LocalGlobal:
             if not 0 < value <= 1:
                 msg = f"`{name}` must be in (0, 1], got {value}."
                 raise ValueError(msg)
-        if self.clusters is not None and self.clusters < 1:
-            msg = f"`clusters` must be at least 1, got {self.clusters}."
-            raise ValueError(msg)
+        if self.clusters is not None:
+            keep(self, clusters=positive_integer("clusters", self.clusters))
         check_seed(self.seed)
 
     def distill(

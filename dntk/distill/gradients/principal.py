@@ -21,7 +21,7 @@ class Principal:
     ----------
     size
         Number s of synthetic gradients.
-    per_class
+    per_output
         Directions of each output's own kernel, in place of those of the mean kernel shared by all.
     seed
         Of the randomized eigensolver that is used beyond a few thousand points.
@@ -33,7 +33,7 @@ class Principal:
     """
 
     size: int
-    per_class: bool = False
+    per_output: bool = False
     seed: int = 0
 
     def distill(self, phi: TangentFeatures, targets: Float[Array, "m c"]) -> DistilledGradients:
@@ -46,5 +46,5 @@ class Principal:
         """
         check_size(self.size, len(phi))
         require_kernel(phi)
-        spectra = coverage_spectra(phi, per_class=self.per_class, size=self.size, seed=self.seed)
+        spectra = coverage_spectra(phi, per_output=self.per_output, size=self.size, seed=self.seed)
         return distil_along(phi, targets, spectra[1][..., : self.size], spectra=spectra)

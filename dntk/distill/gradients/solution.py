@@ -44,7 +44,7 @@ class Solution:
         Eigenpairs in the preconditioner, at least ``size``.
     seed
         Of the randomized eigensolver that is used beyond a few thousand points.
-    per_class
+    per_output
         Directions of each output's own solution and kernel, or shared ones of all solutions and of K̄.
     multiples
         Ridges λ·t whose solutions the directions hold: (0.01, 1, 100) makes the distilled regression right along the
@@ -56,7 +56,7 @@ class Solution:
     iterations: int = 30
     rank: int = 40
     seed: int = 0
-    per_class: bool = True
+    per_output: bool = True
     multiples: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
@@ -83,11 +83,11 @@ class Solution:
         y = check_targets(targets, phi.values, points=len(phi), outputs=phi.n_outputs)
         ridge = feature_ridge("loo" if self.ridge is None else self.ridge, phi.values, y)
         rank = min(len(phi), max(self.rank, self.size))
-        spectra = coverage_spectra(phi, per_class=self.per_class, size=rank, seed=self.seed)
-        own = spectra if self.per_class else leading_eigenpairs(phi.values, rank, seed=self.seed)
+        spectra = coverage_spectra(phi, per_output=self.per_output, size=rank, seed=self.seed)
+        own = spectra if self.per_output else leading_eigenpairs(phi.values, rank, seed=self.seed)
         alphas = self._solutions(phi.values, y, ridge, own[0][..., :rank], own[1][..., :rank])
         vectors = spectra[1][..., : self.size]
-        if self.per_class:
+        if self.per_output:
             images = alphas if alphas.shape[2] <= self.size else _images(phi.values, alphas, ridge)
             directions = _solutions_first(compressed(alphas, images, self.size), vectors, self.size)
         else:

@@ -7,6 +7,7 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import keep, positive_integer
 from dntk._target_checks import check_targets
 from dntk.distill.gradients.frequent_directions import FrequentDirections
 from dntk.distill.gradients.streamed import StreamedGradients
@@ -30,7 +31,7 @@ class Streaming:
     ----------
     size
         Number s of rows per output.
-    per_class
+    per_output
         Combinations for every output's features on their own, or one set of combinations for all outputs, from the
         joined features of K̄; their shift is that of K̄ times C at most.
 
@@ -41,12 +42,10 @@ class Streaming:
     """
 
     size: int
-    per_class: bool = True
+    per_output: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            msg = f"`size` must be a positive integer, got {self.size!r}."
-            raise ValueError(msg)
+        keep(self, size=positive_integer("size", self.size))
 
     def stream(self, chunks: Chunks) -> StreamedGradients:
         """Distil features that come in chunks, such as from a generator over batches of inputs.
@@ -73,7 +72,7 @@ class Streaming:
         tasks = targets.shape[0] if targets.ndim == 3 else 1
         sketches = (
             tuple(FrequentDirections.empty(self.size, k, like=phi.values) for _ in range(c))
-            if self.per_class
+            if self.per_output
             else (FrequentDirections.empty(self.size, c * k, like=phi.values),)
         )
         dtype, device = sketches[0].rows.dtype, arrays.device_of(phi.values)
@@ -91,7 +90,7 @@ class Streaming:
         xp = arrays.namespace(phi.values)
         y = stacked_targets(targets, phi, tasks=found.products.shape[0], dtype=found.products.dtype)
         wide = xp.astype(phi.values, found.products.dtype, copy=False)
-        parts: list[Any] = [wide[c, :, :] for c in range(phi.n_outputs)] if self.per_class else [_joined(wide)]
+        parts: list[Any] = [wide[c, :, :] for c in range(phi.n_outputs)] if self.per_output else [_joined(wide)]
         return dataclasses.replace(
             found,
             sketches=tuple(s.absorbed(part) for s, part in zip(found.sketches, parts, strict=True)),

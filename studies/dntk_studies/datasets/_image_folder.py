@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dntk._checks import positive_integer
 from dntk_studies.datasets._pictures import pillow
 from dntk_studies.datasets.base import Dataset, Split, scaled_images, training_order
 
@@ -59,9 +60,7 @@ def image_folder(
     -----
     Memory: 12 · size² bytes per picture.
     """
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        msg = f"`size` must be a positive number of pixels, got {size!r}."
-        raise ValueError(msg)
+    positive_integer("size", size, remedy="the pixels of a side")
     root = pathlib.Path(path).expanduser()
     training, held_out = _part(root, ("train",)), _part(root, ("val", "test"))
     classes = _classes(training)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Int
 
+from dntk._checks import is_integer
 from dntk.random import uniforms
 from dntk.random.streams import check_seed
 from dntk.types import Array
@@ -48,7 +49,7 @@ def training_order(
     """
     check_seed(seed)
     for name, count in (("train", train), ("validation", validation)):
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int)):
+        if count is not None and not is_integer(count):
             msg = f"`{name}` must be a number of points, got {count!r}."
             raise ValueError(msg)
     wanted = points - validation if train is None else train

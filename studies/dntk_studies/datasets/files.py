@@ -1,13 +1,13 @@
 """Files of data sets: where they are looked for, how they are fetched, and that they are what they should be."""
 
-import contextlib
 import dataclasses
 import hashlib
 import os
 import pathlib
-import tempfile
 import urllib.request
 from collections.abc import Sequence
+
+from dntk.archive import written_whole
 
 _CHUNK = 2**20
 _PATIENCE_S = 60
@@ -87,24 +87,17 @@ def fetch(file: DataFile, directory: pathlib.Path, *, remedy: str) -> pathlib.Pa
     ValueError
         What came has another digest.
     """
-    temporary = ""
+    path = directory / file.name
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=directory, prefix=file.name, delete=False) as target:
-            temporary = target.name
+        with written_whole(path) as target:
             with urllib.request.urlopen(file.url, timeout=_PATIENCE_S) as source:
                 while chunk := source.read(_CHUNK):
                     target.write(chunk)
-        _verify_fetched(pathlib.Path(temporary), file)
-        path = directory / file.name
-        os.replace(temporary, path)
+            target.flush()
+            _verify_fetched(pathlib.Path(target.name), file)
     except OSError as error:  # of the network (urllib's are OSErrors) or of the disc
         msg = f"{file.name} could not be fetched from {file.url} into {directory} ({error}). {remedy}"
         raise FileNotFoundError(msg) from error
-    finally:
-        if temporary:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
     return path
 
 

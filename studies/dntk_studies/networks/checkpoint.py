@@ -1,12 +1,12 @@
 """A training run on disk: tensors as safetensors, the rest as JSON, replaced whole after every epoch."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from dntk.archive import write_whole
 
 _NAME = "training.safetensors"
 
@@ -15,16 +15,8 @@ def write_checkpoint(folder: Path, tensors: dict[str, torch.Tensor], state: dict
     """Replace the checkpoint in ``folder``; the old one stays where writing fails."""
     from safetensors.torch import save
 
-    folder.mkdir(parents=True, exist_ok=True)
     payload = save({k: v.contiguous() for k, v in tensors.items()}, metadata={"state": json.dumps(state)})
-    handle, staging = tempfile.mkstemp(prefix=f".{_NAME}.", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(payload)
-        os.replace(staging, folder / _NAME)
-    except BaseException:
-        Path(staging).unlink(missing_ok=True)
-        raise
+    write_whole(folder / _NAME, payload)
 
 
 def read_checkpoint(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from dntk.archive import write_whole
 from dntk.report.plots import require_matplotlib
 from dntk_studies.networks import Progress, find_trainer
 from dntk_studies.reproduce import plots, tables
@@ -13,7 +14,7 @@ from dntk_studies.reproduce.images import fingerprint, load_images
 from dntk_studies.reproduce.needs import Needs, estimate, require
 from dntk_studies.reproduce.results import Results, collect, count
 from dntk_studies.reproduce.settings import FIGURES, Settings
-from dntk_studies.reproduce.units import open_units, write_whole
+from dntk_studies.reproduce.units import open_units
 from dntk_studies.reproduce.workshop import Workshop
 
 PAGE = "reproduction.html"

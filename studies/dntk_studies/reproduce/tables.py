@@ -5,11 +5,11 @@ import io
 from pathlib import Path
 from typing import Any
 
+from dntk.archive import write_whole
 from dntk_studies.reproduce import ablations, ledger_table, paper
 from dntk_studies.reproduce.results import Results, Rows
 from dntk_studies.reproduce.settings import Settings
 from dntk_studies.reproduce.spread import spread
-from dntk_studies.reproduce.units import write_whole
 
 SCORES = ("accuracy", "fidelity", "mse")
 STAGES = (

@@ -1,8 +1,6 @@
 """Finished units of work on disk: JSON and safetensors, each file whole or not there, so that a run resumes."""
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dntk.archive import write_whole
 from dntk_studies.reproduce.settings import Settings, configuration_hash
 
 _CONFIGURATION = "configuration.json"
@@ -90,20 +89,6 @@ def _require_same(folder: Path, stored: dict[str, Any], described: dict[str, Any
     shown = "; ".join(changed[:3]) + ("; ..." if len(changed) > 3 else "")
     msg = f"--out {folder} holds results of another configuration ({shown}): pass another folder, or delete that one."
     raise ValueError(msg)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, staging = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.chmod(staging, 0o644)
-        os.replace(staging, path)
-    except BaseException:
-        Path(staging).unlink(missing_ok=True)
-        raise
 
 
 def _parsed(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Adam in array API, for models that belong to no framework."""
+"""Adam in array API: the same descent on every library, with no optimiser of a framework."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """What can be certified: spans of features with predictors in them, and features in other coordinates."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 
@@ -39,6 +39,23 @@ class Span:
     stage: str = "gradients"
 
 
+@runtime_checkable
+class FittedPredictor(Protocol):
+    """A predictor in a span of features, such as what :meth:`dntk.DistilledNTK.fit` gives."""
+
+    @property
+    def span(self) -> Span:
+        """What was kept, and the predictor in it."""
+
+    @property
+    def ridge(self) -> float:
+        """λ of its regression."""
+
+    @property
+    def sketch(self) -> Any:
+        """Sketch of its features."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OtherFeatures:
     """K̂ = Ψ̂Ψ̂ᵀ from features of the same points in other coordinates, such as under another sketch."""
@@ -67,8 +84,8 @@ def regression_on(
     y = check_targets(targets, reference.values, points=len(reference), outputs=reference.n_outputs)
     if ridge is None and isinstance(approximation, DistilledGradients):
         return Regression(targets=y, ridge=ridge_in_span(approximation, None, "loo"))
-    if ridge is None and hasattr(approximation, "fitted_span"):
-        return Regression(targets=y, ridge=approximation.fitted_ridge)
+    if ridge is None and isinstance(approximation, FittedPredictor):
+        return Regression(targets=y, ridge=approximation.ridge)
     return Regression(targets=y, ridge=feature_ridge("loo" if ridge is None else ridge, reference.values, y))
 
 
@@ -91,13 +108,13 @@ def as_approximation(
     if isinstance(approximation, TangentFeatures):
         _require_same_points(reference, approximation)
         return OtherFeatures(values=approximation.values)
-    if hasattr(approximation, "fitted_span"):
-        span: Span = approximation.fitted_span
-        reference.require_comparable(TangentFeatures(span.basis, approximation.fitted_sketch), "approximation")
+    if isinstance(approximation, FittedPredictor):
+        span = approximation.span
+        reference.require_comparable(TangentFeatures(span.basis, approximation.sketch), "approximation")
         return span
     msg = (
         f"`approximation` is a {type(approximation).__name__}: expected DistilledGradients, a Selection, "
-        "TangentFeatures of the same points, or a fitted DistilledNTK."
+        "TangentFeatures of the same points, or a fit of a DistilledNTK."
     )
     raise TypeError(msg)
 

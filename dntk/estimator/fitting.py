@@ -7,13 +7,9 @@ import warnings
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.certificates.approximation import Span, span_of
-from dntk.certificates.certificate import Certificate
-from dntk.certificates.compose import certify
-from dntk.certificates.held_out import HeldOut, with_held_out
+from dntk.certificates import Certificate, HeldOut, Span, certify, span_of, with_held_out, with_unsketched
 from dntk.certificates.stages import with_earlier_stages
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
-from dntk.certificates.unsketched import with_unsketched
 from dntk.distilled_gradients import DistilledGradients, row_basis, trace_residual
 from dntk.estimator.losses import Losses
 from dntk.estimator.points import KeptData
@@ -149,8 +145,8 @@ def _certified(
 ) -> Certificate:
     phi, approximation = run.phi, run.phi if run.grads is None else run.grads
     found = certify(phi, approximation, run.points.targets, run.ridge, 1 - FAILURE / 2, seed=seed)
-    found = with_unsketched(found, phi, failure=FAILURE / 4)
-    found = with_held_out(found, held_out, _like(run.span.basis, phi), phi.sketch, failure=FAILURE / 4)
+    found = with_unsketched(found, phi, confidence=1 - FAILURE / 4)
+    found = with_held_out(found, held_out, _like(run.span.basis, phi), phi.sketch, confidence=1 - FAILURE / 4)
     found = with_earlier_stages(found, losses)
     return dataclasses.replace(found, confidence=1 - FAILURE, tolerance=outcome)
 

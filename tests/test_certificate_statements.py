@@ -5,6 +5,8 @@ Allowances are seen where nothing is lost: bounds of an approximation that is th
 
 import dataclasses
 import math
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -280,3 +282,15 @@ def test_every_name_of_the_room_is_there_and_no_other():
     assert certificates.__all__ == sorted(certificates.__all__)
     for name in certificates.__all__:
         assert getattr(certificates, name) is not None
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_examples_of_the_reference_page_run(capsys):
+    page = pathlib.Path(__file__).parent.parent / "docs/reference/certificates.md"
+    names = {}
+    for fence in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        exec(compile(fence, page, "exec"), names)
+    assert names["least"] == pytest.approx(0.8, abs=0.03)
+    printed = capsys.readouterr().out
+    for part in ("certificate of 60 points", "Davis and Kahan", "Chernoff", "TraceEstimate"):
+        assert part in printed

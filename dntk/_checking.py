@@ -65,8 +65,7 @@ def _typechecked(function: Callable[..., Any]) -> Callable[..., Any]:
     from jaxtyping import jaxtyped
 
     # The numeric tower lets ridge=1 pass where a float is asked, as PEP 484 says.
-    decorated: Callable[..., Any] = jaxtyped(typechecker=beartype(conf=BeartypeConf(is_pep484_tower=True)))(function)
-    return decorated
+    return jaxtyped(typechecker=beartype(conf=BeartypeConf(is_pep484_tower=True)))(function)
 
 
 def _instrument(module: ModuleType) -> None:
@@ -101,8 +100,7 @@ class _Loader(importlib.abc.Loader):
         self._original = original
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        module: ModuleType | None = self._original.create_module(spec)
-        return module
+        return self._original.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
         self._original.exec_module(module)

@@ -104,8 +104,7 @@ def first_largest(x: Array) -> Array:
     xp = array_api_compat.array_namespace(x)
     index = xp.__array_namespace_info__().default_dtypes(device=device_of(x))["indexing"]
     # CuPy's argmax has the other integer of 64 bits, C's long long, which is no int64 to those who compare names.
-    found: Array = xp.astype(xp.argmax(x, axis=1), index)
-    return found
+    return xp.astype(xp.argmax(x, axis=1), index)
 
 
 def accumulation_dtype(x: Array) -> Any:
@@ -119,8 +118,7 @@ def accumulation_dtype(x: Array) -> Any:
 def in_float64(x: Array) -> Array:
     """The array in :func:`accumulation_dtype`: float64 where its device has it. No copy where it is that already."""
     xp = array_api_compat.array_namespace(x)
-    wide: Array = xp.astype(x, accumulation_dtype(x), copy=False)
-    return wide
+    return xp.astype(x, accumulation_dtype(x), copy=False)
 
 
 def kernel_dtype(xp: Namespace, dtype: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from jaxtyping import Float
 
@@ -10,7 +10,23 @@ from dntk import arrays
 from dntk.backend import backend_of
 from dntk.types import Array
 
-Kind = Literal["deterministic", "probabilistic", "empirical"]
+Kind: TypeAlias = Literal["deterministic", "probabilistic", "empirical", "measured", "expected"]
+"""How a statement is known, the one vocabulary of the library.
+
+``"deterministic"``
+    A theorem that always holds.
+``"probabilistic"``
+    A theorem that fails with a stated probability over the seeds of the estimator; never over the data, unless the
+    theorem says "sampled".
+``"empirical"``
+    A band that no theorem proves for this case, and that no trial has left.
+``"measured"``
+    Computed on another kernel than the certificate's; no bound.
+``"expected"``
+    A root mean square over seeds; no bound.
+"""
+
+_MOST_SHARED = 1 - 1e-13
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,8 +40,7 @@ class Bound:
     theorem
         The inequality.
     kind
-        ``"deterministic"``; ``"probabilistic"`` over the seeds of the estimator, never over the data unless the
-        theorem says "sampled"; or ``"empirical"``: by a band that no theorem proves for this case, and no trial left.
+        ``"deterministic"``, ``"probabilistic"`` or ``"empirical"``, see ``dntk.bounds.Kind``.
     confidence
         Probability with which it holds, 1 for deterministic ones.
     shares
@@ -108,8 +123,14 @@ def plain(value: Any) -> Any:
     return backend_of(value).to_numpy(value).tolist()
 
 
-def check_confidence(confidence: float) -> None:
-    """Raise ``ValueError`` unless the confidence is a probability strictly between 0 and 1."""
+def check_confidence(confidence: float, *, shared: bool = False) -> None:
+    """Raise ``ValueError`` unless the confidence is a probability strictly between 0 and 1.
+
+    ``shared``: several statements share 1 − confidence; it has to keep digits enough for that, and be 1e-13 or more.
+    """
     if not 0 < confidence < 1:
         msg = f"`confidence` must be between 0 and 1, got {confidence!r}: use for example 0.999."
+        raise ValueError(msg)
+    if shared and confidence > _MOST_SHARED:
+        msg = f"`confidence` must be at most 1 - 1e-13, got {confidence!r}: several statements share what is left."
         raise ValueError(msg)

@@ -14,8 +14,7 @@ def predicted_labels(outputs: Float[Array, "n c"]) -> Int[Array, " n"]:
     if outputs.shape[1] > 1:
         return arrays.first_largest(outputs)
     xp = arrays.namespace(outputs)
-    positive: Array = xp.astype(outputs[:, 0] > 0, arrays.first_largest(outputs).dtype)
-    return positive
+    return xp.astype(outputs[:, 0] > 0, arrays.first_largest(outputs).dtype)
 
 
 def accuracy(outputs: Float[Array, "n c"], labels: Integer[Array, " n"]) -> float:

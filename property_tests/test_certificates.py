@@ -222,7 +222,7 @@ def predictions_and_variances_anywhere_are_within_their_bounds(t, seed):
     queries = t.library.array(psi.astype(t.case.dtype))
     psi = psi.astype(t.case.dtype).astype(np.float64)
     lengths = np.linalg.norm(psi, axis=2)
-    bound = host64(t.certificate.prediction_bound(dntk.TangentFeatures(queries))).T
+    bound = host64(t.certificate.prediction_bound(dntk.TangentFeatures(queries)).value).T
     off = t.in_the_norm_of_h / np.sqrt(t.ridge)
     exact = exact_weights(wide, t.case.wide_targets, t.ridge)
     for weights in t.weights():

@@ -1,4 +1,4 @@
-"""`dntk.certificates.duality_gap`: P(w) − P* ≤ P(w) − D(α) for every w and α, nothing at the optimum.
+"""`dntk.certificates.regression`: P(w) − P* ≤ P(w) − D(α) for every w and α, nothing at the optimum.
 
 With P(w) = ‖Φw − y‖² + λ‖w‖², D(α) = 2λαᵀy − λαᵀ(K + λI)α and A = K + λI, exactly
 
@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from dntk.certificates.duality_gap import excess_objective
+from dntk.certificates.regression import excess_objective
 from dntk.certificates.rounding import allowance
 from property_tests.allowances import eps
 from property_tests.strategies import features, for_libraries, host64, relative_ridges

@@ -1,4 +1,4 @@
-"""`dntk.certificates.galerkin`: the energy of the error of any approximate dual, by its residual and by Gauss-Radau.
+"""`dntk.certificates.regression`: the energy of the error of any approximate dual, by its residual and by Gauss-Radau.
 
 For A = K + λI, α = A⁻¹y, any α̂, e = α − α̂ and r = y − Aα̂
 
@@ -13,7 +13,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from dntk import arrays
-from dntk.certificates.galerkin import energy_error, residual_bounds, residual_rounding
+from dntk.certificates.regression import energy_error, residual_energies, residual_rounding
 from dntk.certificates.rounding import allowance
 from property_tests.allowances import eps
 from property_tests.strategies import features, for_libraries, host64, relative_ridges
@@ -94,7 +94,7 @@ def test_the_residual_brackets_the_energy(library, case, relative, step, seed):
     root, delta = np.sqrt(problem.energy()), problem.rounded() / np.sqrt(problem.ridge)
     delta = delta + allowance("galerkin", eps(case.dtype), problem.size, 1.0) * root
     for norm, at in ((case.norm, 0), (0.0, 1)):
-        found = residual_bounds(problem.residual, ridge=problem.ridge, norm=norm)
+        found = residual_energies(problem.residual, ridge=problem.ridge, norm=norm)
         ends = [np.sqrt(host64(end)) for end in found]
         assert np.all(ends[0] <= ends[1])
         if at == 0:
@@ -116,5 +116,5 @@ def test_eigenvectors_are_measured_exactly(library, case, relative, place):
     assert np.all(found <= exact + slack)
     assert np.all(found >= exact * (1 - 1e-5))
     if place == 1.0 and np.ptp(problem.norms) == 0:
-        lower, _ = residual_bounds(problem.residual, ridge=problem.ridge, norm=float(problem.norms[0]))
+        lower, _ = residual_energies(problem.residual, ridge=problem.ridge, norm=float(problem.norms[0]))
         assert np.all(np.abs(host64(lower) - exact) <= slack)

@@ -1,4 +1,4 @@
-"""`dntk.certificates.interlacing`: Poincaré's separation and Ostrowski's factors, as intervals, and back from traces.
+"""`dntk.certificates.eigenvalues`: Poincaré's separation and Ostrowski's factors, as intervals, and back from traces.
 
 For U (m, s), UᵀU = I: λ_{i+m−s}(K) ≤ λ_i(UᵀKU) ≤ λ_i(K), both ends reached by eigenvectors; for any X the ends take
 the factors σ_min(X)² and ‖X‖². Back: λ_i(UᵀKU) ≤ λ_i(K) ≤ λ_i(UᵀKU) + tr K − tr UᵀKU. Rounding: the module's own, 4·2.0
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 from dntk import arrays
-from dntk.certificates.interlacing import distilled_eigenvalues, reference_eigenvalues
+from dntk.certificates.eigenvalues import distilled_eigenvalues, eigenvalues_from_trace
 from dntk.certificates.rounding import allowance
 from property_tests.allowances import defect, eps
 from property_tests.kernel_pairs import gram_in, leading, pairs, spectrum_in
@@ -84,7 +84,7 @@ def test_reference_eigenvalues_follow_from_distilled_ones_and_the_trace(library,
     exact, trace = eigenvalues(pair.kernel)[:size], float(np.trace(pair.kernel))
     for u in (orthonormal(seed, pair.points, size), leading(pair.kernel, size)):
         rounded = u.astype(pair.dtype).astype(np.float64)
-        found = reference_eigenvalues(distilled(library, pair, rounded), trace, size=pair.size)
+        found = eigenvalues_from_trace(distilled(library, pair, rounded), trace, size=pair.size)
         turned = defect(rounded) * trace
         assert np.all(host64(found.lower) <= exact + turned)
         assert np.all(exact <= host64(found.upper) + turned)

@@ -1,4 +1,4 @@
-"""`dntk.certificates.norm_estimators`: norms from products with random vectors, at failure 1e-9 a draw.
+"""`dntk.certificates.estimators`: norms from products with random vectors, at failure 1e-9 a draw.
 
     ‖R‖_F ≤ √(mean‖Rg_j‖²/c), (c e^{1−c})^{q/2} = δ                     (Chernoff: sharp at rank one)
     ‖R‖₂ ≤ δ^{−1/q} √(2/π) max‖Rg_j‖                                    (Halko, Martinsson and Tropp)
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from dntk.certificates.norm_estimators import (
+from dntk.certificates.estimators import (
     chernoff_factor,
     frobenius_norm,
     gaussian_probes,
@@ -29,6 +29,7 @@ from property_tests.kernel_pairs import frobenius, gram_in, pairs
 from property_tests.strategies import for_libraries, seeds
 
 FAILURE = 1e-9
+CONFIDENCE = 1 - FAILURE
 SEEDS = 200
 
 
@@ -47,10 +48,10 @@ def test_images_of_probes_bound_both_norms(library, pair, probes, seed):
     matrix = gram_in(library, pair.features) - gram_in(library, pair.others)
     images = matrix @ gaussian_probes(pair.points, probes, seed=seed, stream="test", like=matrix)
     slack = allowance("K1", pair.dtype, pair.size, pair.norm)
-    whole, spectral = frobenius_norm(images, FAILURE), spectral_norm(images, FAILURE)
+    whole, spectral = (f(images, confidence=CONFIDENCE) for f in (frobenius_norm, spectral_norm))
     assert frobenius(pair.error) <= float(whole) + slack * math.sqrt(pair.points)
     assert np.linalg.norm(pair.error, 2) <= float(spectral) + slack
-    assert whole.confidence == spectral.confidence == 1 - FAILURE
+    assert whole.confidence == spectral.confidence == CONFIDENCE
     # Sane: q·n standard normals are no longer than √(qn) + 8, and the factors are what the docstring says.
     length = frobenius(pair.error) * (math.sqrt(pair.points * probes) + 8) + slack * 8 * pair.points * probes
     assert float(whole) <= length / math.sqrt(probes * chernoff_factor(probes, FAILURE))
@@ -62,7 +63,7 @@ def test_block_lanczos_bounds_the_norm_of_semidefinite_matrices(library, pair, b
     kernel = gram_in(library, pair.others)
     start = gaussian_probes(pair.points, block, seed=seed, stream="test", like=kernel)
     slack = allowance("N1", pair.dtype, pair.size, pair.norm)
-    found = semidefinite_norm(lambda v: kernel @ v, start, steps=steps, failure=FAILURE, rounding=slack)
+    found = semidefinite_norm(lambda v: kernel @ v, start, steps=steps, confidence=CONFIDENCE, rounding=slack)
     exact = float(np.linalg.norm(pair.approximate, 2))
     assert exact <= float(found)
     if min(block, pair.points) * steps >= pair.points:  # the space is everything
@@ -86,9 +87,9 @@ def test_chernoff_factors_solve_their_equation(probes, failure):
 def test_norms_of_images_neither_overflow_nor_vanish(library, pair, exponent):
     images = np.random.default_rng(0).standard_normal((pair.points, 5))
     for bound in (frobenius_norm, spectral_norm):
-        one, other = (bound(library.array(images * s, pair.dtype), 0.1) for s in (1.0, 10.0**exponent))
+        one, other = (bound(library.array(images * s, pair.dtype), confidence=0.9) for s in (1.0, 10.0**exponent))
         assert float(other) == pytest.approx(float(one) * 10.0**exponent, rel=1e-5)
-        assert float(bound(library.array(0 * images, pair.dtype), 0.1)) == 0
+        assert float(bound(library.array(0 * images, pair.dtype), confidence=0.9)) == 0
 
 
 @pytest.mark.parametrize("spectrum", ["flat", "close", "rank one"])
@@ -100,10 +101,10 @@ def test_bounds_fail_no_more_often_than_they_say(spectrum, probes):
     allowed, failed = binom.isf(1e-6, SEEDS, failure), np.zeros(3, dtype=int)
     for _ in range(SEEDS):
         images = values[:, None] * rng.standard_normal((n, probes))
-        failed[0] += float(frobenius_norm(images, failure)) < np.linalg.norm(values)
-        failed[1] += float(spectral_norm(images, failure)) < values[0]
+        failed[0] += float(frobenius_norm(images, confidence=1 - failure)) < np.linalg.norm(values)
+        failed[1] += float(spectral_norm(images, confidence=1 - failure)) < values[0]
         start = rng.standard_normal((n, 1))
-        found = semidefinite_norm(lambda v: values[:, None] * v, start, steps=probes, failure=failure)
+        found = semidefinite_norm(lambda v: values[:, None] * v, start, steps=probes, confidence=1 - failure)
         failed[2] += float(found) < values[0] * (1 - 1e-12)
     assert np.all(failed <= allowed)
 
@@ -112,7 +113,7 @@ def test_the_frobenius_bound_is_sharp_at_rank_one_and_tightens_with_probes():
     rng = np.random.default_rng(0)
     ratios = []
     for probes in (5, 20, 80):
-        drawn = [float(frobenius_norm(rng.standard_normal((1, probes)), 0.01)) for _ in range(SEEDS)]
+        drawn = [float(frobenius_norm(rng.standard_normal((1, probes)), confidence=0.99)) for _ in range(SEEDS)]
         ratios.append(np.median(drawn))
     assert 1 < ratios[2] < ratios[1] < ratios[0]
     assert ratios[2] < 1.35

@@ -12,7 +12,9 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from dntk.certificates.prediction import in_sample, pointwise, posterior_variance
+from dntk.bounds import Bound
+from dntk.certificates.prediction import pointwise, posterior_variance
+from dntk.certificates.regression import in_sample_error
 from dntk.certificates.rounding import allowance
 from property_tests.allowances import eps
 from property_tests.strategies import features, for_libraries, fractions, host64, orthonormal, part, relative_ridges
@@ -61,6 +63,11 @@ class Process:
         return (2 * allowance("prediction", eps(self.case.dtype), size, 1.0) + reference) * prior
 
 
+def bound_on(library, energy):
+    """gᵀH⁻¹g as a bound."""
+    return Bound(value=library.array(energy, wide_of(library)), theorem="exact")
+
+
 def wide_of(library):
     """The dtype of variances: float64 where there is one."""
     return "float64" if library.has_float64 else "float32"
@@ -104,7 +111,7 @@ def test_predictions_are_within_the_pointwise_bound(library, case, relative, fra
     image = np.einsum("cnk,ck->cn", case.wide, apart)
     energy = np.sum(image**2, axis=1) + process.ridge * np.sum(apart**2, axis=1)  # gᵀH⁻¹g
     variance = process.bound()
-    found = host64(pointwise(variance, library.array(energy, wide_of(library)), ridge=process.ridge))
+    found = host64(pointwise(variance, bound_on(library, energy), ridge=process.ridge).value)
     distance = np.abs(np.einsum("cqk,ck->qc", process.queries, apart))
     slack = np.sqrt(process.slack().T * energy / process.ridge)
     assert np.all(distance <= found + slack)
@@ -123,7 +130,7 @@ def test_the_worst_query_reaches_the_pointwise_bound(library, case, relative, se
     image = np.einsum("cnk,ck->cn", case.wide, apart)
     energy = np.sum(image**2, axis=1) + process.ridge * np.sum(apart**2, axis=1)
     variance = process.bound()
-    found = host64(pointwise(variance, library.array(energy, wide_of(library)), ridge=process.ridge))
+    found = host64(pointwise(variance, bound_on(library, energy), ridge=process.ridge).value)
     distance = np.abs(np.einsum("cqk,ck->qc", process.queries, apart))
     slack = np.sqrt(process.slack().T * energy / process.ridge)
     assert np.all(distance <= found + slack)
@@ -143,7 +150,7 @@ def test_fits_are_no_further_from_the_exact_ones_than_the_residual_is_long(libra
     residual = fits - np.einsum("cnm,cm->cn", case.kernels, y - fits) / ridge
     placed = library.array(residual, case.dtype)
     rounding = float(np.max(np.linalg.norm(residual - host64(placed), axis=1)))
-    found = host64(in_sample(placed, rounding=rounding).value)
+    found = host64(in_sample_error(placed, rounding=rounding).value)
     unit = 1 + allowance("galerkin", eps(case.dtype), case.shape[1], 1.0)
     # The residual of the reference is itself rounded, by κ eps of float64.
     slack = allowance("backward", eps("float64"), max(case.shape), (1 + 1 / relative) * np.linalg.norm(y))

@@ -1,4 +1,4 @@
-"""`dntk.certificates.ritz`: Ritz values below, Lehmann's bound above the leading eigenvalues, from a subspace.
+"""`dntk.certificates.eigenvalues`: Ritz values below, Lehmann's bound above the leading eigenvalues, from a subspace.
 
 For orthonormal Q (n, r), T = QᵀKQ, E = KQ − QT, μ ≥ ‖(I − QQᵀ)K(I − QQᵀ)‖₂
 
@@ -14,7 +14,7 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from dntk.certificates.ritz import leading_eigenvalues
+from dntk.certificates.eigenvalues import leading_eigenvalues
 from dntk.certificates.rounding import allowance
 from property_tests.allowances import defect, eps
 from property_tests.kernel_pairs import gram_in, leading, pairs

@@ -1,4 +1,4 @@
-"""`dntk.certificates.subspace_embedding`: eigenvalues of the exact mean kernel from those of the sketched one.
+"""`dntk.certificates.sketch`: eigenvalues of the exact mean kernel from those of the sketched one.
 
 (1 − ε)K ≤ K̂ ≤ (1 + ε)K gives λ_i ∈ [λ̂_i/(1 + ε), λ̂_i/(1 − ε)], the upper end by place where that is less;
 ‖K̂ − K‖_F ≤ ε tr K gives |λ̂_i − λ_i| ≤ ε tr K, tr K ≤ tr K̂/(1 − √n ε). At failure 1e-9 a draw for the former (proved for
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from dntk import arrays
-from dntk.certificates.subspace_embedding import exact_eigenvalues
+from dntk.certificates.sketch import exact_eigenvalues
 from dntk.sketch import Gaussian, Kronecker, Rademacher, SparseSign, TensorSketch
 from dntk.sketch.error import FROBENIUS, SUBSPACE, SketchError
 from dntk.sketch.layout import layout_of_shapes
@@ -66,7 +66,7 @@ def test_kernels_at_the_edge_of_an_embedding_reach_the_ends(library, case, share
     c, n, _ = case.shape
     exact = np.clip(eigenvalues(case.joined @ case.joined.T), 0, None)
     sketched = library.array((1 + sign * share) * exact, case.dtype)
-    error = SketchError(value=share, measure=SUBSPACE, theorem="chosen", kind="proved", failure=FAILURE)
+    error = SketchError(value=share, measure=SUBSPACE, theorem="chosen", kind="probabilistic", failure=FAILURE)
     lower, upper = (host64(x) for x in exact_eigenvalues(sketched, error, outputs=c, dim=1, points=n))
     end = lower if sign > 0 else upper
     np.testing.assert_allclose(end, exact, rtol=1e-5, atol=1e-44 if case.dtype == "float32" else 0)
@@ -81,7 +81,7 @@ def test_second_moments_allow_the_distance_that_they_bound(library, case, share,
     moved = exact.copy()
     moved[0] = max(0.0, moved[0] + sign * share * trace)
     sketched = library.array(np.sort(moved)[::-1], case.dtype)
-    error = SketchError(value=share, measure=FROBENIUS, theorem="chosen", kind="proved", failure=0.1)
+    error = SketchError(value=share, measure=FROBENIUS, theorem="chosen", kind="probabilistic", failure=0.1)
     found = exact_eigenvalues(sketched, error, outputs=c, dim=64, points=n)
     lower, upper = host64(found.lower), host64(found.upper)
     slack = allowance("W1", case.dtype, n, trace)

@@ -1,4 +1,4 @@
-"""`certificates.trace_estimators`: XTrace and Hutch++ are unbiased, and exact where their subspaces hold the range.
+"""`certificates.estimators`: XTrace and Hutch++ are unbiased, and exact where their subspaces hold the range.
 
 XTrace with q probes is exact for rank < q, Hutch++ with 3q products for rank ≤ q, up to 4·2.0·eps·N·tr K (I2) times
 κ-free factors of n: products of the trace with ‖ω‖² = n. Over 200 seeds the mean is within five standard errors of the
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from dntk.certificates.trace_estimators import hutch_plus_plus, xtrace
+from dntk.certificates.estimators import hutch_plus_plus, xtrace
 from property_tests.allowances import allowance
 from property_tests.strategies import for_libraries, orthogonal, seeds, singular_values
 

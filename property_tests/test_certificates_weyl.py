@@ -1,4 +1,4 @@
-"""`dntk.certificates.weyl`: |λ_i(K) − λ_i(K̂)| ≤ ‖K − K̂‖₂, reached by K̂ = K + tI.
+"""`dntk.certificates.perturbation`: |λ_i(K) − λ_i(K̂)| ≤ ‖K − K̂‖₂, reached by K̂ = K + tI.
 
 Rounding: the module's own, 4·0.46·eps·N·(‖K̂‖ + ‖K − K̂‖), where the library forms K̂ and its eigenvalues in the dtype
 under test; K, ‖K − K̂‖₂ and λ_i(K) are NumPy's in float64.
@@ -7,8 +7,8 @@ under test; K, ‖K − K̂‖₂ and λ_i(K) are NumPy's in float64.
 import numpy as np
 from hypothesis import strategies as st
 
+from dntk.certificates.perturbation import eigenvalues_near
 from dntk.certificates.rounding import allowance
-from dntk.certificates.weyl import eigenvalues_near
 from property_tests.allowances import eps
 from property_tests.kernel_pairs import eigen_in, pairs, spectrum_in
 from property_tests.strategies import eigenvalues, for_libraries, host64

@@ -11,7 +11,16 @@ PUBLIC = {
         GROUP Backend BackendEntry BackendStatus StandardBackend backend_for_network backend_of
         backends entries expand get_backend root_modules symmetric
     """,
-    "dntk.certificates": "Bound Certificate Intervals StageError certify",
+    "dntk.certificates": """
+        Bound Certificate FittedPredictor HeldOut Intervals Kind Span SpanCertificate StageError
+        TraceEstimate all_angles certified_trace_loss certify distilled_eigenvalues
+        eigenvalues_above eigenvalues_from_trace eigenvalues_near energy_error exact_eigenvalues
+        excess_objective frobenius_norm frobenius_residual gaussian_probes hutch_plus_plus
+        in_sample_error largest_angle leading_eigenvalues pointwise posterior_variance sampled_mean
+        semidefinite_norm sketch_gains sketched_singular_values span_certificate span_of
+        spectral_norm spectrum_distance tangent_residual total_distance trace_residual with_held_out
+        with_unsketched xtrace
+    """,
     "dntk.distill": "data gradients",
     "dntk.distill.data": """
         Augmentation Balanced DataDistiller DataSelector DistilledData FarthestPoint FreeSupport Herding
@@ -20,8 +29,8 @@ PUBLIC = {
     """,
     "dntk.distill.gradients": """
         CoverageCurve CoverageGaps GradientDistiller Krylov LocalGlobal LocalGlobalChoice
-        LocalGlobalDiagnosis LocalGlobalSearch LocalGlobalTrial LowRank Principal Solution SpanCertificate
-        StreamedFit StreamedGradients Streaming coverage_curve coverage_gaps low_rank span_certificate
+        LocalGlobalDiagnosis LocalGlobalSearch LocalGlobalTrial LowRank Principal Solution
+        StreamedFit StreamedGradients Streaming coverage_curve coverage_gaps low_rank
     """,
     "dntk.estimator": "DistilledNTK Fit Losses load",
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",

@@ -7,8 +7,7 @@ import pytest
 from scipy.stats import binom, hypergeom
 
 import dntk
-from dntk.certificates.held_out import HeldOut, sampled_mean
-from dntk.certificates.unsketched import with_unsketched
+from dntk.certificates import HeldOut, sampled_mean, with_unsketched
 from dntk.distill.data import Random
 from dntk.distill.gradients import Principal, Solution
 from tests.libraries import LIBRARIES, host, interpreted
@@ -19,7 +18,7 @@ NUMPY = LIBRARIES[0]
 
 def ends(count, draws, failure, population=10**6):
     """Interval from a sample of zeros and ones."""
-    found = sampled_mean(np.r_[np.ones(count), np.zeros(draws - count)], population, failure=failure)
+    found = sampled_mean(np.r_[np.ones(count), np.zeros(draws - count)], population, confidence=1 - failure)
     return found.lower[0], found.upper[0]
 
 
@@ -47,10 +46,10 @@ def test_intervals_hold_for_draws_without_replacement():
 
 def test_a_sample_of_all_has_no_failure(library):
     values = library.array([0.1, 0.2, 0.6], "f4")
-    found = sampled_mean(values, 3, failure=0.1, rounding=1e-3)
+    found = sampled_mean(values, 3, confidence=0.9, rounding=1e-3)
     assert (found.kind, found.confidence) == ("deterministic", 1.0)
     np.testing.assert_allclose([host(found.lower)[0], host(found.upper)[0]], [0.299, 0.301], atol=1e-6)
-    part = sampled_mean(values, 4, failure=0.1)
+    part = sampled_mean(values, 4, confidence=0.9)
     assert part.kind == "probabilistic"
     assert host(part.lower)[0] < 0.3 < host(part.upper)[0]
     assert "sampled: mean 30.00% of 3 of 4 points" in part.theorem
@@ -59,11 +58,11 @@ def test_a_sample_of_all_has_no_failure(library):
 @pytest.mark.usefixtures("unchecked")
 def test_samples_that_are_none_are_refused():
     with pytest.raises(ValueError, match="`sample` has 3 values, expected 1 to the population's 2"):
-        sampled_mean(np.zeros(3), 2, failure=0.1)
+        sampled_mean(np.zeros(3), 2, confidence=0.9)
     with pytest.raises(ValueError, match=r"values from 0 to 1\.5: expected values in \[0, 1\]"):
-        sampled_mean(np.asarray([0, 1.5]), 2, failure=0.1)
-    with pytest.raises(ValueError, match="`failure` must be a probability between 0 and 1, got 0"):
-        sampled_mean(np.zeros(2), 2, failure=0)
+        sampled_mean(np.asarray([0, 1.5]), 2, confidence=0.9)
+    with pytest.raises(ValueError, match="`confidence` must be between 0 and 1, got 1"):
+        sampled_mean(np.zeros(2), 2, confidence=1)
 
 
 def test_points_that_were_not_kept_are_sampled_and_their_mean_residual_is_inside():
@@ -101,12 +100,12 @@ def test_samples_cost_a_fifth_of_the_fit_within_limits_and_draw_only_dropped_poi
     assert HeldOut.of(model, x, None, rows=10, seed=0).population == 900
 
 
-def unsketched(sketch, *, n=8, size=3, failure=1e-3):
+def unsketched(sketch, *, n=8, size=3, confidence=0.999):
     """Certificate under a sketch, with features and the exact kernel's own."""
     model, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, n=n, dtype="f8")
     phi, exact = dntk.tangent_features(model, x, sketch=sketch), dntk.tangent_features(model, x, sketch=None)
     grads = Principal(size).distill(phi, model(x))
-    certificate = with_unsketched(dntk.certify(phi, grads), phi, failure=failure)
+    certificate = with_unsketched(dntk.certify(phi, grads), phi, confidence=confidence)
     synthetic = np.swapaxes(grads.directions, -1, -2) @ exact.values
     spans = np.stack([np.linalg.svd(rows, full_matrices=False)[2] for rows in synthetic])
     outside = exact.values - (exact.values @ np.swapaxes(spans, 1, 2)) @ spans
@@ -123,7 +122,7 @@ def test_unsketched_eigenvalues_and_trace_error_are_bounded():
         assert upper[0] < 2.5 * lower[0]
         error = certificate.unsketched_trace_error
         assert truth <= float(error) <= 2 * truth
-        assert (error.kind, error.confidence) == ("probabilistic", 1 - 5e-4)
+        assert (error.kind, error.confidence) == ("probabilistic", pytest.approx(1 - 5e-4, abs=1e-15))
         sketched.append(float(certificate.trace_error))
         truths.append(truth)
     # The sketched numbers themselves bound nothing.
@@ -147,7 +146,7 @@ def test_second_moments_give_intervals_where_they_are_small_enough():
     model, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, n=4, dtype="f8")
     sketch = dntk.sketch.TensorSketch(2**18, seed=1)
     phi = dntk.tangent_features(model, x, sketch=sketch)
-    found = with_unsketched(dntk.certify(phi, Principal(2).distill(phi, model(x))), phi, failure=0.2)
+    found = with_unsketched(dntk.certify(phi, Principal(2).distill(phi, model(x))), phi, confidence=0.8)
     lower, upper = found.unsketched_eigenvalue_intervals
     exact = np.linalg.eigvalsh(dntk.ntk(model, x))[::-1]
     assert np.all((lower <= exact) & (exact <= upper))
@@ -169,11 +168,18 @@ def test_fitted_certificates_hold_all_statements_and_are_stored(tmp_path):
         assert getattr(back, name).to_dict() == getattr(certificate, name).to_dict()
 
 
+class Predictor:
+    """The least that can be certified as a predictor in a span."""
+
+    def __init__(self, est):
+        self.span, self.ridge, self.sketch = est.fitted_span, est.fitted_ridge, est.fitted_sketch
+
+
 def test_a_fitted_estimator_is_certified_on_other_features():
     model, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, n=30, dtype="f8")
     est = dntk.DistilledNTK(model, Random(12), gradients=Principal(4), ridge=0.1).fit(x)
     phi = dntk.tangent_features(model, x, sketch=None)
-    certificate = dntk.certify(phi, est, model(x))
+    certificate = dntk.certify(phi, Predictor(est), model(x))
     exact = dntk.solve.ridge(phi, model(x), ridge=0.1).predict(phi)
     distance = np.sqrt(np.mean((est.predict(x) - exact) ** 2, axis=0))
     assert certificate.ridge == 0.1

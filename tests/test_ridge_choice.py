@@ -161,7 +161,7 @@ def test_the_errors_of_a_path_are_measured_where_the_statistics_do_not_know_them
 def test_what_is_no_feature_is_refused_with_what_to_call_instead():
     phi, y = features(NUMPY), targets(NUMPY)
     streamed = Streaming(size=3).stream([(phi, y)])
-    with pytest.raises(TypeError, match=r"StreamedGradients: .* call its own \.solve\(ridge\)"):
+    with pytest.raises(TypeError, match=r"StreamedGradients: .*solvers of their own, \.solve\(ridge\)"):
         ridge(streamed, y, ridge=1.0)
     with pytest.raises(TypeError, match="StreamedGradients"):
         ridge_path(streamed, y, [1.0])
@@ -169,6 +169,18 @@ def test_what_is_no_feature_is_refused_with_what_to_call_instead():
         ridge(host(phi.values), y, ridge=1.0)
     with pytest.raises(TypeError, match="solve_statistics"):
         ridge(NormalEquations.of(phi.values, y.T[:, :, None]), y, ridge=1.0)
+
+
+@pytest.mark.parametrize(("points", "dim"), [(60, 12), (40, 60)])
+def test_products_of_few_points_are_formed_in_float64(points, dim):
+    rng = np.random.default_rng(4)
+    x = (rng.normal(size=(points, dim)) * 0.9 ** np.arange(dim)).astype("f4")
+    y, lam = (x @ rng.normal(size=(dim, 2)) + rng.normal(size=(points, 2))).astype("f4"), 0.01
+    wide = x.astype("f8")
+    exact = np.linalg.solve(wide.T @ wide + lam * np.eye(dim), wide.T @ y.astype("f8")).T
+    found = ridge(dntk.TangentFeatures(x), y, ridge=lam).weights
+    # Half a unit in the last place, by which weights are rounded; products in float32 would lose three and more.
+    assert np.max(np.abs(found - exact)) <= np.finfo("f4").eps * np.max(np.abs(exact))
 
 
 def large(library, n=10_500, k=12, decay=1.0, dtype="f4"):

@@ -23,7 +23,7 @@ def test_dense_families_state_the_band_of_davidson_and_szarek(sketch):
 
 
 def test_only_the_gaussian_band_is_called_proved():
-    assert [sketch.error(5).kind for sketch in BANDS] == ["proved", "empirical", "empirical", "empirical"]
+    assert [sketch.error(5).kind for sketch in BANDS] == ["probabilistic", "empirical", "empirical", "empirical"]
 
 
 def test_the_band_of_one_row_holds_for_the_exact_distribution():
@@ -37,13 +37,13 @@ def test_the_band_of_one_row_holds_for_the_exact_distribution():
 def test_few_nonzeros_state_chebyshevs_inequality():
     found = SparseSign(400, nonzeros=7).error(25, failure=0.01)
     assert float(found) == pytest.approx(math.sqrt(2 / 400 / 0.01))
-    assert (found.kind, found.measure) == ("proved", "Frobenius norm, relative to the trace")
+    assert (found.kind, found.measure) == ("probabilistic", "Frobenius norm, relative to the trace")
 
 
 def test_errors_read_as_one_line():
     text = str(Gaussian(400).error(25, failure=0.01))
     assert "\n" not in text
-    assert text.endswith("(all eigenvalues, relative; proved, failure 0.01; Davidson and Szarek 2001)")
+    assert text.endswith("(all eigenvalues, relative; probabilistic, failure 0.01; Davidson and Szarek 2001)")
 
 
 @pytest.mark.usefixtures("unchecked")

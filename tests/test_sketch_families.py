@@ -302,4 +302,4 @@ def test_errors_of_maps_without_a_band_come_from_their_variances():
     assert float(Mixed(11, 3).bound(LAYOUT).error(9, 0.01)) == pytest.approx(math.sqrt((2 / 3 + 6 / 9) / 0.01))
     assert SRHT(400).error(9).kind == "empirical"
     for sketch in (TensorSketch(400), Kronecker(10, 40), Mask(10, n_parameters=91)):
-        assert sketch.error(9).kind == "proved"
+        assert sketch.error(9).kind == "probabilistic"

@@ -135,7 +135,7 @@ class Optimistic(Signs):
     """A band of a tenth of the width."""
 
     def error(self, n, failure=1e-3):
-        return subspace_error(1000 * self.dim, n, failure, theorem="a wish", kind="proved")
+        return subspace_error(1000 * self.dim, n, failure, theorem="a wish", kind="probabilistic")
 
 
 class Blockwise:

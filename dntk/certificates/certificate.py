@@ -6,7 +6,8 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.bounds import Bound, Intervals
+from dntk.bounds import Bound, Intervals, Kind
+from dntk.certificates import verdict
 from dntk.certificates.prediction import pointwise, posterior_variance
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.features import TangentFeatures
@@ -15,17 +16,16 @@ from dntk.types import Array
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StageError:
-    """What one stage lost: a relative error, what it is relative to, and whence it is known.
-
-    ``kind`` is that of a :class:`dntk.Bound`, or ``"measured"`` where it was computed on another kernel than the
-    certificate's, or ``"expected"``: a root mean square over seeds.
-    """
+    """What one stage lost: a relative error, what it is relative to, and whence it is known (``dntk.bounds.Kind``)."""
 
     stage: str
     error: float
     measure: str
     theorem: str
-    kind: str = "deterministic"
+    kind: Kind = "deterministic"
+
+    def __str__(self) -> str:
+        return f"{self.stage:12} {self.error:.2%} {self.measure} ({self.theorem})"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,12 +34,12 @@ class PointwiseBound:
 
     basis: Float[Array, "c s k"]
     squares: Float[Array, "c s"]
-    energy: Float[Array, " c"]
+    energy: Bound
     ridge: float
     sketch: Any = None
 
-    def __call__(self, phi: TangentFeatures) -> Float[Array, "q c"]:
-        """Bounds on |f̂_c(x) − f*_c(x)| at points given by their features."""
+    def __call__(self, phi: TangentFeatures) -> Bound:
+        """Bound (q, C) on |f̂_c(x) − f*_c(x)| at points given by their features."""
         TangentFeatures(self.basis, self.sketch).require_comparable(phi, "phi")
         variance = posterior_variance(phi.values, self.basis, self.squares, ridge=self.ridge)
         return pointwise(variance, self.energy, ridge=self.ridge)
@@ -104,8 +104,10 @@ class Certificate:
     tolerance: ToleranceOutcome | None = None
     pointwise: PointwiseBound | None = None
 
-    def prediction_bound(self, phi: TangentFeatures) -> Float[Array, "q c"]:
-        """Bounds on |f̂_c(x) − f*_c(x)| at any points, from their features: √(v̂(x)/λ) (gᵀH⁻¹g)^{1/2}. Cost O(q·C·s·k).
+    def prediction_bound(self, phi: TangentFeatures) -> Bound:
+        """Bound (q, C) on |f̂_c(x) − f*_c(x)| at any points, from their features: √(v̂(x)/λ) (gᵀH⁻¹g)^{1/2}.
+
+        Cost O(q·C·s·k).
 
         Raises
         ------
@@ -123,14 +125,28 @@ class Certificate:
 
     @property
     def worst_stage(self) -> StageError | None:
-        """The stage that lost most; the later one where two lost the same."""
+        """The stage that lost most; the earlier one where two lost the same."""
         return max(self.stages, key=lambda stage: stage.error) if self.stages else None
 
     def __str__(self) -> str:
-        """A verdict in words."""
-        from dntk.certificates.verdict import verdict
-
-        return verdict(self)
+        """A verdict in words, from the kernel to the predictor and the stages."""
+        worst = self.worst_stage
+        lines = [
+            f"certificate of {self.points} points, {self.outputs} outputs; all statements together with probability "
+            f"{self.confidence:.6g}",
+            verdict.kernel_line(self.trace_error, self.trace, self.spectral_error, self.largest),
+            *verdict.tail_lines(self.pca_tail, self.misalignment_gap, self.trace),
+            verdict.eigenvalues_line(self.eigenvalue_intervals),
+            *verdict.prediction_lines(self.prediction_error, self.target_norm or 0.0),
+            *verdict.unsketched_lines(self.unsketched_eigenvalue_intervals, self.unsketched_trace_error, self.trace),
+            *verdict.held_out_lines(self.held_out_residual),
+            *(str(stage) for stage in self.stages),
+        ]
+        if worst is not None:
+            lines.append(f"verdict      {worst.stage} lost most: {worst.error:.2%} {worst.measure}")
+        if self.tolerance is not None:
+            lines.append(f"tolerance    {self.tolerance}")
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings, without the arrays of the pointwise bound; see :meth:`from_dict`."""

@@ -9,9 +9,9 @@ from dntk import arrays
 from dntk.bounds import Bound, Intervals, check_confidence
 from dntk.certificates.approximation import OtherFeatures, Regression, Span, as_approximation, regression_on
 from dntk.certificates.certificate import Certificate, PointwiseBound, StageError
-from dntk.certificates.eigenvalue_intervals import eigenvalue_intervals, suggested_start
+from dntk.certificates.eigenvalues import eigenvalue_intervals, suggested_start
 from dntk.certificates.kernel_errors import KernelErrors, feature_errors, span_errors, span_trace_error
-from dntk.certificates.regression_error import RegressionErrors, fits_errors, weights_errors
+from dntk.certificates.regression import RegressionErrors, fits_errors, weights_errors
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures
 from dntk.solve._ridge import ridge as solve_ridge
@@ -40,7 +40,8 @@ def certify(
     approximation
         ``DistilledGradients`` (their basis spans what was kept; both predictors in it are covered), a ``Selection`` of
         the reference's points (its span, and regression on the selected points alone), ``TangentFeatures`` of the same
-        points under another sketch or none, or a fitted ``DistilledNTK``.
+        points under another sketch or none, or a fit of a ``DistilledNTK`` (any
+        :class:`~dntk.certificates.FittedPredictor`).
     targets
         (n, C); for synthetic gradients made on this reference they are known. Without targets nothing is said of
         predictions.
@@ -59,7 +60,7 @@ def certify(
         ``approximation`` is none of these.
     ValueError
         Other outputs, dimensions, points or sketch than the reference's; targets of another shape; a confidence outside
-        (0, 1); a ridge that is not positive.
+        (0, 1) or above 1 − 1e-13; a ridge that is not positive.
 
     Notes
     -----
@@ -67,7 +68,7 @@ def certify(
     device has it. Where it has not, λ has to exceed the rounding of the kernel for Gauss-Radau to say anything, and the
     in-sample residual takes its place.
     """
-    check_confidence(confidence)
+    check_confidence(confidence, shared=True)
     regression = regression_on(reference, approximation, targets, ridge)
     found = as_approximation(reference, approximation, regression)
     failure = (1 - confidence) / 2
@@ -148,6 +149,7 @@ def stage_errors(certificate: Certificate, stage: str) -> tuple[StageError, ...]
             error=float(trace) / certificate.trace if certificate.trace > 0 else 0.0,
             measure="of the kernel's trace",
             theorem=trace.theorem,
+            kind=trace.kind,
         )
     ]
     error = certificate.prediction_error
@@ -158,6 +160,7 @@ def stage_errors(certificate: Certificate, stage: str) -> tuple[StageError, ...]
                 error=root_mean_square(error) / certificate.target_norm,
                 measure="of the targets' root mean square",
                 theorem=error.theorem,
+                kind=error.kind,
             )
         )
     return tuple(out)
@@ -187,11 +190,10 @@ def _pointwise(
 ) -> PointwiseBound | None:
     if predicted is None or regression is None or isinstance(found, OtherFeatures):
         return None
-    energy: Any = predicted.energy.value
     return PointwiseBound(
         basis=found.basis,
         squares=found.squares,
-        energy=energy,
+        energy=predicted.energy,
         ridge=regression.ridge,
         sketch=reference.sketch,
     )

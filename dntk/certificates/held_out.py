@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 
 from dntk import arrays
 from dntk.backend import backend_of
-from dntk.bounds import Intervals
+from dntk.bounds import Intervals, check_confidence
 from dntk.certificates.certificate import Certificate
 from dntk.certificates.rounding import allowance
 from dntk.features import TangentFeatures, tangent_features
@@ -44,7 +44,7 @@ def tangent_residual(phi: TangentFeatures, basis: Float[Array, "c s k"]) -> Floa
 
 
 def sampled_mean(
-    sample: Float[Array, " q"], population: int, *, failure: float, rounding: float = 0.0, what: str = "points"
+    sample: Float[Array, " q"], population: int, *, confidence: float, rounding: float = 0.0, what: str = "points"
 ) -> Intervals:
     """Interval (1,) of the mean over a ``population`` of values in [0, 1], from a sample drawn uniformly from it.
 
@@ -53,7 +53,7 @@ def sampled_mean(
     Raises
     ------
     ValueError
-        The sample is empty, larger than the population, or leaves [0, 1]; ``failure`` is not between 0 and 1.
+        The sample is empty, larger than the population, or leaves [0, 1]; ``confidence`` is not between 0 and 1.
     """
     values = np.asarray(backend_of(sample).to_numpy(sample), dtype=np.float64)
     count = len(values)
@@ -63,12 +63,10 @@ def sampled_mean(
     if not np.all((values >= 0) & (values <= 1)):
         msg = f"`sample` has values from {values.min():.3g} to {values.max():.3g}: expected values in [0, 1]."
         raise ValueError(msg)
-    if not 0 < failure < 1:
-        msg = f"`failure` must be a probability between 0 and 1, got {failure!r}."
-        raise ValueError(msg)
+    check_confidence(confidence)
     mean = float(np.mean(values))
     whole = count == population
-    lower, upper = (mean, mean) if whole else _ends(mean, math.log(2 / failure) / count)
+    lower, upper = (mean, mean) if whole else _ends(mean, math.log(2 / (1 - confidence)) / count)
     xp = arrays.namespace(sample)
     place = {"dtype": arrays.accumulation_dtype(sample), "device": arrays.device_of(sample)}
     return Intervals(
@@ -78,7 +76,7 @@ def sampled_mean(
         if whole
         else f"sampled: mean {mean:.2%} of {count} of {population} {what}; Hoeffding 1963",
         kind="deterministic" if whole else "probabilistic",
-        confidence=1.0 if whole else 1 - failure,
+        confidence=1.0 if whole else confidence,
     )
 
 
@@ -108,13 +106,13 @@ class HeldOut:
         places = model.namespace.asarray(chosen.tolist(), device=model.device)
         return HeldOut(model=model, x=take_points(x, places), population=len(rest))
 
-    def residual(self, basis: Float[Array, "c s k"], sketch: Any, *, failure: float) -> Intervals:
+    def residual(self, basis: Float[Array, "c s k"], sketch: Any, *, confidence: float) -> Intervals:
         """Interval of the mean tangent residual over the points that were not kept; one Jacobian of the sample."""
         phi = tangent_features(self.model, self.x, sketch=sketch)
         found = tangent_residual(phi, basis)
         rounding = allowance("trace residual", arrays.epsilon(found), max(phi.dim, basis.shape[1]), 1.0)
         return sampled_mean(
-            found, self.population, failure=failure, rounding=rounding, what="points that were not kept"
+            found, self.population, confidence=confidence, rounding=rounding, what="points that were not kept"
         )
 
 
@@ -124,7 +122,7 @@ def with_held_out(
     """The certificate with the interval of the mean tangent residual of points that were not kept, if there are any."""
     if held_out is None:
         return certificate
-    return dataclasses.replace(certificate, held_out_residual=held_out.residual(basis, sketch, failure=1 - confidence))
+    return dataclasses.replace(certificate, held_out_residual=held_out.residual(basis, sketch, confidence=confidence))
 
 
 def _ends(mean: float, budget: float) -> tuple[float, float]:

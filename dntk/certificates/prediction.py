@@ -1,17 +1,15 @@
-"""How far predictions are from those of the exact ridge regression, on the reference and anywhere.
+"""How far predictions anywhere are from those of the exact ridge regression, and how uncertain those are.
 
-Fitted values f̂ of any predictor, α̂ = (y − f̂)/λ and r = f̂ − Kα̂ (the residual y − (K + λI)α̂) give, on the reference,
+With weights w, g = Φᵀ(Φw − y) + λw and H = ΦᵀΦ + λI, at any x with features ψ:
 
-    f̂ − f* = λ(K + λI)⁻¹ r,   ‖f̂ − f*‖ ≤ ‖r‖ (K2),   ‖f̂ − f*‖² = λ² rᵀ(K + λI)⁻²r,
-
-which Gauss-Radau bounds from above. Anywhere, with weights w, g = Φᵀ(Φw − y) + λw, H = ΦᵀΦ + λI:
-
-    f̂(x) − f*(x) = ⟨ψ(x), H⁻¹g⟩,   |f̂(x) − f*(x)|² ≤ (v(x)/λ) · gᵀH⁻¹g,   v = λ ψᵀH⁻¹ψ,
+    f̂(x) − f*(x) = ⟨ψ, H⁻¹g⟩,   |f̂(x) − f*(x)|² ≤ (v(x)/λ) · gᵀH⁻¹g,   v = λ ψᵀH⁻¹ψ,
 
 v the exact posterior variance of a Gaussian process with kernel K and noise λ. It is at most that of the synthetic
 gradients, v ≤ v̂ = κ_xx − κ_xᵀU(UᵀAU)⁻¹Uᵀκ_x ≤ κ_xx (the power function, C2), which needs s numbers per output. The
 variance of a process on projected features, without what lies outside their span, is not an upper bound.
 """
+
+import dataclasses
 
 from jaxtyping import Float
 
@@ -40,13 +38,8 @@ def posterior_variance(
     return xp.minimum(prior, xp.clip(prior - inside, min=0) + slack * prior)
 
 
-def pointwise(variance: Float[Array, "c q"], energy: Float[Array, " c"], *, ridge: float) -> Float[Array, "q c"]:
-    """Bounds |f̂_c(x) − f*_c(x)| ≤ √(v̂(x)/λ) √(gᵀH⁻¹g)."""
+def pointwise(variance: Float[Array, "c q"], energy: Bound, *, ridge: float) -> Bound:
+    """Bound (q, C) on |f̂_c(x) − f*_c(x)|: √(v̂(x)/λ) √(gᵀH⁻¹g), from the upper bound v̂ and one on gᵀH⁻¹g (C,)."""
     xp = arrays.namespace(variance)
-    return (xp.sqrt(variance / ridge) * xp.sqrt(energy)[:, None]).T
-
-
-def in_sample(residual: Float[Array, "c n"], *, rounding: float = 0.0) -> Bound:
-    """K2: bound (C,) on ‖f̂ − f*‖ over the reference points, by the residual alone."""
-    xp = arrays.namespace(residual)
-    return Bound(value=xp.sqrt(xp.sum(residual**2, axis=1)) + rounding, theorem="in-sample residual")
+    value = (xp.sqrt(variance / ridge) * xp.sqrt(energy.value)[:, None]).T
+    return dataclasses.replace(energy, value=value, theorem=f"power function (C2); {energy.theorem}")

@@ -9,6 +9,7 @@ from dntk.ledger import count
 from dntk.types import Array
 
 Multiply = Callable[[Float[Array, "n b"]], Float[Array, "n b"]]
+"""V → RV for a block of columns."""
 
 
 def mean_kernel(values: Float[Array, "c n k"]) -> Multiply:
@@ -53,6 +54,13 @@ def deflated(multiply: Multiply, basis: Float[Array, "n r"]) -> Multiply:
         return image - basis @ (basis.mT @ image)
 
     return compressed
+
+
+def unit_columns(block: Float[Array, "n b"]) -> Float[Array, "n b"]:
+    """Columns of largest magnitude one, so that squares stay in range; a zero column stays zero."""
+    xp = arrays.namespace(block)
+    largest = xp.max(xp.abs(block), axis=0, keepdims=True)
+    return block / xp.where(largest > 0, largest, xp.ones_like(largest))
 
 
 def _count(values: Array, block: Array) -> None:

@@ -1,58 +1,51 @@
-"""A certificate in words."""
+"""Statements of a certificate in words, a line each."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dntk import arrays
 from dntk.backend import backend_of
-from dntk.bounds import trust_in
-
-if TYPE_CHECKING:
-    from dntk.bounds import Bound, Intervals
-    from dntk.certificates.certificate import Certificate
+from dntk.bounds import Bound, Intervals, trust_in
 
 
-def verdict(certificate: "Certificate") -> str:
-    """Lines of a report, from the kernel to the predictor and the stages."""
-    lines = [
-        f"certificate of {certificate.points} points, {certificate.outputs} outputs; all statements together with "
-        f"probability {certificate.confidence:.6g}",
-        f"kernel       trace error at most {_share(certificate.trace_error, certificate.trace)} of the trace; spectral "
-        f"error at most {_share(certificate.spectral_error, certificate.largest)} of the largest eigenvalue",
+def kernel_line(trace_error: Bound, trace: float, spectral_error: Bound, largest: float) -> str:
+    """Errors of the kernel, as shares of its trace and of its largest eigenvalue."""
+    return (
+        f"kernel       trace error at most {_share(trace_error, trace)} of the trace; spectral error at most "
+        f"{_share(spectral_error, largest)} of the largest eigenvalue"
+    )
+
+
+def tail_lines(tail: Intervals | None, gap: Bound | None, trace: float) -> list[str]:
+    """What no span could keep, and what this one misses; none for approximations that are no projections."""
+    if tail is None or gap is None:
+        return []
+    least = float(arrays.namespace(tail.upper).max(tail.upper))
+    return [
+        f"             {_ratio(least, trace)} of the trace no span of this size could keep; misaligned at most "
+        f"{_share(gap, trace)}"
     ]
-    tail, gap = certificate.pca_tail, certificate.misalignment_gap
-    if tail is not None and gap is not None:
-        least = float(arrays.namespace(tail.upper).max(tail.upper))
-        lines.append(
-            f"             {_ratio(least, certificate.trace)} of the trace no span of this size could keep; misaligned "
-            f"at most {_share(gap, certificate.trace)}"
-        )
-    lines.append(_eigenvalues(certificate))
-    if certificate.prediction_error is not None:
-        error, norm = float(certificate.prediction_error), certificate.target_norm or 0.0
-        lines.append(
-            f"predictor    root mean square distance to the exact regression at most {error:.3g}, "
-            f"{_ratio(error, norm)} of the targets' ({certificate.prediction_error.theorem})"
-        )
-    lines += [*_unsketched(certificate), *_held_out(certificate)]
-    lines += [f"{stage.stage:12} {stage.error:.2%} {stage.measure} ({stage.theorem})" for stage in certificate.stages]
-    worst = certificate.worst_stage
-    if worst is not None:
-        lines.append(f"verdict      {worst.stage} lost most: {worst.error:.2%} {worst.measure}")
-    if certificate.tolerance is not None:
-        lines.append(f"tolerance    {certificate.tolerance}")
-    return "\n".join(lines)
 
 
-def _eigenvalues(certificate: "Certificate") -> str:
-    lower, upper = _ends(certificate.eigenvalue_intervals)
+def eigenvalues_line(intervals: Intervals) -> str:
+    """How narrow the intervals of the first ten eigenvalues are."""
+    lower, upper = _ends(intervals)
     widths = [(up - low) / low if low > 0 else float("inf") for low, up in zip(lower, upper, strict=True) if up > 0]
     widest = max(widths, default=0.0)
     return f"eigenvalues  the leading {len(lower)} are known within {widest:.2%}"
 
 
-def _unsketched(certificate: "Certificate") -> list[str]:
+def prediction_lines(error: Bound | None, target_norm: float) -> list[str]:
+    """How far predictions are from the exact regression's; none without targets."""
+    if error is None:
+        return []
+    return [
+        f"predictor    root mean square distance to the exact regression at most {float(error):.3g}, "
+        f"{_share(error, target_norm)} of the targets' ({error.theorem})"
+    ]
+
+
+def unsketched_lines(intervals: Intervals | None, error: Bound | None, trace: float) -> list[str]:
     """What is known of the kernel without sketch."""
-    intervals, error = certificate.unsketched_eigenvalue_intervals, certificate.unsketched_trace_error
     lines = []
     if intervals is not None:
         lower, upper = _ends(intervals)
@@ -61,32 +54,31 @@ def _unsketched(certificate: "Certificate") -> list[str]:
             f"({intervals.theorem})"
         )
     if error is not None:
-        share = _share(error, certificate.trace)
         lines.append(
-            f"             trace error at most {share} of the sketched trace, {trust_in(error)} ({error.theorem})"
+            f"             trace error at most {_share(error, trace)} of the sketched trace, {trust_in(error)} "
+            f"({error.theorem})"
         )
     return lines
 
 
-def _held_out(certificate: "Certificate") -> list[str]:
+def held_out_lines(residual: Intervals | None) -> list[str]:
     """What is known of the points that were not kept."""
-    found = certificate.held_out_residual
-    if found is None:
+    if residual is None:
         return []
-    lower, upper = _ends(found)
+    lower, upper = _ends(residual)
     return [
-        f"held out     mean tangent residual between {lower[0]:.2%} and {upper[0]:.2%}, {trust_in(found)} "
-        f"({found.theorem})"
+        f"held out     mean tangent residual between {lower[0]:.2%} and {upper[0]:.2%}, {trust_in(residual)} "
+        f"({residual.theorem})"
     ]
 
 
-def _ends(intervals: "Intervals") -> tuple[Any, Any]:
+def _ends(intervals: Intervals) -> tuple[Any, Any]:
     """Both ends of the first ten, on the host."""
     host = backend_of(intervals.lower).to_numpy
     return host(intervals.lower)[:10], host(intervals.upper)[:10]
 
 
-def _share(bound: "Bound", whole: float) -> str:
+def _share(bound: Bound, whole: float) -> str:
     return _ratio(float(bound), whole)
 
 

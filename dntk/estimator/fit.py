@@ -156,8 +156,7 @@ class Fit:
     @property
     def sketch(self) -> Sketch | None:
         """The sketch of the features, bound to the network's parameters; None for all of them."""
-        sketch: Sketch | None = self.state.sketch
-        return sketch
+        return self.state.sketch
 
     @property
     def span(self) -> Span:

@@ -145,5 +145,4 @@ def _needed(rows: int, columns: int, *, symmetric: bool) -> Iterator[tuple[int, 
 
 
 def _concat(xp: Any, parts: list[Array], axis: int) -> Array:
-    whole: Array = xp.concat(parts, axis=axis) if len(parts) > 1 else parts[0]
-    return whole
+    return xp.concat(parts, axis=axis) if len(parts) > 1 else parts[0]

@@ -39,8 +39,7 @@ def expanded_mean_gram(left: Any, right: Any) -> Float[Array, "n1 n2"]:
     """Their mean over functionals."""
 
     def over_functionals(products: Array) -> Array:
-        total: Array = namespace(products).sum(products, axis=0)
-        return total
+        return namespace(products).sum(products, axis=0)
 
     return _summed(left, right, lambda piece: piece, over_functionals) / left.shape[0]
 

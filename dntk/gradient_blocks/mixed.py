@@ -24,8 +24,7 @@ def mixed_gram(table: Any, linear: Any) -> Float[Array, "q n1 n2"]:
         return xp.sum(xp.sum(similar * chosen, axis=4), axis=2)
 
     tiles = [over_positions(similar, chosen) for similar, chosen in _tiles(table, linear)]
-    joined: Array = xp.concat(tiles, axis=1)
-    return joined
+    return xp.concat(tiles, axis=1)
 
 
 def mixed_cross_gram(table: Any, linear: Any) -> Float[Array, "q n1 r n2"]:
@@ -39,8 +38,7 @@ def mixed_cross_gram(table: Any, linear: Any) -> Float[Array, "q n1 r n2"]:
         return xp.permute_dims(mine @ theirs, (2, 0, 3, 1))
 
     tiles = [over_positions(similar, chosen) for similar, chosen in _tiles(table, linear)]
-    joined: Array = xp.concat(tiles, axis=1)
-    return joined
+    return xp.concat(tiles, axis=1)
 
 
 def _tiles(table: Any, linear: Any) -> Iterator[tuple[Float[Array, "q i t j s"], Float[Array, "r i t j s"]]]:

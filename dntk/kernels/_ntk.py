@@ -147,8 +147,7 @@ def _averaged(kernels: list[Array], sizes: list[int]) -> Array:
 
 
 def _listed(kernels: list[Array], _sizes: list[int]) -> Array:
-    listed: Array = arrays.namespace(kernels[0]).concat(kernels, axis=0)
-    return listed
+    return arrays.namespace(kernels[0]).concat(kernels, axis=0)
 
 
 _ONLY = _Form(contribution=lambda left, right: left.gram(right)[0, ...])

@@ -91,5 +91,4 @@ def take_points(x: Array, indices: Array) -> Array:
     """Inputs at some positions, with their labels where they have any."""
     if isinstance(x, Labelled):
         return cast(Array, x.take(indices))
-    taken: Array = arrays.namespace(x).take(x, indices, axis=0)
-    return taken
+    return arrays.namespace(x).take(x, indices, axis=0)

@@ -72,8 +72,7 @@ class OneClass:
         """The class, once per input."""
         self.check(given, outputs.shape[1], name)
         xp = arrays.namespace(outputs)
-        filled: Array = xp.full((outputs.shape[0],), self.label, device=arrays.device_of(outputs))
-        return filled
+        return xp.full((outputs.shape[0],), self.label, device=arrays.device_of(outputs))
 
     def check(self, given: Array | None, n_outputs: int, name: str) -> None:
         """Raise ``ValueError`` for a class that the network does not have, or labels that would be ignored."""

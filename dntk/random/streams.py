@@ -46,8 +46,7 @@ def nearby_words(like: Array, *, seed: int, stream: str, start: int, count: int)
     if in_host_memory(like):
         length = (last - first) * WORDS_PER_COUNTER
         drawn = words(seed=seed, stream=stream, start=first * WORDS_PER_COUNTER, count=length)
-        host: Array = drawn[skip : skip + count].astype(np.int64)
-        return host
+        return drawn[skip : skip + count].astype(np.int64)
     # NumPy's generator counts from one.
     near = philox_words(
         namespace(like), key=_key(seed, stream), first=first + 1, counters=last - first, device=device_of(like)

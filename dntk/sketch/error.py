@@ -2,9 +2,10 @@
 
 import dataclasses
 import math
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from dntk._checks import positive_integer, share
+from dntk.bounds import Kind
 
 SUBSPACE = "all eigenvalues, relative"
 FROBENIUS = "Frobenius norm, relative to the trace"
@@ -24,7 +25,8 @@ class SketchError:
     theorem
         Where it comes from.
     kind
-        ``"proved"``, or ``"empirical"``: the band of a Gaussian sketch, inside which this one stayed in all trials.
+        ``"probabilistic"``: proved, or ``"empirical"``: the band of a Gaussian sketch, inside which this one stayed
+        in all trials.
     failure
         Probability over the seed.
     """
@@ -32,7 +34,7 @@ class SketchError:
     value: float
     measure: str
     theorem: str
-    kind: Literal["proved", "empirical"]
+    kind: Kind
     failure: float
 
     def __float__(self) -> float:
@@ -50,9 +52,7 @@ class StatesError(Protocol):
         """ε for the kernel of n feature rows."""
 
 
-def subspace_error(
-    dim: int, n: int, failure: float, *, theorem: str, kind: Literal["proved", "empirical"]
-) -> SketchError:
+def subspace_error(dim: int, n: int, failure: float, *, theorem: str, kind: Kind) -> SketchError:
     """The band of Davidson and Szarek for n rows: ε = (1 + √(n/k) + t/√k)² − 1 with t = √(2 ln(2/failure)).
 
     Raises
@@ -75,7 +75,7 @@ def moment_error(variance: float, n: int, failure: float, *, theorem: str) -> Sk
     """
     _check(n, failure)
     return SketchError(
-        value=math.sqrt(variance / failure), measure=FROBENIUS, theorem=theorem, kind="proved", failure=failure
+        value=math.sqrt(variance / failure), measure=FROBENIUS, theorem=theorem, kind="probabilistic", failure=failure
     )
 
 

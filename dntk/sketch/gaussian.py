@@ -60,7 +60,7 @@ class Gaussian:
 
     def error(self, n: int, failure: float = 1e-3) -> SketchError:
         """ε for the kernel of n feature rows (points times outputs that must hold at once); proved."""
-        return subspace_error(self.dim, n, failure, theorem="Davidson and Szarek 2001", kind="proved")
+        return subspace_error(self.dim, n, failure, theorem="Davidson and Szarek 2001", kind="probabilistic")
 
     def columns(self, values: Float[Array, "r b"], start: int) -> Float[Array, "r k"]:
         """Contribution of the coordinates [start, start + b) of every row."""

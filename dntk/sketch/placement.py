@@ -111,8 +111,7 @@ class Placement:
 
     def _order(self, stream: str, count: int, like: Array) -> Integer[Array, " count"]:
         drawn = nearby_words(like, seed=self.seed, stream=stream, start=0, count=count)
-        order: Array = arrays.namespace(drawn).argsort(drawn, stable=True)
-        return order
+        return arrays.namespace(drawn).argsort(drawn, stable=True)
 
     def _signs(self, span: tuple[int, int], like: Array) -> Float[Array, "h w"]:
         return nearby_signs(

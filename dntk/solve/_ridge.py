@@ -95,14 +95,12 @@ def outputs_of(features: TangentFeatures, targets: Array) -> tuple[Float[Array, 
 def _require_features(features: object) -> None:
     if isinstance(features, TangentFeatures):
         return
-    kind = type(features).__name__
-    # By name: the distillers are built on the solvers, which import none of them.
-    remedy = {
-        "StreamedGradients": "call its own .solve(ridge), or .same_span(chunks, ridge) for a second pass",
-        "NormalEquations": "call dntk.solve.solve_statistics(statistics, ridge=...)",
-        "DistilledGradients": "only dntk.solve.ridge and dntk.solve.same_span take synthetic gradients",
-    }.get(kind, "wrap an array (n, k) or (C, n, k) in dntk.TangentFeatures(values)")
-    msg = f"`features` is of type {kind}: expected dntk.TangentFeatures; {remedy}."
+    msg = (
+        f"`features` is of type {type(features).__name__}: expected dntk.TangentFeatures. Wrap an array (n, k) or "
+        "(C, n, k) in dntk.TangentFeatures(values); StreamedGradients have solvers of their own, .solve(ridge) and "
+        ".same_span(chunks, ridge); NormalEquations go to dntk.solve.solve_statistics(statistics, ridge=...); "
+        "DistilledGradients only to dntk.solve.ridge and dntk.solve.same_span."
+    )
     raise TypeError(msg)
 
 

@@ -158,8 +158,7 @@ def _gaussian(like: Array, rows: int, columns: int, seed: int) -> Float[Array, "
 
 
 def _host(x: Array) -> np.ndarray:
-    host: np.ndarray = np.asarray(backend_of(x).to_numpy(x), dtype=np.float64)
-    return host
+    return np.asarray(backend_of(x).to_numpy(x), dtype=np.float64)
 
 
 def _check_ranks(rank: int, largest: int) -> None:

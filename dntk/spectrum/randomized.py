@@ -62,8 +62,7 @@ def _range_of(
     total = xp.astype(parts[0] @ images[0], dtype, copy=False)
     for part, image in zip(parts[1:], images[1:], strict=True):
         total = total + xp.astype(part @ image, dtype, copy=False)
-    basis: Array = xp.linalg.qr(total)[0]
-    return basis
+    return xp.linalg.qr(total)[0]
 
 
 def _split(rows: Float[Array, "d w"], sizes: Sequence[int]) -> list[Float[Array, "_ w"]]:

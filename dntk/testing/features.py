@@ -94,15 +94,13 @@ class FeatureCase:
     @property
     def kernels(self) -> Host:
         """K^c (C, n, n) in float64."""
-        gram: Host = self.wide @ self.wide.transpose(0, 2, 1)
-        return gram
+        return self.wide @ self.wide.transpose(0, 2, 1)
 
     @property
     def joined(self) -> Host:
         """F with K̄ = F Fᵀ, in float64."""
         c, n, k = self.values.shape
-        joined: Host = self.wide.transpose(1, 0, 2).reshape(n, c * k) / np.sqrt(c)
-        return joined
+        return self.wide.transpose(1, 0, 2).reshape(n, c * k) / np.sqrt(c)
 
     @property
     def norm(self) -> float:

@@ -98,5 +98,4 @@ def rounding(rows: Host, matrix: Host, dtype: str) -> Host:
     size, dim = matrix.shape
     terms = size + dim + 64 + round(63 * np.log2(4 * dim))
     lengths = np.sum(np.abs(rows.astype(np.float64)), axis=-1, keepdims=True)
-    slack: Host = gamma(terms, dtype) * lengths * np.max(np.abs(matrix)) + underflow(terms, dtype)
-    return slack
+    return gamma(terms, dtype) * lengths * np.max(np.abs(matrix)) + underflow(terms, dtype)

@@ -76,10 +76,8 @@ class SketchMoments:
         sketched = rows @ self.matrices
         change = sketched @ sketched.transpose(0, 2, 1) - rows @ rows.T
         if measure == SUBSPACE:
-            errors: Host = np.linalg.norm(change, 2, axis=(1, 2))
-            return errors
-        relative: Host = np.linalg.norm(change, axis=(1, 2)) / np.sum(rows**2)
-        return relative
+            return np.linalg.norm(change, 2, axis=(1, 2))
+        return np.linalg.norm(change, axis=(1, 2)) / np.sum(rows**2)
 
     def _moment(self, found: Host, bound: Any, n: int, kind: str) -> None:
         """E min(X, ε(δ₀))² ≤ ∫ ε(δ)² dδ + δ₀ ε(δ₀)², as P(X > ε(δ)) ≤ δ for all δ says; Chebyshev's states E X²."""

@@ -46,8 +46,7 @@ def spectra(sizes: st.SearchStrategy[int] | None = None) -> st.SearchStrategy[Ho
 def orthogonal(rng: np.random.Generator, n: int) -> Host:
     """Haar orthogonal matrix."""
     q, r = np.linalg.qr(rng.standard_normal((n, n)))
-    turned: Host = q * np.sign(np.diag(r))
-    return turned
+    return q * np.sign(np.diag(r))
 
 
 def orthonormal(seed: int, n: int, s: int) -> Host:
@@ -59,8 +58,7 @@ def spread(kind: str, rng: np.random.Generator, n: int, k: int) -> Host:
     """Features (n, k) of a spectrum, singular vectors Haar."""
     rank = min(n, k)
     left, right = orthogonal(rng, n)[:, :rank], orthogonal(rng, k)[:, :rank]
-    features: Host = (left * singular_values(kind, rank)) @ right.T
-    return features
+    return (left * singular_values(kind, rank)) @ right.T
 
 
 def eigenvalues(matrix: Host) -> Host:

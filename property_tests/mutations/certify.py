@@ -11,21 +11,21 @@ USED = TESTS + "test_certificate_is_of_the_very_predictor_that_is_used[numpy]"
 
 _EIGENVALUES = [
     Mutant(
-        "dntk/certificates/ritz.py",
+        "dntk/certificates/eigenvalues.py",
         "upper = ritz + missing",
         "upper = ritz",
         "Ritz values pass for upper bounds",
         EIGENVALUES,
     ),
     Mutant(
-        "dntk/certificates/ritz.py",
+        "dntk/certificates/eigenvalues.py",
         "rest * eye if",
         "0 * eye if",
         "Lehmann's bound takes the rest of the kernel for zero",
         EIGENVALUES,
     ),
     Mutant(
-        "dntk/certificates/ritz.py",
+        "dntk/certificates/eigenvalues.py",
         "_, factor = xp.linalg.qr(residual)",
         "_, factor = xp.linalg.qr(0 * residual)",
         "Lehmann's bound forgets the residual",
@@ -39,7 +39,7 @@ _EIGENVALUES = [
         EIGENVALUES,
     ),
     Mutant(
-        "dntk/certificates/eigenvalue_intervals.py",
+        "dntk/certificates/eigenvalues.py",
         "residual = image - basis @ quotient",
         "residual = image - basis @ (basis.mT @ image) * 2",
         "the residual of the subspace is wrong, and intervals are wide",
@@ -49,28 +49,28 @@ _EIGENVALUES = [
 
 _KERNELS = [
     Mutant(
-        "dntk/certificates/norm_estimators.py",
+        "dntk/certificates/estimators.py",
         "value = (theta + rounding) / (1 - epsilon)",
         "value = (theta + rounding)",
         "a Ritz value passes for the spectral norm",
         KERNEL,
     ),
     Mutant(
-        "dntk/certificates/norm_estimators.py",
+        "dntk/certificates/estimators.py",
         "math.sqrt(mean / c)",
         "math.sqrt(mean)",
         "an estimate of the Frobenius norm passes for a bound",
         KERNEL,
     ),
     Mutant(
-        "dntk/certificates/nystrom_order.py",
+        "dntk/certificates/kernel_errors.py",
         "max(0.0, trace - projected)",
         "max(0.0, projected - trace)",
         "the trace residual has the wrong sign",
         KERNEL,
     ),
     Mutant(
-        "dntk/certificates/nystrom_order.py",
+        "dntk/certificates/kernel_errors.py",
         "math.sqrt(float(spectral) * float(trace))",
         "float(spectral)",
         "the Frobenius norm is bounded by the spectral one",
@@ -115,35 +115,35 @@ _KERNELS = [
 
 _REGRESSIONS = [
     Mutant(
-        "dntk/certificates/regression_error.py",
+        "dntk/certificates/regression.py",
         "_, upper = spaces.quadratures(self.ridge, 2",
         "upper, _ = spaces.quadratures(self.ridge, 2",
         "Gauss' lower bound passes for Radau's upper one",
         REGRESSION,
     ),
     Mutant(
-        "dntk/certificates/regression_error.py",
+        "dntk/certificates/regression.py",
         "np.maximum(problem.ridge * (length - gauss), squares)",
         "squares",
         "the excess objective leaves out the penalty",
         REGRESSION,
     ),
     Mutant(
-        "dntk/certificates/regression_error.py",
+        "dntk/certificates/regression.py",
         "** 2 * (problem.trace + problem.ridge)",
         "** 2 * 0",
         "fits of other features have no excess objective",
         REGRESSION,
     ),
     Mutant(
-        "dntk/certificates/regression_error.py",
+        "dntk/certificates/regression.py",
         "np.max(np.sqrt(squares) + self.error, axis=1)",
         "np.min(np.sqrt(squares) + self.error, axis=1)",
         "only the better of two predictors is covered",
         REGRESSION,
     ),
     Mutant(
-        "dntk/certificates/regression_error.py",
+        "dntk/certificates/regression.py",
         "/ math.sqrt(self.points) * grow",
         "/ self.points * grow",
         "a sum of squares is divided by n twice",

@@ -107,16 +107,14 @@ def require_transport() -> Any:
 
 def squared_distances(left: Points, right: Points) -> Points:
     """Squared Euclidean distances (k, n)."""
-    distances: Points = require_transport().dist(left, right)
-    return distances
+    return require_transport().dist(left, right)
 
 
 def _moved(support: Points, points: Points, weights: Points, iterations: int, tolerance: float) -> Points:
     mass = np.full(len(points), 1 / len(points))
-    moved: Points = require_transport().lp.free_support_barycenter(
+    return require_transport().lp.free_support_barycenter(
         [points], [mass], support, b=weights, numItermax=iterations, stopThr=tolerance
     )
-    return moved
 
 
 def _start(points: Points, size: int, seed: int) -> Points:
@@ -126,5 +124,4 @@ def _start(points: Points, size: int, seed: int) -> Points:
     # Equal points would stay equal: part them by little.
     shift = uniforms(seed=seed, stream="barycentre-shift", count=size * points.shape[1]).reshape(size, -1) - 0.5
     spread = points.std(axis=0).mean()
-    start: Points = points[np.resize(order, size)] + 1e-6 * spread * shift
-    return start
+    return points[np.resize(order, size)] + 1e-6 * spread * shift

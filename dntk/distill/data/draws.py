@@ -87,8 +87,7 @@ def take(x: Array, positions: Indices) -> Array:
     """Points at positions on the host, on the device of ``x``."""
     xp = arrays.namespace(x)
     where = backend_of(x).from_numpy(np.asarray(positions), device=arrays.device_of(x))
-    taken: Array = xp.take(x, where, axis=0)
-    return taken
+    return xp.take(x, where, axis=0)
 
 
 def _shuffled(count: int, *, seed: int, stream: str) -> Indices:

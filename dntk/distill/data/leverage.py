@@ -118,5 +118,4 @@ def _importance(scores: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
     if not np.any(positive):
         return np.ones_like(scores)
     inverse = np.where(positive, np.min(scores[positive]) / np.where(positive, scores, 1), 0)
-    scaled: Float[np.ndarray, " m"] = inverse / np.mean(inverse[positive])
-    return scaled
+    return inverse / np.mean(inverse[positive])

@@ -39,5 +39,4 @@ def within(x: Array, limits: Limits) -> Array:
     """The inputs with every value moved to the nearest one in range."""
     if limits is None:
         return x
-    clipped: Array = arrays.namespace(x).clip(x, min=limits[0], max=limits[1])
-    return clipped
+    return arrays.namespace(x).clip(x, min=limits[0], max=limits[1])

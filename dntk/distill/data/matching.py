@@ -177,5 +177,4 @@ def _observed(
 def on_device_of(values: object, like: Array) -> Array:
     """A host array as one of ``like``'s library, device and dtype."""
     backend, xp = backend_of(like), arrays.namespace(like)
-    moved: Array = xp.astype(backend.from_numpy(values, device=arrays.device_of(like)), like.dtype)
-    return moved
+    return xp.astype(backend.from_numpy(values, device=arrays.device_of(like)), like.dtype)

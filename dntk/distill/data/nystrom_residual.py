@@ -66,11 +66,9 @@ def _trace(points: Float[Array, "n d"]) -> Float[Array, ""]:
     """‖F‖²."""
     xp = arrays.namespace(points)
     norms = arrays.in_float64(xp.linalg.vector_norm(points, axis=1))
-    total: Array = xp.sum(norms * norms)
-    return total
+    return xp.sum(norms * norms)
 
 
 def _nonzero(total: Float[Array, ""]) -> Float[Array, ""]:
     xp = arrays.namespace(total)
-    found: Array = xp.where(total > 0, total, xp.ones_like(total))
-    return found
+    return xp.where(total > 0, total, xp.ones_like(total))

@@ -1,7 +1,6 @@
 """Gradient distillation: which s combinations of the tangent features of m points to keep."""
 
 from dntk.distill.gradients.base import GradientDistiller
-from dntk.distill.gradients.certificate import SpanCertificate, span_certificate
 from dntk.distill.gradients.diagnostics import (
     CoverageCurve,
     CoverageGaps,
@@ -31,12 +30,10 @@ __all__ = [
     "LowRank",
     "Principal",
     "Solution",
-    "SpanCertificate",
     "StreamedFit",
     "StreamedGradients",
     "Streaming",
     "coverage_curve",
     "coverage_gaps",
     "low_rank",
-    "span_certificate",
 ]

@@ -8,12 +8,15 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.backend import backend_of
+from dntk.bounds import Bound
 from dntk.distill.gradients.frequent_directions import FrequentDirections
 from dntk.distilled_gradients import row_basis
 from dntk.features import TangentFeatures
 from dntk.ledger import count
 from dntk.solve.choice import check_ridge
 from dntk.types import Array
+
+_ROUNDING = 3.0  # of eps·N in sums and products: four times the c of "backward" in dntk.certificates.rounding
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,15 +30,15 @@ class StreamedFit:
     ridge
         λ, absolute.
     energy
-        Bound on ‖w − w*‖ in the norm of ΨᵀΨ + λI for every output, w* the regression on all points: (‖g‖ +
-        (Δ/2)‖w‖)/√λ with g = b − (BᵀB + (λ + Δ/2)I)w. Deterministic, up to rounding.
+        Bound (C,) on ‖w − w*‖ in the norm of ΨᵀΨ + λI for every output, w* the regression on all points: (‖g‖ +
+        (Δ/2)‖w‖)/√λ with g = b − (BᵀB + (λ + Δ/2)I)w.
     sketch
         Sketch of the features.
     """
 
     weights: Float[Array, "c k"]
     ridge: float
-    energy: Float[Array, " c"]
+    energy: Bound
     sketch: Any = None
 
     def predict(self, phi: TangentFeatures) -> Float[Array, "n c"]:
@@ -49,11 +52,13 @@ class StreamedFit:
         TangentFeatures(self.weights[:, None, :], self.sketch).require_comparable(phi, "phi")
         return (phi.values @ self.weights[:, :, None])[:, :, 0].T
 
-    def prediction_bound(self, phi: TangentFeatures) -> Float[Array, "n c"]:
-        """Bound on the distance to the prediction of w*: ‖ψ(x)‖/√λ times the energy bound."""
-        xp = arrays.namespace(self.energy)
-        wide = xp.astype(phi.values, self.energy.dtype, copy=False)
-        return xp.sqrt(xp.sum(wide**2, axis=2)).T * (self.energy * self.ridge**-0.5)[None, :]
+    def prediction_bound(self, phi: TangentFeatures) -> Bound:
+        """Bound (n, C) on the distance to the prediction of w*: ‖ψ(x)‖/√λ times the energy bound."""
+        xp = arrays.namespace(phi.values)
+        energy: Any = self.energy.value
+        wide = xp.astype(phi.values, energy.dtype, copy=False)
+        norms = xp.sqrt(xp.sum(wide**2, axis=2)).T * (1 + _ROUNDING * arrays.epsilon(wide) * phi.dim)
+        return dataclasses.replace(self.energy, value=norms * (energy * self.ridge**-0.5)[None, :])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -152,7 +157,7 @@ class StreamedGradients:
         count(flops=rows.shape[0] * (2 * self.size**2 * rows.shape[2] + self.size**3))
         coefficients = xp.linalg.solve(inner, rows @ products[:, :, None])
         weights = (products - (rows.mT @ coefficients)[:, :, 0]) / lifted[:, None]
-        return self._fit(weights, ridge, products)
+        return self._fit(weights, ridge, task)
 
     def same_span(self, features: Iterable[TangentFeatures], ridge: float, *, task: int = 0) -> StreamedFit:
         """Minimise ‖Ψw − y‖² + λ‖w‖² over the span of the rows and of Ψᵀy, by a second pass over the features.
@@ -179,7 +184,7 @@ class StreamedGradients:
             msg = f"the second pass had {points} points, but the first {self.points}: pass the same features again."
             raise ValueError(msg)
         solved = self._solved(gram, ridge, basis @ products[:, :, None])
-        return self._fit((basis.mT @ solved)[:, :, 0], ridge, products)
+        return self._fit((basis.mT @ solved)[:, :, 0], ridge, task)
 
     def _solved(self, gram: Float[Array, "c r r"], ridge: float, rhs: Float[Array, "c r 1"]) -> Float[Array, "c r 1"]:
         xp, backend = arrays.namespace(gram), backend_of(gram)
@@ -207,15 +212,30 @@ class StreamedGradients:
             raise ValueError(msg)
         return self.products[task, :, :]
 
-    def _fit(self, weights: Float[Array, "c k"], ridge: float, products: Float[Array, "c k"]) -> StreamedFit:
+    def _fit(self, weights: Float[Array, "c k"], ridge: float, task: int) -> StreamedFit:
         """With the bound that the sketch gives any weights."""
+        dtype = self.like.values.dtype
+        return StreamedFit(
+            weights=arrays.namespace(weights).astype(weights, dtype, copy=False),
+            ridge=float(ridge),
+            energy=Bound(
+                value=self._energy(weights, ridge, task), theorem="gradient of the objective, Frequent Directions"
+            ),
+            sketch=self.like.sketch,
+        )
+
+    def _energy(self, weights: Float[Array, "c k"], ridge: float, task: int) -> Float[Array, " c"]:
         xp = arrays.namespace(weights)
-        rows, half = self.rows, self.shift / 2
+        rows, half, products = self.rows, self.shift / 2, self.products[task, :, :]
         images = (rows.mT @ (rows @ weights[:, :, None]))[:, :, 0]
         gradient = products - images - (ridge + half)[:, None] * weights
         norm = xp.sqrt(xp.sum(weights * weights, axis=1))
         energy = (xp.sqrt(xp.sum(gradient * gradient, axis=1)) + half * norm) * ridge**-0.5
-        dtype = self.like.values.dtype
-        return StreamedFit(
-            weights=xp.astype(weights, dtype, copy=False), ridge=float(ridge), energy=energy, sketch=self.like.sketch
-        )
+        # Of Ψᵀy and of the rows, as if of more E: sums over all points, in the order of ‖Ψ‖_F‖y‖ and ‖Ψ‖_F²‖w‖.
+        unit = _ROUNDING * arrays.epsilon(rows) * max(self.points, rows.shape[2])
+        # Outputs that share their rows share the rounding of all.
+        reach = self.energies if len(self.sketches) == rows.shape[0] else rows.shape[0] * xp.sum(self.energies)
+        size = (reach + ridge + half) * norm + xp.sqrt(self.energies * self.target_energies[task, :])
+        # Weights are stored in the dtype of the features, which moves them by half a unit in the last place.
+        stored = arrays.epsilon(self.like.values) / 2 * xp.sqrt(self.energies + ridge) * norm
+        return energy + unit * size * ridge**-0.5 + stored

@@ -19,8 +19,7 @@ def groupings() -> tuple[tuple[int, ...], ...]:
 def grouped_targets(labels: Int[Array, " n"]) -> Float[Array, "n c"]:
     """±1 for membership in each grouping, one column per grouping, on the host."""
     members = np.stack([np.isin(np.asarray(labels), half) for half in groupings()], axis=1)
-    signs: Array = np.where(members, np.float32(1), np.float32(-1))
-    return signs
+    return np.where(members, np.float32(1), np.float32(-1))
 
 
 def grouped_accuracy(predictions: Float[Array, "n c"], labels: Int[Array, " n"]) -> float:

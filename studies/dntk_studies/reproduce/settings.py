@@ -76,8 +76,7 @@ class Settings:
 
     def as_json(self) -> dict[str, Any]:
         """The settings as JSON stores them."""
-        text: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
-        return text
+        return json.loads(json.dumps(dataclasses.asdict(self)))
 
     def runs(self) -> list[tuple[TrainingPlan, int]]:
         """Networks and seeds: those of the main network first."""

@@ -11,8 +11,7 @@ def groupings(classes: int) -> Float[Array, "g c"]:
     """±1 for membership of every class in each of ``classes`` groupings, always the same."""
     keys = uniforms(seed=2602, stream="reproduce-groupings", count=classes * classes).reshape(classes, classes)
     ranks = np.argsort(np.argsort(keys, axis=1, kind="stable"), axis=1)
-    signs: Array = np.where(ranks < classes // 2, np.float32(1), np.float32(-1))
-    return signs
+    return np.where(ranks < classes // 2, np.float32(1), np.float32(-1))
 
 
 def grouped_targets(labels: Int[Array, " n"], classes: int) -> Float[Array, "n g"]:

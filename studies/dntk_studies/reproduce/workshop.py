@@ -34,16 +34,12 @@ class Workshop:
 
     def images(self, seed: int) -> Images:
         """The split of a seed."""
-        found: Images = self._keep(f"images-{seed}", "images-", lambda: self._load(seed))
-        return found
+        return self._keep(f"images-{seed}", "images-", lambda: self._load(seed))
 
     def network(self, plan: TrainingPlan, seed: int, *, on_distilled: bool = False) -> TrainedNetwork:
         """Network trained on the seed's training points, or on the data distilled with that network."""
         name = tag(plan, seed) + ("-on-distilled" if on_distilled else "")
-        found: TrainedNetwork = self._keep(
-            f"network-{name}", "network-", lambda: self._train(name, plan, seed, on_distilled)
-        )
-        return found
+        return self._keep(f"network-{name}", "network-", lambda: self._train(name, plan, seed, on_distilled))
 
     def distilled(self, plan: TrainingPlan, seed: int, method: str = DATA_METHOD) -> Distilled:
         """Distilled data: ``per_class`` points of each class by one of the methods."""
@@ -58,8 +54,7 @@ class Workshop:
             self.progress(f"tangent features of test points, {tag(plan, seed)}")
             return tangent_features(model, x, sketch=sketch_of(self.settings, plan, seed))
 
-        found: TangentFeatures = self._keep(f"test-features-{tag(plan, seed)}", "test-features-", make)
-        return found
+        return self._keep(f"test-features-{tag(plan, seed)}", "test-features-", make)
 
     def place(self, x: Any) -> Any:
         """Array of the backend."""

@@ -1,4 +1,22 @@
-"""Distance of predictors from the exact ridge regression on the reference, by a few products with the kernels."""
+"""How far regressions are from the exact ridge regression on a reference: on its points, in energy, in the objective.
+
+Fitted values f̂ of any predictor, α̂ = (y − f̂)/λ and r = f̂ − Kα̂ (the residual y − Aα̂, A = K + λI) give
+
+    f̂ − f* = λA⁻¹r,   ‖f̂ − f*‖ ≤ ‖r‖ (K2),   ‖f̂ − f*‖² = λ² rᵀA⁻²r,
+
+and any dual α̂, e = α − α̂ (Galerkin's α̂ = U(UᵀAU)⁻¹Uᵀy has the least energy in its span)
+
+    ‖e‖_A² = rᵀA⁻¹r,   ‖r‖²/(λ + ‖K‖) ≤ ‖e‖_A² ≤ ‖r‖²/λ.
+
+Gauss-Radau bounds both forms from above within a factor 1.2 to 1.4 after 40 products, where ‖r‖²/λ is 10 to 20 times
+too large. In the span of s columns that are not orthonormal the system is UᵀKU + λUᵀU; with λI the solution depends on
+the basis. Fenchel duality, with P(w) = ‖Φw − y‖² + λ‖w‖² and D(α) = 2λ αᵀy − λ αᵀAα, for every w and α:
+
+    ‖Φ(w − w*)‖² + λ‖w − w*‖² = P(w) − P* ≤ P(w) − D(α),
+
+with equality at α* (completing the square). Rounding: that of r is 4c·eps·N·(‖K‖ + λ)‖α̂‖, c = 0.71, and adds ‖Δr‖/√λ to
+‖e‖_A; that of squared norms 4c·eps·N of them, c = 0.74; the duality gap's P(w) + |D(α)|, which the subtraction loses.
+"""
 
 import dataclasses
 import math
@@ -17,6 +35,75 @@ from dntk.types import Array
 
 _TIGHT = 0.8  # of the root mean square
 _SMALL = 1e-3  # of the targets' norm
+
+
+def in_sample_error(residual: Float[Array, "c n"], *, rounding: float = 0.0) -> Bound:
+    """K2: bound (C,) on ‖f̂ − f*‖ over the reference points, by the residual r = f̂ − Kα̂ alone."""
+    xp = arrays.namespace(residual)
+    return Bound(value=xp.sqrt(xp.sum(residual**2, axis=1)) + rounding, theorem="in-sample residual")
+
+
+def residual_energies(residual: Float[Array, "c n"], *, ridge: float, norm: float) -> tuple[Array, Array]:
+    """Lower and upper bounds (C,) of ‖e‖_A² from r alone; ``norm`` is a bound on ‖K‖."""
+    xp = arrays.namespace(residual)
+    squared = xp.sum(residual**2, axis=1)
+    return squared / (ridge + norm), squared / ridge
+
+
+def energy_error(
+    multiply: Apply,
+    residual: Float[Array, "c n"],
+    *,
+    ridge: float,
+    trace: float,
+    size: int,
+    steps: int = 40,
+    residual_rounding: float = 0.0,
+) -> Bound:
+    """Bound (C,) on ‖α − α̂‖_A² by Gauss-Radau, from products with the kernels K^c alone.
+
+    ``trace`` ≥ ‖K‖ and N = ``size`` set the rounding; ``residual_rounding`` is a bound on ‖Δr‖.
+    """
+    xp = arrays.namespace(residual)
+    rounding = allowance("backward", arrays.epsilon(residual), size, trace)
+    spaces = lanczos(multiply, residual[:, None, :], steps)
+    _, upper = spaces.quadratures(ridge, 1, rounding)
+    bound = [min(float(u), float(r) ** 2 / ridge) for u, r in zip(upper[:, 0], spaces.norms[:, 0], strict=True)]
+    grow = 1 + allowance("galerkin", arrays.epsilon(residual), size, 1.0)
+    value = [(b**0.5 + residual_rounding / ridge**0.5) ** 2 * grow for b in bound]
+    return Bound(
+        value=xp.asarray(value, dtype=residual.dtype, device=arrays.device_of(residual)),
+        theorem=f"Gauss-Radau, {min(steps, residual.shape[1])} products",
+    )
+
+
+def residual_rounding(eps: float, size: int, *, trace: float, ridge: float, dual_norm: float) -> float:
+    """Bound on the rounding of r = y − (K + λI)α̂."""
+    return allowance("backward", eps, size, (trace + ridge) * dual_norm)
+
+
+def excess_objective(
+    features: Float[Array, "c n k"],
+    targets: Float[Array, "n c"],
+    weights: Float[Array, "c k"],
+    dual: Float[Array, "c n"],
+    *,
+    ridge: float,
+) -> Bound:
+    """Bound (C,) on P(w) − P* = ‖Φ(w − w*)‖² + λ‖w − w*‖² of every output; two passes over the features."""
+    xp = arrays.namespace(features)
+    wide = arrays.accumulation_dtype(features)
+    phi, y = xp.astype(features, wide, copy=False), xp.astype(targets, wide, copy=False).T
+    w, a = xp.astype(weights, wide, copy=False), xp.astype(dual, wide, copy=False)
+    misfit = (phi @ w[:, :, None])[:, :, 0] - y
+    image = (phi.mT @ a[:, :, None])[:, :, 0]
+    primal = xp.sum(misfit**2, axis=1) + ridge * xp.sum(w**2, axis=1)
+    # λα has the size of the targets; λ² and α² leave the range of float32 where kernels are large.
+    fit = ridge * a
+    linear, quadratic = 2 * xp.sum(fit * y, axis=1), ridge * xp.sum(image**2, axis=1) + xp.sum(fit**2, axis=1)
+    slack = allowance("galerkin", arrays.epsilon(phi), max(features.shape), 1.0)
+    scale = primal + xp.abs(linear) + quadratic
+    return Bound(value=xp.clip(primal - linear + quadratic, min=0) + slack * scale, theorem="duality gap")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

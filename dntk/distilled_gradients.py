@@ -11,7 +11,7 @@ from dntk.features import TangentFeatures
 from dntk.ledger import count
 from dntk.spectrum._coverage import coverage as energy_coverage
 from dntk.spectrum._coverage import weighted_gap
-from dntk.spectrum.eigen import leading_eigenpairs
+from dntk.spectrum.eigen import leading_eigenpairs, mean_eigenpairs
 from dntk.spectrum.holding import eigenpairs_holding, energies, held_by, traces
 from dntk.spectrum.rank import truncation_rank
 from dntk.types import Array
@@ -118,22 +118,36 @@ def distil_along(
 def row_basis(values: Float[Array, "c s k"]) -> Float[Array, "c s k"]:
     """Orthonormal rows spanning the rows of each matrix; zero rows in place of directions that rounding made up.
 
-    Needs no s ≤ k: with fewer features than rows the surplus rows are zero.
+    Needs no s ≤ k: with fewer features than rows the surplus rows are zero. One matrix after another, by QR of its
+    transpose and an SVD of the triangle: O(s²·k), and no matrix has a side longer than s but the factor itself.
     """
     xp = arrays.namespace(values)
-    wide = arrays.in_float64(values)
+    found = [_row_basis(values[c, :, :]) for c in range(values.shape[0])]
+    return xp.stack(found)
+
+
+def _row_basis(matrix: Float[Array, "s k"]) -> Float[Array, "s k"]:
+    xp = arrays.namespace(matrix)
+    s, k = matrix.shape
+    wide = arrays.in_float64(matrix)
     # Scale first: squared entries of features near the ends of the range would leave it.
-    scale = xp.max(xp.abs(wide), axis=(1, 2), keepdims=True)
-    scale = xp.where(scale > 0, scale, xp.ones_like(scale))
-    _, singular, rows = xp.linalg.svd(wide / scale, full_matrices=False)
+    scale = xp.max(xp.abs(wide))
+    wide = wide / xp.where(scale > 0, scale, xp.ones_like(scale))
+    count(flops=4 * s * k * min(s, k))
+    if s <= k:
+        orthogonal, triangle = xp.linalg.qr(wide.T)
+        _, singular, turn = xp.linalg.svd(triangle.T, full_matrices=False)
+        rows = turn @ orthogonal.T
+    else:
+        _, singular, rows = xp.linalg.svd(xp.linalg.qr(wide)[1], full_matrices=False)
     # Values carry the rounding of the dtype they are stored in, whatever they are factored in.
-    threshold = max(values.shape[1:]) * arrays.epsilon(values) * singular[:, :1]
-    rows = rows * xp.astype(singular > threshold, rows.dtype)[:, :, None]
-    missing = values.shape[1] - rows.shape[1]
+    threshold = max(s, k) * arrays.epsilon(matrix) * singular[:1]
+    rows = rows * xp.astype(singular > threshold, rows.dtype)[:, None]
+    missing = s - rows.shape[0]
     if missing > 0:
-        pad = xp.zeros((rows.shape[0], missing, rows.shape[2]), dtype=rows.dtype, device=arrays.device_of(rows))
-        rows = xp.concat([rows, pad], axis=1)
-    return xp.astype(rows, values.dtype, copy=False)
+        pad = xp.zeros((missing, k), dtype=rows.dtype, device=arrays.device_of(rows))
+        rows = xp.concat([rows, pad], axis=0)
+    return xp.astype(rows, matrix.dtype, copy=False)
 
 
 def trace_residual(features: Float[Array, "c m k"], projected: Float[Array, "c m s"]) -> float:
@@ -152,7 +166,9 @@ def coverage_spectra(phi: TangentFeatures, *, per_output: bool, size: int, seed:
     the trace.
     """
     if len(phi) <= _ALL_POINTS:
-        return leading_eigenpairs(phi.values if per_output else phi.joined(), len(phi), seed=seed)
+        if per_output:
+            return leading_eigenpairs(phi.values, len(phi), seed=seed)
+        return mean_eigenpairs(phi, len(phi), seed=seed)
     return eigenpairs_holding(
         phi, 0.95, first=max(size, _FIRST_WIDTH), last=_LAST_WIDTH, per_output=per_output, seed=seed
     )

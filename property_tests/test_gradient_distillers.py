@@ -153,7 +153,11 @@ def test_solutions_cost_one_principal_direction_each(library, case, relative, mu
     assert shared.trace_residual * np.sum(trace) <= c * np.sum(mean[size - q :]) + slack
 
 
-@for_libraries(jax_examples=4, case=features(shapes=[(1, 7, 3), (1, 20, 5), (1, 24, 40)]), fraction=fractions)
+@for_libraries(
+    jax_examples=4,
+    case=features(shapes=[(1, 7, 3), (1, 20, 5), (1, 24, 40)], few=[(1, 6, 9)]),
+    fraction=fractions,
+)
 def test_shared_directions_are_those_of_every_output_where_all_kernels_are_equal(library, case, fraction):
     size = part(fraction, case.shape[1])
     phi = dntk.TangentFeatures(library.array(np.repeat(case.values, 3, axis=0)))

@@ -17,8 +17,8 @@ PUBLIC = {
         eigenvalues_above eigenvalues_from_trace eigenvalues_near energy_error exact_eigenvalues
         excess_objective frobenius_norm frobenius_residual gaussian_probes hutch_plus_plus
         in_sample_error largest_angle leading_eigenvalues pointwise posterior_variance sampled_mean
-        semidefinite_norm sketch_gains sketched_singular_values span_certificate span_of
-        spectral_norm spectrum_distance tangent_residual total_distance trace_residual with_held_out
+        semidefinite_norm sketch_gains sketched_singular_values span_certificate
+        spectral_norm spectrum_distance tangent_residual total_distance trace_residual
         with_unsketched xtrace
     """,
     "dntk.distill": "data gradients",

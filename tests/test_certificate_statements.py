@@ -179,7 +179,7 @@ def test_eigenvalues_that_are_known_exactly_are_rounded_both_ways():
 @pytest.mark.parametrize("kind", ["gradients", "features"])
 def test_distances_of_the_exact_regression_itself_are_its_rounding(kind):
     phi, y = solvable()
-    found = Principal(6, per_class=True).distill(phi, y) if kind == "gradients" else dntk.TangentFeatures(phi.values)
+    found = Principal(6, per_output=True).distill(phi, y) if kind == "gradients" else dntk.TangentFeatures(phi.values)
     certificate = dntk.certify(phi, found, y, RIDGE)
     kernels = phi.values @ phi.values.mT
     dual = np.linalg.solve(kernels + RIDGE * np.eye(N), y.T[:, :, None])[:, :, 0]
@@ -269,7 +269,7 @@ def test_bounds_of_a_regression_in_its_own_span_are_rounding():
     dual = np.linalg.solve(kernels + RIDGE * np.eye(N), y.T[:, :, None])[:, :, 0]
     trace = np.trace(kernels, axis1=1, axis2=2)
     rounding = allowance("backward", EPS, N, float(np.min(trace)) + RIDGE) * np.linalg.norm(dual, axis=1)
-    found = span_certificate(Principal(6, per_class=True).distill(phi, y), ridge=RIDGE)
+    found = span_certificate(Principal(6, per_output=True).distill(phi, y), ridge=RIDGE)
     assert np.all(found.energy.value >= 0.99 * rounding / math.sqrt(RIDGE))
     assert float(found.trace_residual) >= 0.99 * allowance("trace residual", EPS, N, 1.0)
     assert np.all(found.objective.value >= 0.99 * allowance("galerkin", EPS, N, np.min(RIDGE * np.sum(dual * y.T, 1))))

@@ -1,11 +1,9 @@
 """Certificates against kernels, eigenvalues and regressions computed densely in float64."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
-from dntk.certificates.stages import with_earlier_stages
 
 import dntk
 from dntk.certificates.approximation import orthonormal_rows
@@ -294,19 +292,6 @@ def test_more_points_than_features_span_all_of_them():
         certificate = dntk.certify(phi, found, targets, RIDGE)
         assert float(certificate.trace_error) <= 1e-10 * certificate.trace
         assert certificate.pointwise.basis.shape == (C, 6, 6)
-
-
-def test_stages_before_the_features_are_listed_and_enter_no_bound():
-    phi, y, *_ = in_library(NUMPY)
-    certificate = dntk.certify(phi, Principal(5).distill(phi, y), y, RIDGE)
-    losses = dntk.DistilledNTK(
-        dntk.MLP(weights=(np.ones((3, 2)), np.ones((2, 3))), biases=(None, None), activation="tanh")
-    )
-    found = losses.fit(np.random.default_rng(0).normal(size=(9, 2)))
-    whole = with_earlier_stages(certificate, found.losses)
-    assert [stage.stage for stage in whole.stages] == ["data", "sketch", "gradients", "solve"]
-    assert dataclasses.replace(whole, stages=certificate.stages) == certificate
-    assert [stage.stage for stage in found.certificate.stages] == ["data", "sketch", "solve"]
 
 
 @pytest.mark.usefixtures("unchecked")

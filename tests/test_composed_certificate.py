@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom, hypergeom
 
 import dntk
-from dntk.certificates import HeldOut, sampled_mean, with_unsketched
+from dntk.certificates import FittedPredictor, HeldOut, sampled_mean, with_unsketched
 from dntk.distill.data import Random
 from dntk.distill.gradients import Principal, Solution
 from tests.libraries import LIBRARIES, host, interpreted
@@ -168,18 +168,12 @@ def test_fitted_certificates_hold_all_statements_and_are_stored(tmp_path):
         assert getattr(back, name).to_dict() == getattr(certificate, name).to_dict()
 
 
-class Predictor:
-    """The least that can be certified as a predictor in a span."""
-
-    def __init__(self, est):
-        self.span, self.ridge, self.sketch = est.fitted_span, est.fitted_ridge, est.fitted_sketch
-
-
 def test_a_fitted_estimator_is_certified_on_other_features():
     model, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, n=30, dtype="f8")
     est = dntk.DistilledNTK(model, Random(12), gradients=Principal(4), ridge=0.1).fit(x)
     phi = dntk.tangent_features(model, x, sketch=None)
-    certificate = dntk.certify(phi, Predictor(est), model(x))
+    assert isinstance(est, FittedPredictor)
+    certificate = dntk.certify(phi, est, model(x))
     exact = dntk.solve.ridge(phi, model(x), ridge=0.1).predict(phi)
     distance = np.sqrt(np.mean((est.predict(x) - exact) ** 2, axis=0))
     assert certificate.ridge == 0.1

@@ -193,7 +193,10 @@ class TestWhatItSays:
         _, _, fit, phi = scene
         assert fit.ledger["data"].nbytes == 20 * 8
         assert fit.ledger["features"].nbytes == phi.size * 8
-        assert fit.ledger["gradients"].nbytes == (fit.state.basis.size + fit.weights.size) * 8
+        assert fit.ledger["gradients"].nbytes == fit.weights.size * 8
+        model, x = mlp(NUMPY), inputs(NUMPY)
+        distilled = dntk.DistilledNTK(model, gradients=Principal(4), ridge=RIDGE).fit(x)
+        assert distilled.ledger["gradients"].nbytes == (3 * 4 + 3) * model.n_parameters * 4
 
     def test_the_sketch_error_is_that_of_a_gaussian_sketch_of_this_spectrum(self):
         model, x = mlp(NUMPY, (6, 60, 3), dtype="f8"), inputs(NUMPY, n=12, dtype="f8")

@@ -104,7 +104,7 @@ def test_distilled_data_say_where_they_come_from():
 
 
 def test_a_coverage_curve_is_the_energy_of_eigenvectors_in_the_span(phi, y):
-    grads = gradients.Krylov(4, per_class=False).distill(phi, y)
+    grads = gradients.Krylov(4, per_output=False).distill(phi, y)
     curve = gradients.coverage_curve(phi, grads, 3)
     assert isinstance(curve, gradients.CoverageCurve)
     values, vectors = np.linalg.eigh(np.mean(phi.values @ phi.values.mT, axis=0))
@@ -152,13 +152,13 @@ def test_a_search_chooses_the_trial_of_least_error(phi, y):
 
 def test_a_span_certificate_bounds_what_it_is_about(phi, y):
     grads = gradients.Krylov(3).distill(phi, y)
-    found = gradients.span_certificate(grads, ridge=0.1)
-    assert isinstance(found, gradients.SpanCertificate)
+    found = dntk.certificates.span_certificate(grads, ridge=0.1)
+    assert isinstance(found, dntk.certificates.SpanCertificate)
     full = dntk.solve.ridge(phi, y, ridge=0.1).predict(phi)
     galerkin = dntk.solve.ridge(grads, ridge=0.1).predict(phi)
     spanned = dntk.solve.same_span(grads, ridge=0.1).predict(phi)
-    assert (np.abs(full - galerkin) <= found.galerkin_bound(phi) + 1e-10).all()
-    assert (np.abs(full - spanned) <= found.same_span_bound(phi) + 1e-10).all()
+    assert (np.abs(full - galerkin) <= found.galerkin_bound(phi).value + 1e-10).all()
+    assert (np.abs(full - spanned) <= found.same_span_bound(phi).value + 1e-10).all()
 
 
 def test_streamed_gradients_bound_their_distance_from_the_regression(phi, y):
@@ -168,7 +168,7 @@ def test_streamed_gradients_bound_their_distance_from_the_regression(phi, y):
     fit = streamed.solve(0.1)
     assert isinstance(fit, gradients.StreamedFit)
     full = dntk.solve.ridge(phi, y, ridge=0.1).predict(phi)
-    assert (np.abs(full - fit.predict(phi)) <= fit.prediction_bound(phi) + 1e-10).all()
+    assert (np.abs(full - fit.predict(phi)) <= fit.prediction_bound(phi).value + 1e-10).all()
 
 
 @pytest.mark.parametrize("outputs", [*typing.get_args(typing.get_args(FeatureOutputs)[0]), 1])
@@ -276,3 +276,15 @@ def test_any_maker_of_arrays_is_a_destination():
     assert isinstance(Place.called("numpy"), Destination)
     assert isinstance(NUMPY, Destination)
     assert not isinstance(object(), Destination)
+
+
+def test_what_a_fit_kept_is_a_span_and_estimates_of_traces_carry_their_error():
+    model, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, n=12, dtype="f8")
+    span = dntk.DistilledNTK(model, gradients=gradients.Principal(3), ridge=0.1).fit(x).span
+    assert isinstance(span, dntk.certificates.Span)
+    np.testing.assert_allclose(span.basis @ span.basis.mT, np.broadcast_to(np.eye(3), (3, 3, 3)), atol=1e-12)
+    kernel = dntk.ntk(model, x)
+    found = dntk.certificates.xtrace(lambda v: kernel @ v, kernel, probes=12)
+    assert isinstance(found, dntk.certificates.TraceEstimate)
+    assert found.value == pytest.approx(np.trace(kernel))
+    assert set(typing.get_args(dntk.certificates.Kind)) >= {"deterministic", "probabilistic", "empirical"}

@@ -161,7 +161,7 @@ def test_what_a_fit_knows_of_spans_and_uncertainty_is_read_back_as_it_was(tmp_pa
     fit, query = _fitted(), inputs(NUMPY, n=5, seed=9)
     fit.save(tmp_path / "est")
     back = dntk.load(tmp_path / "est")
-    np.testing.assert_array_equal(back.state.squares, fit.state.squares)
+    np.testing.assert_array_equal(back.span.squares, fit.span.squares)
     np.testing.assert_allclose(back.uncertainty(query), fit.uncertainty(query), rtol=1e-6)
     np.testing.assert_allclose(back.trust(query), fit.trust(query), rtol=1e-6)
     np.testing.assert_array_equal(back.indices, fit.indices)

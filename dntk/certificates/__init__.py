@@ -1,7 +1,7 @@
 """Certificates: what an approximation of a kernel lost, and the theorems that they rest on, each to be used alone."""
 
 from dntk.bounds import Bound, Intervals, Kind
-from dntk.certificates.approximation import FittedPredictor, Span, span_of
+from dntk.certificates.approximation import FittedPredictor, Span
 from dntk.certificates.certificate import Certificate, StageError
 from dntk.certificates.compose import certified_trace_loss, certify
 from dntk.certificates.eigenvalues import distilled_eigenvalues, eigenvalues_from_trace, leading_eigenvalues
@@ -14,7 +14,7 @@ from dntk.certificates.estimators import (
     spectral_norm,
     xtrace,
 )
-from dntk.certificates.held_out import HeldOut, sampled_mean, tangent_residual, with_held_out
+from dntk.certificates.held_out import HeldOut, sampled_mean, tangent_residual
 from dntk.certificates.kernel_errors import eigenvalues_above, frobenius_residual, trace_residual
 from dntk.certificates.perturbation import (
     all_angles,
@@ -63,13 +63,11 @@ __all__ = [
     "sketch_gains",
     "sketched_singular_values",
     "span_certificate",
-    "span_of",
     "spectral_norm",
     "spectrum_distance",
     "tangent_residual",
     "total_distance",
     "trace_residual",
-    "with_held_out",
     "with_unsketched",
     "xtrace",
 ]

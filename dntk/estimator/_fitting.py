@@ -1,14 +1,16 @@
 """A fit: the stages one after the other, and what each cost and lost."""
 
 import dataclasses
+import functools
 import warnings
 
 from jaxtyping import Float
 
 from dntk import arrays
 from dntk._target_checks import check_labels, check_targets
-from dntk.certificates import HeldOut, Span, span_of
-from dntk.distilled_gradients import DistilledGradients, row_basis, trace_residual
+from dntk.certificates import HeldOut, Span
+from dntk.certificates.approximation import span_of
+from dntk.distilled_gradients import DistilledGradients, row_basis
 from dntk.estimator.certification import Evidence
 from dntk.estimator.losses import Losses, expected_sketch_error
 from dntk.estimator.once import Once
@@ -39,7 +41,7 @@ class _Run:
     grads: DistilledGradients | None
     fit: RidgeFit
     ridge: float
-    span: Span
+    span: Once[Span]
     spectrum: Float[Array, " m"]
 
 
@@ -66,8 +68,7 @@ def fitted(stages: Stages, x: Array, y: Array | None) -> FittedState:
     )
     return FittedState(
         weights=run.fit.weights,
-        basis=_like(run.span.basis, run.phi),
-        squares=_like(run.span.squares, run.phi),
+        span=run.span,
         sketch=run.phi.sketch,
         ridge=run.ridge,
         spectrum=run.spectrum,
@@ -98,8 +99,8 @@ def _run(stages: Stages, x: Array, y: Array | None, targets: Float[Array, "n c"]
         if grads is not None:
             # Leaving points out in a span made from their targets would flatter: keep the error of all features.
             fit = dataclasses.replace(same_span(grads, ridge=ridge), left_out=fit.left_out)
-        span = _span(phi, grads)
-        cost.nbytes = nbytes_of(span.basis) + nbytes_of(fit.weights)
+        span = Once(functools.partial(_whole, phi)) if grads is None else Once.made(_of_gradients(grads))
+        cost.nbytes = nbytes_of(fit.weights) + (0 if grads is None else nbytes_of(grads.basis))
     with recorder.stage("spectrum"):
         spectrum = eigenvalues(phi)
     return _Run(points=points, phi=phi, sketch=sketch, grads=grads, fit=fit, ridge=ridge, span=span, spectrum=spectrum)
@@ -112,9 +113,9 @@ def _losses(run: _Run, *, points: int, network: Float[Array, "m c"]) -> Losses:
         kept_points=len(phi),
         data_trace_residual=run.points.residual,
         sketch_relative_error=expected_sketch_error(run.sketch, phi, run.spectrum),
-        gradient_trace_residual=_left_out(phi, run.span) if grads is None else grads.trace_residual,
+        gradient_trace_residual=0.0 if grads is None else grads.trace_residual,
         coverage_gap=0.0 if grads is None else grads.gap,
-        gradients=run.span.basis.shape[1],
+        gradients=min(len(phi), phi.dim) if grads is None else grads.size,
         truncation_rank=truncation_rank(run.spectrum),
         condition_number=condition_number(run.spectrum, run.ridge),
         loo_error=run.fit.loo_error,
@@ -139,17 +140,19 @@ def _targets(model: Model, x: Array, y: Array | None) -> Float[Array, "n c"]:
     return check_targets(y, outputs, points=x.shape[0], outputs=model.n_outputs)
 
 
-def _span(phi: TangentFeatures, grads: DistilledGradients | None) -> Span:
-    """What was kept: the span of the synthetic gradients, or of all features."""
-    if grads is None:
-        basis = row_basis(phi.values)
-        return span_of(phi.values, basis[:, : min(len(phi), phi.dim), :])
-    return span_of(grads.values, grads.basis)
+def _whole(phi: TangentFeatures) -> Span:
+    """The span of all features."""
+    basis = row_basis(phi.values)
+    return _stored(span_of(phi.values, basis[:, : min(len(phi), phi.dim), :]), phi.values)
 
 
-def _left_out(phi: TangentFeatures, span: Span) -> float:
-    return trace_residual(phi.values, phi.values @ _like(span.basis, phi).mT)
+def _of_gradients(grads: DistilledGradients) -> Span:
+    """The span of the synthetic gradients."""
+    return _stored(span_of(grads.values, grads.basis), grads.values)
 
 
-def _like(values: Array, phi: TangentFeatures) -> Array:
-    return arrays.namespace(values).astype(values, phi.values.dtype, copy=False)
+def _stored(span: Span, like: Array) -> Span:
+    """In the dtype of the features."""
+    xp = arrays.namespace(like)
+    basis, squares = (xp.astype(part, like.dtype, copy=False) for part in (span.basis, span.squares))
+    return dataclasses.replace(span, basis=basis, squares=squares)

@@ -4,12 +4,13 @@ import dataclasses
 
 from jaxtyping import Float
 
-from dntk import arrays
-from dntk.certificates import Certificate, HeldOut, Span, certify, with_held_out, with_unsketched
+from dntk.certificates import Certificate, HeldOut, Span, certify, with_unsketched
 from dntk.certificates.certificate import StageError
+from dntk.certificates.held_out import with_held_out
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distilled_gradients import DistilledGradients
 from dntk.estimator.losses import Losses
+from dntk.estimator.once import Once
 from dntk.features import TangentFeatures
 from dntk.types import Array
 
@@ -42,7 +43,7 @@ class Evidence:
     grads: DistilledGradients | None
     targets: Float[Array, "m c"]
     ridge: float
-    span: Span
+    span: Once[Span]
     held_out: HeldOut | None
     losses: Losses
     tolerance: ToleranceOutcome | None
@@ -54,8 +55,7 @@ class Evidence:
         approximation = phi if self.grads is None else self.grads
         found = certify(phi, approximation, self.targets, self.ridge, 1 - failure / 2, seed=self.seed)
         found = with_unsketched(found, phi, confidence=1 - failure / 4)
-        basis = arrays.namespace(phi.values).astype(self.span.basis, phi.values.dtype, copy=False)
-        found = with_held_out(found, self.held_out, basis, phi.sketch, confidence=1 - failure / 4)
+        found = with_held_out(found, self.held_out, self.span().basis, phi.sketch, confidence=1 - failure / 4)
         stages = (*earlier_stages(self.losses), *(stage for stage in found.stages if stage.stage != "sketch"))
         return dataclasses.replace(found, stages=stages, confidence=CONFIDENCE, tolerance=self.tolerance)
 

@@ -77,7 +77,7 @@ class Fit:
         Near 0 the query's gradients lie in the span that was kept; near 1 the prediction rests on nothing (0 for
         queries whose features are zero).
         """
-        return tangent_residual(self._features(x), self.state.basis)
+        return tangent_residual(self._features(x), self.state.span().basis)
 
     def uncertainty(self, x: Array) -> Float[Array, "n c"]:
         """Standard deviation of a Gaussian process whose mean is the regression, never below that of the exact one.
@@ -92,8 +92,8 @@ class Fit:
         TypeError, ValueError
             Inputs that the model does not take.
         """
-        phi, state = self._features(x), self.state
-        variance = posterior_variance(phi.values, state.basis, state.squares, ridge=state.ridge)
+        phi, span = self._features(x), self.state.span()
+        variance = posterior_variance(phi.values, span.basis, span.squares, ridge=self.state.ridge)
         xp = arrays.namespace(variance)
         return xp.astype(xp.sqrt(variance).T, phi.values.dtype, copy=False)
 
@@ -161,7 +161,7 @@ class Fit:
     @property
     def span(self) -> Span:
         """What :func:`dntk.certify` compares with features: the span that was kept, and the predictor in it."""
-        return Span(basis=self.state.basis, squares=self.state.squares, weights=(self.state.weights,))
+        return dataclasses.replace(self.state.span(), weights=(self.state.weights,))
 
     def save(self, path: str | Path, *, certify: bool = False) -> None:
         """Write to a folder: safetensors and JSON, checksummed, nothing executable.
@@ -200,7 +200,7 @@ class Fit:
         return tangent_features(self.model, x, sketch=self.state.sketch)
 
     def _projected(self, x: Array) -> TangentFeatures:
-        return TangentFeatures(self._features(x).values @ self.state.basis.mT)
+        return TangentFeatures(self._features(x).values @ self.state.span().basis.mT)
 
     def _one_cotangent(self) -> Array:
         m, outputs = self.model, self.state.weights.shape[0]

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxtyping import Float, Int
 
-from dntk.certificates import Certificate
+from dntk.certificates import Certificate, Span
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData
 from dntk.estimator.losses import Losses
@@ -23,9 +23,10 @@ class FittedState:
     ----------
     weights
         (C, k), in sketched coordinates.
-    basis, squares
-        Orthonormal rows (C, s, k) of the span that was kept, and the squared singular values (C, s) of the synthetic
-        gradients along them.
+    span
+        What was kept: orthonormal rows (C, s, k), and the squared singular values (C, s) of the synthetic gradients
+        along them. Where gradients were not distilled it is made when it is first needed; until then it holds the
+        features of the kept points.
     sketch, ridge
         The sketch bound to the network's parameters, and λ.
     spectrum
@@ -41,8 +42,7 @@ class FittedState:
     """
 
     weights: Float[Array, "c k"]
-    basis: Float[Array, "c s k"]
-    squares: Float[Array, "c s"]
+    span: Once[Span]
     sketch: Any
     ridge: float
     spectrum: Float[Array, " m"]

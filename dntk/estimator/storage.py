@@ -8,7 +8,7 @@ from typing import Any
 from dntk import arrays
 from dntk.archive import MANIFEST, StoreError, fingerprint, read_arrays, read_manifest, to_host, write_folder
 from dntk.backend import backend_of, get_backend
-from dntk.certificates import Certificate
+from dntk.certificates import Certificate, Span
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData, distilled_data
 from dntk.estimator.losses import Losses
@@ -63,8 +63,7 @@ def _state(network: Model, manifest: dict[str, Any], tensors: dict[str, Any]) ->
     tolerance = manifest["tolerance"]
     return FittedState(
         weights=array("weights"),
-        basis=array("basis"),
-        squares=array("squares"),
+        span=Once.made(Span(basis=array("basis"), squares=array("squares"))),
         sketch=_sketch(manifest["sketch"]),
         ridge=float(manifest["ridge"]),
         spectrum=array("spectrum"),
@@ -91,7 +90,8 @@ def _not_stored() -> Certificate:
 
 
 def _tensors(model: Model, state: FittedState) -> dict[str, Any]:
-    tensors = {name: getattr(state, name) for name in ("weights", "basis", "squares", "spectrum")}
+    span = state.span()
+    tensors = {"weights": state.weights, "basis": span.basis, "squares": span.squares, "spectrum": state.spectrum}
     if state.indices is not None:
         tensors["indices"] = state.indices
     if state.data is not None:

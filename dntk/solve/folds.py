@@ -10,7 +10,7 @@ from dntk import arrays
 from dntk.random import uniforms
 from dntk.random.streams import check_seed
 from dntk.solve.normal_equations import NormalEquations
-from dntk.solve.problem import RidgeProblem
+from dntk.solve.problem import RidgeProblem, combined, grams
 from dntk.types import Array
 
 
@@ -44,7 +44,8 @@ def fold_errors(
     total: Array | None = None
     floors = []
     for (features, targets), (weights, floor) in zip(parts, fits, strict=True):
-        fit = xp.permute_dims(features @ xp.astype(weights, features.dtype, copy=False), (1, 2, 3, 0))
+        wide_rows = arrays.in_float64(features) if problem.dual else features
+        fit = xp.permute_dims(wide_rows @ xp.astype(weights, wide_rows.dtype, copy=False), (1, 2, 3, 0))
         squares = xp.sum((targets[:, :, :, None] - fit) ** 2, axis=1)
         wide = arrays.in_float64(squares)
         total = wide if total is None else total + wide
@@ -86,11 +87,11 @@ def dual_path(
 ) -> tuple[Float[Array, "r g k q"], float]:
     """Weights Φᵀ(K + λ)⁻¹y of every ridge from one eigendecomposition of K, and the kernel's rounding."""
     xp = arrays.namespace(features)
-    values, vectors = xp.linalg.eigh(features @ features.mT)
+    values, vectors = xp.linalg.eigh(grams(features))
     values = xp.clip(values, min=0)
     row = xp.asarray(list(ridges), dtype=values.dtype, device=arrays.device_of(values))
     (g, n, q), r = targets.shape, len(ridges)
     shrunk = (vectors.mT @ targets)[:, :, None, :] / (values[:, :, None] + row)[:, :, :, None]
-    flat = features.mT @ (vectors @ xp.reshape(shrunk, (g, n, r * q)))
+    flat = combined(features, vectors @ xp.reshape(shrunk, (g, n, r * q)))
     weights = xp.permute_dims(xp.reshape(flat, (g, features.shape[2], r, q)), (2, 0, 1, 3))
     return weights, n * arrays.epsilon(values) * float(xp.max(values))

@@ -115,15 +115,16 @@ def _residuals(problem: RidgeProblem, weights: Float[Array, "r g k q"]) -> tuple
     xp, dtype = arrays.namespace(weights), arrays.accumulation_dtype(problem.features)
     r, g, k, q = weights.shape
     flat = xp.reshape(xp.permute_dims(weights, (1, 2, 0, 3)), (g, k, r * q))
-    flat = xp.astype(flat, problem.features.dtype, copy=False)
+    flat = xp.astype(flat, dtype if problem.dual else problem.features.dtype, copy=False)
     squares, images = None, None
     for start, stop in arrays.spans(problem.points, max(1, min(ROWS, _ENTRIES // (r * q)))):
         part = problem.rows(start, stop)
-        fit = xp.reshape(part.features @ flat, (g, stop - start, r, q))
+        rows = xp.astype(part.features, flat.dtype, copy=False)
+        fit = xp.reshape(rows @ flat, (g, stop - start, r, q))
         residual = xp.reshape(part.targets[:, :, None, :] - fit, (g, stop - start, r * q))
         wide = xp.astype(residual, dtype, copy=False)
         square = xp.sum(wide * wide, axis=1)
-        image = xp.astype((residual.mT @ part.features).mT, dtype, copy=False)
+        image = xp.astype((residual.mT @ rows).mT, dtype, copy=False)
         squares = square if squares is None else squares + square
         images = image if images is None else images + image
     assert squares is not None

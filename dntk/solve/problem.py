@@ -27,7 +27,8 @@ class RidgeProblem:
     Parameters
     ----------
     features, targets
-        (g, n, k) and (g, n, q).
+        (g, n, k) and (g, n, q). Features of no more points than features stay in their own type: their products are
+        formed in float64 one set after another, so that no second copy of all of them exists.
     weight
         Sum of the sample weights; n without.
     scale
@@ -45,9 +46,10 @@ class RidgeProblem:
     ) -> "RidgeProblem":
         """Problem for checked features and targets."""
         xp = arrays.namespace(features)
-        large = features.shape[1] > max(ONE_PASS_POINTS, features.shape[2])
-        dtype = features.dtype if large else arrays.accumulation_dtype(features)
-        wide = xp.astype(features, dtype, copy=False)
+        _, n, k = features.shape
+        dtype = features.dtype if n > max(ONE_PASS_POINTS, k) else arrays.accumulation_dtype(features)
+        as_they_are = n <= k and sample_weights is None
+        wide = features if as_they_are else xp.astype(features, dtype, copy=False)
         per_output = features.shape[0] == targets.shape[1]
         y = xp.astype(targets, dtype, copy=False)
         y = y.T[:, :, None] if per_output else y[None, :, :]
@@ -74,8 +76,8 @@ class RidgeProblem:
 
     @property
     def wide(self) -> bool:
-        """Whether the features are in the widest type that their device has."""
-        return bool(self.features.dtype == arrays.accumulation_dtype(self.features))
+        """Whether products are formed in the widest type that the device has."""
+        return self.dual or bool(self.features.dtype == arrays.accumulation_dtype(self.features))
 
     @functools.cached_property
     def statistics(self) -> NormalEquations:
@@ -85,9 +87,7 @@ class RidgeProblem:
     @functools.cached_property
     def gram(self) -> Float[Array, "g n n"]:
         """K = ΦΦᵀ of the scaled rows, when first read, for the choice of λ and for the solution."""
-        g, n, k = self.features.shape
-        count(flops=2 * g * n * n * k)
-        return backend_of(self.features).gram(self.features)
+        return grams(self.features)
 
     def widened(self) -> "RidgeProblem":
         """The same in float64, where the device has it."""
@@ -120,3 +120,19 @@ class RidgeProblem:
         return dataclasses.replace(
             self, features=self.features[:, start:stop, :], targets=self.targets[:, start:stop, :], scale=scale
         )
+
+
+def grams(features: Float[Array, "g n k"]) -> Float[Array, "g n n"]:
+    """ΦΦᵀ of every set in float64 where the device has it, one set after another."""
+    xp, backend = arrays.namespace(features), backend_of(features)
+    g, n, k = features.shape
+    count(flops=2 * g * n * n * k)
+    return xp.stack([backend.gram(arrays.in_float64(features[i, :, :])) for i in range(g)])
+
+
+def combined(features: Float[Array, "g n k"], rows: Float[Array, "g n m"]) -> Float[Array, "g k m"]:
+    """Φᵀ R of every set in the type of ``rows``, one set after another."""
+    xp = arrays.namespace(features)
+    return xp.stack(
+        [xp.astype(features[i, :, :], rows.dtype, copy=False).T @ rows[i, :, :] for i in range(features.shape[0])]
+    )

@@ -18,7 +18,7 @@ from dntk.solve.conditioning import (
     inverse_factor,
 )
 from dntk.solve.normal_equations import ROWS
-from dntk.solve.problem import RidgeProblem
+from dntk.solve.problem import RidgeProblem, combined
 from dntk.types import Array
 
 _TRUSTED = 1e-3
@@ -78,10 +78,10 @@ def _dual(problem: RidgeProblem, ridge: float, jitter: Jitter | None) -> Solutio
     dual = cholesky_solve(factor, problem.targets)
     left_out = dual / xp.sum(inverse * inverse, axis=1)[:, :, None]
     return Solution(
-        weights=(dual.mT @ features).mT,
+        weights=combined(features, dual),
         dual=dual,
         left_out=functools.partial(_mean_square, left_out, problem.weight * problem.outputs),
-        report=_report(factor, max(n, k) * arrays.epsilon(features), added),
+        report=_report(factor, max(n, k) * arrays.epsilon(gram), added),
         factor=factor,
     )
 

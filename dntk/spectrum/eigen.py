@@ -1,13 +1,18 @@
 """Eigenvalues of kernels given as matrices or as features."""
 
+from collections.abc import Iterator
+
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk.backend import backend_of
 from dntk.features import TangentFeatures
 from dntk.ledger import count
 from dntk.spectrum.randomized import OVERSAMPLING, normal_matrix, randomized_eigenpairs
 from dntk.types import Array
 
+_PIECE = 2**24
+"""Numbers that are widened at once."""
 _EXACT_POINTS = 2048  # up to here one dense factorisation is cheaper than several passes over the features
 
 
@@ -33,7 +38,7 @@ def eigenvalues(kernel: TangentFeatures | Float[Array, "*c n n"], size: int | No
         A matrix is not square, empty, or not finite.
     """
     if isinstance(kernel, TangentFeatures):
-        values = _feature_eigenvalues(kernel.joined())
+        values = _feature_eigenvalues(kernel)
     else:
         _require_square(kernel)
         xp = arrays.namespace(kernel)
@@ -51,12 +56,12 @@ def leading_eigenpairs(
     with oversampling 8 and three passes, O(n·d·size), whose small eigenvalues are slightly underestimated (Halko,
     Martinsson and Tropp 2011), or where the size is near d by the triangular factor of F, O(n·d²). Computed in
     float64 where the device has it; randomized passes multiply in the features' own precision, and one last pass
-    finds the eigenvalues of the subspace in float64. Of several matrices that are not small, one at a time is widened.
+    finds the eigenvalues of the subspace in float64. Of several matrices one at a time is widened.
     """
     xp = arrays.namespace(features)
     n, d = features.shape[-2:]
     size = min(size, n)
-    if n > _EXACT_POINTS and features.ndim == 3:
+    if features.ndim == 3:
         pairs = [leading_eigenpairs(features[c, :, :], size, seed=seed) for c in range(features.shape[0])]
         return xp.stack([values for values, _ in pairs]), xp.stack([vectors for _, vectors in pairs])
     if n > _EXACT_POINTS and 4 * (size + OVERSAMPLING) <= min(n, d):
@@ -65,11 +70,7 @@ def leading_eigenpairs(
     if n > max(_EXACT_POINTS, 2 * d):
         return _from_triangular_factor(wide, size, seed)
     count(flops=2 * n * n * d + 9 * n**3)
-    values, vectors = xp.linalg.eigh(wide @ wide.mT)
-    return (
-        xp.clip(xp.flip(values, axis=-1)[..., :size], min=0),
-        xp.flip(vectors, axis=-1)[..., :size],
-    )
+    return _leading(backend_of(wide).gram(wide), size)
 
 
 def mean_eigenpairs(
@@ -80,7 +81,17 @@ def mean_eigenpairs(
     if n > _EXACT_POINTS and 4 * (size + OVERSAMPLING) <= min(n, c * k):
         values, vectors = randomized_eigenpairs([features.values[i, :, :] for i in range(c)], min(size, n), seed=seed)
         return values / c, vectors
-    return leading_eigenpairs(features.joined(), size, seed=seed)
+    if n > min(_EXACT_POINTS, c * k):
+        return leading_eigenpairs(features.joined(), size, seed=seed)
+    count(flops=2 * n * n * c * k + 9 * n**3)
+    return _leading(_mean_gram(features), min(size, n))
+
+
+def _leading(gram: Float[Array, "n n"], size: int) -> tuple[Array, Array]:
+    """The largest eigenvalues of a Gram matrix, none negative, and their eigenvectors."""
+    xp = arrays.namespace(gram)
+    values, vectors = xp.linalg.eigh(gram)
+    return xp.clip(xp.flip(values, axis=-1)[:size], min=0), xp.flip(vectors, axis=-1)[:, :size]
 
 
 def _from_triangular_factor(wide: Float[Array, "n d"], size: int, seed: int) -> tuple[Array, Array]:
@@ -101,21 +112,57 @@ def _from_triangular_factor(wide: Float[Array, "n d"], size: int, seed: int) -> 
     return xp.concat([values, zeros]), xp.concat([vectors, more[:, d:]], axis=1)
 
 
-def _feature_eigenvalues(joined: Float[Array, "n d"]) -> Float[Array, " n"]:
-    """All n eigenvalues of F Fᵀ, the trailing ones exactly zero where n exceeds d."""
-    xp = arrays.namespace(joined)
-    dtype = arrays.accumulation_dtype(joined)
-    wide = arrays.in_float64(joined)
-    n, d = joined.shape
-    count(flops=2 * n * d * min(n, d) + 4 * min(n, d) ** 3)
-    if xp.finfo(dtype).bits == 64:
-        gram = wide @ wide.T if n <= d else wide.T @ wide
-        values = xp.clip(xp.flip(xp.linalg.eigvalsh(gram), axis=0), min=0)
+def _feature_eigenvalues(phi: TangentFeatures) -> Float[Array, " n"]:
+    """All n eigenvalues of K̄, the trailing ones exactly zero where n exceeds C·k.
+
+    By a matrix of the smaller side: K̄ or the joined features' ΨᵀΨ in float64, or a triangular factor where there is
+    none. Neither the joined features nor all of them in float64 exist.
+    """
+    xp = arrays.namespace(phi.values)
+    c, n, k = phi.values.shape
+    dtype, device = arrays.accumulation_dtype(phi.values), arrays.device_of(phi.values)
+    count(flops=2 * n * c * k * min(n, c * k) + 4 * min(n, c * k) ** 3)
+    if xp.finfo(dtype).bits != 64:
+        values = xp.linalg.svdvals(_triangle(phi)) ** 2 / c
+    elif n <= c * k:
+        values = xp.clip(xp.flip(xp.linalg.eigvalsh(_mean_gram(phi)), axis=0), min=0)
     else:
-        values = xp.linalg.svdvals(wide) ** 2
-    if values.shape[0] == n:
-        return values
-    return xp.concat([values, xp.zeros(n - values.shape[0], dtype=dtype, device=arrays.device_of(joined))])
+        joined = arrays.in_float64(phi.joined())  # no more numbers than n²
+        values = xp.clip(xp.flip(xp.linalg.eigvalsh(backend_of(joined).column_gram(joined)), axis=0), min=0)
+    missing = n - values.shape[0]
+    return values if missing <= 0 else xp.concat([values, xp.zeros(missing, dtype=dtype, device=device)])
+
+
+def _pieces(phi: TangentFeatures) -> Iterator[Float[Array, "n b"]]:
+    """Columns of the features of one output after another, in float64 where there is one."""
+    c, n, k = phi.values.shape
+    for output in range(c):
+        for start, stop in arrays.spans(k, max(n, _PIECE // n)):
+            yield arrays.in_float64(phi.values[output, :, start:stop])
+
+
+def _mean_gram(phi: TangentFeatures) -> Float[Array, "n n"]:
+    """K̄ in float64."""
+    total: Array | None = None
+    for piece in _pieces(phi):
+        product = backend_of(piece).gram(piece)
+        total = product if total is None else total + product
+    assert total is not None
+    return total / phi.n_outputs
+
+
+def _triangle(phi: TangentFeatures) -> Float[Array, "r n"]:
+    """R with RᵀR = C·K̄, by QR of one piece after another below what those before left.
+
+    Singular values of wide matrices ask JAX for the square of the longer side; of R they need n² numbers.
+    """
+    xp = arrays.namespace(phi.values)
+    triangle: Array | None = None
+    for piece in _pieces(phi):
+        stacked = piece.T if triangle is None else xp.concat([triangle, piece.T], axis=0)
+        triangle = xp.linalg.qr(stacked)[1]
+    assert triangle is not None
+    return triangle
 
 
 def _require_square(kernel: Array) -> None:

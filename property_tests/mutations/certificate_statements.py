@@ -244,7 +244,7 @@ _ROUNDING = [
     ),
     Mutant(
         "dntk/solve/problem.py",
-        "dtype = features.dtype if large else arrays.accumulation_dtype(features)",
+        "dtype = features.dtype if n > max(ONE_PASS_POINTS, k) else arrays.accumulation_dtype(features)",
         "dtype = features.dtype",
         "products of few points are in float32",
         "tests/test_ridge_choice.py::test_products_of_few_points_are_formed_in_float64",

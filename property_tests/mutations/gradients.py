@@ -42,8 +42,8 @@ MUTANTS = [
     ),
     Mutant(
         DISTIL,
-        "rows = rows * xp.astype(singular > threshold, rows.dtype)[:, :, None]",
-        "rows = rows * xp.astype(singular > 0.5 * singular[:, :1], rows.dtype)[:, :, None]",
+        "rows = rows * xp.astype(singular > threshold, rows.dtype)[:, None]",
+        "rows = rows * xp.astype(singular > 0.5 * singular[:1], rows.dtype)[:, None]",
         "the row basis leaves out weak rows",
         GALERKIN + "test_same_span_objective_is_not_above_galerkin[numpy]",
     ),

@@ -257,8 +257,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/distill/gradients/streamed.py",
-        "energy=energy, sketch=self.like.sketch",
-        "energy=energy",
+        "            sketch=self.like.sketch,\n",
+        "",
         "the sketch is forgotten after a streamed solve",
         SKETCHES + "[streamed]",
     ),

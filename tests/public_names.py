@@ -24,7 +24,7 @@ PUBLIC = {
     "dntk.distill": "data gradients",
     "dntk.distill.data": """
         Augmentation Balanced DataDistiller DataSelector DistilledData FarthestPoint FreeSupport Herding
-        KMeans KernelInducing Leverage Platt Provenance RPCholesky Random Selection SquaredError
+        InputSelector KMeans KernelInducing LastLayer Leverage Platt Provenance RPCholesky Random Selection SquaredError
         TangentResidual Wasserstein WeightedSupport
     """,
     "dntk.distill.gradients": """
@@ -32,7 +32,7 @@ PUBLIC = {
         LocalGlobalDiagnosis LocalGlobalSearch LocalGlobalTrial LowRank Principal Solution
         StreamedFit StreamedGradients Streaming coverage_curve coverage_gaps low_rank
     """,
-    "dntk.estimator": "DistilledNTK Fit Losses load",
+    "dntk.estimator": "DistilledNTK Fit Losses Query load",
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
     "dntk.kernels": "NTKOperator ntk",
     "dntk.metrics": "accuracy fidelity mean_squared_error predicted_labels",

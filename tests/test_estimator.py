@@ -5,7 +5,9 @@ import pytest
 
 import dntk
 from dntk.distill.data import Random, RPCholesky
+from dntk.distill.data.last_layer import last_layer_features
 from dntk.distill.gradients import LocalGlobal, Principal, Solution
+from dntk.ledger import LedgerRecorder
 from tests.libraries import LIBRARIES, host
 from tests.networks import inputs, mlp
 
@@ -88,21 +90,88 @@ def test_automatic_sketch_is_none_for_small_networks_and_the_chosen_one_for_larg
     small = dntk.DistilledNTK(mlp(NUMPY)).fit(x)
     model = mlp(NUMPY, (6, 3000, 3))
     large = dntk.DistilledNTK(model, seed=4).fit(x)
-    plan = dntk.sketch.choose(model, x, n=5, seed=4)
+    plan = dntk.sketch.automatic(model, x, n=5, seed=4)
     assert small.state.sketch is None
     assert large.state.sketch == dntk.tangent_features(model, x, sketch=plan).sketch
     assert large.state.sketch.seed == 4
     assert large.losses.sketch_relative_error == plan.expected_error
-    assert 0 < plan.expected_error < 0.05
+    assert plan.sketch.dim == 1024
+    assert 0 < plan.expected_error < 0.2
 
 
-def test_networks_of_fewer_parameters_than_the_chosen_sketch_are_kept_whole():
-    model, x = mlp(NUMPY, (6, 410, 3)), inputs(NUMPY, n=5)
-    # Beyond 4,096 parameters a sketch is chosen, but one of as many features as parameters reduces nothing.
-    assert 4096 < model.n_parameters <= dntk.sketch.choose(model, x, n=5).sketch.dim
-    fitted = dntk.DistilledNTK(model).fit(x).state
-    assert fitted.sketch is None
-    assert fitted.weights.shape == (3, model.n_parameters)
+def test_a_sketch_to_more_than_half_as_many_features_as_parameters_is_none():
+    model, x = mlp(NUMPY, (6, 410, 3)), inputs(NUMPY, n=600)
+    # 600 points ask for 4,096 features, and the network has 4,103 parameters.
+    assert 4096 < model.n_parameters < 2 * 4096
+    fit = dntk.DistilledNTK(model, ridge=1e-3).fit(x)
+    assert fit.sketch is None
+    assert fit.weights.shape == (3, model.n_parameters)
+
+
+class TestWhatIsDoneWithoutBeingTold:
+    """The defaults: which points, features and gradients, and that it is said."""
+
+    def test_all_of_few_points_and_some_of_many_are_kept(self):
+        model = mlp(NUMPY, (6, 16, 3))
+        few = dntk.DistilledNTK(model, ridge=1e-3).fit(inputs(NUMPY, n=60))
+        assert few.losses.kept_points == 60
+        assert few.losses.gradients == 40
+        assert few.choices[0].startswith("points: all 60")
+        many = dntk.DistilledNTK(model, ridge=1e-3).fit(inputs(NUMPY, n=1000))
+        assert many.losses.kept_points == 500 == len(set(many.indices.tolist()))
+        assert many.choices[0] == "points: 500 of 1,000, by the inputs of the last layer"
+        assert many.fidelity(inputs(NUMPY, n=200, seed=9)) > 0.97
+        assert many.ledger["data"].jacobian_rows == 0
+
+    def test_the_loss_of_points_chosen_by_the_last_layer_is_measured_on_others(self):
+        model, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, n=80, dtype="f8")
+        data = dntk.distill.data.LastLayer(Random(16))
+        fit = dntk.DistilledNTK(model, data=data, sketch=None, ridge=1e-3).fit(x)
+        kernel = dntk.ntk(model, x)
+        kept = fit.indices
+        across = kernel[kept][:, kept]
+        left = np.trace(kernel - kernel[:, kept] @ np.linalg.solve(across, kernel[kept])) / np.trace(kernel)
+        # All 64 others are the sample; the trace of the others stands for a share 64/80 of the whole.
+        others = np.setdiff1d(np.arange(80), kept)
+        scale = np.trace(kernel[others][:, others]) / np.trace(kernel) / (64 / 80)
+        assert fit.losses.data_trace_residual == pytest.approx(left / scale, rel=1e-3)
+        assert fit.ledger["loss of points"].jacobian_rows == 64 * 3
+
+    def test_keeping_much_says_what_it_takes_before_it_is_done(self, monkeypatch):
+        monkeypatch.setattr("dntk.estimator.defaults.MEMORY", 1000)
+        model, x = mlp(NUMPY), inputs(NUMPY, n=20)
+        with pytest.warns(UserWarning, match=r"all 20 points are kept: their features take .* GiB, 60 gradients"):
+            dntk.DistilledNTK(model, data=None, ridge=1e-3).fit(x)
+
+    def test_an_unknown_word_is_refused(self):
+        for name in ("data", "gradients"):
+            with pytest.raises(ValueError, match=rf"`{name}`='all': expected an object such as"):
+                dntk.DistilledNTK(mlp(NUMPY), **{name: "all"})
+
+    def test_the_last_layer_is_looked_at_on_every_library_and_without_one_a_functional(self, library):
+        model, x = mlp(library), inputs(library)
+        hidden = host(model.observe(x, (model.head(x),)).inputs["weights.1"])[:, 0, :]
+        phi = last_layer_features(model, x)
+        np.testing.assert_array_equal(host(phi.values)[0], np.concatenate([hidden, np.ones((30, 1))], axis=1))
+        margin = last_layer_features(dntk.outputs.margin(model), x)
+        assert margin.sketch.dim == 256
+
+
+class TestQuery:
+    """Prediction, uncertainty and trust from one pass."""
+
+    def test_it_says_what_the_three_say(self, library):
+        model, x = mlp(library), inputs(library)
+        fit = dntk.DistilledNTK(model, gradients=Solution(5), ridge=1e-2).fit(x)
+        query, found = inputs(library, n=6, seed=4), None
+        with LedgerRecorder().stage("query") as cost:
+            found = fit.query(query)
+        assert isinstance(found, dntk.estimator.Query)
+        assert cost.jacobian_rows == 6 * 3
+        expected = host(fit.predict(query))
+        np.testing.assert_allclose(host(found.prediction), expected, atol=1e-4 * np.abs(expected).max())
+        np.testing.assert_array_equal(host(found.uncertainty), host(fit.uncertainty(query)))
+        np.testing.assert_array_equal(host(found.trust), host(fit.trust(query)))
 
 
 def test_a_single_point_can_be_fitted():

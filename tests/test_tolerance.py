@@ -56,7 +56,7 @@ def test_sizes_are_the_smallest_that_lose_no_more_than_the_tolerance(library):
 
 @pytest.mark.parametrize("distiller", [Solution(3), LocalGlobal(size=2, clusters=2), LocalGlobal(clusters=2), None])
 def test_every_distiller_with_a_size_grows(distiller):
-    est = dntk.DistilledNTK(mlp(NUMPY), gradients=distiller, ridge=1e-2, tolerance=0.05).fit(inputs(NUMPY))
+    est = dntk.DistilledNTK(mlp(NUMPY), None, gradients=distiller, ridge=1e-2, tolerance=0.05).fit(inputs(NUMPY))
     assert est.certificate.tolerance.met
     assert 0.01 < est.losses.gradient_trace_residual <= 0.05
     assert shares(est)["data"].loss == 0
@@ -98,7 +98,7 @@ def test_own_coordinates_have_the_same_kernels_and_no_more_coordinates_than_poin
 
 def test_a_sketch_that_is_too_small_grows_until_its_error_is_within_the_tolerance():
     model, x = mlp(NUMPY, (6, 600, 3)), inputs(NUMPY, n=12)
-    est = dntk.DistilledNTK(model, sketch=dntk.sketch.SparseSign(64, seed=3), ridge=1e-2, tolerance=0.1).fit(x)
+    est = dntk.DistilledNTK(model, None, sketch=dntk.sketch.SparseSign(64, seed=3), ridge=1e-2, tolerance=0.1).fit(x)
     sketch, share = est.sketch, shares(est)["sketch"]
     assert share.met
     assert (share.size, sketch.seed) == (sketch.dim, 3)
@@ -110,21 +110,23 @@ def test_a_sketch_that_is_too_small_grows_until_its_error_is_within_the_toleranc
     ratio = np.trace(found) / np.linalg.norm(found)
     assert share.loss == pytest.approx(1.959964 * ((ratio**2 + 1) / sketch.dim) ** 0.5, rel=1e-4)
     assert 1.96 * ((ratio**2 + 1) / (sketch.dim / 2)) ** 0.5 > 0.09
-    again = dntk.DistilledNTK(model, sketch=sketch, ridge=1e-2, tolerance=0.1).fit(x)
+    again = dntk.DistilledNTK(model, None, sketch=sketch, ridge=1e-2, tolerance=0.1).fit(x)
     assert again.sketch == sketch
 
 
 def test_the_automatic_sketch_is_chosen_for_the_tolerance():
     model, x = mlp(NUMPY, (6, 3000, 3)), inputs(NUMPY, n=6)
     dims = [
-        dntk.DistilledNTK(model, sketch=sketch, ridge=1e-2, tolerance=0.2).fit(x).sketch.dim
+        dntk.DistilledNTK(model, None, sketch=sketch, ridge=1e-2, tolerance=0.2).fit(x).sketch.dim
         for sketch in ("auto", dntk.sketch.choose(model, x, n=6, error=0.4))
     ]
     assert dims == [dntk.sketch.choose(model, x, n=6, error=0.2).sketch.dim] * 2
 
 
 def test_a_sketch_as_long_as_the_parameters_gives_way_to_none():
-    est = dntk.DistilledNTK(mlp(NUMPY), sketch=dntk.sketch.Gaussian(8), ridge=1e-2, tolerance=0.05).fit(inputs(NUMPY))
+    est = dntk.DistilledNTK(mlp(NUMPY), None, sketch=dntk.sketch.Gaussian(8), ridge=1e-2, tolerance=0.05).fit(
+        inputs(NUMPY)
+    )
     assert est.sketch is None
     assert shares(est)["sketch"].loss == 0
 
@@ -162,7 +164,7 @@ def test_a_stage_that_stops_the_search_is_named_with_its_loss_and_the_remedy(tmp
 
 
 def test_rounding_stops_the_gradients_and_all_points_are_kept():
-    spec = dntk.DistilledNTK(mlp(NUMPY), gradients=Principal(2), ridge=1e-2, tolerance=1e-14)
+    spec = dntk.DistilledNTK(mlp(NUMPY), None, gradients=Principal(2), ridge=1e-2, tolerance=1e-14)
     with pytest.warns(UserWarning, match="stopped by: gradients .*rounding: pass a larger tolerance"):
         est = spec.fit(inputs(NUMPY, n=9))
     assert shares(est)["gradients"].size == 9
@@ -172,7 +174,7 @@ def test_memory_stops_the_sketch(monkeypatch):
     monkeypatch.setattr("dntk.estimator.tolerance.LARGEST", 12 * 3 * 4 * 300)
     model, x = mlp(NUMPY, (6, 3000, 3)), inputs(NUMPY, n=12)
     for sketch in (dntk.sketch.Gaussian(64), "auto"):
-        spec = dntk.DistilledNTK(model, sketch=sketch, ridge=1e-2, tolerance=0.05)
+        spec = dntk.DistilledNTK(model, None, sketch=sketch, ridge=1e-2, tolerance=0.05)
         with pytest.warns(UserWarning, match="stopped by: sketch .*more features than 256 would take more than"):
             est = spec.fit(x)
         assert est.sketch.dim == 256
@@ -180,7 +182,7 @@ def test_memory_stops_the_sketch(monkeypatch):
 
 def test_a_sketch_without_a_size_that_ensures_the_error_stops_the_search():
     model, x = mlp(NUMPY), inputs(NUMPY, n=6)
-    spec = dntk.DistilledNTK(model, sketch=dntk.sketch.Mask(50), ridge=1e-2, tolerance=0.05)
+    spec = dntk.DistilledNTK(model, None, sketch=dntk.sketch.Mask(50), ridge=1e-2, tolerance=0.05)
     with pytest.warns(UserWarning, match='stopped by: sketch .*a Mask has no size that ensures it: pass sketch="auto"'):
         est = spec.fit(x)
     # E‖K̂ − K‖_F² ≤ V (tr K)², with V = ⌈P/k⌉ − 1.
@@ -210,7 +212,7 @@ def test_a_tolerance_that_is_no_share_is_refused(tolerance):
 def test_the_regression_within_a_tolerance_is_the_one_that_was_asked_for():
     model, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, dtype="f8")
     y = targets(NUMPY, n=30, dtype="f8")
-    fit = dntk.DistilledNTK(model, sketch=None, ridge=5.0, tolerance=0.05).fit(x, y)
+    fit = dntk.DistilledNTK(model, None, sketch=None, ridge=5.0, tolerance=0.05).fit(x, y)
     phi = dntk.tangent_features(model, x, sketch=None)
     full = dntk.solve.ridge(phi, y, ridge=5.0).predict(phi)
     np.testing.assert_allclose(fit.predict(x), full, atol=1e-7 * np.abs(full).max())

@@ -1,7 +1,7 @@
 """The whole method behind one specification, and the value that it fits."""
 
-from dntk.estimator.fit import Fit, load
+from dntk.estimator.fit import Fit, Query, load
 from dntk.estimator.losses import Losses
 from dntk.estimator.specification import DistilledNTK
 
-__all__ = ["DistilledNTK", "Fit", "Losses", "load"]
+__all__ = ["DistilledNTK", "Fit", "Losses", "Query", "load"]

@@ -7,27 +7,27 @@ import warnings
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._target_checks import check_labels, check_targets
+from dntk.backend import backend_of
 from dntk.certificates import HeldOut, Span
 from dntk.certificates.approximation import span_of
 from dntk.distilled_gradients import DistilledGradients, row_basis
 from dntk.estimator.certification import Evidence
+from dntk.estimator.defaults import cost_of_everything
 from dntk.estimator.losses import Losses, expected_sketch_error
 from dntk.estimator.once import Once
-from dntk.estimator.points import KeptPoints
+from dntk.estimator.points import KeptPoints, Targets, checked_targets
 from dntk.estimator.stages import Parts, Stages
 from dntk.estimator.state import FittedState
-from dntk.features import TangentFeatures
+from dntk.features import TangentFeatures, tangent_features
 from dntk.ledger import LedgerRecorder, nbytes_of
 from dntk.metrics import fidelity
-from dntk.models.base import Model, outputs_of
+from dntk.models.base import outputs_of
 from dntk.sketch import Sketch, SketchPlan
 from dntk.solve import RidgeFit, same_span
 from dntk.solve._ridge import solved
 from dntk.solve.problem import RidgeProblem
 from dntk.solve.rules import one_ridge
 from dntk.spectrum import condition_number, eigenvalues, truncation_rank
-from dntk.targets import one_hot
 from dntk.types import Array
 
 
@@ -45,15 +45,14 @@ class _Run:
     spectrum: Float[Array, " m"]
 
 
-def fitted(stages: Stages, x: Array, y: Array | None) -> FittedState:
-    """Run all stages on the points ``x``; see :meth:`dntk.DistilledNTK.fit`."""
+def fitted(stages: Stages, x: Array, y: Array | None, choices: tuple[str, ...] = ()) -> FittedState:
+    """Run all stages on the checked points ``x``; see :meth:`dntk.DistilledNTK.fit`."""
     parts, recorder = stages.parts, LedgerRecorder()
-    parts.model.check_inputs(x)
-    run = _run(stages, x, y, _targets(parts.model, x, y), recorder)
+    run = _run(stages, x, y, checked_targets(parts.model, x, y), recorder)
     outcome = stages.outcome()
     if outcome is not None and not outcome.met:
         warnings.warn(f"tolerance {outcome}", UserWarning, stacklevel=3)
-    network = run.points.targets if y is None else parts.model(run.points.x)
+    network = run.points.targets if y is None else outputs_of(parts.model, run.points.x)
     losses = _losses(run, points=x.shape[0], network=network)
     evidence = Evidence(
         phi=run.phi,
@@ -78,22 +77,26 @@ def fitted(stages: Stages, x: Array, y: Array | None) -> FittedState:
         ledger=recorder.ledger(),
         tolerance=outcome,
         certificate=Once(evidence.certificate),
-        made_by={"data": repr(parts.data), "gradients": repr(parts.gradients)},
+        made_by={"data": repr(parts.data), "gradients": repr(parts.gradients), "choices": "; ".join(choices)},
     )
 
 
-def _run(stages: Stages, x: Array, y: Array | None, targets: Float[Array, "n c"], recorder: LedgerRecorder) -> _Run:
+def _run(stages: Stages, x: Array, y: Array | None, targets: Targets, recorder: LedgerRecorder) -> _Run:
     with recorder.stage("data") as cost:
         sketch = stages.sketch(x)
         points = stages.points(x, y, targets, sketch)
         cost.nbytes = points.nbytes
     with recorder.stage("features") as cost:
+        _say_what_everything_costs(stages.parts, x, sketch)
         phi, sketch = stages.features(points, sketch)
         cost.nbytes = nbytes_of(phi.values)
     with recorder.stage("ridge"):
         problem = RidgeProblem.of(phi.values, points.targets)
         ridge = one_ridge(stages.parts.ridge, problem)
         fit = solved(problem, ridge, phi)
+    if points.residual is None:
+        with recorder.stage("loss of points"):
+            points = dataclasses.replace(points, residual=_measured(stages.parts, x, points, phi, problem))
     with recorder.stage("gradients") as cost:
         grads = stages.gradients(phi, points.targets, ridge)
         if grads is not None:
@@ -111,7 +114,7 @@ def _losses(run: _Run, *, points: int, network: Float[Array, "m c"]) -> Losses:
     return Losses(
         points=points,
         kept_points=len(phi),
-        data_trace_residual=run.points.residual,
+        data_trace_residual=run.points.residual or 0.0,
         sketch_relative_error=expected_sketch_error(run.sketch, phi, run.spectrum),
         gradient_trace_residual=0.0 if grads is None else grads.trace_residual,
         coverage_gap=0.0 if grads is None else grads.gap,
@@ -129,15 +132,34 @@ def _not_kept(parts: Parts, x: Array, run: _Run) -> HeldOut | None:
     return HeldOut.of(parts.model, x, run.points.indices, rows=rows, seed=parts.seed)
 
 
-def _targets(model: Model, x: Array, y: Array | None) -> Float[Array, "n c"]:
-    outputs = outputs_of(model, x)
-    if y is None:
-        return outputs
-    xp = arrays.require_same_place(outputs=outputs, y=y)
-    if xp.isdtype(y.dtype, "integral") and y.ndim == 1:
-        check_labels("y", y, points=x.shape[0])
-        return one_hot(y, model.n_outputs, like=outputs)
-    return check_targets(y, outputs, points=x.shape[0], outputs=model.n_outputs)
+def _measured(parts: Parts, x: Array, points: KeptPoints, phi: TangentFeatures, problem: RidgeProblem) -> float:
+    """Share of the trace of K̄ that the kept points leave, from a sample of 64 of the others.
+
+    k(x, x) − k_xᵀ(K̄ + μI)⁻¹k_x of every sampled point, with μ as small as the precision of the features lets it be.
+    """
+    sample = HeldOut.of(parts.model, x, points.indices, rows=0, seed=parts.seed)
+    if sample is None:
+        return 0.0
+    others = tangent_features(parts.model, sample.x, sketch=phi.sketch)
+    xp = arrays.namespace(phi.values)
+    gram = xp.mean(problem.gram, axis=0) if problem.dual else arrays.in_float64(phi.kernel())
+    damping = 10 * len(phi) * arrays.epsilon(phi.values) * float(xp.mean(xp.linalg.diagonal(gram)))
+    factor = xp.linalg.cholesky(gram + damping * xp.eye(len(phi), dtype=gram.dtype, device=arrays.device_of(gram)))
+    across = xp.astype(phi.kernel(others), gram.dtype, copy=False)
+    half = backend_of(factor).triangular_solve(factor, across, lower=True)
+    own = xp.mean(arrays.in_float64(xp.sum(others.values**2, axis=2)), axis=0)
+    left = float(xp.sum(xp.clip(own - xp.sum(half * half, axis=0), min=0))) / float(xp.sum(own))
+    return left * sample.population / x.shape[0]
+
+
+def _say_what_everything_costs(parts: Parts, x: Array, sketch: Sketch | SketchPlan | None) -> None:
+    """Warn before features of all of many points are made."""
+    if parts.data is not None:
+        return
+    plain = sketch.sketch if isinstance(sketch, SketchPlan) else sketch
+    cost = cost_of_everything(parts.model, x, parts.model.n_parameters if plain is None else plain.dim)
+    if cost:
+        warnings.warn(cost, UserWarning, stacklevel=5)
 
 
 def _whole(phi: TangentFeatures) -> Span:

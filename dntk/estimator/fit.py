@@ -13,15 +13,31 @@ from dntk.distill.data import DistilledData
 from dntk.estimator import storage
 from dntk.estimator._report import write_report
 from dntk.estimator.losses import Losses
+from dntk.estimator.prediction import linear_outputs
 from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures, tangent_features
 from dntk.ledger import Ledger
 from dntk.metrics import accuracy, fidelity, predicted_labels
 from dntk.models.base import Model, outputs_of
-from dntk.models.batching import choose_batch_size
-from dntk.outputs.functionals import cotangents_for
 from dntk.sketch import Sketch
 from dntk.types import Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Query:
+    """What a fit says of queries, see :meth:`Fit.query`.
+
+    Parameters
+    ----------
+    prediction, uncertainty
+        (n, C), as :meth:`Fit.predict` (to rounding) and :meth:`Fit.uncertainty`.
+    trust
+        (n,), as :meth:`Fit.trust`.
+    """
+
+    prediction: Float[Array, "n c"]
+    uncertainty: Float[Array, "n c"]
+    trust: Float[Array, " n"]
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
@@ -36,22 +52,41 @@ class Fit:
     state: FittedState
 
     def predict(self, x: Array) -> Float[Array, "n c"]:
-        """Predicted outputs f̂_c(x) = ⟨w_c, φ_c(x)⟩: one Jacobian-vector product per class, no gradient, no sketch.
+        """Predicted outputs f̂_c(x) = ⟨w_c, φ_c(x)⟩, by products with the gradients' factors: see the notes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs that the model does not take.
+
+        Notes
+        -----
+        One forward and C backward passes, and the work of C forward passes; the weights are brought from the sketch to
+        the parameters first, O(C·P). No gradient of a point is expanded or sketched.
+        """
+        self.model.check_inputs(x)
+        state = self.state
+        weights = state.weights if state.sketch is None else state.sketch.adjoint(state.weights)
+        return linear_outputs(self.model, x, weights)
+
+    def query(self, x: Array) -> "Query":
+        """Prediction, uncertainty and trust of every query from one pass over their features.
+
+        The three calls one by one make the features twice, and the gradients a third time.
 
         Raises
         ------
         TypeError, ValueError
             Inputs that the model does not take.
         """
-        self.model.check_inputs(x)
-        xp, state = self.model.namespace, self.state
-        tangents = state.weights if state.sketch is None else state.sketch.adjoint(state.weights)
-        # A product's memory is that of a few forward passes, well below the blocks that this size is made for.
-        size = choose_batch_size(self.model, x, self._one_cotangent(), None)
-        pieces = [
-            _diagonal(self.model.jvp(x[start:stop, ...], tangents)) for start, stop in arrays.spans(x.shape[0], size)
-        ]
-        return xp.concat(pieces, axis=0)
+        phi, span = self._features(x), self.state.span()
+        variance = posterior_variance(phi.values, span.basis, span.squares, ridge=self.state.ridge)
+        xp = arrays.namespace(variance)
+        return Query(
+            prediction=(phi.values @ self.state.weights[:, :, None])[:, :, 0].T,
+            uncertainty=xp.astype(xp.sqrt(variance).T, phi.values.dtype, copy=False),
+            trust=tangent_residual(phi, span.basis),
+        )
 
     def predict_label(self, x: Array) -> Int[Array, " n"]:
         """Class of the largest predicted output, the lower one where two are equal."""
@@ -134,6 +169,12 @@ class Fit:
         return self.state.spectrum
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """What was chosen where ``"auto"`` was asked for, and why, a line each."""
+        text = self.state.made_by.get("choices", "")
+        return tuple(text.split("; ")) if text else ()
+
+    @property
     def indices(self) -> Int[Array, " m"] | None:
         """Positions of the kept points; ``None`` where inputs were distilled."""
         return self.state.indices
@@ -202,11 +243,6 @@ class Fit:
     def _projected(self, x: Array) -> TangentFeatures:
         return TangentFeatures(self._features(x).values @ self.state.span().basis.mT)
 
-    def _one_cotangent(self) -> Array:
-        m, outputs = self.model, self.state.weights.shape[0]
-        dtype = arrays.kernel_dtype(m.namespace, m.dtype)
-        return cotangents_for("sum", outputs, xp=m.namespace, dtype=dtype, device=m.device)
-
 
 def load(path: str | Path, *, model: Model | None = None) -> Fit:
     """Read a stored fit.
@@ -237,9 +273,3 @@ def _headline(certificate: Certificate) -> str:
     if certificate.prediction_error is not None:
         text += f", root mean square distance to the regression at most {float(certificate.prediction_error):.3g}"
     return f"{text}, with probability {certificate.confidence:.6g}"
-
-
-def _diagonal(products: Float[Array, "c n c"]) -> Float[Array, "n c"]:
-    """Output c of the product along w_c."""
-    xp = arrays.namespace(products)
-    return xp.stack([products[c, :, c] for c in range(products.shape[0])], axis=1)

@@ -5,9 +5,9 @@ import dataclasses
 from jaxtyping import Float, Int
 
 from dntk import arrays
-from dntk._target_checks import check_targets
+from dntk._target_checks import check_labels, check_targets
 from dntk.archive import StoreError, fingerprint
-from dntk.distill.data.base import DataSelector, Selection
+from dntk.distill.data.base import DataSelector, InputSelector, Selection
 from dntk.distill.data.distilled_data import DataDistiller, DistilledData
 from dntk.distill.data.draws import minibatch, take
 from dntk.distill.data.nystrom_residual import residual
@@ -28,12 +28,13 @@ _SAMPLE = 512
 class KeptPoints:
     """Kept inputs and targets; ``residual`` is the relative trace residual that they leave of the kernel of all.
 
-    ``indices`` where points of the data are kept, ``data`` where inputs were distilled.
+    ``indices`` where points of the data are kept, ``data`` where inputs were distilled. No residual is known of points
+    that were chosen by another kernel: it is then measured on a sample.
     """
 
     x: Array
     targets: Float[Array, "m c"]
-    residual: float
+    residual: float | None
     indices: Int[Array, " m"] | None = None
     data: DistilledData | None = None
 
@@ -45,28 +46,70 @@ class KeptPoints:
         return nbytes_of(self.x)
 
 
-def all_points(x: Array, targets: Float[Array, "n c"]) -> KeptPoints:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Targets:
+    """What the regression is on: checked targets (n, C) of all points, or the network's outputs at those kept.
+
+    ``like`` is an array of the outputs' library, dtype and device.
+    """
+
+    model: Model
+    given: Float[Array, "n c"] | None
+    like: Float[Array, "_ c"]
+
+    def at(self, x: Array, indices: Int[Array, " m"]) -> Float[Array, "m c"]:
+        """Targets of the points at ``indices``, whose inputs are ``x``."""
+        if self.given is None:
+            return outputs_of(self.model, x)
+        return arrays.namespace(self.given).take(self.given, indices, axis=0)
+
+
+def checked_targets(model: Model, x: Array, y: Array | None) -> Targets:
+    """Targets for checked inputs: floats as they are, labels as centred one-hot vectors, else the network's outputs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Targets or labels of another length, of one class, or not finite.
+    """
+    like = outputs_of(model, x[:1, ...])
+    if y is None:
+        return Targets(model=model, given=None, like=like)
+    xp = arrays.require_same_place(outputs=like, y=y)
+    if xp.isdtype(y.dtype, "integral") and y.ndim == 1:
+        check_labels("y", y, points=x.shape[0])
+        given = one_hot(y, model.n_outputs, like=like)
+    else:
+        given = check_targets(y, like, points=x.shape[0], outputs=model.n_outputs)
+    return Targets(model=model, given=given, like=like)
+
+
+def all_points(x: Array, targets: Targets) -> KeptPoints:
     """All points."""
-    xp = arrays.namespace(targets)
-    return KeptPoints(
-        x=x, targets=targets, residual=0.0, indices=xp.arange(x.shape[0], device=arrays.device_of(targets))
-    )
+    every = targets.model.namespace.arange(x.shape[0], device=targets.model.device)
+    return KeptPoints(x=x, targets=targets.at(x, every), residual=0.0, indices=every)
 
 
 def selected(
-    selector: DataSelector, model: Model, x: Array, targets: Float[Array, "n c"], *, sketch: Sketch | SketchPlan | None
+    selector: DataSelector, model: Model, x: Array, targets: Targets, *, sketch: Sketch | SketchPlan | None
 ) -> KeptPoints:
     """Points that a selector chooses by the features of one functional."""
     phi = tangent_features(model, x, sketch=sketch, outputs="sum")
     return of_selection(selector.select(phi), x, targets)
 
 
-def of_selection(selection: Selection, x: Array, targets: Float[Array, "n c"]) -> KeptPoints:
+def chosen_inputs(selector: InputSelector, model: Model, x: Array, targets: Targets) -> KeptPoints:
+    """Points that are chosen by something cheaper than their tangent features."""
+    return dataclasses.replace(of_selection(selector.select_inputs(model, x), x, targets), residual=None)
+
+
+def of_selection(selection: Selection, x: Array, targets: Targets) -> KeptPoints:
     """Chosen points."""
     left = float(selection.residual_trace[-1])
+    chosen = take_points(x, selection.indices)
     return KeptPoints(
-        x=take_points(x, selection.indices),
-        targets=arrays.namespace(targets).take(targets, selection.indices, axis=0),
+        x=chosen,
+        targets=targets.at(chosen, selection.indices),
         residual=left / selection.trace if selection.trace > 0 else 0.0,
         indices=selection.indices,
     )
@@ -77,7 +120,7 @@ def distilled(
     model: Model,
     x: Array,
     y: Array | None,
-    targets: Float[Array, "n c"],
+    targets: Targets,
     *,
     sketch: Sketch | SketchPlan | None,
 ) -> KeptPoints:
@@ -108,7 +151,10 @@ def distilled(
     features = [tangent_features(model, points, sketch=sketch, outputs="sum").joined() for points in (sample, data.x)]
     wide = [arrays.namespace(f).astype(f, arrays.accumulation_dtype(f), copy=False) for f in features]
     return KeptPoints(
-        x=data.x, targets=_targets(data, model, y, targets), residual=max(0.0, residual(*wide, ridge=1e-9)), data=data
+        x=data.x,
+        targets=_targets(data, model, y, targets.like),
+        residual=max(0.0, residual(*wide, ridge=1e-9)),
+        data=data,
     )
 
 

@@ -3,9 +3,10 @@
 import dataclasses
 from typing import Any, Literal
 
-from dntk.distill.data import DataDistiller, DataSelector, DistilledData
+from dntk.distill.data import DataDistiller, DataSelector, DistilledData, InputSelector
 from dntk.distill.gradients import GradientDistiller
 from dntk.estimator._fitting import fitted
+from dntk.estimator.defaults import settled, settled_for_search
 from dntk.estimator.fit import Fit
 from dntk.estimator.stages import AsGiven, Parts, Stages
 from dntk.estimator.tolerance import WithinTolerance, check_tolerance
@@ -15,6 +16,8 @@ from dntk.sketch import Sketch, SketchPlan
 from dntk.sketch.resolution import check_sketch
 from dntk.solve.rules import Ridge
 from dntk.types import Array
+
+_EXAMPLES = {"data": "dntk.distill.data.KMeans(500)", "gradients": "dntk.distill.gradients.Solution(5)"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,13 +31,17 @@ class DistilledNTK:
     data
         Selector of points such as ``dntk.distill.data.RPCholesky(500)``; it sees features of one functional, one
         backward pass per point. Or an objective that makes inputs, such as ``dntk.distill.data.Wasserstein(50)``, or
-        the ``DistilledData`` that one has made. ``None``: all points.
+        the ``DistilledData`` that one has made. ``"auto"``: all of up to 750 points, else 500 that are chosen by the
+        inputs of the last layer, at one forward pass a point; what they leave of the kernel is then measured on a
+        sample of the others. ``None``: all points, whatever that costs, which is said first where it is much.
     sketch
         A sketch, or a plan of :func:`dntk.sketch.choose`; ``None``: all P coordinates; ``"auto"``: none up to 4,096
-        parameters, else the plan for the points of the fit, a relative kernel error of 5% at 95% confidence.
+        parameters, else the cheapest to four times as many features as points are kept, see
+        :func:`dntk.sketch.automatic`.
     gradients
         Distiller of gradients such as ``dntk.distill.gradients.Solution(5)``; the regression is then solved in the
-        span of its synthetic gradients. ``None``: no distillation of gradients.
+        span of its synthetic gradients. ``"auto"``: ``Solution`` with 40, or as many as points are kept. ``None``: no
+        distillation of gradients.
     ridge
         λ as for :func:`dntk.solve.ridge`, one for all outputs: chosen once, on the features of the kept points, handed
         to the distiller of gradients (unless that was given its own), and solved at.
@@ -57,9 +64,9 @@ class DistilledNTK:
     """
 
     model: Model
-    data: DataSelector | DataDistiller | DistilledData | None = None
+    data: DataSelector | InputSelector | DataDistiller | DistilledData | Literal["auto"] | None = "auto"
     sketch: Sketch | SketchPlan | Literal["auto"] | None = "auto"
-    gradients: GradientDistiller | None = None
+    gradients: GradientDistiller | Literal["auto"] | None = "auto"
     ridge: Ridge = "loo"
     seed: int = 0
     _: dataclasses.KW_ONLY
@@ -68,6 +75,10 @@ class DistilledNTK:
     def __post_init__(self) -> None:
         _require_model(self.model)
         check_sketch(self.sketch)
+        for name, part in (("data", self.data), ("gradients", self.gradients)):
+            if isinstance(part, str) and part != "auto":
+                msg = f"`{name}`={part!r}: expected an object such as {_EXAMPLES[name]}, 'auto', or None."
+                raise ValueError(msg)
         check_seed(self.seed)
         check_tolerance(self.tolerance)
 
@@ -96,9 +107,13 @@ class DistilledNTK:
         UserWarning
             A tolerance was asked for and is not met; what comes nearest is fitted.
         """
-        return Fit(self.model, fitted(self._stages(), x, y))
+        self.model.check_inputs(x)
+        parts, choices = self._parts(x)
+        stages: Stages = AsGiven(parts) if self.tolerance is None else WithinTolerance(parts, self.tolerance)
+        return Fit(self.model, fitted(stages, x, y, choices))
 
-    def _stages(self) -> Stages:
+    def _parts(self, x: Array) -> tuple[Parts, tuple[str, ...]]:
+        """What is to be done with these points, and why where that was left open."""
         parts = Parts(
             model=self.model,
             data=self.data,
@@ -107,7 +122,7 @@ class DistilledNTK:
             ridge=self.ridge,
             seed=self.seed,
         )
-        return AsGiven(parts) if self.tolerance is None else WithinTolerance(parts, self.tolerance)
+        return settled(parts, x) if self.tolerance is None else settled_for_search(parts)
 
 
 def _require_model(model: Any) -> None:

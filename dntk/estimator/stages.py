@@ -1,16 +1,16 @@
 """What a fit is made of, and its stages with the parts exactly as they were given."""
 
 import dataclasses
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
 
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
-from dntk.distill.data import DataDistiller, DataSelector, DistilledData
+from dntk.distill.data import DataDistiller, DataSelector, DistilledData, InputSelector, LastLayer
 from dntk.distill.gradients import GradientDistiller
 from dntk.distill.gradients.base import at_ridge
 from dntk.distilled_gradients import DistilledGradients
-from dntk.estimator.points import KeptPoints, all_points, distilled, selected
+from dntk.estimator.points import KeptPoints, Targets, all_points, chosen_inputs, distilled, selected
 from dntk.features import TangentFeatures, tangent_features
 from dntk.models.base import Model
 from dntk.sketch import Sketch, SketchPlan, automatic
@@ -23,9 +23,9 @@ class Parts:
     """The parts of a :class:`dntk.DistilledNTK`, which describes them."""
 
     model: Model
-    data: DataSelector | DataDistiller | DistilledData | None
+    data: DataSelector | InputSelector | DataDistiller | DistilledData | Literal["auto"] | None
     sketch: Sketch | SketchPlan | Literal["auto"] | None
-    gradients: GradientDistiller | None
+    gradients: GradientDistiller | Literal["auto"] | None
     ridge: Ridge
     seed: int
 
@@ -41,9 +41,7 @@ class Stages(Protocol):
     def sketch(self, x: Array) -> Sketch | SketchPlan | None:
         """The sketch to begin with."""
 
-    def points(
-        self, x: Array, y: Array | None, targets: Float[Array, "n c"], sketch: Sketch | SketchPlan | None
-    ) -> KeptPoints:
+    def points(self, x: Array, y: Array | None, targets: Targets, sketch: Sketch | SketchPlan | None) -> KeptPoints:
         """The points that are kept, and what they leave of the kernel."""
 
     def features(
@@ -65,19 +63,21 @@ class AsGiven:
     parts: Parts
 
     def sketch(self, x: Array) -> Sketch | SketchPlan | None:
-        """The sketch that was given, or the one chosen for a relative kernel error of 5%."""
+        """The sketch that was given, or the one chosen for as many points as are kept."""
         given = self.parts.sketch
         if isinstance(given, str):
-            return automatic(self.parts.model, x, n=x.shape[0], seed=self.parts.seed)
+            kept = kept_count(self.parts.data, x.shape[0])
+            return automatic(self.parts.model, x, n=kept, seed=self.parts.seed)
         return given
 
-    def points(
-        self, x: Array, y: Array | None, targets: Float[Array, "n c"], sketch: Sketch | SketchPlan | None
-    ) -> KeptPoints:
+    def points(self, x: Array, y: Array | None, targets: Targets, sketch: Sketch | SketchPlan | None) -> KeptPoints:
         """The points that are kept, all of them, chosen or made, and what they leave of the kernel."""
         data, model = self.parts.data, self.parts.model
+        assert not isinstance(data, str)  # settled before
         if data is None:
             return all_points(x, targets)
+        if isinstance(data, InputSelector):
+            return chosen_inputs(data, model, x, targets)
         if isinstance(data, DataSelector):
             return selected(data, model, x, targets, sketch=sketch)
         return distilled(data, model, x, y, targets, sketch=sketch)
@@ -91,7 +91,16 @@ class AsGiven:
     def gradients(self, phi: TangentFeatures, targets: Float[Array, "m c"], ridge: float) -> DistilledGradients | None:
         """Synthetic gradients where gradients are distilled, for λ unless their distiller was given its own."""
         distiller = self.parts.gradients
+        assert not isinstance(distiller, str)  # settled before
         return None if distiller is None else at_ridge(distiller, ridge).distill(phi, targets)
 
     def outcome(self) -> None:
         """No tolerance was asked for."""
+
+
+def kept_count(data: Any, n: int) -> int:
+    """How many points a part keeps of n, as far as it says."""
+    inner = data.selector if isinstance(data, LastLayer) else data
+    if isinstance(inner, DataSelector):
+        return min(n, inner.size)
+    return len(inner) if isinstance(inner, DistilledData) else n

@@ -21,13 +21,14 @@ from dntk.distill.gradients import Solution
 from dntk.distill.gradients.base import at_ridge
 from dntk.distilled_gradients import DistilledGradients
 from dntk.estimator.losses import expected_sketch_error
-from dntk.estimator.points import KeptPoints, of_selection
+from dntk.estimator.points import KeptPoints, Targets, of_selection
 from dntk.estimator.search import FIRST, fewest, resized, shortest
 from dntk.estimator.stages import AsGiven, Parts
 from dntk.features import TangentFeatures, tangent_features
-from dntk.sketch import Sketch, SketchPlan, SparseSign, automatic, choose
+from dntk.sketch import Sketch, SketchPlan, SparseSign, choose
 from dntk.sketch.choice import deviations
 from dntk.sketch.error import SUBSPACE, StatesError
+from dntk.sketch.resolution import SMALL
 from dntk.spectrum import eigenvalues
 from dntk.types import Array
 
@@ -70,23 +71,29 @@ class WithinTolerance:
         return given
 
     def _automatic(self, x: Array) -> SketchPlan | None:
-        return automatic(self.parts.model, x, n=x.shape[0], error=self.tolerance, seed=self.parts.seed)
+        """The plan for the tolerance; none for small networks, or where it has as many features as parameters."""
+        model = self.parts.model
+        if model.n_parameters <= SMALL:
+            return None
+        plan = choose(model, x, n=x.shape[0], error=self.tolerance, seed=self.parts.seed)
+        return plan if plan.sketch.dim < model.n_parameters else None
 
-    def points(
-        self, x: Array, y: Array | None, targets: Float[Array, "n c"], sketch: Sketch | SketchPlan | None
-    ) -> KeptPoints:
+    def points(self, x: Array, y: Array | None, targets: Targets, sketch: Sketch | SketchPlan | None) -> KeptPoints:
         """All points, or the first of a selector's that leave half the tolerance; others as they are given."""
         data = self.parts.data
         if not isinstance(data, DataSelector) or resized(data, 1) is None:
             kept = self._given.points(x, y, targets, sketch)
             remedy = f"pass a larger {type(data).__name__}, or a selector such as RPCholesky(100), which grows"
+            if kept.residual is None:
+                msg = f"a tolerance needs points whose loss is known: pass data=RPCholesky(100) instead of {data!r}."
+                raise ValueError(msg)
             self._note("data", kept.residual, self.tolerance, kept.targets.shape[0], _DATA, remedy)
             return kept
         phi = tangent_features(self.parts.model, x, sketch=sketch, outputs="sum")
         selection = shortest(data, phi, self.tolerance / 2)
         kept = of_selection(selection, x, targets)
         remedy = "all points are kept, and what is left is rounding: pass a larger tolerance"
-        self._note("data", kept.residual, self.tolerance / 2, len(selection), _DATA, remedy)
+        self._note("data", kept.residual or 0.0, self.tolerance / 2, len(selection), _DATA, remedy)
         return kept
 
     def features(
@@ -112,6 +119,7 @@ class WithinTolerance:
     def gradients(self, phi: TangentFeatures, targets: Float[Array, "m c"], ridge: float) -> DistilledGradients:
         """The fewest synthetic gradients that lose no more than what the points have left; features are reused."""
         given = self.parts.gradients
+        assert not isinstance(given, str)  # settled before
         distiller = at_ridge(Solution(FIRST) if given is None else given, ridge)
         lost = self._shares["data"].loss
         allowed = self.tolerance - lost if lost < self.tolerance else self.tolerance / 2

@@ -2,7 +2,7 @@
 
 from jaxtyping import Float
 
-from dntk.arrays import namespace
+from dntk.arrays import namespace, spans
 from dntk.backend import backend_of
 from dntk.gradient_blocks.base import GradientBlock
 from dntk.gradient_blocks.dense import DenseBlock
@@ -12,6 +12,9 @@ from dntk.gradient_blocks.tied import TiedBlock
 from dntk.ledger import count
 from dntk.types import Array
 
+_WORKING_SETS = 16
+"""What is made of a linear map's factors at once, in working sets of the device."""
+
 _COORDINATES = 2**16
 """Coordinates of a block of unknown form that are expanded at once."""
 
@@ -19,8 +22,8 @@ _COORDINATES = 2**16
 def paired(block: GradientBlock, weights: Float[Array, "q p"]) -> Float[Array, "q n"]:
     """⟨w_q, g_qi⟩ for the gradients g of a block and one vector w of its coordinates for each functional.
 
-    A linear map's is Σ_t g_qitᵀ W_q a_it: the work of q forward passes of its layer, and the memory of one functional's
-    cotangents. A look-up table's needs the rows that were used.
+    A linear map's is Σ_t g_qitᵀ W_q a_it: the work of q forward passes of its layer, in pieces of bounded memory. A
+    look-up table's needs the rows that were used.
     """
     match block:
         case FactoredBlock():
@@ -40,20 +43,43 @@ def paired(block: GradientBlock, weights: Float[Array, "q p"]) -> Float[Array, "
 
 
 def _factored(block: FactoredBlock, weights: Float[Array, "q p"]) -> Float[Array, "q n"]:
+    """By W_q a_it for every position, or by the gradients themselves where they are smaller than that."""
     xp = namespace(weights)
     (q, n, t, b), a = block.cotangents.shape, block.inputs.shape[2]
     count(flops=q * n * t * b * (2 * a + 2))
-    rows = xp.reshape(block.inputs, (n * t, a))
-    found = []
-    for functional in range(q):
-        g = xp.reshape(block.cotangents[functional, ...], (n * t, b))
-        matrix = weights[functional, : a * b]
-        matrix = xp.reshape(matrix, (a, b)).T if block.transposed else xp.reshape(matrix, (b, a))
-        image = backend_of(rows).inner(rows, matrix)
-        if block.bias:
-            image = image + weights[functional, a * b :][None, :]
-        found.append(xp.sum(xp.reshape(image * g, (n, t * b)), axis=1))
-    return xp.stack(found)
+    by_gradients = a < t and not block.transposed
+    product = _with_gradients if by_gradients else _with_images
+    entries = _WORKING_SETS * backend_of(weights).working_set(weights)
+    each = q * b * (a if by_gradients else t)
+    matrices = weights[:, : a * b]
+    pieces = [
+        product(block, matrices, block.cotangents[:, start:stop, :, :], block.inputs[start:stop, :, :])
+        for start, stop in spans(n, max(1, entries // each))
+    ]
+    found = xp.concat(pieces, axis=1)
+    if block.bias:
+        found = found + _stored(xp.sum(block.cotangents, axis=2), weights[:, a * b :])
+    return found
+
+
+def _with_images(
+    block: FactoredBlock, weights: Float[Array, "q p"], g: Float[Array, "q n t b"], inputs: Float[Array, "n t a"]
+) -> Float[Array, "q n"]:
+    """Σ_t g_qitᵀ(W_q a_it), the matrices of all functionals in one product."""
+    xp = namespace(weights)
+    (q, n, t, b), a = g.shape, inputs.shape[2]
+    matrices = xp.reshape(weights, (q, a, b)).mT if block.transposed else xp.reshape(weights, (q, b, a))
+    rows = xp.reshape(inputs, (n * t, a))
+    images = backend_of(rows).inner(rows, xp.reshape(matrices, (q * b, a)))
+    images = xp.reshape(images, (n, t, q, b))
+    return xp.sum(images * xp.permute_dims(g, (1, 2, 0, 3)), axis=(1, 3)).T
+
+
+def _with_gradients(
+    _block: FactoredBlock, weights: Float[Array, "q p"], g: Float[Array, "q n t b"], inputs: Float[Array, "n t a"]
+) -> Float[Array, "q n"]:
+    """⟨W_q, Σ_t g_qit a_itᵀ⟩."""
+    return _stored(backend_of(weights).expand(g, inputs), weights)
 
 
 def _indexed(block: IndexedBlock, weights: Float[Array, "q p"]) -> Float[Array, "q n"]:

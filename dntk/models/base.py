@@ -16,6 +16,10 @@ Cotangents: TypeAlias = Float[Array, "q c"] | Float[Array, "q n c"]
 """q linear functionals of the outputs: the same for every input, or each input's own."""
 
 
+POINTS = 256
+"""Inputs that are evaluated at once where only outputs, or what enters a layer, are wanted."""
+
+
 @runtime_checkable
 class Model(Protocol):
     """A network with C outputs and P selected parameters, in evaluation mode, differentiable in its parameters.
@@ -196,8 +200,9 @@ def check_placement(x: Array, model: Model, name: str) -> None:
 
 
 def outputs_of(model: Model, x: Array) -> Float[Array, "n c"]:
-    """Outputs of the model, checked to be finite."""
-    outputs = model(x)
+    """Outputs of the model, checked to be finite; :data:`POINTS` inputs at a time."""
+    pieces = [model(x[start:stop, ...]) for start, stop in arrays.spans(x.shape[0], POINTS)]
+    outputs = pieces[0] if len(pieces) == 1 else model.namespace.concat(pieces, axis=0)
     arrays.require_finite("the network's outputs", outputs)
     return outputs
 

@@ -18,6 +18,10 @@ not fit.
 """
 
 
+ALONE = 2**30
+"""The same where every input is used once, as for features and predictions: nothing is differentiated again."""
+
+
 @runtime_checkable
 class SizedModel(Protocol):
     """A model that remembers how many bytes its gradient blocks take."""
@@ -35,12 +39,12 @@ def measured_bytes(model: Model, x: Array, cotangents: Float[Array, "q c"]) -> t
 
 
 def choose_batch_size(model: Model, x: Array, cotangents: Float[Array, "q c"], batch_size: int | None) -> int:
-    """``batch_size`` if given, else as many inputs as fit :data:`BUDGET`, measured on the first input."""
+    """``batch_size`` if given, else as many inputs as fit :data:`ALONE`, measured on the first input."""
     if batch_size is not None:
         return integer("batch_size", batch_size, least=1)
     if x.shape[0] == 1:
         return 1
-    return _fitting(_sizes(model, x, cotangents), x.shape[0], cotangents.shape[0], BUDGET)
+    return _fitting(_sizes(model, x, cotangents), x.shape[0], cotangents.shape[0], ALONE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -82,30 +82,59 @@ def choose(
     options = [_sparse(seen, budget, dim, seed)]
     if x is not None:
         options += [_mixed(seen, budget, dim, seed), _tensor(seen, budget, dim, seed)]
-    q = seen.functionals
     found = [option for option in options if option is not None]
     if not found:
         needed = (seen.norms + seen.kernel) / budget
         msg = f"`dim`={dim} is too small for error={error} with confidence={confidence}: pass at least {needed:.0f}."
         raise ValueError(msg)
 
-    def total(option: "_Option") -> float:
-        k = option.sketch.dim  # the Gram matrix of the features, of points or of coordinates
-        return sum(layer.cost for layer in option.layers) + min(n, k) * q * k / 2
+    best = min(found, key=lambda option: _total(option, seen, n))
+    probed = 0 if x is None else min(points, x.shape[0])
+    return _plan(best, seen, n=n, error=error, confidence=confidence, probed=probed)
 
-    best = min(found, key=total)
-    exact = sum(exact_cost(layer, q, n) for layer in seen.layers)
+
+def cheapest(
+    model: Model, x: Array, *, n: int, dim: int, outputs: FeatureOutputs = "each", points: int = 8, seed: int = 0
+) -> SketchPlan:
+    """Plan of the cheapest sketch to ``dim`` features whose error is at most √2 times that of :class:`SparseSign`.
+
+    Its ``error`` is what it keeps with a confidence of 95%. Never dearer than :class:`SparseSign`, which is compared.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`choose`.
+    """
+    check_seed(seed)
+    seen = probe(model, _spaced(model, x, points), outputs, n)
+    plain = _sparse(seen, math.inf, dim, seed)
+    assert plain is not None
+    options = [plain, _mixed(seen, 2 * plain.variance, dim, seed), _tensor(seen, 2 * plain.variance, dim, seed)]
+    best = min((option for option in options if option is not None), key=lambda option: _total(option, seen, n))
+    error = best.variance**0.5 * deviations(0.95)
+    return _plan(best, seen, n=n, error=error, confidence=0.95, probed=min(points, x.shape[0]))
+
+
+def _total(option: "_Option", seen: NetworkProbe, n: int) -> float:
+    """Cost an input of features and of their Gram matrix, of points or of coordinates."""
+    k = option.sketch.dim
+    return sum(layer.cost for layer in option.layers) + min(n, k) * seen.functionals * k / 2
+
+
+def _plan(best: "_Option", seen: NetworkProbe, *, n: int, error: float, confidence: float, probed: int) -> SketchPlan:
+    exact = sum(exact_cost(layer, seen.functionals, n) for layer in seen.layers)
+    cost = _total(best, seen, n)
     return SketchPlan(
         sketch=best.sketch,
-        exact_is_cheaper=exact <= total(best),
+        exact_is_cheaper=exact <= cost,
         expected_error=best.variance**0.5,
         error=error,
         confidence=confidence,
         n=n,
-        cost=total(best),
+        cost=cost,
         exact_cost=exact,
         layers=best.layers,
-        probed=0 if x is None else min(points, x.shape[0]),
+        probed=probed,
     )
 
 

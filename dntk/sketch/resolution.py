@@ -1,32 +1,35 @@
 """What is meant where a sketch can be given: a sketch, a plan, all coordinates, or "auto"."""
 
+import math
 from typing import Any, Literal, TypeAlias
 
 from dntk.models.base import Model
 from dntk.outputs.functionals import FeatureOutputs
 from dntk.sketch.base import Sketch
-from dntk.sketch.choice import choose
+from dntk.sketch.choice import cheapest
 from dntk.sketch.plan import SketchPlan
 from dntk.types import Array
 
 SMALL = 4096
 """Parameters up to which gradients are kept whole where the sketch is chosen automatically."""
 
+LEAST, LARGEST = 1024, 8192
+"""Features that are chosen automatically."""
+
 AnySketch: TypeAlias = Sketch | SketchPlan | Literal["auto"] | None
 
 
-def automatic(
-    model: Model, x: Array, *, n: int, error: float = 0.05, outputs: FeatureOutputs = "each", seed: int = 0
-) -> SketchPlan | None:
-    """What ``"auto"`` means: the plan for n points and a relative kernel error of 5% at 95% confidence.
+def automatic(model: Model, x: Array, *, n: int, outputs: FeatureOutputs = "each", seed: int = 0) -> SketchPlan | None:
+    """What ``"auto"`` means: the cheapest sketch to four times as many features as points, within 1,024 and 8,192.
 
-    None, all P coordinates, for networks of up to 4,096 parameters, and where the plan has no fewer features than
-    there are parameters.
+    Four times as many keep every kernel K^c of n points regular and its entries right to about 1/√(4n); the plan says
+    what is expected of the mean kernel. None, all P coordinates, for networks of up to 4,096 parameters, and where
+    there would be more than half as many features as parameters.
     """
-    if model.n_parameters <= SMALL:
+    dim = min(LARGEST, max(LEAST, 2 ** math.ceil(math.log2(4 * n))))
+    if model.n_parameters <= max(SMALL, 2 * dim):
         return None
-    plan = choose(model, x, n=n, error=error, outputs=outputs, seed=seed)
-    return plan if plan.sketch.dim < model.n_parameters else None
+    return cheapest(model, x, n=n, dim=dim, outputs=outputs, seed=seed)
 
 
 def resolved(

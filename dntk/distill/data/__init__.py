@@ -3,12 +3,13 @@
 from dntk.distill.data.augmentation import Augmentation
 from dntk.distill.data.balanced import Balanced
 from dntk.distill.data.barycentres import FreeSupport, WeightedSupport
-from dntk.distill.data.base import DataSelector, Selection
+from dntk.distill.data.base import DataSelector, InputSelector, Selection
 from dntk.distill.data.distilled_data import DataDistiller, DistilledData, Provenance
 from dntk.distill.data.farthest_point import FarthestPoint
 from dntk.distill.data.herding import Herding
 from dntk.distill.data.k_means import KMeans
 from dntk.distill.data.kernel_inducing import KernelInducing
+from dntk.distill.data.last_layer import LastLayer
 from dntk.distill.data.leverage import Leverage
 from dntk.distill.data.prediction_losses import Platt, SquaredError
 from dntk.distill.data.random import Random
@@ -25,8 +26,10 @@ __all__ = [
     "FarthestPoint",
     "FreeSupport",
     "Herding",
+    "InputSelector",
     "KMeans",
     "KernelInducing",
+    "LastLayer",
     "Leverage",
     "Platt",
     "Provenance",

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 
 from dntk._checks import positive_integer
 from dntk.features import TangentFeatures
+from dntk.models.base import Model
 from dntk.types import Array
 
 
@@ -62,6 +63,14 @@ class DataSelector(Protocol):
 
     def select(self, phi: TangentFeatures) -> Selection:
         """Chosen points."""
+
+
+@runtime_checkable
+class InputSelector(Protocol):
+    """Chooses points by looking at a network's inputs in a way of its own."""
+
+    def select_inputs(self, model: Model, x: Array) -> Selection:
+        """Chosen points of the inputs ``x``."""
 
 
 def check_selection_size(size: int, points: int) -> None:

@@ -1,0 +1,123 @@
+"""What ``DistilledNTK(model).fit(x)`` takes and keeps, all defaults, on networks trained on CIFAR-10.
+
+    python benchmarks/whole.py --data-dir DIR            # ResNet-18 of width 16: 3,000, 10,000 and 49,700 points
+    python benchmarks/whole.py --data-dir DIR --networks cnn-32 vit-64 --points 3000 --exact 3000
+
+Every case is a process of its own. ``peak`` is the memory above the network and the images; ``floor`` one forward and
+C backward passes to the outputs of layers, by PyTorch alone, on the same images as ``predict``; with ``--exact`` the
+regression on all of so many points, by dntk's own features and solver at the ridge of the fit, says what fidelity
+costs.
+Networks are trained once into ``--networks-dir``.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from measure import in_child, peak_of, timed
+
+import dntk
+from dntk_studies.datasets import cifar10
+from dntk_studies.networks import TrainingPlan, find_trainer
+
+TEST = 1000
+PLANS = {
+    "resnet18": {"epochs": 6, "rate": 0.2, "flip": True, "shift": 4},
+    "cnn": {"epochs": 8, "rate": 3e-3, "decay": 1e-2, "flip": True},
+    "vit": {"epochs": 6, "rate": 1e-3, "decay": 5e-2, "flip": True},
+}
+COLUMNS = ("network", "points", "kept", "k", "fit_s", "peak_mib", "rows", "fidelity", "predict_s", "floor_s", "query_s")
+
+
+def trained(name: str, data: Any, folder: Path) -> dntk.Model:
+    """The network ``architecture-width``, from the folder or trained into it on 10,000 images."""
+    architecture, width = name.split("-")
+    plan = TrainingPlan(architecture=architecture, width=int(width), **PLANS[architecture])
+    x, y = data.train.x[:10_000], data.train.y[:10_000]
+    _, trainer = find_trainer()
+    return trainer.train(plan, x, y, classes=10, seed=0, folder=folder / name, progress=lambda _: None).model
+
+
+def floor(module: torch.nn.Module, x: torch.Tensor, batch: int = 100) -> None:
+    """One forward and C backward passes to the outputs of all layers with parameters."""
+    for images in x.split(batch):
+        seen: list[torch.Tensor] = []
+        layers = [m for m in module.modules() if any(True for _ in m.parameters(recurse=False))]
+        hooks = [m.register_forward_hook(lambda _m, _i, out, seen=seen: seen.append(out)) for m in layers]
+        outputs = module(images)
+        for hook in hooks:
+            hook.remove()
+        for c in range(outputs.shape[1]):
+            torch.autograd.grad(outputs[:, c].sum(), seen, retain_graph=c < outputs.shape[1] - 1, allow_unused=True)
+
+
+def measured(name: str, points: int, exact: int, data_dir: Path, folder: Path) -> dict[str, Any]:
+    """One case."""
+    data = cifar10(train=None, validation=300, directory=data_dir)
+    model = trained(name, data, folder)
+    x, test = torch.from_numpy(data.train.x[:points]), torch.from_numpy(data.test.x[:TEST])
+    found: list[dntk.Fit] = []
+    cost = peak_of(lambda: found.append(dntk.DistilledNTK(model).fit(x)))
+    fit = found[0]
+    row = {
+        "network": name,
+        "points": points,
+        "kept": fit.losses.kept_points,
+        "k": fit.weights.shape[1],
+        "fit_s": cost["seconds"],
+        "peak_mib": cost["peak_mib"],
+        "rows": fit.ledger.total().jacobian_rows,
+        "fidelity": fit.fidelity(test),
+        "predict_s": timed(lambda: fit.predict(test)),
+        "floor_s": timed(lambda: floor(model.module, test)),  # type: ignore[attr-defined]
+        "query_s": timed(lambda: fit.query(test)),
+        "stages": {stage.stage: round(stage.seconds, 2) for stage in fit.ledger.stages},
+        "losses": str(fit.losses),
+    }
+    if exact:
+        row |= _all_points(model, x[:exact], test, fit)
+    return row
+
+
+def _all_points(model: dntk.Model, x: torch.Tensor, test: torch.Tensor, fit: dntk.Fit) -> dict[str, Any]:
+    whole: list[dntk.Fit] = []
+    spec = dntk.DistilledNTK(model, data=None, sketch=fit.sketch, gradients=None, ridge=fit.ridge)
+    cost = peak_of(lambda: whole.append(spec.fit(x)))
+    return {"all_fit_s": cost["seconds"], "all_peak_mib": cost["peak_mib"], "all_fidelity": whole[0].fidelity(test)}
+
+
+def main() -> None:
+    """Run the cases that were asked for, and print a table and their rows as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--networks-dir", type=Path, default=Path("whole-networks"))
+    parser.add_argument("--networks", nargs="+", default=["resnet18-16"])
+    parser.add_argument("--points", nargs="+", type=int, default=[3000, 10_000, 49_700])
+    parser.add_argument("--exact", type=int, default=0)
+    parser.add_argument("--case", nargs=2)
+    options = parser.parse_args()
+    if options.case:
+        name, points = options.case
+        torch.set_num_threads(2)
+        print(json.dumps(measured(name, int(points), options.exact, options.data_dir, options.networks_dir)))
+        return
+    rows = []
+    for name in options.networks:
+        for points in options.points:
+            command = [sys.executable, __file__, *sys.argv[1:], "--case", name, str(points)]
+            rows.append({"network": name, "points": points, **in_child(command, time_limit=3600)})
+            print(json.dumps(rows[-1], indent=1), flush=True)
+    print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS))
+    for row in rows:
+        print("| " + " | ".join(_cell(row.get(column, row.get("why_not", ""))) for column in COLUMNS) + " |")
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()

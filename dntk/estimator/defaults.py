@@ -1,0 +1,69 @@
+"""What "auto" means for the parts of a fit: chosen from the numbers of points, outputs and parameters."""
+
+import dataclasses
+import logging
+
+from dntk.arrays import itemsize
+from dntk.distill.data import KMeans, LastLayer, RPCholesky
+from dntk.distill.gradients import Solution
+from dntk.estimator.stages import Parts, kept_count
+from dntk.models.base import Model
+from dntk.types import Array
+
+POINTS = 500
+"""Points that are kept of many: on images the regression on them agrees with the network as that on twenty times as
+many does (docs/distillation_benchmark.md)."""
+
+ALL_UP_TO = 750
+"""Points up to which all are kept: choosing would cost more than it saves."""
+
+GRADIENTS = 40
+"""Synthetic gradients per output, about the truncation rank of a class's kernel. One of them carries the prediction,
+the others the kernel that trust and uncertainty are measured by."""
+
+MEMORY = 2**31
+"""Bytes of features above which keeping everything is said before it is done: 2 GiB."""
+
+_log = logging.getLogger("dntk")
+
+
+def settled(parts: Parts, x: Array) -> tuple[Parts, tuple[str, ...]]:
+    """The parts with every ``"auto"`` but the sketch's replaced, and why, a line each."""
+    n, reasons = x.shape[0], []
+    data, gradients = parts.data, parts.gradients
+    if isinstance(data, str):
+        data, why = _points(n, parts.seed)
+        reasons.append(why)
+    if isinstance(gradients, str):
+        size = min(kept_count(data, n), GRADIENTS)
+        gradients = Solution(size, seed=parts.seed)
+        reasons.append(f"gradients: Solution({size}), the prediction's own direction and the kernel's leading ones")
+    for reason in reasons:
+        _log.info(reason)
+    return dataclasses.replace(parts, data=data, gradients=gradients), tuple(reasons)
+
+
+def settled_for_search(parts: Parts) -> tuple[Parts, tuple[str, ...]]:
+    """Parts to begin a search for a tolerance with: its sizes are found, and losses of its points must be known."""
+    data = RPCholesky(POINTS // 10, seed=parts.seed) if isinstance(parts.data, str) else parts.data
+    gradients = None if isinstance(parts.gradients, str) else parts.gradients
+    return dataclasses.replace(parts, data=data, gradients=gradients), ()
+
+
+def cost_of_everything(model: Model, x: Array, dim: int) -> str:
+    """What features of all points take, in words; empty where that is little."""
+    nbytes = x.shape[0] * model.n_outputs * dim * itemsize(next(iter(model.parameters.values())))
+    if nbytes <= MEMORY:
+        return ""
+    return (
+        f"all {x.shape[0]:,} points are kept: their features take {nbytes / 2**30:.3g} GiB, "
+        f'{x.shape[0] * model.n_outputs:,} gradients. data="auto" keeps {POINTS}.'
+    )
+
+
+def _points(n: int, seed: int) -> tuple[LastLayer | None, str]:
+    if n <= ALL_UP_TO:
+        return None, f"points: all {n:,}, since choosing would cost more than it saves"
+    return LastLayer(
+        KMeans(POINTS, seed=seed), seed=seed
+    ), f"points: {POINTS} of {n:,}, by the inputs of the last layer"

@@ -250,4 +250,56 @@ MUTANTS = [
         "ridges below the rounding of the kernel compete",
         "tests/test_ridge_choice.py::test_ridges_below_the_rounding_of_the_kernel_do_not_compete",
     ),
+    Mutant(
+        ESTIMATOR + "_fitting.py",
+        "return left * sample.population / x.shape[0]",
+        "return left",
+        "the sample of dropped points stands for all points",
+        "tests/test_estimator.py::TestWhatIsDoneWithoutBeingTold::"
+        "test_the_loss_of_points_chosen_by_the_last_layer_is_measured_on_others",
+    ),
+    Mutant(
+        ESTIMATOR + "_fitting.py",
+        "own - xp.sum(half * half, axis=0)",
+        "own - 0 * xp.sum(half * half, axis=0)",
+        "dropped points lose all of their trace",
+        "tests/test_estimator.py::TestWhatIsDoneWithoutBeingTold::"
+        "test_the_loss_of_points_chosen_by_the_last_layer_is_measured_on_others",
+    ),
+    Mutant(
+        ESTIMATOR + "fit.py",
+        "prediction=(phi.values @ self.state.weights[:, :, None])[:, :, 0].T,",
+        "prediction=(phi.values[:1, ...] @ self.state.weights[:, :, None])[:, :, 0].T,",
+        "a query predicts every output by the gradients of the first",
+        "tests/test_estimator.py::TestQuery::test_it_says_what_the_three_say[numpy]",
+    ),
+    Mutant(
+        ESTIMATOR + "points.py",
+        "        if self.given is None:\n            return outputs_of(self.model, x)\n",
+        "",
+        "targets of the network's own outputs are looked up among none",
+        SAYS + "test_predictions_are_those_of_the_regression_on_the_kept_points",
+    ),
+    Mutant(
+        "dntk/distill/data/last_layer.py",
+        "TangentFeatures(xp.concat([entering, one], axis=1))",
+        "TangentFeatures(xp.concat([entering, 0 * one], axis=1))",
+        "the last layer's bias is forgotten",
+        "tests/test_estimator.py::TestWhatIsDoneWithoutBeingTold::"
+        "test_the_last_layer_is_looked_at_on_every_library_and_without_one_a_functional[numpy]",
+    ),
+    Mutant(
+        "dntk/sketch/choice.py",
+        "_mixed(seen, 2 * plain.variance, dim, seed)",
+        "_mixed(seen, 200 * plain.variance, dim, seed)",
+        "the cheapest sketch may err fourteen times as much as the plain one",
+        "tests/test_sketch_choose.py::test_the_cheapest_sketch_of_a_size_is_little_worse_than_sparse_signs",
+    ),
+    Mutant(
+        "dntk/gradient_blocks/_paired.py",
+        "xp.reshape(weights, (q, a, b)).mT if block.transposed",
+        "xp.reshape(weights, (q, a, b)).mT if not block.transposed",
+        "weights stored the other way are read the other way",
+        "tests/test_paired_blocks.py::test_a_linear_map_with_and_without_bias_stored_either_way[numpy-False-True]",
+    ),
 ]

@@ -9,11 +9,12 @@ SITE ?= site
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint types docs examples fuzz mutants wheel check clean
+.PHONY: help demo test test-deep lint types docs examples fuzz mutants wheel check clean
 
 help:
 	@echo "make demo      run the demonstration on the digits data; its report goes to $(OUT)/"
 	@echo "make test      unit, integration and property tests"
+	@echo "make test-deep tests that run whole studies, benchmarks and pages of the documentation"
 	@echo "make lint      ruff: rules and formatting; who may import whom"
 	@echo "make types     mypy --strict"
 	@echo "make docs      build the documentation into $(SITE)/; a warning is an error"
@@ -29,7 +30,10 @@ demo: $(VENV)/.installed-report
 
 # One thread per test process: more would wait for each other on small matrices.
 test: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests property_tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not deep" tests property_tests
+
+test-deep: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m deep tests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -55,7 +59,7 @@ wheel: $(VENV)/.installed-report
 	rm -rf build
 	$(PIP) wheel --no-deps --wheel-dir $(DIST) .
 
-check: lint types docs examples demo test
+check: lint types docs examples demo test test-deep
 
 clean:
 	rm -rf $(VENV) $(OUT) $(DIST) $(SITE) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .jax_cache

@@ -7,6 +7,8 @@ import pytest
 
 import dntk
 
+pytestmark = pytest.mark.deep
+
 torch = pytest.importorskip("torch")
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

@@ -47,6 +47,7 @@ def result():
     return run()
 
 
+@pytest.mark.deep
 def test_demo_prints_its_tables_and_writes_a_self_contained_report(result, tmp_path):
     console = Console(width=130, record=True, file=io.StringIO())
     console.print(tables(result))
@@ -60,6 +61,7 @@ def test_demo_prints_its_tables_and_writes_a_self_contained_report(result, tmp_p
     assert 'src="http' not in page
 
 
+@pytest.mark.deep
 def test_demo_keeps_full_fidelity_at_five_label_aware_gradients(result):
     rows = {(row.method, row.gradients): row for row in result.rows}
     full = next(row for row in result.rows if row.method.startswith("coreset"))
@@ -70,6 +72,7 @@ def test_demo_keeps_full_fidelity_at_five_label_aware_gradients(result):
     assert solution.unseen < full.unseen - 0.1
 
 
+@pytest.mark.deep
 def test_demo_reports_every_size_and_each_method_improves_with_it(result):
     for method in ("LocalGlobal, same span", "Principal", "Solution"):
         residuals = [row.trace_residual for row in result.rows if row.method == method]
@@ -77,12 +80,14 @@ def test_demo_reports_every_size_and_each_method_improves_with_it(result):
         assert residuals == sorted(residuals, reverse=True)
 
 
+@pytest.mark.deep
 def test_same_span_is_no_worse_than_the_papers_solve_in_the_demo(result):
     paper = [row.mse for row in result.rows if row.method == "LocalGlobal (paper's solve)"]
     span = [row.mse for row in result.rows if row.method == "LocalGlobal, same span"]
     assert sum(span) < sum(paper)
 
 
+@pytest.mark.deep
 def test_demo_ledger_counts_fewer_jacobian_rows_than_the_exact_kernel(result):
     assert result.ledger.total().jacobian_rows == 1000 + 10 * 500
     assert result.exact.jacobian_rows == 10 * 1000

@@ -16,7 +16,7 @@ FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES_WITH_COMMANDS = ("README.md", "CONTRIBUTING.md", ".ci/run")
 
 # Pages show what users have: no run-time checks.
-pytestmark = pytest.mark.usefixtures("unchecked")
+pytestmark = [pytest.mark.deep, pytest.mark.usefixtures("unchecked")]
 
 
 def run(page: str) -> dict:

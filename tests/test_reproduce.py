@@ -15,6 +15,8 @@ from dntk_studies.reproduce.data_comparison import methods
 from dntk_studies.reproduce.gradient_methods import METHODS, SOLVES
 from dntk_studies.reproduce.settings import FIGURES
 
+pytestmark = pytest.mark.deep
+
 torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 

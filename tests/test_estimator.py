@@ -143,6 +143,7 @@ class TestWhatIsDoneWithoutBeingTold:
         with pytest.warns(UserWarning, match=r"all 20 points are kept: their features take .* GiB, 60 gradients"):
             dntk.DistilledNTK(model, data=None, ridge=1e-3).fit(x)
 
+    @pytest.mark.usefixtures("unchecked")
     def test_an_unknown_word_is_refused(self):
         for name in ("data", "gradients"):
             with pytest.raises(ValueError, match=rf"`{name}`='all': expected an object such as"):
@@ -153,7 +154,7 @@ class TestWhatIsDoneWithoutBeingTold:
         hidden = host(model.observe(x, (model.head(x),)).inputs["weights.1"])[:, 0, :]
         phi = last_layer_features(model, x)
         np.testing.assert_array_equal(host(phi.values)[0], np.concatenate([hidden, np.ones((30, 1))], axis=1))
-        margin = last_layer_features(dntk.outputs.margin(model), x)
+        margin = last_layer_features(dntk.outputs.margin(model, y="predicted"), x)
         assert margin.sketch.dim == 256
 
 

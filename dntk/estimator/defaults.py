@@ -5,8 +5,7 @@ import logging
 
 from dntk.arrays import itemsize
 from dntk.distill.data import KMeans, LastLayer, RPCholesky
-from dntk.distill.gradients import Solution
-from dntk.estimator.stages import Parts, kept_count
+from dntk.estimator.stages import GRADIENTS, Parts
 from dntk.models.base import Model
 from dntk.types import Array
 
@@ -17,10 +16,6 @@ many does (docs/distillation_benchmark.md)."""
 ALL_UP_TO = 750
 """Points up to which all are kept: choosing would cost more than it saves."""
 
-GRADIENTS = 40
-"""Synthetic gradients per output, about the truncation rank of a class's kernel. One of them carries the prediction,
-the others the kernel that trust and uncertainty are measured by."""
-
 MEMORY = 2**31
 """Bytes of features above which keeping everything is said before it is done: 2 GiB."""
 
@@ -28,19 +23,20 @@ _log = logging.getLogger("dntk")
 
 
 def settled(parts: Parts, x: Array) -> tuple[Parts, tuple[str, ...]]:
-    """The parts with every ``"auto"`` but the sketch's replaced, and why, a line each."""
-    n, reasons = x.shape[0], []
-    data, gradients = parts.data, parts.gradients
+    """The parts with points to keep where that was left open, and what is chosen and why, a line each.
+
+    Sketch and gradients follow from the points, once they are known.
+    """
+    reasons = []
+    data = parts.data
     if isinstance(data, str):
-        data, why = _points(n, parts.seed)
+        data, why = _points(x.shape[0], parts.seed)
         reasons.append(why)
-    if isinstance(gradients, str):
-        size = min(kept_count(data, n), GRADIENTS)
-        gradients = Solution(size, seed=parts.seed)
-        reasons.append(f"gradients: Solution({size}), the prediction's own direction and the kernel's leading ones")
+    if isinstance(parts.gradients, str):
+        reasons.append(f"gradients: Solution, at most {GRADIENTS}: the prediction's direction, then the kernel's own")
     for reason in reasons:
         _log.info(reason)
-    return dataclasses.replace(parts, data=data, gradients=gradients), tuple(reasons)
+    return dataclasses.replace(parts, data=data), tuple(reasons)
 
 
 def settled_for_search(parts: Parts) -> tuple[Parts, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DataDistiller, DataSelector, DistilledData, InputSelector, LastLayer
-from dntk.distill.gradients import GradientDistiller
+from dntk.distill.gradients import GradientDistiller, Solution
 from dntk.distill.gradients.base import at_ridge
 from dntk.distilled_gradients import DistilledGradients
 from dntk.estimator.points import KeptPoints, Targets, all_points, chosen_inputs, distilled, selected
@@ -16,6 +16,10 @@ from dntk.models.base import Model
 from dntk.sketch import Sketch, SketchPlan, automatic
 from dntk.solve.rules import Ridge
 from dntk.types import Array
+
+GRADIENTS = 40
+"""Synthetic gradients per output where their number is left open, about the truncation rank of a class's kernel. One of
+them carries the prediction, the others the kernel that trust and uncertainty are measured by."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,7 +95,8 @@ class AsGiven:
     def gradients(self, phi: TangentFeatures, targets: Float[Array, "m c"], ridge: float) -> DistilledGradients | None:
         """Synthetic gradients where gradients are distilled, for λ unless their distiller was given its own."""
         distiller = self.parts.gradients
-        assert not isinstance(distiller, str)  # settled before
+        if isinstance(distiller, str):
+            distiller = Solution(min(len(phi), GRADIENTS), seed=self.parts.seed)
         return None if distiller is None else at_ridge(distiller, ridge).distill(phi, targets)
 
     def outcome(self) -> None:

@@ -126,6 +126,7 @@ class TestWhatIsDoneWithoutBeingTold:
     def test_the_loss_of_points_chosen_by_the_last_layer_is_measured_on_others(self):
         model, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, n=80, dtype="f8")
         data = dntk.distill.data.LastLayer(Random(16))
+        assert isinstance(data, dntk.distill.data.InputSelector)
         fit = dntk.DistilledNTK(model, data=data, sketch=None, ridge=1e-3).fit(x)
         kernel = dntk.ntk(model, x)
         kept = fit.indices

@@ -11,9 +11,9 @@ from dntk.certificates import Certificate, Span, posterior_variance, tangent_res
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData
 from dntk.estimator import storage
+from dntk.estimator._prediction import linear_outputs
 from dntk.estimator._report import write_report
 from dntk.estimator.losses import Losses
-from dntk.estimator.prediction import linear_outputs
 from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures, tangent_features
 from dntk.ledger import Ledger
@@ -79,13 +79,11 @@ class Fit:
         TypeError, ValueError
             Inputs that the model does not take.
         """
-        phi, span = self._features(x), self.state.span()
-        variance = posterior_variance(phi.values, span.basis, span.squares, ridge=self.state.ridge)
-        xp = arrays.namespace(variance)
+        phi = self._features(x)
         return Query(
             prediction=(phi.values @ self.state.weights[:, :, None])[:, :, 0].T,
-            uncertainty=xp.astype(xp.sqrt(variance).T, phi.values.dtype, copy=False),
-            trust=tangent_residual(phi, span.basis),
+            uncertainty=self._deviation(phi),
+            trust=tangent_residual(phi, self.state.span().basis),
         )
 
     def predict_label(self, x: Array) -> Int[Array, " n"]:
@@ -127,10 +125,7 @@ class Fit:
         TypeError, ValueError
             Inputs that the model does not take.
         """
-        phi, span = self._features(x), self.state.span()
-        variance = posterior_variance(phi.values, span.basis, span.squares, ridge=self.state.ridge)
-        xp = arrays.namespace(variance)
-        return xp.astype(xp.sqrt(variance).T, phi.values.dtype, copy=False)
+        return self._deviation(self._features(x))
 
     @property
     def certificate(self) -> Certificate:
@@ -239,6 +234,13 @@ class Fit:
 
     def _features(self, x: Array) -> TangentFeatures:
         return tangent_features(self.model, x, sketch=self.state.sketch)
+
+    def _deviation(self, phi: TangentFeatures) -> Float[Array, "n c"]:
+        """√v̂ of queries given by their features."""
+        span = self.state.span()
+        variance = posterior_variance(phi.values, span.basis, span.squares, ridge=self.state.ridge)
+        xp = arrays.namespace(variance)
+        return xp.astype(xp.sqrt(variance).T, phi.values.dtype, copy=False)
 
     def _projected(self, x: Array) -> TangentFeatures:
         return TangentFeatures(self._features(x).values @ self.state.span().basis.mT)

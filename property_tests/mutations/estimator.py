@@ -42,7 +42,7 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "_fitting.py",
-        "network = run.points.targets if y is None else parts.model(run.points.x)",
+        "network = run.points.targets if y is None else outputs_of(parts.model, run.points.x)",
         "network = run.points.targets",
         "fidelity in sample is accuracy on the labels",
         SAYS + "test_fidelity_compares_with_the_network_and_score_with_labels",
@@ -182,8 +182,8 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "points.py",
-        "targets=arrays.namespace(targets).take(targets, selection.indices, axis=0),",
-        "targets=targets[: selection.indices.shape[0], ...],",
+        "targets=targets.at(chosen, selection.indices),",
+        "targets=targets.at(x[: len(selection), ...], selection.indices),",
         "kept points are given other points' targets",
         SAYS + "test_predictions_are_those_of_the_regression_on_the_kept_points",
     ),

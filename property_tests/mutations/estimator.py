@@ -278,7 +278,7 @@ MUTANTS = [
         "        if self.given is None:\n            return outputs_of(self.model, x)\n",
         "",
         "targets of the network's own outputs are looked up among none",
-        SAYS + "test_predictions_are_those_of_the_regression_on_the_kept_points",
+        ASKED + "test_of_a_given_ridge[10.0]",
     ),
     Mutant(
         "dntk/distill/data/last_layer.py",

@@ -108,6 +108,19 @@ def test_a_sketch_to_more_than_half_as_many_features_as_parameters_is_none():
     assert fit.weights.shape == (3, model.n_parameters)
 
 
+@dataclasses.dataclass(frozen=True)
+class First:
+    """Selects the first points."""
+
+    size: int
+
+    def select(self, phi):
+        order = np.arange(min(self.size, len(phi)))
+        return dntk.distill.data.Selection(
+            indices=order, weights=np.ones(self.size), residual_trace=np.zeros(self.size), trace=1.0
+        )
+
+
 class TestWhatIsDoneWithoutBeingTold:
     """The defaults: which points, features and gradients, and that it is said."""
 
@@ -137,6 +150,18 @@ class TestWhatIsDoneWithoutBeingTold:
         scale = np.trace(kernel[others][:, others]) / np.trace(kernel) / (64 / 80)
         assert fit.losses.data_trace_residual == pytest.approx(left / scale, rel=1e-3)
         assert fit.ledger["loss of points"].jacobian_rows == 64 * 3
+
+    def test_a_network_that_is_dead_at_the_points_that_are_kept_is_refused_and_at_the_others_loses_nothing(self):
+        net = mlp(NUMPY, activation="relu")
+        dead = dataclasses.replace(
+            net, biases=(np.full(16, -3, dtype="f4"), net.biases[1]), selected=("weights.0", "biases.0")
+        )
+        awake, asleep = 10 * inputs(NUMPY, n=8), np.zeros((8, 6), dtype="f4")
+        data = dntk.distill.data.LastLayer(First(8))
+        fit = dntk.DistilledNTK(dead, data=data, ridge=0.1).fit(np.concatenate([awake, asleep]))
+        assert fit.losses.data_trace_residual == 0
+        with pytest.raises(ValueError, match="zero"):
+            dntk.DistilledNTK(dead, data=data, ridge=0.1).fit(np.concatenate([asleep, awake]))
 
     def test_keeping_much_says_what_it_takes_before_it_is_done(self, monkeypatch):
         monkeypatch.setattr("dntk.estimator.defaults.MEMORY", 1000)

@@ -10,6 +10,7 @@ from dntk import arrays
 from dntk.backend import backend_of
 from dntk.certificates import HeldOut, Span
 from dntk.certificates.approximation import span_of
+from dntk.distill.gradients.base import require_kernel
 from dntk.distilled_gradients import DistilledGradients, row_basis
 from dntk.estimator.certification import Evidence
 from dntk.estimator.defaults import cost_of_everything
@@ -142,13 +143,17 @@ def _measured(parts: Parts, x: Array, points: KeptPoints, phi: TangentFeatures, 
         return 0.0
     others = tangent_features(parts.model, sample.x, sketch=phi.sketch)
     xp = arrays.namespace(phi.values)
+    own = xp.mean(arrays.in_float64(xp.sum(others.values**2, axis=2)), axis=0)
+    total = float(xp.sum(own))
+    require_kernel(phi)
+    if total == 0:  # gradients of zero lie in every span
+        return 0.0
     gram = xp.mean(problem.gram, axis=0) if problem.dual else arrays.in_float64(phi.kernel())
     damping = 10 * len(phi) * arrays.epsilon(phi.values) * float(xp.mean(xp.linalg.diagonal(gram)))
     factor = xp.linalg.cholesky(gram + damping * xp.eye(len(phi), dtype=gram.dtype, device=arrays.device_of(gram)))
     across = xp.astype(phi.kernel(others), gram.dtype, copy=False)
     half = backend_of(factor).triangular_solve(factor, across, lower=True)
-    own = xp.mean(arrays.in_float64(xp.sum(others.values**2, axis=2)), axis=0)
-    left = float(xp.sum(xp.clip(own - xp.sum(half * half, axis=0), min=0))) / float(xp.sum(own))
+    left = float(xp.sum(xp.clip(own - xp.sum(half * half, axis=0), min=0))) / total
     return left * sample.population / x.shape[0]
 
 

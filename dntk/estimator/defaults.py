@@ -10,8 +10,8 @@ from dntk.models.base import Model
 from dntk.types import Array
 
 POINTS = 500
-"""Points that are kept of many: on images the regression on them agrees with the network as that on twenty times as
-many does (docs/distillation_benchmark.md)."""
+"""Points that are kept of many. Of 3,000 images of CIFAR-10 the regression on them had 98.5% of the fidelity of that on
+all (docs/benchmarks.md, the whole)."""
 
 ALL_UP_TO = 750
 """Points up to which all are kept: choosing would cost more than it saves."""

@@ -44,8 +44,9 @@ class Query:
 class Fit:
     """What :meth:`dntk.DistilledNTK.fit` made of a network and points; also read back by :func:`dntk.load`.
 
-    A value: nothing in it changes, calls may come from any number of threads, and copies and pickles are whole. Only
-    the certificate is made when it is first read, once.
+    A value: nothing in it changes, and copies and pickles are whole. The certificate, and the span of a fit without
+    synthetic gradients, are made when they are first read, once, whatever threads ask. Calls that run the network are
+    as safe in threads as its model: those of a PyTorch module are not, and must come one at a time.
     """
 
     model: Model

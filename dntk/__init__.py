@@ -7,6 +7,7 @@ _checking.install()  # before any other module of the package is imported
 # ruff: noqa: E402
 from dntk import distill, metrics, outputs, sketch, solve, spectrum, targets
 from dntk._checking import checking
+from dntk._progress import ProgressEvent, progress
 from dntk.archive import StoreError
 from dntk.backend import backends
 from dntk.bounds import Bound
@@ -30,6 +31,7 @@ __all__ = [
     "Ledger",
     "Model",
     "NTKOperator",
+    "ProgressEvent",
     "StoreError",
     "TangentFeatures",
     "as_model",
@@ -42,6 +44,7 @@ __all__ = [
     "metrics",
     "ntk",
     "outputs",
+    "progress",
     "sketch",
     "solve",
     "spectrum",

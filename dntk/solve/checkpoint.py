@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dntk import arrays
 from dntk.archive import Format, Stored, StoreError, checksum, present, read, schema, write
 from dntk.random import moved
 from dntk.solve.compensated import Total
@@ -37,7 +38,18 @@ def digest_of(features: Array, targets: Array) -> bytes:
 
 
 def write_checkpoint(path: Path, total: NormalEquations, digests: list[bytes]) -> None:
-    """Write statistics and the digests of the chunks in them, whole or not at all."""
+    """Write statistics and the digests of the chunks in them, whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        The last chunk made the sums useless: the checkpoint stays as it was before it.
+    """
+    for part in (total.gram, total.cross, total.squares):
+        xp = arrays.namespace(part)
+        if not bool(xp.all(xp.isfinite(part))):
+            msg = f"`chunks`: the products of chunk {len(digests) - 1} overflow: scale features and targets down."
+            raise ValueError(msg)
     payload: dict[str, Any] = {"chunks": np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, _BYTES)}
     for name, part in zip(_FIELDS, (total.gram_total, total.cross_total, total.square_total), strict=True):
         payload[name] = part.value

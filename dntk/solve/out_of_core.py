@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.random import moved
 from dntk.solve.checkpoint import (
@@ -96,25 +97,32 @@ def accumulate(chunks: Chunks, *, checkpoint: str | Path | None = None, verify_a
     stored = stored_checkpoint(path)
     digests = [] if stored is None else digests_of(stored)
     done, total = len(digests), None
-    for number, (features, targets) in _numbered(chunks, done, verify_all=verify_all):
-        if number < done:
-            require_same_chunk(stored, number, features, targets)
-            total = restored(stored, features) if number == done - 1 else None
-            continue
-        x, y = _sets(features, targets)
-        arrays.require_finite(f"features of chunk {number}", x)
-        arrays.require_finite(f"targets of chunk {number}", y)
-        total = NormalEquations.of(x, y) if total is None else total.update(x, y)
-        if path is not None:
-            _require_no_overflow(total, number)
-            digests.append(digest_of(features, targets))
-            write_checkpoint(path, total, digests)
+    with task("statistics", unit="chunks") as bar:
+        bar.skip(done)
+        for number, (features, targets) in _numbered(chunks, done, verify_all=verify_all):
+            if number < done:
+                require_same_chunk(stored, number, features, targets)
+                total = restored(stored, features) if number == done - 1 else None
+                continue
+            total = _added(total, number, features, targets)
+            if path is not None:
+                digests.append(digest_of(features, targets))
+                write_checkpoint(path, total, digests)
+            bar.advance()
     if total is None:
         msg = "`chunks` gave no chunk: pass at least one pair of features and targets."
         if done:
             msg = f"`chunks` gave fewer than the {done} that are in {path}: pass the same ones, or remove the file."
         raise ValueError(msg)
     return total
+
+
+def _added(total: NormalEquations | None, number: int, features: Array, targets: Array) -> NormalEquations:
+    """The sums with one chunk more, which has to be finite."""
+    x, y = _sets(features, targets)
+    arrays.require_finite(f"features of chunk {number}", x)
+    arrays.require_finite(f"targets of chunk {number}", y)
+    return NormalEquations.of(x, y) if total is None else total.update(x, y)
 
 
 def _numbered(chunks: Chunks, done: int, *, verify_all: bool) -> Iterator[tuple[int, Chunk]]:
@@ -127,15 +135,6 @@ def _numbered(chunks: Chunks, done: int, *, verify_all: bool) -> Iterator[tuple[
         for number in sorted({0, done - 1}):
             yield from zip([number], chunks(number), strict=False)
         yield from enumerate(chunks(done), start=done)
-
-
-def _require_no_overflow(total: NormalEquations, number: int) -> None:
-    """Raise where a chunk made the sums useless, so that it does not spoil the checkpoint."""
-    for part in (total.gram, total.cross, total.squares):
-        xp = arrays.namespace(part)
-        if not bool(xp.all(xp.isfinite(part))):
-            msg = f"`chunks`: the products of chunk {number} overflow: scale the features and targets down."
-            raise ValueError(msg)
 
 
 def zarr_chunks(features: Any, targets: Any, *, rows: int | None = None, like: Array | None = None) -> Any:

@@ -10,6 +10,7 @@ from dntk._checking import checking
 
 if typing.TYPE_CHECKING:
     from dntk import distill, metrics, outputs, sketch, solve, spectrum, targets
+    from dntk._progress import ProgressEvent, progress
     from dntk.archive import StoreError
     from dntk.backend import backends
     from dntk.bounds import Bound
@@ -24,6 +25,7 @@ if typing.TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "_progress": ("ProgressEvent", "progress"),
     "archive": ("StoreError",),
     "backend": ("backends",),
     "bounds": ("Bound",),
@@ -47,6 +49,7 @@ __all__ = [
     "Ledger",
     "Model",
     "NTKOperator",
+    "ProgressEvent",
     "StoreError",
     "TangentFeatures",
     "as_model",
@@ -59,6 +62,7 @@ __all__ = [
     "metrics",
     "ntk",
     "outputs",
+    "progress",
     "sketch",
     "solve",
     "spectrum",
@@ -72,7 +76,7 @@ if not typing.TYPE_CHECKING:  # type checkers would let every name pass
     def __getattr__(name: str) -> typing.Any:
         """A name or a room of the package, loaded when it is first asked for."""
         home = _HOME.get(name)
-        value = _room(name) if home is None else getattr(_room(home), name)
+        value = _room(name) if home is None else getattr(importlib.import_module(f"{__name__}.{home}"), name)
         globals()[name] = value
         return value
 

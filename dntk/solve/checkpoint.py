@@ -45,9 +45,9 @@ def write_checkpoint(path: Path, total: NormalEquations, digests: list[bytes]) -
     ValueError
         The last chunk made the sums useless: the checkpoint stays as it was before it.
     """
-    for part in (total.gram, total.cross, total.squares):
-        xp = arrays.namespace(part)
-        if not bool(xp.all(xp.isfinite(part))):
+    for sums in (total.gram, total.cross, total.squares):
+        xp = arrays.namespace(sums)
+        if not bool(xp.all(xp.isfinite(sums))):
             msg = f"`chunks`: the products of chunk {len(digests) - 1} overflow: scale features and targets down."
             raise ValueError(msg)
     payload: dict[str, Any] = {"chunks": np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, _BYTES)}

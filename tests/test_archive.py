@@ -11,8 +11,23 @@ import threading
 import numpy as np
 import pytest
 
-from dntk.archive import Format, StoreError, expanded, present, read, schema, write, write_whole, written_whole
+from dntk.archive import (
+    Format,
+    Stored,
+    StoreError,
+    checksum,
+    expanded,
+    fingerprint,
+    present,
+    read,
+    schema,
+    to_host,
+    write,
+    write_whole,
+    written_whole,
+)
 from tests.libraries import LIBRARIES, host
+from tests.networks import mlp
 
 THING = Format(name="thing", version=1, kind="thing", reader="read", fields={"size": schema.integer(0, 100)})
 OTHER = Format(name="other", version=1, kind="second thing", reader="read_second", fields={})
@@ -341,3 +356,33 @@ def test_a_writer_that_is_killed_leaves_a_whole_archive(tmp_path):
         path.unlink()
     stored(path)
     assert [p.name for p in tmp_path.iterdir()] == ["archive"]
+
+
+def test_digests_are_the_same_in_every_library(library):
+    values = {"a": np.arange(6, dtype="f4").reshape(2, 3), "b": np.float32(3.5)}
+    placed = {name: library.array(value) for name, value in values.items()}
+    assert checksum(placed) == checksum(values)
+    assert to_host(placed["b"]).shape == ()
+    assert fingerprint(mlp(library)) == fingerprint(mlp(LIBRARIES[0]))
+    for other in (
+        {"a": values["a"].reshape(3, 2), "b": values["b"]},
+        {"b": values["a"], "a": values["b"]},
+        {"a": values["a"].astype("f8"), "b": values["b"]},
+        {"a": values["a"] + 1, "b": values["b"]},
+    ):
+        assert checksum(other) != checksum(values)
+
+
+def test_shapes_are_checked_by_letters(tmp_path):
+    stored = Stored(path=tmp_path, manifest={}, arrays=arrays())
+    sizes = {"k": 4}
+    assert stored.array("x", "c k", sizes).shape == (3, 4)
+    assert stored.array("x", "c ...", sizes) is stored.arrays["x"]
+    assert sizes == {"c": 3, "k": 4}
+    for name, axes, kind in (("x", "k c", "floating"), ("x", "c", "floating"), ("x", "c k m", "floating")):
+        with pytest.raises(StoreError, match="expected"):
+            stored.array(name, axes, sizes, kind=kind)
+    with pytest.raises(StoreError, match="of int64, expected floating"):
+        stored.array("n", "c", sizes)
+    with pytest.raises(StoreError, match="has no array 'w'"):
+        stored.array("w", "c", sizes)

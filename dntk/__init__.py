@@ -16,7 +16,7 @@ from dntk.estimator import DistilledNTK, Fit, load
 from dntk.features import TangentFeatures, tangent_features
 from dntk.kernels import NTKOperator, ntk
 from dntk.ledger import Ledger
-from dntk.models import MLP, Model, as_model, bridge
+from dntk.models import MLP, Model, as_model, bridge, points
 
 __version__ = "0.1.0"
 
@@ -42,6 +42,7 @@ __all__ = [
     "metrics",
     "ntk",
     "outputs",
+    "points",
     "sketch",
     "solve",
     "spectrum",

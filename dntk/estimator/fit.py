@@ -18,7 +18,8 @@ from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures, tangent_features
 from dntk.ledger import Ledger
 from dntk.metrics import accuracy, fidelity, predicted_labels
-from dntk.models.base import Model, outputs_of
+from dntk.models import batches
+from dntk.models.base import Model, checked_inputs, outputs_of
 from dntk.sketch import Sketch
 from dntk.types import Array
 
@@ -65,7 +66,7 @@ class Fit:
         One forward and C backward passes, and the work of C forward passes; the weights are brought from the sketch to
         the parameters first, O(C·P). No gradient of a point is expanded or sketched.
         """
-        self.model.check_inputs(x)
+        x = checked_inputs(self.model, x)
         state = self.state
         weights = state.weights if state.sketch is None else state.sketch.adjoint(state.weights)
         return linear_outputs(self.model, x, weights)
@@ -93,7 +94,7 @@ class Fit:
 
     def score(self, x: Array, y: Integer[Array, " n"]) -> float:
         """Accuracy: share of points whose predicted class is the label."""
-        check_labels("y", y, points=x.shape[0])
+        check_labels("y", y, points=batches.count(x))
         return accuracy(self.predict(x), y)
 
     def fidelity(self, x: Array) -> float:

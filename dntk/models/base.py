@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.backend import Backend, backend_for_network
 from dntk.gradient_blocks import GradientBlock
 from dntk.models import batches
@@ -237,7 +238,9 @@ def checked_inputs(model: Model, x: Any, name: str = "x") -> Inputs:
 
 def outputs_of(model: Model, x: Inputs) -> Float[Array, "n c"]:
     """Outputs of the model, checked to be finite; :data:`POINTS` inputs at a time."""
-    pieces = [model(batches.span(x, *part)) for part in arrays.spans(batches.count(x), POINTS)]
+    n = batches.count(x)
+    with task("outputs", total=n, unit="points") as bar:
+        pieces = [model(batches.span(x, start, stop)) for start, stop in bar.spans(n, POINTS)]
     outputs = pieces[0] if len(pieces) == 1 else model.namespace.concat(pieces, axis=0)
     arrays.require_finite("the network's outputs", outputs)
     return outputs

@@ -5,6 +5,7 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.distill.data.base import DataSelector, Selection
 from dntk.features import TangentFeatures, tangent_features
 from dntk.models import batches
@@ -56,9 +57,9 @@ def last_layer_features(model: Model, x: Array, *, seed: int = 0) -> TangentFeat
     if head is None:
         return tangent_features(model, x, sketch=SparseSign(_DIM, seed=seed), outputs="sum")
     differentiable, name = head
-    pieces = []
-    for part in arrays.spans(batches.count(x), POINTS):
-        pieces.append(_entering(differentiable, batches.span(x, *part), name))
+    n = batches.count(x)
+    with task("inputs of the last layer", total=n, unit="points") as bar:
+        pieces = [_entering(differentiable, batches.span(x, start, stop), name) for start, stop in bar.spans(n, POINTS)]
     xp = model.namespace
     entering = xp.concat(pieces, axis=0)
     one = xp.ones((batches.count(x), 1), dtype=entering.dtype, device=arrays.device_of(entering))

@@ -266,7 +266,7 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "_fitting.py",
-        "return left * sample.population / x.shape[0]",
+        "return left * sample.population / batches.count(x)",
         "return left",
         "the sample of dropped points stands for all points",
         "tests/test_estimator.py::TestWhatIsDoneWithoutBeingTold::"

@@ -13,9 +13,10 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.archive.digests import fingerprint, mark, to_host
 from dntk.backend import backend_of
+from dntk.models import batches
 from dntk.models.base import Model
-from dntk.outputs.inputs import labelled, split
-from dntk.types import Array
+from dntk.models.nests import mapped
+from dntk.types import Array, Batch, Inputs
 
 POINTS = 4
 """Points whose outputs are compared."""
@@ -29,31 +30,28 @@ class Identity:
     ----------
     digest
         :func:`dntk.archive.fingerprint`.
-    probe, labels, outputs
-        A few inputs, their labels where the model takes some, and the outputs there.
+    probe, outputs
+        A few inputs, and the outputs there; no inputs where they could not be stored.
     place
         Library and device that the outputs were computed on.
     """
 
     digest: str
-    probe: Array
-    labels: Array | None
+    probe: Batch | None
     outputs: Float[Array, "n c"]
     place: str
 
     @classmethod
-    def of(cls, model: Model, x: Array, *, digest: str | None = None) -> "Identity":
+    def of(cls, model: Model, x: Inputs, *, digest: str | None = None) -> "Identity":
         """That of a network, probed at the first of the checked inputs ``x``; one forward pass of four points.
 
         ``digest`` where that is known.
         """
-        points = x[:POINTS, ...]
-        probe, labels = split(points)
+        probe = mapped(_copy, batches.first(x, POINTS))
         return cls(
             digest=fingerprint(model) if digest is None else digest,
-            probe=_copy(probe),
-            labels=None if labels is None else _copy(labels),
-            outputs=model(points),
+            probe=probe,
+            outputs=model(probe),
             place=place_of(model),
         )
 
@@ -61,9 +59,10 @@ class Identity:
         """How a network differs from the one that this was taken of; empty where it does not."""
         if fingerprint(model) != self.digest:
             return "its parameters or buffers (names, shapes, types or values) differ"
-        probe = self.probe if self.labels is None else labelled(self.probe, self.labels)
+        if self.probe is None:
+            return ""
         try:
-            found = model(probe)
+            found = model(self.probe)
         except (TypeError, ValueError) as error:
             return f"it fails on the inputs that its outputs were kept for ({error})"
         return outputs_differ(
@@ -103,7 +102,7 @@ class Watch:
         self._seen = seen
 
     @classmethod
-    def of(cls, model: Model, x: Array) -> "Watch":
+    def of(cls, model: Model, x: Inputs) -> "Watch":
         """One for the network as it is now."""
         seen = mark(model)
         return cls(Identity.of(model, x), seen)

@@ -1,7 +1,9 @@
 """A fit, what is stored of it and its checkpoints belong to one network: other ones are refused, whatever differs."""
 
+import collections
 import copy
 import dataclasses
+import json
 import pickle
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import dntk
 from dntk.distill.data import Random, TangentResidual
 from dntk.distill.gradients import Solution
+from dntk.estimator import _probe
 from dntk.identity import Identity, Watch
 from dntk.models import Stateful
 from tests.libraries import LIBRARIES, host
@@ -261,10 +264,51 @@ def test_a_fit_of_margins_knows_its_labels():
     x = dntk.outputs.labelled(inputs(NUMPY), np.arange(30) % 3)
     model = dntk.outputs.margin(mlp(NUMPY))
     identity = Identity.of(model, x)
-    assert identity.labels is not None
     assert identity.difference(model) == ""
     other = dntk.outputs.margin(dataclasses.replace(mlp(NUMPY), activation="relu"))
     assert "not what it does" in identity.difference(other)
+
+
+Pair = collections.namedtuple("Pair", "first second")
+
+
+@pytest.mark.parametrize(
+    ("nest", "back"),
+    [
+        (np.ones(2), None),
+        ({"ids": np.ones(2), "mask": None, "more": (np.zeros(2), [np.ones(2)])}, None),
+        (Pair(np.ones(2), np.zeros(2)), (np.ones(2), np.zeros(2))),
+        (dntk.outputs.labelled({"a": np.ones((2, 1))}, np.arange(2)), None),
+    ],
+)
+def test_inputs_in_nests_are_stored(nest, back):
+    form, found = _probe.described(nest)
+    _probe.form(json.loads(json.dumps(form)), "probe")
+    again = _probe.rebuilt(json.loads(json.dumps(form)), lambda i: found[i])
+    assert repr(again) == repr(nest if back is None else back)
+
+
+def test_inputs_that_could_not_be_made_again_are_not_stored():
+    assert _probe.described({3: np.ones(2)}) == (None, [])
+    assert _probe.described((np.ones(2), _Own(np.ones(2)))) == (None, [])
+    for form in ("arrays", ["mapping"], ["set", []], ["tuple", [["0", "arrays"]]], ["tuple", [[0, "array"]]], {}, 3):
+        with pytest.raises(ValueError, match="expected a"):
+            _probe.form(form, "probe")
+
+
+@dataclasses.dataclass
+class _Own:
+    x: object
+
+
+def test_a_fit_of_margins_is_read_again_with_its_labels(tmp_path):
+    x = dntk.outputs.labelled(inputs(NUMPY), np.arange(30) % 3)
+    fit = fitted(dntk.outputs.margin(mlp(NUMPY)), x)
+    fit.save(tmp_path / "fit")
+    back = dntk.load(tmp_path / "fit", model=dntk.outputs.margin(mlp(NUMPY)))
+    np.testing.assert_array_equal(back.predict(x), fit.predict(x))
+    with pytest.raises(dntk.StoreError, match="is not the network"):
+        dntk.load(tmp_path / "fit", model=dntk.outputs.loss(mlp(NUMPY)))
 
 
 @pytest.mark.parametrize("way", ["activation", "statistics"])

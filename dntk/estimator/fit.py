@@ -18,7 +18,8 @@ from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures, tangent_features
 from dntk.ledger import Ledger
 from dntk.metrics import accuracy, fidelity, predicted_labels
-from dntk.models.base import Model, outputs_of
+from dntk.models import batches
+from dntk.models.base import Model, checked_inputs, outputs_of
 from dntk.sketch import Sketch
 from dntk.types import Array
 
@@ -68,7 +69,9 @@ class Fit:
         One forward and C backward passes, and the work of C forward passes; the weights are brought from the sketch to
         the parameters first, O(C·P). No gradient of a point is expanded or sketched.
         """
-        state = self._checked(x)
+        x = checked_inputs(self.model, x)
+        self.state.network.require_same(self.model)
+        state = self.state
         weights = state.weights if state.sketch is None else state.sketch.adjoint(state.weights)
         return linear_outputs(self.model, x, weights)
 
@@ -95,7 +98,7 @@ class Fit:
 
     def score(self, x: Array, y: Integer[Array, " n"]) -> float:
         """Accuracy: share of points whose predicted class is the label."""
-        check_labels("y", y, points=x.shape[0])
+        check_labels("y", y, points=batches.count(x))
         return accuracy(self.predict(x), y)
 
     def fidelity(self, x: Array) -> float:
@@ -241,14 +244,8 @@ class Fit:
             f"{_headline(made()) if made.is_made else 'not made yet, read .certificate'})"
         )
 
-    def _checked(self, x: Array) -> FittedState:
-        """The state; raises where the inputs are none, or the network changed since the fit."""
-        self.model.check_inputs(x)
-        self.state.network.require_same(self.model)
-        return self.state
-
     def _features(self, x: Array) -> TangentFeatures:
-        self._checked(x)
+        self.state.network.require_same(self.model)
         return tangent_features(self.model, x, sketch=self.state.sketch)
 
     def _deviation(self, phi: TangentFeatures) -> Float[Array, "n c"]:

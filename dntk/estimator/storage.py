@@ -12,6 +12,7 @@ from dntk.backend import backend_of, get_backend
 from dntk.certificates import Certificate, Span
 from dntk.certificates.tolerance_outcome import StageShare, ToleranceOutcome
 from dntk.distill.data import DistilledData, distilled_data
+from dntk.estimator import _probe
 from dntk.estimator.losses import Losses
 from dntk.estimator.once import Once
 from dntk.estimator.state import FittedState
@@ -40,6 +41,7 @@ FORMAT = Format(
     fields={
         "fingerprint": schema.text,
         "place": schema.text,
+        "probe": schema.optional(_probe.form),
         "network": schema.optional(_NETWORK),
         "sketch": schema.optional(schema.tagged("family", {n: schema.fields_of(f) for n, f in _SKETCHES.items()})),
         "ridge": schema.number(0, above=True),
@@ -77,6 +79,7 @@ def read(path: str | Path, model: Model | None) -> tuple[Model, FittedState]:
 
 def _identity(network: Model, stored: Stored) -> Identity:
     backend, sizes = backend_of(next(iter(network.parameters.values()))), dict[str, int]()
+    form = stored.manifest["probe"]
 
     def placed(name: str, axes: str, kind: str) -> Any:
         stored.array(name, axes, sizes, kind=kind)
@@ -85,8 +88,7 @@ def _identity(network: Model, stored: Stored) -> Identity:
     return Identity(
         digest=stored.manifest["fingerprint"],
         place=stored.manifest["place"],
-        probe=placed("probe.x", "n ...", "any"),
-        labels=placed("probe.labels", "n ...", "any") if "probe.labels" in stored.arrays else None,
+        probe=None if form is None else _probe.rebuilt(form, lambda i: placed(f"probe.{i}", "n ...", "any")),
         outputs=placed("probe.outputs", "n c", "floating"),
     )
 
@@ -144,9 +146,8 @@ def _tensors(model: Model, state: FittedState) -> dict[str, Any]:
     span = state.span()
     tensors = {"weights": state.weights, "basis": span.basis, "squares": span.squares, "spectrum": state.spectrum}
     identity = state.network.identity
-    tensors |= {"probe.x": identity.probe, "probe.outputs": identity.outputs}
-    if identity.labels is not None:
-        tensors["probe.labels"] = identity.labels
+    tensors |= {f"probe.{i}": value for i, value in enumerate(_probe.described(identity.probe)[1])}
+    tensors["probe.outputs"] = identity.outputs
     if state.indices is not None:
         tensors["indices"] = state.indices
     if state.data is not None:
@@ -173,6 +174,7 @@ def _manifest(model: Model, state: FittedState) -> dict[str, Any]:
     return {
         "fingerprint": state.network.identity.digest,
         "place": state.network.identity.place,
+        "probe": _probe.described(state.network.identity.probe)[0],
         "network": network,
         "sketch": None if sketch is None else {"family": type(sketch).__name__, **dataclasses.asdict(sketch)},
         "ridge": state.ridge,

@@ -78,6 +78,9 @@ def outputs_differ(found: Any, expected: Any, *, rounding: float, same_place: bo
     """
     if found.shape != expected.shape:
         return f"it has outputs of shape {found.shape} where they were {expected.shape}"
+    xp = arrays.namespace(found)
+    if not bool(xp.all(xp.isfinite(found)) & xp.all(xp.isfinite(expected))):
+        return "its outputs at the same inputs, or those that were kept, are not finite"
     largest = float(abs(expected).max())
     distance = float(abs(found.astype("f8") - expected).max())
     allowed = (rounding**0.6 if same_place else max(0.005, rounding**0.5)) * largest

@@ -10,7 +10,8 @@ from dntk.archive import read as read_archive
 from dntk.archive import write as write_archive
 from dntk.backend import backend_of, get_backend
 from dntk.certificates import Certificate, Span
-from dntk.certificates.tolerance_outcome import StageShare, ToleranceOutcome
+from dntk.certificates.schema import CERTIFICATE, TOLERANCE
+from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData, distilled_data
 from dntk.estimator import _probe
 from dntk.estimator.losses import Losses
@@ -47,10 +48,8 @@ FORMAT = Format(
         "ridge": schema.number(0, above=True),
         "made_by": schema.mapping(schema.text),
         "losses": schema.fields_of(Losses),
-        "certificate": schema.optional(schema.mapping(schema.plain)),
-        "tolerance": schema.optional(
-            schema.fields_of(ToleranceOutcome, shares=schema.items(schema.fields_of(StageShare)))
-        ),
+        "certificate": schema.optional(CERTIFICATE),
+        "tolerance": TOLERANCE,
         "data": schema.optional(distilled_data.DESCRIPTION),
         "ledger": schema.items(schema.fields_of(StageCost)),
     },

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
 from dntk._target_checks import check_labels
+from dntk._text import printable
 from dntk.certificates import Certificate, Span, posterior_variance, tangent_residual
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData
@@ -232,6 +233,7 @@ class Fit:
         """Write a self-contained HTML page: losses, certificate, spectrum and costs. Makes the certificate."""
         write_report(self.state, path)
 
+    @printable
     def __repr__(self) -> str:
         """Points, what was kept of them, and what that is worth."""
         state, losses = self.state, self.state.losses

@@ -224,6 +224,13 @@ MUTANTS = [
         "tests/test_archive.py::test_readers_and_writers_of_one_file_see_whole_archives_only",
     ),
     Mutant(
+        "dntk/_text.py",
+        "text.encode(encoding, PLAIN)",
+        "text.encode(encoding)",
+        "a λ cannot be printed where there is ASCII only",
+        "tests/test_text.py::test_texts_hold_only_what_standard_output_can_show",
+    ),
+    Mutant(
         "dntk/archive/files.py",
         "return _locked(stream)",
         "return True",

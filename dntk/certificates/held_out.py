@@ -1,17 +1,13 @@
-"""How much of the gradients of points that were not kept lies outside the span that was, from a sample of them.
+"""How much of the gradients of points that were not used lies outside the span that was kept, from a sample of them.
 
-For values in [0, 1] with mean μ, drawn independently or without replacement, the mean μ̂ of q draws obeys
+The points are training points that were not kept, a finite population drawn from without replacement, or unseen ones,
+draws from a distribution. Their tangent residuals are in [0, 1]; the ends of the interval of the mean are those of
+:mod:`dntk.certificates.betting`, each at half of the failure probability. They follow the variance of the sample.
 
-    P(μ̂ ≤ μ − t) ≤ exp(−q KL(μ̂ ‖ μ)),   KL(a ‖ b) = a ln(a/b) + (1 − a) ln((1 − a)/(1 − b)),
-
-and the same above: the ends of the interval are the means at which q KL(μ̂ ‖ μ) = ln(2/δ). It is Chernoff's bound for
-coins, never wider than Hoeffding's μ̂ ± √(ln(2/δ)/2q), and as narrow as Bernstein's where few gradients are outside.
-
-Source: Hoeffding 1963, theorem 1 (2.1) and section 6 (without replacement).
+Source: Waudby-Smith and Ramdas 2024.
 """
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
@@ -20,6 +16,7 @@ from jaxtyping import Float, Int
 from dntk import arrays
 from dntk.backend import backend_of
 from dntk.bounds import Intervals, check_confidence
+from dntk.certificates.betting import Draws, lower_end, upper_end
 from dntk.certificates.certificate import Certificate
 from dntk.certificates.rounding import allowance
 from dntk.features import TangentFeatures, tangent_features
@@ -28,8 +25,10 @@ from dntk.outputs.inputs import take_points
 from dntk.random import uniforms
 from dntk.types import Array
 
-LEAST, MOST = 64, 512
-"""Points of a sample at least and at most."""
+LEAST, MOST = 256, 512
+"""Points of a certificate's sample at least and at most."""
+FEW = 64
+"""Points of a sample that only measures."""
 SHARE = 0.2
 """Share of the fit's Jacobian rows that a sample may cost beyond the least."""
 
@@ -44,40 +43,62 @@ def tangent_residual(phi: TangentFeatures, basis: Float[Array, "c s k"]) -> Floa
 
 
 def sampled_mean(
-    sample: Float[Array, " q"], population: int, *, confidence: float, rounding: float = 0.0, what: str = "points"
+    sample: Float[Array, " q"],
+    population: int | None,
+    *,
+    confidence: float,
+    rounding: float = 0.0,
+    what: str = "points",
+    seed: int = 0,
 ) -> Intervals:
     """Interval (1,) of the mean over a ``population`` of values in [0, 1], from a sample drawn uniformly from it.
 
-    A sample of the whole population gives its mean, up to ``rounding``; a smaller one Hoeffding's interval.
+    A sample of the whole population gives its mean, up to ``rounding``. ``None``: draws from a distribution, each
+    independent of the others. ``seed``: of the order in which the sample is looked at, which may not depend on it.
 
     Raises
     ------
     ValueError
         The sample is empty, larger than the population, or leaves [0, 1]; ``confidence`` is not between 0 and 1.
     """
-    values = np.asarray(backend_of(sample).to_numpy(sample), dtype=np.float64)
-    count = len(values)
-    if not 1 <= count <= population:
-        msg = f"`sample` has {count} values, expected 1 to the population's {population}."
-        raise ValueError(msg)
-    if not np.all((values >= 0) & (values <= 1)):
-        msg = f"`sample` has values from {values.min():.3g} to {values.max():.3g}: expected values in [0, 1]."
-        raise ValueError(msg)
+    values = _checked(sample, population)
     check_confidence(confidence)
-    mean = float(np.mean(values))
+    count, mean = len(values), float(np.mean(values))
     whole = count == population
-    lower, upper = (mean, mean) if whole else _ends(mean, math.log(2 / (1 - confidence)) / count)
+    lower, upper = (mean, mean) if whole else _ends(values, population, (1 - confidence) / 2, seed)
     xp = arrays.namespace(sample)
     place = {"dtype": arrays.accumulation_dtype(sample), "device": arrays.device_of(sample)}
+    of = f"{count} {what}" if population is None else f"{count} of {population} {what}"
     return Intervals(
         lower=xp.asarray([max(0.0, lower - rounding)], **place),
         upper=xp.asarray([min(1.0, upper + rounding)], **place),
         theorem=f"mean {mean:.2%} of all {count} {what}"
         if whole
-        else f"sampled: mean {mean:.2%} of {count} of {population} {what}; Hoeffding 1963",
+        else f"sampled: mean {mean:.2%} of {of}; Waudby-Smith and Ramdas 2024",
         kind="deterministic" if whole else "probabilistic",
         confidence=1.0 if whole else confidence,
     )
+
+
+def _checked(sample: Float[Array, " q"], population: int | None) -> np.ndarray:
+    values = np.asarray(backend_of(sample).to_numpy(sample), dtype=np.float64)
+    count = len(values)
+    if not 1 <= count <= (count if population is None else population):
+        most = "" if population is None else f" to the population's {population}"
+        msg = f"`sample` has {count} values, expected 1{most or ' or more'}."
+        raise ValueError(msg)
+    if not np.all((values >= 0) & (values <= 1)):
+        msg = f"`sample` has values from {values.min():.3g} to {values.max():.3g}: expected values in [0, 1]."
+        raise ValueError(msg)
+    return values
+
+
+def _ends(values: np.ndarray, population: int | None, failure: float, seed: int) -> tuple[float, float]:
+    """Both ends, each but for the failure probability; the sample is put in random order, as a bet has to be."""
+    order = np.argsort(uniforms(seed=seed, stream="sampled-mean", count=len(values)), kind="stable")
+    shares = np.full(len(values), 0.0 if population is None else 1 / population)
+    draws = Draws(part=values[order], whole=np.ones(len(values)), shares=shares)
+    return lower_end(draws, failure), upper_end(draws, failure)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,10 +110,13 @@ class HeldOut:
     population: int
 
     @staticmethod
-    def of(model: Model, x: Array, kept: Int[Array, " m"] | None, *, rows: int, seed: int) -> "HeldOut | None":
+    def of(
+        model: Model, x: Array, kept: Int[Array, " m"] | None, *, rows: int, seed: int, least: int = LEAST
+    ) -> "HeldOut | None":
         """A uniform sample of the points that are not among the ``kept`` positions (None: of all); None without any.
 
-        It has so many points that it costs a fifth of ``rows`` Jacobian rows, but at least 64 and at most 512.
+        It has so many points that it costs a fifth of ``rows`` Jacobian rows, but at least ``least`` and at most 512.
+        Up to twice as many points are all taken.
         """
         taken = np.ones(x.shape[0], dtype=bool)
         if kept is not None:
@@ -100,7 +124,8 @@ class HeldOut:
         rest = np.flatnonzero(taken)
         if not len(rest):
             return None
-        size = max(LEAST, min(MOST, int(SHARE * rows) // model.n_outputs))
+        size = max(least, min(MOST, int(SHARE * rows) // model.n_outputs))
+        size = len(rest) if len(rest) <= 2 * size else size
         order = np.argsort(uniforms(seed=seed, stream="certificate-held-out", count=len(rest)), kind="stable")
         chosen = np.sort(rest[order[:size]])
         places = model.namespace.asarray(chosen.tolist(), device=model.device)
@@ -123,27 +148,3 @@ def with_held_out(
     if held_out is None:
         return certificate
     return dataclasses.replace(certificate, held_out_residual=held_out.residual(basis, sketch, confidence=confidence))
-
-
-def _ends(mean: float, budget: float) -> tuple[float, float]:
-    """Least and largest μ with KL(mean ‖ μ) ≤ budget, by bisection, rounded outwards."""
-    return 1 - _upper(1 - mean, budget), _upper(mean, budget)
-
-
-def _upper(mean: float, budget: float) -> float:
-    low, high = mean, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        if _divergence(mean, middle) <= budget:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def _divergence(a: float, b: float) -> float:
-    """KL of coins."""
-    if b <= 0 or b >= 1:
-        return 0.0 if a == b else math.inf
-    first = a * math.log(a / b) if a > 0 else 0.0
-    return first + ((1 - a) * math.log((1 - a) / (1 - b)) if a < 1 else 0.0)

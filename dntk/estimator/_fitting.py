@@ -10,6 +10,7 @@ from dntk import arrays
 from dntk.backend import backend_of
 from dntk.certificates import HeldOut, Span
 from dntk.certificates.approximation import span_of
+from dntk.certificates.held_out import FEW
 from dntk.distill.gradients.base import require_kernel
 from dntk.distilled_gradients import DistilledGradients, row_basis
 from dntk.estimator.certification import Evidence
@@ -138,7 +139,7 @@ def _measured(parts: Parts, x: Array, points: KeptPoints, phi: TangentFeatures, 
 
     k(x, x) − k_xᵀ(K̄ + μI)⁻¹k_x of every sampled point, with μ as small as the precision of the features lets it be.
     """
-    sample = HeldOut.of(parts.model, x, points.indices, rows=0, seed=parts.seed)
+    sample = HeldOut.of(parts.model, x, points.indices, rows=0, seed=parts.seed, least=FEW)
     if sample is None:
         return 0.0
     others = tangent_features(parts.model, sample.x, sketch=phi.sketch)

@@ -93,5 +93,5 @@ def expected_sketch_error(
     if isinstance(phi.sketch, StatesError):
         known = phi.sketch.error(len(phi))
         if known.measure != SUBSPACE:
-            return known.value * float(known.failure * squared) ** 0.5
+            return known.value * float((1 - known.confidence) * squared) ** 0.5
     return float((squared + 1) / phi.dim) ** 0.5

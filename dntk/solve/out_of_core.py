@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.random import moved
 from dntk.solve.checkpoint import restored, stored_checkpoint, write_checkpoint
@@ -82,13 +83,15 @@ def accumulate(chunks: Chunks, *, checkpoint: str | Path | None = None) -> Norma
     path = None if checkpoint is None else Path(checkpoint)
     done, stored = stored_checkpoint(path)
     total: NormalEquations | None = None
-    for number, (features, targets) in enumerate(_from(chunks, done), start=done):
-        x, y = _sets(features, targets)
-        if total is None and stored is not None:
-            total = restored(stored, x, y)
-        total = NormalEquations.of(x, y) if total is None else total.update(x, y)
-        if path is not None:
-            write_checkpoint(path, total, number + 1)
+    with task("statistics", unit="chunks") as bar:
+        bar.skip(done)
+        for number, (features, targets) in enumerate(bar.over(_from(chunks, done)), start=done):
+            x, y = _sets(features, targets)
+            if total is None and stored is not None:
+                total = restored(stored, x, y)
+            total = NormalEquations.of(x, y) if total is None else total.update(x, y)
+            if path is not None:
+                write_checkpoint(path, total, number + 1)
     if total is None and stored is not None:
         return restored(stored, None, None)
     if total is None:

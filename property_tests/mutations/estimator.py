@@ -147,7 +147,7 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "losses.py",
-        "return known.value * float(known.failure * squared) ** 0.5",
+        "return known.value * float((1 - known.confidence) * squared) ** 0.5",
         "return known.value * float(squared) ** 0.5",
         "the error of a mask is that of its tail bound",
         TOLERANCE + "test_a_sketch_without_a_size_that_ensures_the_error_stops_the_search",

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from dntk import arrays
 from dntk._checks import keep, positive_integer
+from dntk._progress import task
 from dntk.archive import StoreError, read_arrays, read_manifest, write_folder
 from dntk.backend import backend_of
 from dntk.types import Array
@@ -103,11 +104,14 @@ def descend(start: Variables, evaluate: Callable[[int, Variables], Evaluated], d
     ``stopped``, where a loss or a gradient is not finite, or the judged number is worse than ``descent.worst``.
     """
     state = _resumed(descent.checkpoint, start) or _fresh(start, descent)
-    while not state.stopped and state.step <= descent.steps:
-        state = _advanced(state, evaluate, descent)
-        due = descent.checkpoint is not None and state.step % descent.checkpoint.every == 0
-        if descent.checkpoint is not None and (due or state.stopped or state.step > descent.steps):
-            _write(descent.checkpoint, state)
+    with task("descent", total=descent.steps + 1) as bar:
+        bar.skip(state.step)
+        while not state.stopped and state.step <= descent.steps:
+            state = _advanced(state, evaluate, descent)
+            bar.advance()
+            due = descent.checkpoint is not None and state.step % descent.checkpoint.every == 0
+            if descent.checkpoint is not None and (due or state.stopped or state.step > descent.steps):
+                _write(descent.checkpoint, state)
     return state
 
 

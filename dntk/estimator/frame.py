@@ -83,6 +83,7 @@ class Energies:
 
 
 def energies_of(frame: Frame, phi: TangentFeatures, positions: Int[np.ndarray, " q"]) -> Energies:
+    """Energies of points given by their features."""
     xp = arrays.namespace(phi.values)
     lengths = _host(xp.sum(arrays.in_float64(phi.values) ** 2, axis=(0, 2)))
     return Energies(positions=positions, lengths=lengths, inside=frame.coordinates(phi))

@@ -176,8 +176,9 @@ class WithinTolerance:
             if grads.size >= min(len(phi), phi.dim)
             else f"more gradients are not found by {name}: pass another, such as Solution(8)"
         )
-        self._note("data", everything.mean, len(phi), _DATA, of_points if by_points else "")
-        added = max(0.0, self._found.mean - everything.mean)
+        lost = 0.0 if all_kept else everything.mean
+        self._note("data", lost, len(phi), _DATA, of_points if by_points else "")
+        added = max(0.0, self._found.mean - lost)
         self._note("gradients", added, grads.size, _GRADIENTS, of_gradients if stopped and not by_points else "")
 
     def _picks(

@@ -140,12 +140,12 @@ class TraceLoss:
         drawn[self._order[PILOT : self._read]] = True
         if own is not None:
             drawn[own.positions] = False
-        return self._sampled(part, whole, known, [i for i in self._order[PILOT : self._read] if drawn[i]])
+        later = self._order[PILOT : self._read]
+        return self._sampled(part, whole, known, later[drawn[later]])
 
-    def _sampled(self, part: np.ndarray, whole: np.ndarray, known: np.ndarray, draws: list[int]) -> Loss:
+    def _sampled(self, part: np.ndarray, whole: np.ndarray, known: np.ndarray, where: np.ndarray) -> Loss:
         """The kept points and those read first are known, the others that were read are draws."""
         assert self._lengths is not None
-        where = np.asarray(draws, dtype=np.int64)
         before = known.copy()
         before[where] = False
         total = float(np.sum(self._lengths))
@@ -195,7 +195,7 @@ def taken(model: Model, x: Array, positions: Int[np.ndarray, " q"]) -> Array:
     return take_points(x, model.namespace.asarray([int(i) for i in positions], device=model.device))
 
 
-def _drawn(lengths: Float[np.ndarray, " n"], seed: int) -> Int[np.ndarray, " n"]:
+def _drawn(lengths: Float[np.ndarray, " n"], seed: int) -> Int[np.ndarray, " alive"]:
     """Points drawn without replacement in proportion to their lengths; those of no length add nothing.
 
     The order of E_i/g_i with independent exponential E_i (Efraimidis and Spirakis 2006).
@@ -206,10 +206,10 @@ def _drawn(lengths: Float[np.ndarray, " n"], seed: int) -> Int[np.ndarray, " n"]
 
 
 def _stretch(sketch: Any, vectors: int, failure: float) -> tuple[float, Kind]:
-    """U with ‖Sφ‖² ≤ u‖φ‖² for so many vectors, and how it is known; infinite for families without theorem."""
+    """The u of ‖Sφ‖² ≤ u‖φ‖² for so many vectors, and how it is known; infinite for families without theorem."""
     if sketch is None:
         return 1 + _LENGTHS, _PROVED
-    known = sketch.error(1, failure / vectors) if isinstance(sketch, StatesError) else None
+    known = sketch.error(1, confidence=1 - failure / vectors) if isinstance(sketch, StatesError) else None
     if known is None or known.measure != SUBSPACE:
         return math.inf, _PROVED
     return (1 + known.value) * (1 + _LENGTHS), known.kind

@@ -95,14 +95,14 @@ def _checked(sample: Float[Array, " q"], population: int | None) -> np.ndarray:
 
 def _ends(values: np.ndarray, population: int | None, failure: float, seed: int) -> tuple[float, float]:
     """Both ends, each but for the failure probability; the sample is put in random order, as a bet has to be."""
-    order = np.argsort(uniforms(seed=seed, stream="sampled-mean", count=len(values)), kind="stable")
+    order = np.argsort(uniforms(stream="sampled-mean", seed=seed, count=len(values)), kind="stable")
     shares = np.full(len(values), 0.0 if population is None else 1 / population)
     draws = Draws(part=values[order], whole=np.ones(len(values)), shares=shares)
     return lower_end(draws, failure), upper_end(draws, failure)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class HeldOut:
+class DroppedPoints:
     """A sample of the points that were not kept, whose features are computed when they are asked for."""
 
     model: Model
@@ -112,7 +112,7 @@ class HeldOut:
     @staticmethod
     def of(
         model: Model, x: Array, kept: Int[Array, " m"] | None, *, rows: int, seed: int, least: int = LEAST
-    ) -> "HeldOut | None":
+    ) -> "DroppedPoints | None":
         """A uniform sample of the points that are not among the ``kept`` positions (None: of all); None without any.
 
         It has so many points that it costs a fifth of ``rows`` Jacobian rows, but at least ``least`` and at most 512.
@@ -126,10 +126,10 @@ class HeldOut:
             return None
         size = max(least, min(MOST, int(SHARE * rows) // model.n_outputs))
         size = len(rest) if len(rest) <= 2 * size else size
-        order = np.argsort(uniforms(seed=seed, stream="certificate-held-out", count=len(rest)), kind="stable")
+        order = np.argsort(uniforms(seed=seed, stream="certificate-dropped", count=len(rest)), kind="stable")
         chosen = np.sort(rest[order[:size]])
         places = model.namespace.asarray(chosen.tolist(), device=model.device)
-        return HeldOut(model=model, x=take_points(x, places), population=len(rest))
+        return DroppedPoints(model=model, x=take_points(x, places), population=len(rest))
 
     def residual(self, basis: Float[Array, "c s k"], sketch: Any, *, confidence: float) -> Intervals:
         """Interval of the mean tangent residual over the points that were not kept; one Jacobian of the sample."""
@@ -141,10 +141,15 @@ class HeldOut:
         )
 
 
-def with_held_out(
-    certificate: Certificate, held_out: HeldOut | None, basis: Float[Array, "c s k"], sketch: Any, *, confidence: float
+def with_dropped(
+    certificate: Certificate,
+    dropped: DroppedPoints | None,
+    basis: Float[Array, "c s k"],
+    sketch: Any,
+    *,
+    confidence: float,
 ) -> Certificate:
     """The certificate with the interval of the mean tangent residual of points that were not kept, if there are any."""
-    if held_out is None:
+    if dropped is None:
         return certificate
-    return dataclasses.replace(certificate, held_out_residual=held_out.residual(basis, sketch, confidence=confidence))
+    return dataclasses.replace(certificate, dropped_residual=dropped.residual(basis, sketch, confidence=confidence))

@@ -19,7 +19,8 @@ from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures, tangent_features
 from dntk.ledger import Ledger
 from dntk.metrics import accuracy, fidelity, predicted_labels
-from dntk.models.base import Model, outputs_of
+from dntk.models import batches
+from dntk.models.base import Model, checked_inputs, outputs_of
 from dntk.sketch import Sketch
 from dntk.types import Array
 
@@ -66,7 +67,7 @@ class Fit:
         One forward and C backward passes, and the work of C forward passes; the weights are brought from the sketch to
         the parameters first, O(C·P). No gradient of a point is expanded or sketched.
         """
-        self.model.check_inputs(x)
+        x = checked_inputs(self.model, x)
         state = self.state
         weights = state.weights if state.sketch is None else state.sketch.adjoint(state.weights)
         return linear_outputs(self.model, x, weights)
@@ -94,7 +95,7 @@ class Fit:
 
     def score(self, x: Array, y: Integer[Array, " n"]) -> float:
         """Accuracy: share of points whose predicted class is the label."""
-        check_labels("y", y, points=x.shape[0])
+        check_labels("y", y, points=batches.count(x))
         return accuracy(self.predict(x), y)
 
     def fidelity(self, x: Array) -> float:
@@ -155,7 +156,7 @@ class Fit:
         Raises
         ------
         dntk.StoreError
-            The fit was read from a folder that was saved without it.
+            The fit was read from a file that was saved without it.
         """
         return self.state.certificate()
 
@@ -216,7 +217,7 @@ class Fit:
         return dataclasses.replace(self.state.span(), weights=(self.state.weights,))
 
     def save(self, path: str | Path, *, certify: bool = False) -> None:
-        """Write to a folder: safetensors and JSON, checksummed, nothing executable.
+        """Write to a file: safetensors with a manifest, under one checksum, nothing executable; whole or not at all.
 
         A :class:`dntk.MLP` is stored with its weights; of other networks only the fingerprint of the parameters is,
         and :func:`dntk.load` needs the network again. The certificate is stored if it was made; ``certify`` makes it.
@@ -224,7 +225,7 @@ class Fit:
         Raises
         ------
         FileExistsError
-            ``path`` exists and is no stored fit.
+            ``path`` exists and is nothing stored.
         OSError
             The disk is full or not writable; what was at ``path`` is still there.
         """
@@ -268,16 +269,16 @@ def load(path: str | Path, *, model: Model | None = None) -> Fit:
     Parameters
     ----------
     path
-        Folder written by :meth:`Fit.save`.
+        File written by :meth:`Fit.save`.
     model
         The network, from :func:`dntk.as_model`, where it was no dntk.MLP; its parameters must be those of the fit.
 
     Raises
     ------
     FileNotFoundError
-        There is no such folder.
+        There is no such file.
     StoreError
-        The folder is damaged, foreign, of a newer version, or of another network, or needs ``model``.
+        It is damaged, foreign, of another version, or of another network, or needs ``model``.
     ImportError
         It was made with a backend that is not installed.
     """

@@ -11,6 +11,7 @@ from dntk.certificates.rounding import allowance
 from dntk.features import TangentFeatures
 from dntk.gradient_blocks._squared_norms import squared_norms
 from dntk.ledger import count
+from dntk.models import batches
 from dntk.models.base import Model
 from dntk.models.batching import choose_batch_size
 from dntk.outputs.functionals import cotangents_for
@@ -96,9 +97,9 @@ def squared_lengths(model: Model, x: Array) -> Float[np.ndarray, " n"]:
     every = cotangents_for("each", model.n_outputs, xp=xp, dtype=dtype, device=model.device)
     size = choose_batch_size(model, x, every, None)
     pieces = []
-    for start, stop in arrays.spans(x.shape[0], size):
+    for start, stop in arrays.spans(batches.count(x), size):
         count(jacobian_rows=(stop - start) * model.n_outputs)
-        norms = [squared_norms(block) for block in model.gradient_blocks(x[start:stop, ...], every)]
+        norms = [squared_norms(block) for block in model.gradient_blocks(batches.span(x, start, stop), every)]
         pieces.append(sum(_host(xp.sum(arrays.in_float64(part), axis=0)) for part in norms))
     return np.concatenate(pieces)
 

@@ -31,10 +31,10 @@ from dntk.estimator.losses import expected_sketch_error
 from dntk.estimator.points import KeptPoints, Targets, of_selection
 from dntk.estimator.search import FIRST, fewest, resized, shortest
 from dntk.estimator.stages import AsGiven, Parts, kept_count
-from dntk.estimator.trace_loss import Loss, TraceLoss, taken
+from dntk.estimator.trace_loss import Loss, TraceLoss
 from dntk.features import TangentFeatures, tangent_features
+from dntk.models import batches
 from dntk.models.base import Model
-from dntk.outputs.inputs import take_points
 from dntk.sketch import Sketch, SketchPlan, SparseSign, choose
 from dntk.sketch.choice import deviations
 from dntk.sketch.error import SUBSPACE, StatesError
@@ -97,7 +97,7 @@ class WithinTolerance:
         model = self.parts.model
         if model.n_parameters <= SMALL:
             return None
-        plan = choose(model, x, n=x.shape[0], error=self.tolerance, seed=self.parts.seed)
+        plan = choose(model, x, n=batches.count(x), error=self.tolerance, seed=self.parts.seed)
         return plan if plan.sketch.dim < model.n_parameters else None
 
     def points(self, x: Array, y: Array | None, targets: Targets, sketch: Sketch | SketchPlan | None) -> KeptPoints:
@@ -109,10 +109,10 @@ class WithinTolerance:
             return kept if data is None else dataclasses.replace(kept, residual=float(left[-1]))
         selection, resize = self._picks(data, x, sketch)
         while True:
-            left = self._left(x, take_points(x, selection.indices), sketch, selection.indices)
-            if left[-1] <= self.tolerance / 2 or len(selection) == x.shape[0]:
+            left = self._left(x, batches.take(x, selection.indices), sketch, selection.indices)
+            if left[-1] <= self.tolerance / 2 or len(selection) == batches.count(x):
                 break
-            selection = resize(min(2 * len(selection), x.shape[0]))
+            selection = resize(min(2 * len(selection), batches.count(x)))
         enough = np.flatnonzero(left <= self.tolerance / 2)
         number = int(enough[0]) + 1 if enough.size else len(selection)
         assert self._kept is not None
@@ -191,7 +191,7 @@ class WithinTolerance:
         """
         model = self.parts.model
         if isinstance(data, InputSelector):
-            size = min(kept_count(data, x.shape[0]), x.shape[0])
+            size = min(kept_count(data, batches.count(x)), batches.count(x))
             return _looked_at(resized(data, size), model, x), lambda number: _looked_at(resized(data, number), model, x)
         phi = tangent_features(model, x, sketch=sketch, outputs="sum")
         return shortest(data, phi, self.tolerance / 2), lambda number: _picked(resized(data, number), phi)
@@ -209,7 +209,7 @@ class WithinTolerance:
                 spans=2 * len(phi),
                 resolution=RESOLUTION * self.tolerance,
                 seed=self.parts.seed,
-                all_kept=positions is not None and len(positions) == x.shape[0],
+                all_kept=positions is not None and len(positions) == batches.count(x),
             )
         return self._loss.by_size(phi)
 
@@ -224,7 +224,7 @@ class WithinTolerance:
         fresh = np.asarray([position for position in positions if int(position) not in place], dtype=np.int64)
         phi = self._kept
         if fresh.size:
-            more = tangent_features(model, taken(model, x, fresh), sketch=sketch)
+            more = tangent_features(model, batches.take(x, fresh), sketch=sketch)
             place |= {int(position): len(known) + j for j, position in enumerate(fresh)}
             phi = dataclasses.replace(phi, values=model.namespace.concat([phi.values, more.values], axis=1))
         return phi[[place[int(position)] for position in positions]]
@@ -240,7 +240,7 @@ class WithinTolerance:
     def _fitting(self, plan: SketchPlan | None, x: Array) -> Sketch | SketchPlan | None:
         """The plan, or all parameters, or the largest sketch whose features fit into memory."""
         model = self.parts.model
-        rows = x.shape[0] * (model.n_outputs if self.parts.data is None else 1)
+        rows = batches.count(x) * (model.n_outputs if self.parts.data is None else 1)
         most = max(1, LARGEST // (rows * itemsize(next(iter(model.parameters.values())))))
         needed = model.n_parameters if plan is None else plan.sketch.dim
         return plan if needed <= most else SparseSign(2 ** (most.bit_length() - 1), seed=self.parts.seed)

@@ -26,8 +26,8 @@ from dntk.bounds import Bound, Kind
 from dntk.certificates.betting import Draws, upper_end
 from dntk.estimator.frame import Energies, Frame, energies_of, squared_lengths
 from dntk.features import TangentFeatures, tangent_features
+from dntk.models import batches
 from dntk.models.base import Model
-from dntk.outputs.inputs import take_points
 from dntk.random import uniforms
 from dntk.sketch.error import SUBSPACE, StatesError
 from dntk.types import Array
@@ -78,7 +78,7 @@ class TraceLoss:
     def __init__(
         self, model: Model, x: Array, sketch: Any, *, spans: int, resolution: float, seed: int, all_kept: bool
     ) -> None:
-        self.model, self.x, self.points, self.sketch = model, x, x.shape[0], sketch
+        self.model, self.x, self.points, self.sketch = model, x, batches.count(x), sketch
         self._held: dict[int, TangentFeatures] = {}
         self._failure, self._stretch, self._kind = 0.0, math.inf, _PROVED
         self.under(sketch, spans=spans)
@@ -183,16 +183,11 @@ class TraceLoss:
     def _features(self, batch: int, positions: Int[np.ndarray, " q"]) -> TangentFeatures:
         found = self._held.get(batch)
         if found is None or len(found) != len(positions):
-            found = tangent_features(self.model, taken(self.model, self.x, positions), sketch=self.sketch)
+            found = tangent_features(self.model, batches.take(self.x, positions), sketch=self.sketch)
             held = sum(math.prod(phi.values.shape) * itemsize(phi.values) for phi in self._held.values())
             if held + math.prod(found.values.shape) * itemsize(found.values) <= _HELD:
                 self._held[batch] = found
         return found
-
-
-def taken(model: Model, x: Array, positions: Int[np.ndarray, " q"]) -> Array:
-    """Inputs at some positions."""
-    return take_points(x, model.namespace.asarray([int(i) for i in positions], device=model.device))
 
 
 def _drawn(lengths: Float[np.ndarray, " n"], seed: int) -> Int[np.ndarray, " alive"]:

@@ -140,11 +140,25 @@ MUTANTS = [
         FIT + "TestOnce::test_what_makes_it_is_let_go_and_an_error_is_raised_again",
     ),
     Mutant(
-        ESTIMATOR + "losses.py",
-        "return float((squared + 1) / phi.dim) ** 0.5",
-        "return float(squared / phi.dim) ** 0.5",
-        "the expected error of a sketch lacks its 1",
-        SAYS + "test_the_sketch_error_is_that_of_a_gaussian_sketch_of_this_spectrum",
+        "dntk/sketch/_mean_kernel.py",
+        "xp.sum(gram * xp.permute_dims(gram, (0, 3, 2, 1)), axis=(0, 2))",
+        "0 * xp.sum(gram, axis=(0, 2))",
+        "the expected error of a sketch lacks its second pairing",
+        "tests/test_mean_kernel_error.py::test_every_library_finds_what_inner_products_one_by_one_give",
+    ),
+    Mutant(
+        "dntk/sketch/_mean_kernel.py",
+        "a = float(xp.sum(traces**2)) / unit",
+        "a = 1.0",
+        "the bound for one output is taken for the mean of all",
+        SAYS + "test_the_sketch_error_is_that_of_a_gaussian_sketch_of_these_features",
+    ),
+    Mutant(
+        "dntk/sketch/_mean_kernel.py",
+        "    a, b, d = _without_sketch(a, b, d, dim)\n",
+        "",
+        "moments of sketched features are taken for those of the features",
+        "tests/test_mean_kernel_error.py::test_the_error_is_known_from_sketched_features",
     ),
     Mutant(
         ESTIMATOR + "losses.py",
@@ -295,7 +309,7 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "_fitting.py",
-        "return left * sample.population / x.shape[0]",
+        "return left * sample.population / batches.count(x)",
         "return left",
         "the sample of dropped points stands for all points",
         "tests/test_estimator.py::TestWhatIsDoneWithoutBeingTold::"

@@ -41,7 +41,7 @@ PUBLIC = {
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
     "dntk.kernels": "NTKOperator ntk",
     "dntk.metrics": "accuracy fidelity mean_squared_error predicted_labels",
-    "dntk.models": "MLP InputDifferentiable Model Points as_model bridge points",
+    "dntk.models": "MLP InputDifferentiable Model Points Stateful as_model bridge points",
     "dntk.models.adapter": """
         PROBES Framework Memo OutputCount close evaluate examine in_order offsets_of require_array require_input
         require_outputs require_parameters require_shape size_of split stored_block total_size

@@ -3,7 +3,11 @@
 import dataclasses
 from typing import Any
 
+<<<<<<< HEAD
 from dntk.bounds import Bound, trust_in
+=======
+from dntk._text import printable
+>>>>>>> main
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,7 @@ class StageShare:
         """Whether it did not stop the search."""
         return not self.remedy
 
+    @printable
     def __str__(self) -> str:
         text = f"{self.stage} ({self.loss:.3g} {self.measure})"
         return text if self.met else f"{text}: {self.remedy}"
@@ -63,6 +68,7 @@ class ToleranceOutcome:
         """The stages that lost more than they may, in order."""
         return tuple(share for share in self.shares if not share.met)
 
+    @printable
     def __str__(self) -> str:
         """A verdict in words."""
         sizes = ", ".join(f"{share.size} {_UNITS[share.stage]}" for share in self.shares)

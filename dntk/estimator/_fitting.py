@@ -25,6 +25,7 @@ from dntk.estimator.points import KeptPoints, Targets, checked_targets
 from dntk.estimator.stages import Parts, Stages
 from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures, tangent_features
+from dntk.identity import Watch
 from dntk.ledger import LedgerRecorder, nbytes_of
 from dntk.metrics import fidelity
 from dntk.models import batches
@@ -55,12 +56,14 @@ class _Run:
 def fitted(stages: Stages, x: Array, y: Array | None, choices: tuple[str, ...] = ()) -> FittedState:
     """Run all stages on the checked points ``x``; see :meth:`dntk.DistilledNTK.fit`."""
     parts, recorder = stages.parts, LedgerRecorder()
+    watch = Watch.of(parts.model, x)
     with task("fit", total=6, unit="stages") as bar:
         run = _run(stages, x, y, checked_targets(parts.model, x, y), functools.partial(_stage, recorder, bar))
         bar.advance(6 - bar.done)  # a loss that is known takes no stage
     outcome = stages.outcome()
     if outcome is not None and not outcome.met:
         warnings.warn(f"tolerance {outcome}", UserWarning, stacklevel=3)
+    watch.require_same(parts.model)
     network = run.points.targets if y is None else outputs_of(parts.model, run.points.x)
     losses = _losses(run, points=batches.count(x), network=network)
     evidence = Evidence(
@@ -86,6 +89,7 @@ def fitted(stages: Stages, x: Array, y: Array | None, choices: tuple[str, ...] =
         ledger=recorder.ledger(),
         tolerance=outcome,
         certificate=Once(evidence.certificate),
+        network=watch,
         made_by={"data": repr(parts.data), "gradients": repr(parts.gradients), "choices": "; ".join(choices)},
     )
 

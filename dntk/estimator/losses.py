@@ -5,6 +5,7 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._text import printable
 from dntk.features import TangentFeatures
 from dntk.sketch import Sketch, SketchPlan
 from dntk.sketch._mean_kernel import mean_kernel_error
@@ -55,6 +56,7 @@ class Losses:
     loo_error: float
     fidelity: float
 
+    @printable
     def __str__(self) -> str:
         """A verdict in words."""
         data, gradients = self.data_trace_residual, self.gradient_trace_residual

@@ -121,7 +121,7 @@ class KernelInducing:
             rates=rates,
             optimiser=Adam(decays=self.decays),
             project=lambda variables: {**variables, "x": within(variables["x"], self.limits)},
-            checkpoint=checkpoint_at(checkpoint, every, provenance),
+            checkpoint=checkpoint_at(checkpoint, every, provenance, model, x),
         )
         state = descend(start, problem.evaluate, descent)
         outputs = model(state.best["x"])

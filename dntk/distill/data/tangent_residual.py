@@ -134,7 +134,7 @@ class TangentResidual:
             rates={"x": self.learning_rate * spread(x)},
             optimiser=Adam(decays=self.decays),
             project=lambda variables: {"x": within(variables["x"], self.limits)},
-            checkpoint=checkpoint_at(checkpoint, every, provenance),
+            checkpoint=checkpoint_at(checkpoint, every, provenance, model, x),
             worst=lambda first: (1 + first) / 2,  # half of what the start explained is lost
         )
         state = descend({"x": take(x, problem.chosen)}, problem.evaluate, descent)

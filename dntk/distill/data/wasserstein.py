@@ -135,7 +135,7 @@ class Wasserstein:
             rates={"x": self.learning_rate * spread(x)},
             optimiser=Adam(decays=self.decays),
             project=lambda variables: {"x": within(variables["x"], self.limits)},
-            checkpoint=checkpoint_at(checkpoint, every, provenance),
+            checkpoint=checkpoint_at(checkpoint, every, provenance, model, x),
         )
         state = descend({"x": _noise(x, problem.size, self.limits, self.seed)}, problem.evaluate, descent)
         return self._result(problem, state, labels, provenance)

@@ -3,11 +3,8 @@
 import dataclasses
 from typing import Any
 
-<<<<<<< HEAD
-from dntk.bounds import Bound, trust_in
-=======
 from dntk._text import printable
->>>>>>> main
+from dntk.bounds import Bound, trust_in
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData
 from dntk.estimator import storage
 from dntk.estimator._prediction import linear_outputs
+from dntk.estimator._query import Query
 from dntk.estimator._report import write_report
 from dntk.estimator.losses import Losses
 from dntk.estimator.state import FittedState
@@ -24,23 +25,6 @@ from dntk.models import batches
 from dntk.models.base import Model, checked_inputs, outputs_of
 from dntk.sketch import Sketch
 from dntk.types import Array
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Query:
-    """What a fit says of queries, see :meth:`Fit.query`.
-
-    Parameters
-    ----------
-    prediction, uncertainty
-        (n, C), as :meth:`Fit.predict` (to rounding) and :meth:`Fit.uncertainty`.
-    trust
-        (n,), as :meth:`Fit.trust`.
-    """
-
-    prediction: Float[Array, "n c"]
-    uncertainty: Float[Array, "n c"]
-    trust: Float[Array, " n"]
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)

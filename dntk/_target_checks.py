@@ -12,7 +12,8 @@ def check_targets(targets: Array, like: Array, *, points: int, outputs: int) -> 
     Raises
     ------
     ValueError
-        Another number of rows than points or of columns than outputs, or entries that are not finite.
+        Another number of rows than points or of columns than outputs, or entries that are not finite, or whose squares
+        leave the range of numbers.
     TypeError
         Not floating point, or of another namespace.
     """
@@ -27,6 +28,10 @@ def check_targets(targets: Array, like: Array, *, points: int, outputs: int) -> 
         )
         raise ValueError(msg)
     arrays.require_finite("targets", targets)
+    largest = arrays.largest_magnitude(targets)
+    squared = xp.zeros((), dtype=arrays.accumulation_dtype(targets), device=arrays.device_of(targets))
+    arrays.require_products("targets", squared, largest=largest, terms=points * outputs)
+    arrays.require_digits("targets", squared, largest=largest)
     return xp.astype(targets, like.dtype, copy=False)
 
 

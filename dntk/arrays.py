@@ -89,6 +89,44 @@ def require_finite(name: str, x: Array) -> None:
         raise ValueError(msg + " Remove or impute them before calling.")
 
 
+_MARGIN = 16
+"""How far entries stay below where their products overflow: ridges and sums of two kernels are larger than one."""
+
+
+def largest_magnitude(x: Array) -> float:
+    """Largest |entry|; NaN or infinite where one is. Two passes, no copy, one synchronisation with the device."""
+    xp = array_api_compat.array_namespace(x)
+    return float(xp.max(xp.stack([xp.max(x), -xp.min(x)])))
+
+
+def squares_in_range(dtype_of: Array) -> tuple[float, float]:
+    """Magnitudes between which squares keep their digits: √(tiny/eps) and √max of the array's dtype."""
+    info = array_api_compat.array_namespace(dtype_of).finfo(dtype_of.dtype)
+    return (float(info.smallest_normal) / float(info.eps)) ** 0.5, float(info.max) ** 0.5
+
+
+def require_products(name: str, x: Array, *, largest: float, terms: int) -> None:
+    """Raise ``ValueError`` where sums of ``terms`` products of entries up to ``largest`` may overflow the dtype."""
+    if largest <= squares_in_range(x)[1] / max(1, terms) ** 0.5 / _MARGIN:
+        return
+    msg = (
+        f"`{name}` has entries up to {largest:.3g}, whose products overflow {x.dtype}: scale the network's outputs "
+        "down, or convert network and inputs to float64."
+    )
+    raise ValueError(msg)
+
+
+def require_digits(name: str, x: Array, *, largest: float) -> None:
+    """Raise ``ValueError`` where products of entries up to ``largest``, which is not zero, underflow the dtype."""
+    if largest == 0 or largest >= squares_in_range(x)[0]:
+        return
+    msg = (
+        f"`{name}` has no entry above {largest:.3g}, whose products underflow {x.dtype}: scale the network's outputs "
+        "up, or convert network and inputs to float64."
+    )
+    raise ValueError(msg)
+
+
 def require_points(name: str, x: Array) -> None:
     """Raise ``ValueError`` unless ``x`` has at least one point along its first axis."""
     if x.ndim == 0:

@@ -1,6 +1,7 @@
 """Tangent features: per-sample gradients of every output, sketched to k numbers."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -34,11 +35,13 @@ class TangentFeatures:
     TypeError
         ``values`` is not a floating-point array.
     ValueError
-        It is empty, has another number of axes, or entries that are not finite.
+        It is empty, has another number of axes, or entries that are not finite, or so large that the trace of the
+        kernel may overflow.
     """
 
     values: Float[Array, "c n k"] | Float[Array, "n k"]
     sketch: Any = None
+    _largest: float = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         xp = arrays.namespace(self.values)
@@ -48,9 +51,15 @@ class TangentFeatures:
         if self.values.ndim != 3 or 0 in self.values.shape:
             msg = f"`values` has shape {tuple(self.values.shape)}: expected (outputs, points, features), none 0."
             raise ValueError(msg)
-        # A finite sum of magnitudes is a finite array, at one pass and one synchronisation.
-        if not bool(xp.all(xp.isfinite(self.values))):
+        largest = arrays.largest_magnitude(self.values)
+        if not math.isfinite(largest):
             arrays.require_finite("values", xp.permute_dims(self.values, (1, 0, 2)))
+        arrays.require_products("values", self.values, largest=largest, terms=math.prod(self.values.shape))
+        object.__setattr__(self, "_largest", largest)
+
+    def require_digits(self) -> None:
+        """Raise ``ValueError`` where the features are not zero, but so small that their kernel underflows."""
+        arrays.require_digits("values", self.values, largest=self._largest)
 
     def __len__(self) -> int:
         """Number n of points."""
@@ -114,6 +123,8 @@ class TangentFeatures:
         xp = arrays.namespace(self.values)
         theirs = self if other is None else other
         self.require_comparable(theirs, "other")
+        if theirs is self:
+            self.require_digits()
         count(flops=2 * self.n_outputs * len(self) * len(theirs) * self.dim)
         if outputs == "mean":
             return self._products(theirs, lambda phi: phi.joined())
@@ -137,16 +148,22 @@ class TangentFeatures:
 
     def require_comparable(self, other: "TangentFeatures", name: str) -> None:
         """Raise unless inner products between the two sets of features mean anything."""
-        arrays.require_same_place(features=self.values, **{name: other.values})
-        if (self.n_outputs, self.dim) != (other.n_outputs, other.dim):
-            msg = (
-                f"`{name}` has {other.n_outputs} outputs of {other.dim} features, but these have {self.n_outputs} of "
-                f"{self.dim}: make both with the same model, sketch and outputs."
-            )
-            raise ValueError(msg)
-        if self.sketch is not None and other.sketch is not None and self.sketch != other.sketch:
-            msg = f"`{name}` was made by {other.sketch}, these by {self.sketch}: use one sketch, with one seed."
-            raise ValueError(msg)
+        require_comparable(self.values, self.sketch, other, name)
+
+
+def require_comparable(values: Float[Array, "c _ k"], sketch: Any, other: TangentFeatures, name: str) -> None:
+    """Raise unless inner products of rows, as of weights or of a basis, with features mean anything."""
+    arrays.require_same_place(features=values, **{name: other.values})
+    outputs, _, dim = values.shape
+    if (outputs, dim) != (other.n_outputs, other.dim):
+        msg = (
+            f"`{name}` has {other.n_outputs} outputs of {other.dim} features, but these have {outputs} of "
+            f"{dim}: make both with the same model, sketch and outputs."
+        )
+        raise ValueError(msg)
+    if sketch is not None and other.sketch is not None and sketch != other.sketch:
+        msg = f"`{name}` was made by {other.sketch}, these by {sketch}: use one sketch, with one seed."
+        raise ValueError(msg)
 
 
 def tangent_features(

@@ -70,6 +70,7 @@ def certify(
     in-sample residual takes its place.
     """
     check_confidence(confidence, shared=True)
+    reference.require_digits()
     with task("certificate", total=4, unit="parts") as bar:
         return _certified(reference, approximation, (targets, ridge), confidence, products, seed, bar)
 

@@ -36,8 +36,10 @@ SHARE = 0.2
 def tangent_residual(phi: TangentFeatures, basis: Float[Array, "c s k"]) -> Float[Array, " n"]:
     """Σ_c‖(I − Π_c)ψ_c(x)‖² / Σ_c‖ψ_c(x)‖² per point, in [0, 1]; 0 for points whose features are zero."""
     xp = arrays.namespace(phi.values)
-    total = xp.sum(phi.values**2, axis=(0, 2))
-    inside = xp.sum((phi.values @ basis.mT) ** 2, axis=(0, 2))
+    largest = xp.max(xp.abs(phi.values), axis=(0, 2), keepdims=True)
+    values = phi.values / xp.where(largest > 0, largest, xp.ones_like(largest))  # squares stay in range
+    total = xp.sum(values**2, axis=(0, 2))
+    inside = xp.sum((values @ basis.mT) ** 2, axis=(0, 2))
     ratio = 1 - inside / xp.where(total > 0, total, xp.ones_like(total))
     return xp.where(total > 0, xp.clip(ratio, min=0, max=1), xp.zeros_like(ratio))
 

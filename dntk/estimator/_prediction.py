@@ -7,6 +7,7 @@ from dntk._progress import task
 from dntk.gradient_blocks._paired import paired
 from dntk.ledger import count
 from dntk.models import batches
+from dntk.models._finite_results import require_finite_result
 from dntk.models.base import Model
 from dntk.models.batching import choose_batch_size
 from dntk.outputs.functionals import cotangents_for
@@ -27,7 +28,9 @@ def linear_outputs(model: Model, x: Array, weights: Float[Array, "c p"]) -> Floa
     n = batches.count(x)
     with task("prediction", total=n, unit="points") as bar:
         pieces = [_outputs(model, batches.span(x, start, stop), every, weights) for start, stop in bar.spans(n, size)]
-    return xp.concat(pieces, axis=0)
+    outputs = xp.concat(pieces, axis=0)
+    require_finite_result(outputs, model, {"x": x}, every, size)
+    return outputs
 
 
 def _outputs(model: Model, x: Array, every: Float[Array, "c c"], weights: Float[Array, "c p"]) -> Float[Array, "n c"]:

@@ -10,7 +10,7 @@ from dntk._progress import Task, task
 from dntk.gradient_blocks import GradientBlock
 from dntk.ledger import count
 from dntk.models import batches
-from dntk.models._finite_results import require_finite_result
+from dntk.models._finite_results import require_kernel_result
 from dntk.models.base import Model, checked_inputs
 from dntk.models.batching import choose_paired_batches
 from dntk.outputs import KernelOutputs
@@ -68,7 +68,7 @@ def ntk(
     with task("kernel", total=len(groups) * _pairs(x1, x2, batches.inputs), unit="pairs") as bar:
         kernel = form.whole([_assemble(model, x1, x2, group, batches.inputs, form, bar) for group in groups], groups)
     inputs = {"x1": x1} if x2 is None else {"x1": x1, "x2": x2}
-    require_finite_result(kernel, model, inputs, cotangents, batches.inputs)
+    require_kernel_result(kernel, model, inputs, cotangents, batches.inputs)
     return model.namespace.permute_dims(kernel, (1, 3, 0, 2)) if outputs == "full" else kernel
 
 

@@ -94,6 +94,7 @@ def outputs_of(features: TangentFeatures, targets: Array) -> tuple[Float[Array, 
 
 def _require_features(features: object) -> None:
     if isinstance(features, TangentFeatures):
+        features.require_digits()
         return
     msg = (
         f"`features` is of type {type(features).__name__}: expected dntk.TangentFeatures. Wrap an array (n, k) or "

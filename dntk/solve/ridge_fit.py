@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxtyping import Float
 
-from dntk.features import TangentFeatures
+from dntk.features import TangentFeatures, require_comparable
 from dntk.solve.conditioning import SolveReport
 from dntk.types import Array
 
@@ -61,7 +61,7 @@ class RidgeFit:
             The features have another number of outputs or dimensions, or were made by another sketch.
         """
         own = self.weights[:1, None, :] if self.shared else self.weights[:, None, :]
-        TangentFeatures(own, self.sketch).require_comparable(phi, "phi")
+        require_comparable(own, self.sketch, phi, "phi")
         if self.shared:
             return phi.values[0, :, :] @ self.weights.T
         return (phi.values @ self.weights[:, :, None])[:, :, 0].T

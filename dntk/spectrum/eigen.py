@@ -39,6 +39,7 @@ def eigenvalues(kernel: TangentFeatures | Float[Array, "*c n n"], size: int | No
         A matrix is not square, empty, or not finite.
     """
     if isinstance(kernel, TangentFeatures):
+        kernel.require_digits()
         values = _feature_eigenvalues(kernel)
     else:
         _require_square(kernel)

@@ -40,9 +40,10 @@ def check_size(size: int, points: int) -> None:
 
 
 def require_kernel(phi: TangentFeatures) -> None:
-    """Raise ``ValueError`` where all features are zero: a dead network has no directions."""
+    """Raise ``ValueError`` where all features are zero, as a dead network's, or have no digits to be multiplied."""
     from dntk import arrays
 
+    phi.require_digits()
     if float(arrays.namespace(phi.values).max(arrays.namespace(phi.values).abs(phi.values))) == 0:
         msg = (
             "all tangent features are zero: the network's outputs do not depend on the selected parameters at these "

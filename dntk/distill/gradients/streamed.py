@@ -11,7 +11,7 @@ from dntk.backend import backend_of
 from dntk.bounds import Bound
 from dntk.distill.gradients.frequent_directions import FrequentDirections
 from dntk.distilled_gradients import row_basis
-from dntk.features import TangentFeatures
+from dntk.features import TangentFeatures, require_comparable
 from dntk.ledger import count
 from dntk.solve.choice import check_ridge
 from dntk.types import Array
@@ -49,7 +49,7 @@ class StreamedFit:
         ValueError
             The features have another number of outputs or dimensions, or were made by another sketch.
         """
-        TangentFeatures(self.weights[:, None, :], self.sketch).require_comparable(phi, "phi")
+        require_comparable(self.weights[:, None, :], self.sketch, phi, "phi")
         return (phi.values @ self.weights[:, :, None])[:, :, 0].T
 
     def prediction_bound(self, phi: TangentFeatures) -> Bound:

@@ -39,6 +39,8 @@ class FittedState:
         Made when it is first read; until then it holds the features of the kept points.
     made_by
         The parts of the specification, in words.
+    memory_limit
+        Bytes that predictions may take beside the network and their inputs; it is not stored.
     """
 
     weights: Float[Array, "c k"]
@@ -53,3 +55,4 @@ class FittedState:
     tolerance: ToleranceOutcome | None
     certificate: Once[Certificate]
     made_by: Mapping[str, str]
+    memory_limit: int | None = None

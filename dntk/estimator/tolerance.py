@@ -21,10 +21,11 @@ from dntk.distill.gradients import Solution
 from dntk.distill.gradients.base import at_ridge
 from dntk.distilled_gradients import DistilledGradients
 from dntk.estimator.losses import expected_sketch_error
-from dntk.estimator.points import KeptPoints, Targets, of_selection
+from dntk.estimator.points import KeptPoints, Targets, selected
+from dntk.estimator.resumption import NOWHERE, Keep
 from dntk.estimator.search import FIRST, fewest, resized, shortest
 from dntk.estimator.stages import AsGiven, Parts
-from dntk.features import TangentFeatures, tangent_features
+from dntk.features import TangentFeatures
 from dntk.sketch import Sketch, SketchPlan, SparseSign, choose
 from dntk.sketch.choice import deviations
 from dntk.sketch.error import SUBSPACE, StatesError
@@ -48,9 +49,9 @@ class WithinTolerance:
     they do, then halved in between; losses are taken to fall with size. :meth:`outcome` tells what was found.
     """
 
-    def __init__(self, parts: Parts, tolerance: float) -> None:
-        self.parts, self.tolerance = parts, tolerance
-        self._given = AsGiven(parts)
+    def __init__(self, parts: Parts, tolerance: float, keep: Keep = NOWHERE) -> None:
+        self.parts, self.tolerance, self.keep = parts, tolerance, keep
+        self._given = AsGiven(parts, keep)
         self._shares: dict[str, StageShare] = {}
 
     def outcome(self) -> ToleranceOutcome:
@@ -89,11 +90,16 @@ class WithinTolerance:
                 raise ValueError(msg)
             self._note("data", kept.residual, self.tolerance, kept.targets.shape[0], _DATA, remedy)
             return kept
-        phi = tangent_features(self.parts.model, x, sketch=sketch, outputs="sum")
-        selection = shortest(data, phi, self.tolerance / 2)
-        kept = of_selection(selection, x, targets)
+        kept = selected(
+            lambda phi: shortest(data, phi, self.tolerance / 2),
+            self.parts.model,
+            x,
+            targets,
+            sketch=sketch,
+            keep=self.keep,
+        )
         remedy = "all points are kept, and what is left is rounding: pass a larger tolerance"
-        self._note("data", kept.residual or 0.0, self.tolerance / 2, len(selection), _DATA, remedy)
+        self._note("data", kept.residual or 0.0, self.tolerance / 2, kept.targets.shape[0], _DATA, remedy)
         return kept
 
     def features(
@@ -123,7 +129,7 @@ class WithinTolerance:
         distiller = at_ridge(Solution(FIRST) if given is None else given, ridge)
         lost = self._shares["data"].loss
         allowed = self.tolerance - lost if lost < self.tolerance else self.tolerance / 2
-        grads = fewest(distiller, phi, targets, allowed)
+        grads = self.keep.gradients(phi, lambda: fewest(distiller, phi, targets, allowed))
         remedy = (
             f"a {type(distiller).__name__} has no size that grows: pass another, such as Solution(8)"
             if resized(distiller, 1) is None

@@ -15,12 +15,18 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from dntk import arrays
-from dntk.archive import StoreError, checksum, read_arrays, read_manifest, to_host, write_folder
+from dntk.archive import Format, StoreError, checksum, expanded, present, read, schema, to_host, write
 from dntk.backend import backend_of
-from dntk.ledger import count, spent
+from dntk.ledger import Spent, count, spent
 from dntk.types import Array
 
-FORMATS = {"dntk.Checkpoints": 1}
+FORMAT = Format(
+    name="dntk.Checkpoints",
+    version=1,
+    kind="part of a checkpoint",
+    reader="the call that it is of",
+    fields={"values": schema.mapping(schema.plain), "cost": schema.fields_of(Spent)},
+)
 _CALL = "call"
 _MOST = 1000
 """Entries that an array is kept in at most."""
@@ -46,12 +52,12 @@ class Checkpoints:
         FileExistsError
             ``path`` is no folder, or one with other files.
         """
-        folder = Path(path).expanduser()
+        folder = expanded(path)
         if folder.exists() and not folder.is_dir():
             msg = f"`checkpoint` {folder} is a file: pass a folder, which is made where it is missing."
             raise FileExistsError(msg)
-        if (folder / _CALL).exists():
-            known = _read(folder / _CALL)[1]["owner"]
+        if present(folder / _CALL):
+            known = read(folder / _CALL, FORMAT).manifest["values"]
             other = [part for part in owner if known.get(part) != owner[part]]
             if other:
                 msg = (
@@ -63,12 +69,12 @@ class Checkpoints:
             msg = f"`checkpoint` {folder} has files that are no checkpoint: pass an empty or a new folder."
             raise FileExistsError(msg)
         else:
-            _write(folder / _CALL, {}, {"owner": dict(owner)})
+            write(folder / _CALL, FORMAT, {}, {"values": dict(owner), "cost": dataclasses.asdict(Spent())})
         return Checkpoints(folder)
 
     def holds(self, name: str) -> bool:
         """Whether an entry is there."""
-        return (self.folder / name).exists()
+        return present(self.folder / name)
 
     def kept(self, name: str, make: Callable[[], Entry], like: Array) -> tuple[dict[str, Any], Mapping[str, Any]]:
         """The entry of a name, made where it is not there yet; arrays of the library and on the device of ``like``.
@@ -82,16 +88,15 @@ class Checkpoints:
         OSError
             The disk is full or not writable; what was there is still there.
         """
-        place = self.folder / name
-        if place.exists():
-            tensors, plain = _read(place)
-            count(**plain["cost"])
-            values = plain["values"]
+        if self.holds(name):
+            stored = read(self.folder / name, FORMAT)
+            count(**stored.manifest["cost"])
+            tensors, values = stored.arrays, stored.manifest["values"]
         else:
             with spent() as cost:
                 made, values = make()
             tensors = {key: to_host(value) for key, value in made.items()}
-            _write(place, tensors, {"values": dict(values), "cost": dataclasses.asdict(cost)})
+            write(self.folder / name, FORMAT, tensors, {"values": dict(values), "cost": dataclasses.asdict(cost)})
         backend, device = backend_of(like), arrays.device_of(like)
         return {key: backend.from_numpy(value, device=device) for key, value in tensors.items()}, values
 
@@ -160,13 +165,3 @@ def described(value: Any) -> str:
 def digest(*parts: Any) -> str:
     """A short name of settings."""
     return hashlib.sha256("\n".join(described(part) for part in parts).encode()).hexdigest()[:16]
-
-
-def _write(place: Path, tensors: Mapping[str, Array], plain: Mapping[str, Any]) -> None:
-    (name,) = FORMATS
-    write_folder(place, tensors, {"format": name, "version": FORMATS[name], "plain": plain}, kind="checkpoint")
-
-
-def _read(place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    manifest = read_manifest(place, FORMATS, kind="checkpoint")
-    return read_arrays(place, manifest, kind="checkpoint"), manifest["plain"]

@@ -8,6 +8,10 @@ PUBLIC = {
         outputs progress sketch solve spectrum tangent_features targets
     """,
     "dntk._progress": "ProgressEvent Task progress task",
+    "dntk.archive": """
+        Format StoreError Stored checksum expanded fingerprint present read schema to_host write write_whole
+        written_whole
+    """,
     "dntk.backend": """
         GROUP Backend BackendEntry BackendStatus StandardBackend backend_for_network backend_of
         backends entries expand get_backend root_modules symmetric

@@ -93,8 +93,8 @@ class KernelInducing:
         x, y
             The data, with integer classes.
         checkpoint, every
-            Where the run is written every so many seconds, and beside it, with ``.data`` added to the name, what was
-            made of all data; a run that finds them goes on from there.
+            A file that is written every so many seconds, and beside it a folder, its name with ``.data`` added, of what
+            was made of all data; a run that finds them goes on from there.
 
         Raises
         ------

@@ -124,7 +124,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         (objective, net, inputs(NUMPY, 60, seed=9)),
     ]
     for other in others:
-        with pytest.raises(dntk.StoreError, match="checkpoint of another objective, network, seed or data"):
+        with pytest.raises(dntk.StoreError, match="another objective, network, seed or data"):
             other[0].distill(*other[1:], checkpoint=tmp_path / "run")
     with pytest.raises(ValueError, match="`every`"):
         objective.distill(net, x, checkpoint=tmp_path / "new", every=-1)

@@ -14,8 +14,8 @@ ESTIMATOR = "dntk/estimator/"
 MUTANTS = [
     Mutant(
         ESTIMATOR + "stages.py",
-        "at_ridge(distiller, ridge).distill",
-        "distiller.distill",
+        "settled = at_ridge(distiller, ridge)",
+        "settled = distiller",
         "directions are made at a ridge of the distiller's own",
         ASKED + "test_of_a_given_ridge[10.0]",
     ),
@@ -203,8 +203,8 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "tolerance.py",
-        "selection = shortest(data, phi, self.tolerance / 2)",
-        "selection = shortest(data, phi, self.tolerance)",
+        "lambda phi: shortest(data, phi, self.tolerance / 2),",
+        "lambda phi: shortest(data, phi, self.tolerance),",
         "points may lose all of the tolerance",
         TOLERANCE + "test_sizes_are_the_smallest_that_lose_no_more_than_the_tolerance[numpy]",
     ),

@@ -11,7 +11,7 @@ from dntk import arrays
 from dntk.backend import backend_of
 from dntk.checkpoints import Checkpoints, KeptRows, digest
 from dntk.ledger import count
-from dntk.models.base import Model
+from dntk.models.base import Model, checked_inputs
 from dntk.outputs import FeatureOutputs, KernelOutputs
 from dntk.outputs.functionals import check_output_index, cotangents_for
 from dntk.sketch.application import bind, sketched_gradients
@@ -219,7 +219,7 @@ def kept_features(
     if outputs in ("mean", "full"):
         msg = f"features have no `outputs`={outputs!r}: take 'each', then ask for .kernel(outputs={outputs!r})."
         raise ValueError(msg)
-    model.check_inputs(x)
+    x = checked_inputs(model, x)
     dtype = arrays.kernel_dtype(xp, model.dtype)
     cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=dtype, device=model.device)
     meant = resolved(sketch, model, x, outputs=outputs)

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
 from dntk._target_checks import check_labels
+from dntk._text import printable
 from dntk.certificates import Certificate, Span, posterior_variance, tangent_residual
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData
@@ -18,7 +19,8 @@ from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures, tangent_features
 from dntk.ledger import Ledger
 from dntk.metrics import accuracy, fidelity, predicted_labels
-from dntk.models.base import Model, outputs_of
+from dntk.models import batches
+from dntk.models.base import Model, checked_inputs, outputs_of
 from dntk.sketch import Sketch
 from dntk.types import Array
 
@@ -47,6 +49,9 @@ class Fit:
     A value: nothing in it changes, and copies and pickles are whole. The certificate, and the span of a fit without
     synthetic gradients, are made when they are first read, once, whatever threads ask. Calls that run the network are
     as safe in threads as its model: those of a PyTorch module are not, and must come one at a time.
+
+    It belongs to the network as it was when fitted. Calls that run the network look at all its arrays first, as fast as
+    memory is read, and refuse one that changed since.
     """
 
     model: Model
@@ -58,14 +63,15 @@ class Fit:
         Raises
         ------
         TypeError, ValueError
-            Inputs that the model does not take.
+            Inputs that the model does not take, or a network that changed since the fit.
 
         Notes
         -----
         One forward and C backward passes, and the work of C forward passes; the weights are brought from the sketch to
         the parameters first, O(C·P). No gradient of a point is expanded or sketched.
         """
-        self.model.check_inputs(x)
+        x = checked_inputs(self.model, x)
+        self.state.network.require_same(self.model)
         state = self.state
         weights = state.weights if state.sketch is None else state.sketch.adjoint(state.weights)
         return linear_outputs(self.model, x, weights, state.memory_limit)
@@ -78,7 +84,7 @@ class Fit:
         Raises
         ------
         TypeError, ValueError
-            Inputs that the model does not take.
+            Inputs that the model does not take, or a network that changed since the fit.
         """
         phi = self._features(x)
         return Query(
@@ -93,7 +99,7 @@ class Fit:
 
     def score(self, x: Array, y: Integer[Array, " n"]) -> float:
         """Accuracy: share of points whose predicted class is the label."""
-        check_labels("y", y, points=x.shape[0])
+        check_labels("y", y, points=batches.count(x))
         return accuracy(self.predict(x), y)
 
     def fidelity(self, x: Array) -> float:
@@ -142,6 +148,8 @@ class Fit:
         dntk.StoreError
             The fit was read from a file that was saved without it.
         """
+        if not self.state.certificate.is_made:
+            self.state.network.require_same(self.model)
         return self.state.certificate()
 
     @property
@@ -203,16 +211,20 @@ class Fit:
     def save(self, path: str | Path, *, certify: bool = False) -> None:
         """Write to a file: safetensors with a manifest, under one checksum, nothing executable; whole or not at all.
 
-        A :class:`dntk.MLP` is stored with its weights; of other networks only the fingerprint of the parameters is,
-        and :func:`dntk.load` needs the network again. The certificate is stored if it was made; ``certify`` makes it.
+        A :class:`dntk.MLP` is stored with its weights; of other networks a digest of all parameters and buffers is,
+        and :func:`dntk.load` needs the network again. Four inputs of the fit are stored too, with the network's outputs
+        there, by which another structure shows. The certificate is stored if it was made; ``certify`` makes it.
 
         Raises
         ------
         FileExistsError
             ``path`` exists and is nothing stored.
+        ValueError
+            The network changed since the fit.
         OSError
             The disk is full or not writable; what was at ``path`` is still there.
         """
+        self.state.network.require_same(self.model)
         if certify:
             self.state.certificate()
         storage.save(self.model, self.state, path)
@@ -221,6 +233,7 @@ class Fit:
         """Write a self-contained HTML page: losses, certificate, spectrum and costs. Makes the certificate."""
         write_report(self.state, path)
 
+    @printable
     def __repr__(self) -> str:
         """Points, what was kept of them, and what that is worth."""
         state, losses = self.state, self.state.losses
@@ -234,6 +247,7 @@ class Fit:
         )
 
     def _features(self, x: Array) -> TangentFeatures:
+        self.state.network.require_same(self.model)
         return tangent_features(self.model, x, sketch=self.state.sketch, memory_limit=self.state.memory_limit)
 
     def _deviation(self, phi: TangentFeatures) -> Float[Array, "n c"]:
@@ -255,7 +269,8 @@ def load(path: str | Path, *, model: Model | None = None) -> Fit:
     path
         File written by :meth:`Fit.save`.
     model
-        The network, from :func:`dntk.as_model`, where it was no dntk.MLP; its parameters must be those of the fit.
+        The network, from :func:`dntk.as_model`, where it was no dntk.MLP. It must be that of the fit in all
+        parameters and buffers, and in what it makes of them at four inputs of the fit.
 
     Raises
     ------

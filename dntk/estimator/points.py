@@ -11,14 +11,14 @@ from dntk.archive import StoreError, fingerprint
 from dntk.arrays import itemsize
 from dntk.distill.data.base import InputSelector, Selection
 from dntk.distill.data.distilled_data import DataDistiller, DistilledData
-from dntk.distill.data.draws import minibatch, take
+from dntk.distill.data.draws import minibatch
 from dntk.distill.data.nystrom_residual import residual
 from dntk.estimator.resumption import Keep, require_memory
 from dntk.features import TangentFeatures
 from dntk.ledger import nbytes_of
 from dntk.metrics import predicted_labels
+from dntk.models import batches
 from dntk.models.base import Model, outputs_of
-from dntk.outputs.inputs import take_points
 from dntk.sketch import Sketch, SketchPlan
 from dntk.targets import one_hot
 from dntk.types import Array
@@ -75,21 +75,21 @@ def checked_targets(model: Model, x: Array, y: Array | None) -> Targets:
     TypeError, ValueError
         Targets or labels of another length, of one class, or not finite.
     """
-    like = outputs_of(model, x[:1, ...])
+    like = outputs_of(model, batches.first(x))
     if y is None:
         return Targets(model=model, given=None, like=like)
     xp = arrays.require_same_place(outputs=like, y=y)
     if xp.isdtype(y.dtype, "integral") and y.ndim == 1:
-        check_labels("y", y, points=x.shape[0])
+        check_labels("y", y, points=batches.count(x))
         given = one_hot(y, model.n_outputs, like=like)
     else:
-        given = check_targets(y, like, points=x.shape[0], outputs=model.n_outputs)
+        given = check_targets(y, like, points=batches.count(x), outputs=model.n_outputs)
     return Targets(model=model, given=given, like=like)
 
 
 def all_points(x: Array, targets: Targets) -> KeptPoints:
     """All points."""
-    every = targets.model.namespace.arange(x.shape[0], device=targets.model.device)
+    every = targets.model.namespace.arange(batches.count(x), device=targets.model.device)
     return KeptPoints(x=x, targets=targets.at(x, every), residual=0.0, indices=every)
 
 
@@ -107,7 +107,7 @@ def selected(
     def make() -> Selection:
         dim = dim_of(sketch, model)
         # Features, their batches, and the same in float64.
-        needed = x.shape[0] * dim * (2 * itemsize(targets.like) + 8)
+        needed = batches.count(x) * dim * (2 * itemsize(targets.like) + 8)
         remedy = 'Choose by less, data="auto", or take a smaller sketch.'
         require_memory(keep.memory_limit, needed, "features of all points, by which points are chosen,", remedy)
         return select(keep.features("selecting", model, x, sketch=sketch, outputs="sum"))
@@ -130,7 +130,7 @@ def chosen_inputs(selector: InputSelector, model: Model, x: Array, targets: Targ
 def of_selection(selection: Selection, x: Array, targets: Targets) -> KeptPoints:
     """Chosen points."""
     left = float(selection.residual_trace[-1])
-    chosen = take_points(x, selection.indices)
+    chosen = batches.take(x, selection.indices)
     return KeptPoints(
         x=chosen,
         targets=targets.at(chosen, selection.indices),
@@ -172,7 +172,7 @@ def distilled(
             "y), DistilledData, or None."
         )
         raise TypeError(msg)
-    sample = take(x, minibatch(x.shape[0], _SAMPLE, seed=data.provenance.seed, step=0))
+    sample = batches.take(x, minibatch(batches.count(x), _SAMPLE, seed=data.provenance.seed, step=0))
 
     def left() -> float:
         both = (("sampled", sample), ("distilled-inputs", data.x))

@@ -1,6 +1,7 @@
 """What the stages of a fit keep on the disk, so that the same fit goes on after an interruption, and their memory."""
 
 import dataclasses
+import hashlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -9,18 +10,20 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk._checks import positive_integer
+from dntk._progress import task
 from dntk.archive import checksum, fingerprint
 from dntk.checkpoints import Checkpoints, described, digest
 from dntk.distill.data import DataDistiller, DistilledData, Selection
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures, kept_features
-from dntk.models.base import Model
+from dntk.models import batches
+from dntk.models.base import POINTS, Model
+from dntk.models.nests import is_array, leaves
 from dntk.outputs import FeatureOutputs
-from dntk.outputs.inputs import split
 from dntk.sketch import Sketch, SketchPlan
 from dntk.solve import RidgeFit
 from dntk.solve.conditioning import SolveReport
-from dntk.types import Array
+from dntk.types import Array, Inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Keep:
     memory_limit: int | None = None
 
     @staticmethod
-    def of(spec: Any, x: Array, y: Array | None, checkpoint: str | Path | None, memory_limit: Any) -> "Keep":
+    def of(spec: Any, x: Inputs, y: Array | None, checkpoint: str | Path | None, memory_limit: Any) -> "Keep":
         """For the fit of a specification to some data.
 
         Raises
@@ -51,11 +54,10 @@ class Keep:
         if checkpoint is None:
             return Keep(None, memory_limit)
         parts = {f.name: getattr(spec, f.name) for f in dataclasses.fields(spec) if f.name not in ("model", "_")}
-        inputs, labels = split(x)
         owner = {
             "specification": digest(described(parts)),
             "network": fingerprint(spec.model),
-            "data set": checksum({"x": inputs} if labels is None else {"x": inputs, "labels": labels}),
+            "data set": digest_of(x),
             "set of targets": "" if y is None else checksum({"y": y}),
         }
         return Keep(Checkpoints.at(checkpoint, owner), memory_limit)
@@ -144,6 +146,16 @@ class Keep:
         if self.checkpoints is None:
             return make()
         return self.checkpoints.kept(name, lambda: ({"value": make()}, {}), like)[0]["value"]
+
+
+def digest_of(x: Inputs) -> str:
+    """SHA-256 of all points; those of a source are read once, batch by batch."""
+    total, n = hashlib.sha256(), batches.count(x)
+    with task("digest of the data", total=n, unit="points") as bar:
+        for start, stop in bar.spans(n, POINTS):
+            part = batches.span(x, start, stop)
+            total.update(checksum({"": part} if is_array(part) else dict(leaves(part))).encode())
+    return total.hexdigest()
 
 
 NOWHERE = Keep()

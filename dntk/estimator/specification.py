@@ -12,7 +12,7 @@ from dntk.estimator.fit import Fit
 from dntk.estimator.resumption import Keep
 from dntk.estimator.stages import AsGiven, Parts, Stages
 from dntk.estimator.tolerance import WithinTolerance, check_tolerance
-from dntk.models.base import Model
+from dntk.models.base import Model, checked_inputs
 from dntk.random.streams import check_seed
 from dntk.sketch import Sketch, SketchPlan
 from dntk.sketch.resolution import check_sketch
@@ -125,7 +125,7 @@ class DistilledNTK:
         UserWarning
             A tolerance was asked for and is not met; what comes nearest is fitted.
         """
-        self.model.check_inputs(x)
+        x = checked_inputs(self.model, x)
         parts, choices = self._parts(x)
         keep = Keep.of(self, x, y, checkpoint, memory_limit)
         stages: Stages = (

@@ -14,6 +14,7 @@ from dntk.distilled_gradients import DistilledGradients
 from dntk.estimator.points import KeptPoints, Targets, all_points, chosen_inputs, dim_of, distilled, selected
 from dntk.estimator.resumption import NOWHERE, Keep, require_memory
 from dntk.features import TangentFeatures
+from dntk.models import batches
 from dntk.models.base import Model
 from dntk.sketch import Sketch, SketchPlan, automatic
 from dntk.solve.rules import Ridge
@@ -77,7 +78,7 @@ class AsGiven:
         """The sketch that was given, or the one chosen for as many points as are kept."""
         given = self.parts.sketch
         if isinstance(given, str):
-            kept = kept_count(self.parts.data, x.shape[0])
+            kept = kept_count(self.parts.data, batches.count(x))
             return automatic(self.parts.model, x, n=kept, seed=self.parts.seed)
         return given
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -290,4 +291,4 @@ def _opened(source: Any) -> Any:
     except ImportError as error:
         msg = 'stored features are read by zarr, which is not installed: pip install "dntk[zarr]".'
         raise ImportError(msg) from error
-    return zarr.open_array(source, mode="r")
+    return zarr.open_array(os.path.expanduser(source), mode="r")

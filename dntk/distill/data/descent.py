@@ -14,8 +14,9 @@ from typing import Any, Protocol, runtime_checkable
 from dntk import arrays
 from dntk._checks import keep, not_negative
 from dntk._progress import task
-from dntk.archive import Format, StoreError, present, read, schema, write
+from dntk.archive import Format, Stored, StoreError, present, read, schema, to_host, write
 from dntk.backend import backend_of
+from dntk.identity import Identity, outputs_differ
 from dntk.types import Array
 
 Variables = Mapping[str, Array]
@@ -27,6 +28,7 @@ FORMAT = Format(
     reader="distill(..., checkpoint=path)",
     fields={
         "owner": schema.text,
+        "place": schema.text,
         "step": schema.integer(),
         "best_step": schema.integer(),
         "best_judged": schema.number(finite=False),
@@ -51,11 +53,17 @@ class Evaluated:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A file, the seconds between two writings, and who may go on from it."""
+    """A file, the seconds between two writings, and who may go on from it.
+
+    ``owner`` is a digest of the objective, its data and the network's arrays. ``network`` tells the rest of the
+    network, and ``rounding`` is the unit of rounding of its dtype.
+    """
 
     path: str | Path
     every: float
     owner: str
+    network: Identity
+    rounding: float
 
     def __post_init__(self) -> None:
         keep(self, every=not_negative("every", self.every, remedy="the seconds between two checkpoints"))
@@ -223,7 +231,8 @@ def _write(checkpoint: Checkpoint, state: State) -> None:
     tensors |= {f"best.{name}": value for name, value in state.best.items()}
     for name, averages in state.averages.items():
         tensors |= {f"average.{name}.{kind}": value for kind, value in averages.items()}
-    manifest: dict[str, Any] = {"owner": checkpoint.owner}
+    tensors["outputs"] = checkpoint.network.outputs
+    manifest: dict[str, Any] = {"owner": checkpoint.owner, "place": checkpoint.network.place}
     for field in ("step", "best_step", "best_judged", "first_judged", "stopped"):
         manifest[field] = getattr(state, field)
     manifest["history"] = {key: list(values) for key, values in state.history.items()}
@@ -248,6 +257,7 @@ def _resumed(checkpoint: Checkpoint | None, start: Variables) -> State | None:
             "remove it."
         )
         raise StoreError(msg)
+    _require_same_outputs(checkpoint.network, checkpoint.rounding, stored)
     like = next(iter(start.values()))
     backend, place = backend_of(like), arrays.device_of(like)
 
@@ -268,3 +278,13 @@ def _resumed(checkpoint: Checkpoint | None, start: Variables) -> State | None:
         history={key: tuple(values) for key, values in manifest["history"].items()},
         **fields,
     )
+
+
+def _require_same_outputs(network: Identity, rounding: float, stored: Stored) -> None:
+    """Raise unless the network makes of its parameters, which are the same, what it made of them."""
+    before = stored.array("outputs", "n c", {})
+    same_place = stored.manifest["place"] == network.place
+    found = outputs_differ(to_host(network.outputs), before, rounding=rounding, same_place=same_place)
+    if found:
+        msg = f"{stored.path} is a checkpoint of another network: {found}. Choose another path, or remove it."
+        raise StoreError(msg)

@@ -20,7 +20,8 @@ from dntk.distill.data.rp_cholesky import RPCholesky
 from dntk.distill.data.settings import check_settings, checkpoint_at, kept_beside, spread
 from dntk.distill.data.tangents import Tangents
 from dntk.features import TangentFeatures
-from dntk.models.base import Model
+from dntk.models import batches
+from dntk.models.base import Model, checked_inputs
 from dntk.models.input_gradients import require_input_gradients
 from dntk.outputs import FeatureOutputs
 from dntk.random.streams import check_seed
@@ -120,14 +121,14 @@ class TangentResidual:
         dntk.StoreError
             A checkpoint of another run.
         """
+        x = batches.whole(checked_inputs(model, x))
         differentiable = require_input_gradients(model, x)
-        model.check_inputs(x)
         check_limits(self.limits, x)
         if y is not None:
             check_labels("y", y, points=x.shape[0])
         labels = {} if y is None else {"y": y}
         provenance = provenance_of(self, model, {"x": x, **labels})
-        stored = checkpoint_at(checkpoint, every, provenance)
+        stored = checkpoint_at(checkpoint, every, provenance, model, x)
         sketch = resolved(self.sketch, model, x, outputs=self.outputs, seed=self.seed)
         tangents = Tangents(model=differentiable, sketch=sketch, outputs=self.outputs)
         problem = _Problem.of(self, tangents, x, kept_beside(stored))

@@ -17,7 +17,8 @@ from dntk.distill.data.limits import Limits, check_limits, within
 from dntk.distill.data.matching import MatchingProblem, on_device_of
 from dntk.distill.data.prediction_losses import log_softmax
 from dntk.distill.data.settings import check_settings, checkpoint_at, kept_beside, spread
-from dntk.models.base import Model
+from dntk.models import batches
+from dntk.models.base import Model, checked_inputs
 from dntk.models.input_gradients import require_input_gradients
 from dntk.random import normals
 from dntk.random.streams import check_seed
@@ -122,14 +123,14 @@ class Wasserstein:
         dntk.StoreError
             A checkpoint of another run.
         """
+        x = batches.whole(checked_inputs(model, x))
         differentiable = require_input_gradients(model, x)
-        model.check_inputs(x)
         check_limits(self.limits, x)
         labels = required_labels(y, x)
         members = by_class(labels, model.n_outputs, at_least=self.per_class)
         require_transport()
         provenance = provenance_of(self, model, {"x": x, "y": labels})
-        stored = checkpoint_at(checkpoint, every, provenance)
+        stored = checkpoint_at(checkpoint, every, provenance, model, x)
         problem = MatchingProblem.of(self, differentiable, x, members, kept_beside(stored))
         descent = Descent(
             steps=self.steps,

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from dntk import arrays
 from dntk.archive import Format, StoreError, checksum, expanded, present, read, schema, to_host, write
 from dntk.backend import backend_of
+from dntk.identity import Identity, outputs_differ
 from dntk.ledger import Spent, count, spent
 from dntk.types import Array
 
@@ -28,6 +29,7 @@ FORMAT = Format(
     fields={"values": schema.mapping(schema.plain), "cost": schema.fields_of(Spent)},
 )
 _CALL = "call"
+_REMEDY = "Choose another folder, or remove it to begin anew."
 _MOST = 1000
 """Entries that an array is kept in at most."""
 
@@ -60,10 +62,7 @@ class Checkpoints:
             known = read(folder / _CALL, FORMAT).manifest["values"]
             other = [part for part in owner if known.get(part) != owner[part]]
             if other:
-                msg = (
-                    f"`checkpoint` {folder} belongs to a call with another {' and another '.join(other)}: choose "
-                    "another folder, or remove it to begin anew."
-                )
+                msg = f"`checkpoint` {folder} belongs to a call with another {' and another '.join(other)}. {_REMEDY}"
                 raise StoreError(msg)
         elif folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
             msg = f"`checkpoint` {folder} has files that are no checkpoint: pass an empty or a new folder."
@@ -71,6 +70,21 @@ class Checkpoints:
         else:
             write(folder / _CALL, FORMAT, {}, {"values": dict(owner), "cost": dataclasses.asdict(Spent())})
         return Checkpoints(folder)
+
+    def require_network(self, network: Identity, rounding: float) -> None:
+        """Raise ``StoreError`` where a network of the same parameters has other outputs, beyond some ``rounding``."""
+        found, plain = self.kept(
+            "outputs", lambda: ({"outputs": network.outputs}, {"place": network.place}), network.outputs
+        )
+        difference = outputs_differ(
+            to_host(network.outputs),
+            to_host(found["outputs"]),
+            rounding=rounding,
+            same_place=plain["place"] == network.place,
+        )
+        if difference:
+            msg = f"`checkpoint` {self.folder} belongs to a call with another network: {difference}. {_REMEDY}"
+            raise StoreError(msg)
 
     def holds(self, name: str) -> bool:
         """Whether an entry is there."""

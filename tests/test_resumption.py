@@ -202,8 +202,28 @@ class TestOwners:
             "set of targets": (spec, x, y),
         }
         for what, (other, points, targets) in others.items():
-            with pytest.raises(dntk.StoreError, match=f"belongs to a call with another {what}: choose another folder"):
+            with pytest.raises(dntk.StoreError, match=rf"with another {what}\. Choose another folder"):
                 other.fit(points, targets, checkpoint=place)
+
+    def test_a_network_that_makes_something_else_of_the_same_parameters_is_refused(self, run):
+        spec, x, place = run
+        other = dataclasses.replace(spec.model, activation="relu")
+        with pytest.raises(dntk.StoreError, match="another network: its outputs at the same inputs differ"):
+            dataclasses.replace(spec, model=other).fit(x, checkpoint=place)
+        objective = TangentResidual(6, steps=2, sketch=SPARSE)
+        objective.distill(spec.model, x, checkpoint=place.parent / "inputs")
+        (place.parent / "inputs").unlink()  # as if it was killed before its first checkpoint
+        with pytest.raises(dntk.StoreError, match="another network: its outputs at the same inputs differ"):
+            objective.distill(other, x, checkpoint=place.parent / "inputs")
+
+    def test_sources_of_points_are_told_apart_by_their_values(self, tmp_path):
+        model, x = mlp(NUMPY), inputs(NUMPY, n=40)
+        spec = dntk.DistilledNTK(model, data=Random(4), sketch=SPARSE)
+        spec.fit(dntk.points(x), checkpoint=tmp_path / "run")
+        other = x.copy()
+        other[31, 2] += 1
+        with pytest.raises(dntk.StoreError, match="another data set"):
+            spec.fit(dntk.points(other), checkpoint=tmp_path / "run")
 
     def test_labels_inside_a_selector_are_told_apart(self, tmp_path):
         model, x = mlp(NUMPY), inputs(NUMPY, n=40)

@@ -16,6 +16,7 @@ from dntk.checkpoints import Checkpoints, described, digest
 from dntk.distill.data import DataDistiller, DistilledData, Selection
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures, kept_features
+from dntk.identity import Identity, rounding_of
 from dntk.models import batches
 from dntk.models.base import POINTS, Model
 from dntk.models.nests import is_array, leaves
@@ -60,7 +61,9 @@ class Keep:
             "data set": digest_of(x),
             "set of targets": "" if y is None else checksum({"y": y}),
         }
-        return Keep(Checkpoints.at(checkpoint, owner), memory_limit)
+        folder = Checkpoints.at(checkpoint, owner)
+        folder.require_network(Identity.of(spec.model, x, digest=owner["network"]), rounding_of(spec.model))
+        return Keep(folder, memory_limit)
 
     def features(
         self,

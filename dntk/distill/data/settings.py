@@ -43,4 +43,6 @@ def kept_beside(checkpoint: Checkpoint | None) -> Checkpoints | None:
     """Where what is made of all data once is kept: a folder beside the checkpoint."""
     if checkpoint is None:
         return None
-    return Checkpoints.at(f"{checkpoint.path}.data", {"objective, network, seed or data": checkpoint.owner})
+    folder = Checkpoints.at(f"{checkpoint.path}.data", {"objective, network, seed or data": checkpoint.owner})
+    folder.require_network(checkpoint.network, checkpoint.rounding)
+    return folder

@@ -382,6 +382,8 @@ def test_shapes_are_checked_by_letters(tmp_path):
     for name, axes, kind in (("x", "k c", "floating"), ("x", "c", "floating"), ("x", "c k m", "floating")):
         with pytest.raises(StoreError, match="expected"):
             stored.array(name, axes, sizes, kind=kind)
+    with pytest.raises(StoreError, match=r"of shape \(0, 2\), expected \(n, k\)"):
+        stored.array("e", "n k", {})
     with pytest.raises(StoreError, match="of int64, expected floating"):
         stored.array("n", "c", sizes)
     with pytest.raises(StoreError, match="has no array 'w'"):

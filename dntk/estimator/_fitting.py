@@ -12,8 +12,9 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk._progress import Task, task
 from dntk.backend import backend_of
-from dntk.certificates import HeldOut, Span
+from dntk.certificates import DroppedPoints, Span
 from dntk.certificates.approximation import span_of
+from dntk.certificates.dropped import FEW
 from dntk.distill.gradients.base import require_kernel
 from dntk.distilled_gradients import DistilledGradients, row_basis
 from dntk.estimator.certification import Evidence
@@ -71,7 +72,7 @@ def fitted(stages: Stages, x: Array, y: Array | None, choices: tuple[str, ...] =
         targets=run.points.targets,
         ridge=run.ridge,
         span=run.span,
-        held_out=_not_kept(parts, x, run, stages.keep.memory_limit),
+        dropped=_not_kept(parts, x, run, stages.keep.memory_limit),
         losses=losses,
         tolerance=outcome,
         seed=parts.seed,
@@ -150,11 +151,11 @@ def _losses(run: _Run, *, points: int, network: Float[Array, "m c"]) -> Losses:
     )
 
 
-def _not_kept(parts: Parts, x: Array, run: _Run, limit: int | None) -> HeldOut | None:
+def _not_kept(parts: Parts, x: Array, run: _Run, limit: int | None) -> DroppedPoints | None:
     """A sample of the points that were not kept; made inputs keep none of them."""
     rows = batches.count(x) + len(run.phi) * run.phi.n_outputs
-    held_out = HeldOut.of(parts.model, x, run.points.indices, rows=rows, seed=parts.seed)
-    return None if held_out is None else dataclasses.replace(held_out, memory_limit=limit)
+    dropped = DroppedPoints.of(parts.model, x, run.points.indices, rows=rows, seed=parts.seed)
+    return None if dropped is None else dataclasses.replace(dropped, memory_limit=limit)
 
 
 def _measured(stages: Stages, x: Array, points: KeptPoints, phi: TangentFeatures, problem: RidgeProblem) -> float:
@@ -163,7 +164,7 @@ def _measured(stages: Stages, x: Array, points: KeptPoints, phi: TangentFeatures
     k(x, x) − k_xᵀ(K̄ + μI)⁻¹k_x of every sampled point, with μ as small as the precision of the features lets it be.
     """
     parts = stages.parts
-    sample = HeldOut.of(parts.model, x, points.indices, rows=0, seed=parts.seed)
+    sample = DroppedPoints.of(parts.model, x, points.indices, rows=0, seed=parts.seed, least=FEW)
     if sample is None:
         return 0.0
     others = stages.keep.features("measured", parts.model, sample.x, sketch=phi.sketch)

@@ -50,9 +50,11 @@ class DistilledNTK:
     seed
         Of the automatic sketch, and of the samples and random starts of the certificate.
     tolerance
-        Relative loss of the kernel, between 0 and 1, that the smallest sizes are to be found for; ``None``: parts as
-        they are given. Dropping points and directions may lose this share of the trace together, of which points take
-        at most half; a sketch may change the kernel by this much in relative Frobenius norm with 95% confidence.
+        Relative loss of the kernel, between 0 and 1, that few points and gradients are to be found for; ``None``: parts
+        as they are given. No more than this share of the trace of K̄, the mean kernel of all outputs as sketched, over
+        all points of ``x`` may lie outside the span that is kept: read in full, or from a sample of many points with
+        99% confidence. Apart from that a sketch may change the kernel by this much in relative Frobenius norm,
+        expected with 95% confidence. Nothing is said of unseen points: see :meth:`dntk.Fit.held_out_residual`.
 
         Sizes of ``data``, ``sketch`` and ``gradients`` are then where the search begins, by doubling and bisection;
         ``sketch="auto"`` is chosen for the tolerance, ``gradients=None`` stands for ``Solution`` of the size found.

@@ -335,7 +335,7 @@ def test_a_checkpoint_of_an_objective_notices_another_network(way, tmp_path):
     objective.distill(dntk.as_model(net, parameters=r"3\..*"), x, checkpoint=tmp_path / "run")
     with torch.no_grad():
         next(change for change in changes() if change.__name__ == way)(net)
-    with pytest.raises(dntk.StoreError, match="checkpoint of another"):
+    with pytest.raises(dntk.StoreError, match="another objective, network|another network"):
         objective.distill(dntk.as_model(net, parameters=r"3\..*"), x, checkpoint=tmp_path / "run")
 
 

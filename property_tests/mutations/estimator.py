@@ -16,8 +16,8 @@ ESTIMATOR = "dntk/estimator/"
 MUTANTS = [
     Mutant(
         ESTIMATOR + "stages.py",
-        "at_ridge(distiller, ridge).distill",
-        "distiller.distill",
+        "settled = at_ridge(distiller, ridge)",
+        "settled = distiller",
         "directions are made at a ridge of the distiller's own",
         ASKED + "test_of_a_given_ridge[10.0]",
     ),

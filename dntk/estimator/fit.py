@@ -59,7 +59,7 @@ class Fit:
         self.state.network.require_same(self.model)
         state = self.state
         weights = state.weights if state.sketch is None else state.sketch.adjoint(state.weights)
-        return linear_outputs(self.model, x, weights)
+        return linear_outputs(self.model, x, weights, state.memory_limit)
 
     def query(self, x: Array) -> "Query":
         """Prediction, uncertainty and trust of every query from one pass over their features.
@@ -247,7 +247,7 @@ class Fit:
 
     def _features(self, x: Array) -> TangentFeatures:
         self.state.network.require_same(self.model)
-        return tangent_features(self.model, x, sketch=self.state.sketch)
+        return tangent_features(self.model, x, sketch=self.state.sketch, memory_limit=self.state.memory_limit)
 
     def _deviation(self, phi: TangentFeatures) -> Float[Array, "n c"]:
         """√v̂ of queries given by their features."""

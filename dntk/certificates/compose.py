@@ -66,8 +66,9 @@ def certify(
 
     Notes
     -----
-    O(n·C·k·(s + products)) operations and O(n·(C·k + products)) memory. For bounds at single points, where d = min(n, k) is
-    at most 2,048, the reference's regression is solved: O(C·(n·k·d + d³)), O(C·d²). In float64 where the device has it. Where it has not, λ has to exceed the rounding of the kernel for Gauss-Radau to say anything, and the
+    O(n·C·k·(s + products)) operations and O(n·(C·k + products)) memory. For bounds at single points, where d = min(n, k)
+    is at most 2,048, the reference's regression is solved: O(C·(n·k·d + d³)) and O(C·d²). In float64 where the device
+    has it. Where it has not, λ has to exceed the rounding of the kernel for Gauss-Radau to say anything, and the
     in-sample residual takes its place.
     """
     check_confidence(confidence, shared=True)

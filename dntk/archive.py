@@ -104,7 +104,7 @@ def read_manifest(folder: Path, expected: Mapping[str, int], *, kind: str = "Dis
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        msg = f"{folder} has no {MANIFEST}: it is not a stored {kind}."
+        msg = f"{folder} has no {MANIFEST}: it is not a stored {kind}, pass a folder written by {kind}.save."
         raise StoreError(msg) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         msg = f"{folder / MANIFEST} is not JSON ({error}): the file is damaged."

@@ -8,9 +8,11 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import require_kind
+from dntk._foreign import require_array
 from dntk.backend import backend_of
 from dntk.ledger import count
-from dntk.models.base import Model
+from dntk.models.base import Model, require_model
 from dntk.outputs import FeatureOutputs, KernelOutputs
 from dntk.outputs.functionals import check_output_index, cotangents_for
 from dntk.sketch.application import bind, sketched_gradients
@@ -41,6 +43,7 @@ class TangentFeatures:
     sketch: Any = None
 
     def __post_init__(self) -> None:
+        require_array("values", self.values)
         xp = arrays.namespace(self.values)
         arrays.require_floating("values", self.values)
         if self.values.ndim == 2:
@@ -72,14 +75,16 @@ class TangentFeatures:
         points = xp.reshape(points, (1,)) if points.ndim == 0 else points
         if xp.isdtype(points.dtype, "bool"):
             if points.shape != (n,):
-                msg = f"the mask has shape {tuple(points.shape)}, but there are {n} points: expected ({n},)."
+                msg = f"`points` is a mask of shape {tuple(points.shape)}, but there are {n} points: expected ({n},)."
                 raise ValueError(msg)
             points = xp.nonzero(points)[0]
         if not xp.isdtype(points.dtype, "integral") or points.ndim != 1 or points.shape[0] == 0:
-            msg = f"points are chosen by indices or by a mask of at least one point, got {points.dtype} {points.shape}."
+            found = f"`points` has dtype {points.dtype}, shape {tuple(points.shape)}"
+            msg = f"{found}: pass integer indices (s,) or a mask ({n},), of at least one point."
             raise ValueError(msg)
         if int(xp.min(points)) < -n or int(xp.max(points)) >= n:
-            msg = f"an index from {int(xp.min(points))} to {int(xp.max(points))} is asked of {n} points."
+            found = f"`points` has indices from {int(xp.min(points))} to {int(xp.max(points))}"
+            msg = f"{found}, but there are {n} points: pass indices from 0 to {n - 1}."
             raise IndexError(msg)
         return xp.where(points < 0, points + n, points)
 
@@ -137,6 +142,7 @@ class TangentFeatures:
 
     def require_comparable(self, other: "TangentFeatures", name: str) -> None:
         """Raise unless inner products between the two sets of features mean anything."""
+        require_features(name, other)
         arrays.require_same_place(features=self.values, **{name: other.values})
         if (self.n_outputs, self.dim) != (other.n_outputs, other.dim):
             msg = (
@@ -190,7 +196,7 @@ def tangent_features(
     -----
     Memory O(batch · C · k + the blocks of one batch + one chunk): neither n × P nor P × k exists.
     """
-    xp = model.namespace
+    xp = require_model(model).namespace
     check_sketch(sketch)
     if outputs in ("mean", "full"):
         msg = f"features have no `outputs`={outputs!r}: take 'each', then ask for .kernel(outputs={outputs!r})."
@@ -201,3 +207,10 @@ def tangent_features(
     meant = resolved(sketch, model, x, outputs=outputs)
     bound = None if meant is None else bind(meant, model)
     return TangentFeatures(sketched_gradients(model, x, bound, cotangents, batch_size), bound)
+
+
+def require_features(name: str, value: Any) -> TangentFeatures:
+    """The features; ``TypeError`` where they are none, with how an array becomes some."""
+    expected = f"dntk.TangentFeatures; wrap an array (n, k) or (C, n, k), dntk.TangentFeatures({name})"
+    require_kind(name, value, TangentFeatures, expected=expected)
+    return value

@@ -6,7 +6,8 @@ from pathlib import Path
 from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
-from dntk._target_checks import check_labels
+from dntk._checks import folder
+from dntk._target_checks import check_classes, check_labels
 from dntk.certificates import Certificate, Span, posterior_variance, tangent_residual
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData
@@ -18,7 +19,7 @@ from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures, tangent_features
 from dntk.ledger import Ledger
 from dntk.metrics import accuracy, fidelity, predicted_labels
-from dntk.models.base import Model, outputs_of
+from dntk.models.base import Model, outputs_of, require_model
 from dntk.sketch import Sketch
 from dntk.types import Array
 
@@ -93,7 +94,10 @@ class Fit:
 
     def score(self, x: Array, y: Integer[Array, " n"]) -> float:
         """Accuracy: share of points whose predicted class is the label."""
+        self.model.check_inputs(x)
+        arrays.require_same_place(x=x, y=y)
         check_labels("y", y, points=x.shape[0])
+        check_classes("y", y, classes=max(2, self.model.n_outputs))
         return accuracy(self.predict(x), y)
 
     def fidelity(self, x: Array) -> float:
@@ -266,7 +270,9 @@ def load(path: str | Path, *, model: Model | None = None) -> Fit:
     ImportError
         It was made with a backend that is not installed.
     """
-    return Fit(*storage.read(path, model))
+    if model is not None:
+        require_model(model)
+    return Fit(*storage.read(folder("path", path), model))
 
 
 def _headline(certificate: Certificate) -> str:

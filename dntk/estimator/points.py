@@ -5,7 +5,7 @@ import dataclasses
 from jaxtyping import Float, Int
 
 from dntk import arrays
-from dntk._target_checks import check_labels, check_targets
+from dntk._target_checks import check_classes, check_labels, check_targets
 from dntk.archive import StoreError, fingerprint
 from dntk.distill.data.base import DataSelector, InputSelector, Selection
 from dntk.distill.data.distilled_data import DataDistiller, DistilledData
@@ -78,9 +78,10 @@ def checked_targets(model: Model, x: Array, y: Array | None) -> Targets:
     xp = arrays.require_same_place(outputs=like, y=y)
     if xp.isdtype(y.dtype, "integral") and y.ndim == 1:
         check_labels("y", y, points=x.shape[0])
+        check_classes("y", y, classes=model.n_outputs)
         given = one_hot(y, model.n_outputs, like=like)
     else:
-        given = check_targets(y, like, points=x.shape[0], outputs=model.n_outputs)
+        given = check_targets(y, like, points=x.shape[0], outputs=model.n_outputs, name="y")
     return Targets(model=model, given=given, like=like)
 
 

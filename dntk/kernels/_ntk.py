@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import positive_integer
 from dntk._progress import Task, task
 from dntk.gradient_blocks import GradientBlock
 from dntk.ledger import count
 from dntk.models._finite_results import require_finite_result
-from dntk.models.base import Model
+from dntk.models.base import Model, require_model
 from dntk.models.batching import choose_paired_batches
 from dntk.outputs import KernelOutputs
 from dntk.outputs.functionals import cotangents_for
@@ -57,9 +58,12 @@ def ntk(
     each group; with b batches of inputs the network is differentiated b(b + 1)/2 times on pairs of batches. Source:
     Novak, Sohl-Dickstein and Schoenholz, *Fast finite width neural tangent kernel*, ICML 2022.
     """
-    for name, x in (("x1", x1), ("x2", x2)):
-        if x is not None:
-            model.check_inputs(x, name)
+    require_model(model)
+    if batch_size is not None:
+        batch_size = positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen")
+    model.check_inputs(x1, "x1")
+    if x2 is not None:
+        model.check_inputs(x2, "x2")
     place = {"xp": model.namespace, "dtype": arrays.kernel_dtype(model.namespace, model.dtype), "device": model.device}
     cotangents = cotangents_for(outputs, model.n_outputs, **place)
     form = _FORMS.get(outputs, _ONLY)

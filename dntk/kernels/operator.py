@@ -12,7 +12,7 @@ from dntk.arrays import itemsize
 from dntk.gradient_blocks._squared_norms import squared_norms
 from dntk.kernels._ntk import ntk
 from dntk.ledger import count
-from dntk.models.base import Model, check_placement, outputs_of
+from dntk.models.base import Model, check_placement, outputs_of, require_model
 from dntk.models.batching import BUDGET, choose_batch_size
 from dntk.outputs import KernelOutputs
 from dntk.outputs.functionals import cotangents_for
@@ -75,9 +75,7 @@ class NTKOperator:
 
     def __post_init__(self) -> None:
         model, x = self.model, self.x
-        if not isinstance(model, Model):
-            msg = f"`model` is a {type(model).__name__}: wrap the network first, model = dntk.as_model(net)."
-            raise TypeError(msg)
+        require_model(model)
         model.check_inputs(x)
         outputs_of(model, x[:1, ...])  # some networks tell their number of outputs only by running
         place = {"xp": model.namespace, "dtype": self.dtype, "device": model.device}

@@ -8,6 +8,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import kind_of
+from dntk._foreign import require_array
 from dntk._progress import task
 from dntk.backend import Backend, backend_for_network
 from dntk.gradient_blocks import GradientBlock
@@ -149,10 +151,11 @@ def _attributes(value: Any) -> list[str]:
 
 
 def require_model(model: Any, name: str = "model") -> Model:
-    """The model; ``TypeError`` where it is none."""
-    if not isinstance(model, Model):
-        kind = f"{type(model).__module__}.{type(model).__qualname__}".removeprefix("builtins.")
-        msg = f"`{name}` is a {kind}: wrap the network first, {name} = dntk.as_model(net)."
+    """The model; ``TypeError`` where it is none, with what makes one of it."""
+    if isinstance(model, type) or not isinstance(model, Model):
+        wrapped = getattr(model, "module", None) if type(model).__name__.endswith("DataParallel") else None
+        net = "net" if wrapped is None else "net.module"
+        msg = f"`{name}` is {kind_of(model)}: wrap the network first, {name} = dntk.as_model({net})."
         raise TypeError(msg)
     return model
 
@@ -184,9 +187,10 @@ def check_placement(x: Array, model: Model, name: str) -> None:
     ValueError
         ``x`` is on another device, empty, or not finite.
     """
+    ours = model.namespace.__name__.removeprefix("array_api_compat.")
+    require_array(name, x, ours.partition(".")[0])
     xp = arrays.namespace(x)
     if xp is not model.namespace:
-        ours = model.namespace.__name__.removeprefix("array_api_compat.")
         theirs = xp.__name__.removeprefix("array_api_compat.")
         msg = f"`{name}` is a {theirs} array, but the model computes with {ours}: convert it to {ours} first."
         raise TypeError(msg)

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 
-from dntk._checks import integer
+from dntk._checks import positive_integer
 from dntk.models.base import Model
 from dntk.types import Array
 
@@ -41,7 +41,7 @@ def measured_bytes(model: Model, x: Array, cotangents: Float[Array, "q c"]) -> t
 def choose_batch_size(model: Model, x: Array, cotangents: Float[Array, "q c"], batch_size: int | None) -> int:
     """``batch_size`` if given, else as many inputs as fit :data:`ALONE`, measured on the first input."""
     if batch_size is not None:
-        return integer("batch_size", batch_size, least=1)
+        return positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen")
     if x.shape[0] == 1:
         return 1
     return _fitting(_sizes(model, x, cotangents), x.shape[0], cotangents.shape[0], ALONE)
@@ -67,7 +67,10 @@ def choose_paired_batches(
     n, q = x.shape[0], cotangents.shape[0]
     if batch_size is not None or n == 1:
         return PairedBatches(
-            inputs=1 if batch_size is None else integer("batch_size", batch_size, least=1), functionals=q
+            inputs=1
+            if batch_size is None
+            else positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen"),
+            functionals=q,
         )
     sizes = _sizes(model, x, cotangents)
     fitting = functools.partial(_fitting, sizes, n, budget=BUDGET, sides=2)

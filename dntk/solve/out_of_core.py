@@ -2,7 +2,7 @@
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import kind_of
 from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.random import moved
@@ -85,8 +86,8 @@ def accumulate(chunks: Chunks, *, checkpoint: str | Path | None = None) -> Norma
     total: NormalEquations | None = None
     with task("statistics", unit="chunks") as bar:
         bar.skip(done)
-        for number, (features, targets) in enumerate(bar.over(_from(chunks, done)), start=done):
-            x, y = _sets(features, targets)
+        for number, chunk in enumerate(bar.over(_from(chunks, done)), start=done):
+            x, y = _sets(*_pair(chunk, number))
             if total is None and stored is not None:
                 total = restored(stored, x, y)
             total = NormalEquations.of(x, y) if total is None else total.update(x, y)
@@ -229,6 +230,24 @@ def _by_output(weights: Float[Array, "g k q"]) -> Float[Array, "c k"]:
     return weights[:, :, 0] if weights.shape[2] == 1 else weights[0, :, :].T
 
 
+def _pair(chunk: Any, number: int) -> Chunk:
+    """Features and targets of a chunk; raises unless both are finite arrays of one place."""
+    if not isinstance(chunk, tuple | list) or len(chunk) != 2:
+        msg = f"`chunks` gave {kind_of(chunk)} as chunk {number}: expected a pair of arrays, (features, targets)."
+        raise TypeError(msg)
+    named = {f"features of chunk {number}": chunk[0], f"targets of chunk {number}": chunk[1]}
+    arrays.require_same_place(**named)
+    for name, value in named.items():
+        arrays.require_floating(name, value)
+        # Of features of several outputs the rows are the points.
+        arrays.require_finite(name, value if value.ndim < 3 else arrays.namespace(value).permute_dims(value, (1, 0, 2)))
+    if chunk[0].ndim not in (2, 3) or chunk[0].shape[-2] == 0 or chunk[1].shape[:1] != chunk[0].shape[-2:-1]:
+        shapes = f"`features of chunk {number}` has shape {tuple(chunk[0].shape)}, its targets {tuple(chunk[1].shape)}"
+        msg = f"{shapes}: expected (n, k) or (C, n, k), and one row of targets per point."
+        raise ValueError(msg)
+    return chunk[0], chunk[1]
+
+
 def _sets(features: Array, targets: Array) -> tuple[Array, Array]:
     """Features (g, n, k) and targets (g, n, q): a matrix is shared by all targets."""
     if features.ndim == 2:
@@ -245,6 +264,11 @@ def _sets(features: Array, targets: Array) -> tuple[Array, Array]:
 def _from(chunks: Chunks, first: int) -> Iterable[Chunk]:
     if callable(chunks):
         return chunks(first)
+    if not isinstance(chunks, Iterable) or isinstance(chunks, str | bytes | Mapping):
+        msg = (
+            f"`chunks` is {kind_of(chunks)}: expected pairs of arrays, (features, targets), or a function of a number."
+        )
+        raise TypeError(msg)
     return (chunk for number, chunk in enumerate(chunks) if number >= first)
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dntk import arrays
+from dntk._checks import check_seed, keep, positive_integer
 from dntk.backend import backend_of
-from dntk.distill.data.base import Selection, check_selection_size
+from dntk.distill.data.base import Selection, check_selection
 from dntk.distill.data.residual_kernel import picked_in_order
 from dntk.features import TangentFeatures
 from dntk.random import words
-from dntk.random.streams import check_seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class KMeans:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
+        keep(self, size=positive_integer("size", self.size), seed=check_seed(self.seed))
 
     def select(self, phi: TangentFeatures) -> Selection:
         """Chosen points, weighted by their clusters, with the residual trace after each pick.
@@ -48,7 +48,7 @@ class KMeans:
         ValueError
             More points asked than there are.
         """
-        check_selection_size(self.size, len(phi))
+        check_selection(self.size, phi)
         joined = phi.joined()
         points = np.asarray(backend_of(joined).to_numpy(joined))
         largest = np.max(np.abs(points))

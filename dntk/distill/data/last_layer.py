@@ -8,7 +8,7 @@ from dntk import arrays
 from dntk._progress import task
 from dntk.distill.data.base import DataSelector, Selection
 from dntk.features import TangentFeatures, tangent_features
-from dntk.models.base import POINTS, Model
+from dntk.models.base import POINTS, Model, require_model
 from dntk.models.input_gradients import InputDifferentiable
 from dntk.outputs import Labelled
 from dntk.sketch import SparseSign
@@ -46,7 +46,7 @@ class LastLayer:
         TypeError, ValueError
             Inputs that the model does not take; more points asked than there are.
         """
-        model.check_inputs(x)
+        require_model(model).check_inputs(x)
         return self.selector.select(last_layer_features(model, x, seed=self.seed))
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._target_checks import check_labels
+from dntk._checks import check_seed, keep, positive_integer
+from dntk._target_checks import check_classes, check_labels
 from dntk.archive import to_host
 from dntk.distill.data.adam import Adam
 from dntk.distill.data.base import DataSelector
@@ -22,7 +23,6 @@ from dntk.features import TangentFeatures
 from dntk.models.base import Model
 from dntk.models.input_gradients import require_input_gradients
 from dntk.outputs import FeatureOutputs
-from dntk.random.streams import check_seed
 from dntk.sketch.resolution import AnySketch, resolved
 from dntk.spectrum import eigenvalues
 from dntk.types import Array
@@ -83,8 +83,15 @@ class TangentResidual:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_settings(steps=self.steps, learning_rate=self.learning_rate, jitter=self.jitter)
-        check_seed(self.seed)
+        positive_integer("size", self.size)
+        check_settings(
+            steps=self.steps,
+            decays=self.decays,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            jitter=self.jitter,
+        )
+        keep(self, seed=check_seed(self.seed))
 
     def distill(
         self,
@@ -123,6 +130,7 @@ class TangentResidual:
         check_limits(self.limits, x)
         if y is not None:
             check_labels("y", y, points=x.shape[0])
+            check_classes("y", y, classes=max(2, model.n_outputs))
         labels = {} if y is None else {"y": y}
         provenance = provenance_of(self, model, {"x": x, **labels})
         sketch = resolved(self.sketch, model, x, outputs=self.outputs, seed=self.seed)

@@ -63,7 +63,8 @@ def evaluate(run: Callable[[Array], Any], x: Array, framework: Framework, *, rem
         raise
     except framework.errors as error:
         inputs = f"inputs of shape {tuple(x.shape)} and dtype {x.dtype}"
-        msg = f"the {framework.network} fails on {inputs}: {type(error).__name__}: {error}{remedy}"
+        ending = remedy or f"\nPass inputs of the shape that the {framework.network} takes."
+        msg = f"the {framework.network} fails on {inputs}: {type(error).__name__}: {error}{ending}"
         raise ValueError(msg) from error
     require_outputs(outputs, x.shape[0], framework)
     return outputs

@@ -31,9 +31,7 @@ def require_parameters(every: Mapping[str, Array], selected: list[str], framewor
         raise ValueError(msg)
 
 
-def require_input(
-    x: Array, model: Model, name: str, *, convert: str = "one of them", kinds: tuple[str, ...] = ()
-) -> None:
+def require_input(x: Array, model: Model, name: str, *, convert: str = "", kinds: tuple[str, ...] = ()) -> None:
     """Raise unless ``x`` is a finite array of the model's namespace, device and dtype, or of other allowed ``kinds``.
 
     ``convert`` says how it is given the right dtype, as in :class:`Framework`; ``kinds`` are those of the array API.
@@ -50,7 +48,8 @@ def require_input(
         return
     arrays.require_floating(name, x)
     if x.dtype != model.dtype:
-        remedy = convert.format(name=name, dtype=model.dtype)
+        bare = str(model.dtype).rpartition(".")[2]
+        remedy = convert.format(name=name, dtype=model.dtype) or f"it with {arrays.cast(name, x, bare)}"
         msg = f"`{name}` has dtype {x.dtype}, but the parameters have {model.dtype}: convert {remedy}."
         raise TypeError(msg)
 

@@ -1,0 +1,80 @@
+"""Bad input: every line of docs/errors.md on every library, and a sample of what benchmarks/bad_input.py throws."""
+
+import collections
+import importlib.util
+import warnings
+
+import numpy as np
+import pytest
+
+import dntk
+from benchmarks import bad_input
+from tests import error_page
+from tests.error_table import TABLE, WORDS
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+ROWS = [row for rows in TABLE.values() for row in rows]
+
+
+@pytest.fixture(scope="module", params=WORDS)
+def scene(request):
+    """The names that the table's lines use, and the words of their library."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    found = error_page.names(request.param)
+    found["other"] = found["host"] if request.param == "torch" else found.get("torch_x")
+    return request.param, found
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.given[:60])
+def test_bad_input_is_told_what_the_page_says(scene, row):
+    library, names = scene
+    needed = row.needs or ("torch" if "other" in row.given else "")
+    if needed and importlib.util.find_spec(needed) is None:
+        pytest.skip(f"{needed} is not installed")
+    if library in row.but:
+        pytest.skip(f"{library} takes it, or its networks say something else")
+    with warnings.catch_warnings(), pytest.raises(Exception) as caught:  # noqa: PT011 - its class is compared below
+        warnings.simplefilter("ignore", PendingDeprecationWarning)  # of NumPy's matrix
+        eval(row.given, names)
+    assert f"{type(caught.value).__name__}: {caught.value}" == f"{row.error}: {row.told(WORDS[library])}"
+
+
+def test_the_page_shows_the_table():
+    assert error_page.PAGE.read_text(encoding="utf-8") == error_page.page()
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), np.float64(0.5), np.array(0.5), 0.5])
+def test_ridges_of_other_libraries_are_numbers(scene, number):
+    _, names = scene
+    for ridge in (number, names["targets"][0, 0] * 0 + 0.5):
+        fit = dntk.solve.ridge(names["phi"], names["targets"], ridge=ridge)
+        assert fit.ridge == 0.5
+        assert type(fit.ridge) is float
+
+
+@pytest.mark.parametrize("library", WORDS)
+def test_a_sample_of_bad_input_is_refused_in_words_and_never_answered(library):
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+    cases = bad_input.run((library,), every_nth=199 if library == "jax" else 61)
+    outcomes = collections.Counter(case.outcome for case in cases)
+    assert [case for case in cases if case.outcome in ("nonsense", "foreign")] == []
+    assert outcomes["documented"] > 20
+
+
+def test_the_judge_tells_words_from_accidents():
+    scene = bad_input.Scene("numpy")
+
+    def outcome(call, value=None):
+        value = bad_input.Bad("x", None) if value is None else value
+        return bad_input.tried(scene, bad_input.Entry("entry", "x", "input", call), value).outcome
+
+    assert outcome(lambda s, v: dntk.ntk(s.model, v)) == "documented"
+    assert outcome(lambda s, v: np.ones(2) + object()) == "foreign"
+    assert outcome(lambda s, v: {}["x"]) == "foreign"
+    assert outcome(lambda s, v: 1) == "nonsense"
+    assert outcome(lambda s, v: v + 1.0, bad_input.Bad("2", np.int64(2), same=2)) == "right"
+    assert outcome(lambda s, v: v / 3 if type(v) is int else 0.5, bad_input.Bad("2", np.int64(2), same=2)) == "nonsense"
+    assert outcome(lambda s, v: dntk.ntk(s.model, None), bad_input.Bad("2", np.int64(2), same=2)) == "foreign"

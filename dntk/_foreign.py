@@ -5,7 +5,7 @@ from typing import Any
 from dntk._checks import kind_of
 
 
-def require_array(name: str, value: Any, library: str = "") -> None:
+def require_plain_array(name: str, value: Any, library: str = "") -> None:
     """Raise unless ``value`` is an array with entries, all of them there, in a plain layout.
 
     ``library`` is that of the model, where one is known: what to convert other things with.

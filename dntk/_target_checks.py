@@ -3,7 +3,7 @@
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._foreign import require_array
+from dntk._foreign import require_plain_array
 from dntk.types import Array
 
 
@@ -42,7 +42,7 @@ def check_targets(
 
 def check_labels(name: str, labels: Array, *, points: int) -> None:
     """Raise unless ``labels`` is an integer vector with one entry per point."""
-    require_array(name, labels)
+    require_plain_array(name, labels)
     xp = arrays.namespace(labels)
     if not xp.isdtype(labels.dtype, "integral") or labels.ndim != 1:
         rows = f", of rows of scores xp.argmax({name}, axis=1)" if labels.ndim == 2 else ""

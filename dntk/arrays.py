@@ -6,7 +6,7 @@ from typing import Any
 
 import array_api_compat
 
-from dntk._foreign import require_array
+from dntk._foreign import require_plain_array
 from dntk.types import Array, Namespace
 
 
@@ -40,7 +40,7 @@ def require_same_place(**arrays: Any) -> Namespace:
     """
     names = list(arrays)
     for name, value in arrays.items():
-        require_array(name, value)
+        require_plain_array(name, value)
     try:
         xp = array_api_compat.array_namespace(*arrays.values())
     except TypeError as error:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._checks import share
+from dntk._text import printable
 from dntk.backend import backend_of
 from dntk.types import Array
 
@@ -60,6 +61,7 @@ class Bound:
             return float(self.value)
         return float(arrays.namespace(self.value).max(self.value))
 
+    @printable
     def __str__(self) -> str:
         trust = trust_in(self)
         return f"at most {float(self):.4g}, {trust} ({self.theorem})"

@@ -9,10 +9,10 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._checks import require_kind
-from dntk._foreign import require_array
+from dntk._foreign import require_plain_array
 from dntk.backend import backend_of
 from dntk.ledger import count
-from dntk.models.base import Model, require_model
+from dntk.models.base import Model, checked_inputs, require_model
 from dntk.outputs import FeatureOutputs, KernelOutputs
 from dntk.outputs.functionals import check_output_index, cotangents_for
 from dntk.sketch.application import bind, sketched_gradients
@@ -43,7 +43,7 @@ class TangentFeatures:
     sketch: Any = None
 
     def __post_init__(self) -> None:
-        require_array("values", self.values)
+        require_plain_array("values", self.values)
         xp = arrays.namespace(self.values)
         arrays.require_floating("values", self.values)
         if self.values.ndim == 2:
@@ -201,7 +201,7 @@ def tangent_features(
     if outputs in ("mean", "full"):
         msg = f"features have no `outputs`={outputs!r}: take 'each', then ask for .kernel(outputs={outputs!r})."
         raise ValueError(msg)
-    model.check_inputs(x)
+    x = checked_inputs(model, x)
     dtype = arrays.kernel_dtype(xp, model.dtype)
     cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=dtype, device=model.device)
     meant = resolved(sketch, model, x, outputs=outputs)

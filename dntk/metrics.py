@@ -3,7 +3,7 @@
 from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
-from dntk._foreign import require_array
+from dntk._foreign import require_plain_array
 from dntk._target_checks import check_classes, check_labels
 from dntk.types import Array
 
@@ -45,7 +45,7 @@ def mean_squared_error(outputs: Float[Array, "n c"], network_outputs: Float[Arra
 
 def require_outputs(name: str, outputs: Array) -> None:
     """Raise unless ``outputs`` is a finite array (n, C) of real numbers."""
-    require_array(name, outputs)
+    require_plain_array(name, outputs)
     arrays.require_floating(name, outputs)
     if outputs.ndim != 2 or outputs.shape[1] == 0:
         msg = f"`{name}` has shape {tuple(outputs.shape)}: expected (points, outputs), one row per point."

@@ -90,10 +90,14 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("dntk.outputs.margin(net)", "`model` is {network}: wrap the network first, model = dntk.as_model(net)."),
     ),
     "Inputs": (
-        Row("dntk.ntk(model, None)", "`x1` is missing (None): pass an array with one point per row."),
-        Row("dntk.ntk(model, [[0.1, 0.2]])", "`x1` is a list: convert it to one array first, {make}x1{made}."),
-        Row("model({'pixels': x})", "`x` is a dict: pass one of its arrays, x['...']."),
-        Row("model('x.npy')", "`x` is a str: pass an array with one point per row."),
+        Row("dntk.ntk(model, None)", "`x1` holds no array: pass the inputs of the network.", error="ValueError"),
+        Row(
+            "dntk.ntk(model, ['a.png', 'b.png'])",
+            "examples are of type str, which become no array by themselves: pass dntk.points(source, "
+            "collate=...), for texts with collate=lambda texts: tokenizer(texts, padding=True, "
+            'return_tensors="np").',
+        ),
+        Row("dntk.ntk(model, 'x.npy')", "`x1` is a str: pass an array with one point per row."),
         Row(
             "model(row for row in host)",
             "`x` is a generator: it can be read only once: make one array of it first, {make}x{made}.",
@@ -105,27 +109,27 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("model(np.asmatrix(host))", "`x` is a numpy matrix: pass a plain array, numpy.asarray(x)."),
         Row("model(host.astype(object))", "`x` has dtype object: pass an array of numbers, all rows of one length."),
         Row("model(sparse)", "`x` is a scipy csr_matrix: make it dense, x.toarray()."),
-        Row("model(bunch)", "`x` is a sklearn Bunch: pass its array, x.data; labels are x.target."),
+        Row("fit.score(x, bunch)", "`y` is a sklearn Bunch: pass its array, y.data; labels are y.target."),
         Row("model(frame)", "`x` is a pandas DataFrame: pass its values, x.to_numpy(dtype='float32').", needs="pandas"),
         Row("model(polars_frame)", "`x` is a polars DataFrame: pass its values, x.to_numpy().", needs="polars"),
         Row(
-            "model(hf_dataset)",
-            "`x` is a datasets Dataset: pass one column as an array, x.with_format('numpy')['...'].",
+            "fit.score(x, hf_dataset)",
+            "`y` is a datasets Dataset: pass one column as an array, y.with_format('numpy')['...'].",
             needs="datasets",
         ),
         Row(
-            "model(encoding)",
-            "`x` is a transformers BatchEncoding: pass one of its arrays, x['input_ids'], made with return_tensors.",
+            "fit.score(x, encoding)",
+            "`y` is a transformers BatchEncoding: pass one of its arrays, y['input_ids'], made with return_tensors.",
             needs="transformers",
         ),
         Row(
-            "model(loader)",
-            "`x` is a torch DataLoader: put its batches together first, torch.cat([batch[0] for batch in x]).",
+            "fit.score(x, loader)",
+            "`y` is a torch DataLoader: put its batches together first, torch.cat([batch[0] for batch in y]).",
             needs="torch",
         ),
         Row(
-            "model(tensor_dataset)",
-            "`x` is a torch TensorDataset: pass its inputs, x.tensors[0]; labels are x.tensors[1].",
+            "fit.score(x, tensor_dataset)",
+            "`y` is a torch TensorDataset: pass its inputs, y.tensors[0]; labels are y.tensors[1].",
             needs="torch",
         ),
         Row("model(sparse_tensor)", "`x` is a torch Tensor: make it dense, x.to_dense().", needs="torch"),
@@ -422,7 +426,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("dntk.load(None)", "`path` is missing (None): expected a path, as text or pathlib.Path."),
         Row(
             "dntk.load('nothing')",
-            "nothing is not a folder: expected one written by Fit.save.",
+            "there is no file nothing: expected a fit, as dntk.load(path) reads.",
             error="FileNotFoundError",
         ),
     ),

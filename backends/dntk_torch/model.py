@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 import array_api_compat.torch as xp
@@ -25,7 +25,7 @@ from dntk.models.base import Cotangents, per_input
 from dntk.models.batching import measured_bytes
 from dntk.models.input_gradients import InputDifferentiable, Observed
 from dntk.types import Array, Namespace
-from dntk_torch import inputs, requirements
+from dntk_torch import inputs, requirements, state
 from dntk_torch._example_inputs import guessed_outputs
 from dntk_torch._pulling import pull
 from dntk_torch.behaviour import evaluated, examined
@@ -99,6 +99,16 @@ class TorchModel(InputDifferentiable):
         """Selected parameters by name, in the module's order."""
         every = dict(self.module.named_parameters())
         return {name: every[name].detach() for name in self.selected}
+
+    @property
+    def state(self) -> Mapping[str, Array]:
+        """All parameters and buffers by name."""
+        return state.state_of(self.module)
+
+    @property
+    def structure(self) -> Hashable:
+        """Kinds and settings of all submodules."""
+        return state.structure_of(self.module)
 
     @property
     def n_parameters(self) -> int:

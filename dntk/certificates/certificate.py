@@ -6,6 +6,7 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._text import printable
 from dntk.bounds import Bound, Intervals, Kind
 from dntk.certificates import verdict
 from dntk.certificates.prediction import pointwise, posterior_variance
@@ -24,6 +25,7 @@ class StageError:
     theorem: str
     kind: Kind = "deterministic"
 
+    @printable
     def __str__(self) -> str:
         return f"{self.stage:12} {self.error:.2%} {self.measure} ({self.theorem})"
 
@@ -128,6 +130,7 @@ class Certificate:
         """The stage that lost most; the earlier one where two lost the same."""
         return max(self.stages, key=lambda stage: stage.error) if self.stages else None
 
+    @printable
     def __str__(self) -> str:
         """A verdict in words, from the kernel to the predictor and the stages."""
         worst = self.worst_stage

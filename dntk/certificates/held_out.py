@@ -23,8 +23,8 @@ from dntk.bounds import Intervals, check_confidence
 from dntk.certificates.certificate import Certificate
 from dntk.certificates.rounding import allowance
 from dntk.features import TangentFeatures, tangent_features
+from dntk.models import batches
 from dntk.models.base import Model
-from dntk.outputs.inputs import take_points
 from dntk.random import uniforms
 from dntk.types import Array
 
@@ -94,7 +94,7 @@ class HeldOut:
 
         It has so many points that it costs a fifth of ``rows`` Jacobian rows, but at least 64 and at most 512.
         """
-        taken = np.ones(x.shape[0], dtype=bool)
+        taken = np.ones(batches.count(x), dtype=bool)
         if kept is not None:
             taken[np.asarray(backend_of(kept).to_numpy(kept))] = False
         rest = np.flatnonzero(taken)
@@ -104,7 +104,7 @@ class HeldOut:
         order = np.argsort(uniforms(seed=seed, stream="certificate-held-out", count=len(rest)), kind="stable")
         chosen = np.sort(rest[order[:size]])
         places = model.namespace.asarray(chosen.tolist(), device=model.device)
-        return HeldOut(model=model, x=take_points(x, places), population=len(rest))
+        return HeldOut(model=model, x=batches.take(x, places), population=len(rest))
 
     def residual(self, basis: Float[Array, "c s k"], sketch: Any, *, confidence: float) -> Intervals:
         """Interval of the mean tangent residual over the points that were not kept; one Jacobian of the sample."""

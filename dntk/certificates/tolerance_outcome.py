@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+from dntk._text import printable
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StageShare:
@@ -20,6 +22,7 @@ class StageShare:
         """Whether it lost no more than it may."""
         return self.loss <= self.allowed
 
+    @printable
     def __str__(self) -> str:
         text = f"{self.stage} ({self.loss:.3g} {self.measure}, at most {self.allowed:.3g} allowed)"
         return text if self.met else f"{text}: {self.remedy}"
@@ -51,6 +54,7 @@ class ToleranceOutcome:
         """The stages that lost more than they may, in order."""
         return tuple(share for share in self.shares if not share.met)
 
+    @printable
     def __str__(self) -> str:
         """A verdict in words."""
         sizes = ", ".join(f"{share.size} {_UNITS[share.stage]}" for share in self.shares)

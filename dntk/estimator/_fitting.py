@@ -24,8 +24,10 @@ from dntk.estimator.points import KeptPoints, Targets, checked_targets
 from dntk.estimator.stages import Parts, Stages
 from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures, tangent_features
+from dntk.identity import Watch
 from dntk.ledger import LedgerRecorder, nbytes_of
 from dntk.metrics import fidelity
+from dntk.models import batches
 from dntk.models.base import outputs_of
 from dntk.sketch import Sketch, SketchPlan
 from dntk.solve import RidgeFit, same_span
@@ -53,14 +55,16 @@ class _Run:
 def fitted(stages: Stages, x: Array, y: Array | None, choices: tuple[str, ...] = ()) -> FittedState:
     """Run all stages on the checked points ``x``; see :meth:`dntk.DistilledNTK.fit`."""
     parts, recorder = stages.parts, LedgerRecorder()
+    watch = Watch.of(parts.model, x)
     with task("fit", total=6, unit="stages") as bar:
         run = _run(stages, x, y, checked_targets(parts.model, x, y), functools.partial(_stage, recorder, bar))
         bar.advance(6 - bar.done)  # a loss that is known takes no stage
     outcome = stages.outcome()
     if outcome is not None and not outcome.met:
         warnings.warn(f"tolerance {outcome}", UserWarning, stacklevel=3)
+    watch.require_same(parts.model)
     network = run.points.targets if y is None else outputs_of(parts.model, run.points.x)
-    losses = _losses(run, points=x.shape[0], network=network)
+    losses = _losses(run, points=batches.count(x), network=network)
     evidence = Evidence(
         phi=run.phi,
         grads=run.grads,
@@ -84,6 +88,7 @@ def fitted(stages: Stages, x: Array, y: Array | None, choices: tuple[str, ...] =
         ledger=recorder.ledger(),
         tolerance=outcome,
         certificate=Once(evidence.certificate),
+        network=watch,
         made_by={"data": repr(parts.data), "gradients": repr(parts.gradients), "choices": "; ".join(choices)},
     )
 
@@ -144,7 +149,7 @@ def _losses(run: _Run, *, points: int, network: Float[Array, "m c"]) -> Losses:
 
 def _not_kept(parts: Parts, x: Array, run: _Run) -> HeldOut | None:
     """A sample of the points that were not kept; made inputs keep none of them."""
-    rows = x.shape[0] + len(run.phi) * run.phi.n_outputs
+    rows = batches.count(x) + len(run.phi) * run.phi.n_outputs
     return HeldOut.of(parts.model, x, run.points.indices, rows=rows, seed=parts.seed)
 
 
@@ -169,7 +174,7 @@ def _measured(parts: Parts, x: Array, points: KeptPoints, phi: TangentFeatures, 
     across = xp.astype(phi.kernel(others), gram.dtype, copy=False)
     half = backend_of(factor).triangular_solve(factor, across, lower=True)
     left = float(xp.sum(xp.clip(own - xp.sum(half * half, axis=0), min=0))) / total
-    return left * sample.population / x.shape[0]
+    return left * sample.population / batches.count(x)
 
 
 def _say_what_everything_costs(parts: Parts, x: Array, sketch: Sketch | SketchPlan | None) -> None:

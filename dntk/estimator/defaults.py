@@ -6,6 +6,7 @@ import logging
 from dntk.arrays import itemsize
 from dntk.distill.data import KMeans, LastLayer, RPCholesky
 from dntk.estimator.stages import GRADIENTS, Parts
+from dntk.models import batches
 from dntk.models.base import Model
 from dntk.types import Array
 
@@ -30,7 +31,7 @@ def settled(parts: Parts, x: Array) -> tuple[Parts, tuple[str, ...]]:
     reasons = []
     data = parts.data
     if isinstance(data, str):
-        data, why = _points(x.shape[0], parts.seed)
+        data, why = _points(batches.count(x), parts.seed)
         reasons.append(why)
     if isinstance(parts.gradients, str):
         reasons.append(f"gradients: Solution, at most {GRADIENTS}: the prediction's direction, then the kernel's own")
@@ -48,12 +49,12 @@ def settled_for_search(parts: Parts) -> tuple[Parts, tuple[str, ...]]:
 
 def cost_of_everything(model: Model, x: Array, dim: int) -> str:
     """What features of all points take, in words; empty where that is little."""
-    nbytes = x.shape[0] * model.n_outputs * dim * itemsize(next(iter(model.parameters.values())))
+    nbytes = batches.count(x) * model.n_outputs * dim * itemsize(next(iter(model.parameters.values())))
     if nbytes <= MEMORY:
         return ""
     return (
-        f"all {x.shape[0]:,} points are kept: their features take {nbytes / 2**30:.3g} GiB, "
-        f'{x.shape[0] * model.n_outputs:,} gradients. data="auto" keeps {POINTS}.'
+        f"all {batches.count(x):,} points are kept: their features take {nbytes / 2**30:.3g} GiB, "
+        f'{batches.count(x) * model.n_outputs:,} gradients. data="auto" keeps {POINTS}.'
     )
 
 

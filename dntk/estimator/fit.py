@@ -7,7 +7,9 @@ from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
 from dntk._checks import folder
+from dntk._foreign import require_plain_array
 from dntk._target_checks import check_classes, check_labels
+from dntk._text import printable
 from dntk.certificates import Certificate, Span, posterior_variance, tangent_residual
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData
@@ -19,7 +21,8 @@ from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures, tangent_features
 from dntk.ledger import Ledger
 from dntk.metrics import accuracy, fidelity, predicted_labels
-from dntk.models.base import Model, outputs_of, require_model
+from dntk.models import batches
+from dntk.models.base import Model, checked_inputs, outputs_of, require_model
 from dntk.sketch import Sketch
 from dntk.types import Array
 
@@ -48,6 +51,9 @@ class Fit:
     A value: nothing in it changes, and copies and pickles are whole. The certificate, and the span of a fit without
     synthetic gradients, are made when they are first read, once, whatever threads ask. Calls that run the network are
     as safe in threads as its model: those of a PyTorch module are not, and must come one at a time.
+
+    It belongs to the network as it was when fitted. Calls that run the network look at all its arrays first, as fast as
+    memory is read, and refuse one that changed since.
     """
 
     model: Model
@@ -59,14 +65,15 @@ class Fit:
         Raises
         ------
         TypeError, ValueError
-            Inputs that the model does not take.
+            Inputs that the model does not take, or a network that changed since the fit.
 
         Notes
         -----
         One forward and C backward passes, and the work of C forward passes; the weights are brought from the sketch to
         the parameters first, O(C·P). No gradient of a point is expanded or sketched.
         """
-        self.model.check_inputs(x)
+        x = checked_inputs(self.model, x)
+        self.state.network.require_same(self.model)
         state = self.state
         weights = state.weights if state.sketch is None else state.sketch.adjoint(state.weights)
         return linear_outputs(self.model, x, weights)
@@ -79,7 +86,7 @@ class Fit:
         Raises
         ------
         TypeError, ValueError
-            Inputs that the model does not take.
+            Inputs that the model does not take, or a network that changed since the fit.
         """
         phi = self._features(x)
         return Query(
@@ -94,9 +101,9 @@ class Fit:
 
     def score(self, x: Array, y: Integer[Array, " n"]) -> float:
         """Accuracy: share of points whose predicted class is the label."""
-        self.model.check_inputs(x)
-        arrays.require_same_place(x=x, y=y)
-        check_labels("y", y, points=x.shape[0])
+        x = checked_inputs(self.model, x)
+        require_plain_array("y", y)
+        check_labels("y", y, points=batches.count(x))
         check_classes("y", y, classes=max(2, self.model.n_outputs))
         return accuracy(self.predict(x), y)
 
@@ -144,8 +151,10 @@ class Fit:
         Raises
         ------
         dntk.StoreError
-            The fit was read from a folder that was saved without it.
+            The fit was read from a file that was saved without it.
         """
+        if not self.state.certificate.is_made:
+            self.state.network.require_same(self.model)
         return self.state.certificate()
 
     @property
@@ -205,18 +214,22 @@ class Fit:
         return dataclasses.replace(self.state.span(), weights=(self.state.weights,))
 
     def save(self, path: str | Path, *, certify: bool = False) -> None:
-        """Write to a folder: safetensors and JSON, checksummed, nothing executable.
+        """Write to a file: safetensors with a manifest, under one checksum, nothing executable; whole or not at all.
 
-        A :class:`dntk.MLP` is stored with its weights; of other networks only the fingerprint of the parameters is,
-        and :func:`dntk.load` needs the network again. The certificate is stored if it was made; ``certify`` makes it.
+        A :class:`dntk.MLP` is stored with its weights; of other networks a digest of all parameters and buffers is,
+        and :func:`dntk.load` needs the network again. Four inputs of the fit are stored too, with the network's outputs
+        there, by which another structure shows. The certificate is stored if it was made; ``certify`` makes it.
 
         Raises
         ------
         FileExistsError
-            ``path`` exists and is no stored fit.
+            ``path`` exists and is nothing stored.
+        ValueError
+            The network changed since the fit.
         OSError
             The disk is full or not writable; what was at ``path`` is still there.
         """
+        self.state.network.require_same(self.model)
         if certify:
             self.state.certificate()
         storage.save(self.model, self.state, path)
@@ -225,6 +238,7 @@ class Fit:
         """Write a self-contained HTML page: losses, certificate, spectrum and costs. Makes the certificate."""
         write_report(self.state, path)
 
+    @printable
     def __repr__(self) -> str:
         """Points, what was kept of them, and what that is worth."""
         state, losses = self.state, self.state.losses
@@ -238,6 +252,7 @@ class Fit:
         )
 
     def _features(self, x: Array) -> TangentFeatures:
+        self.state.network.require_same(self.model)
         return tangent_features(self.model, x, sketch=self.state.sketch)
 
     def _deviation(self, phi: TangentFeatures) -> Float[Array, "n c"]:
@@ -257,16 +272,17 @@ def load(path: str | Path, *, model: Model | None = None) -> Fit:
     Parameters
     ----------
     path
-        Folder written by :meth:`Fit.save`.
+        File written by :meth:`Fit.save`.
     model
-        The network, from :func:`dntk.as_model`, where it was no dntk.MLP; its parameters must be those of the fit.
+        The network, from :func:`dntk.as_model`, where it was no dntk.MLP. It must be that of the fit in all
+        parameters and buffers, and in what it makes of them at four inputs of the fit.
 
     Raises
     ------
     FileNotFoundError
-        There is no such folder.
+        There is no such file.
     StoreError
-        The folder is damaged, foreign, of a newer version, or of another network, or needs ``model``.
+        It is damaged, foreign, of another version, or of another network, or needs ``model``.
     ImportError
         It was made with a backend that is not installed.
     """

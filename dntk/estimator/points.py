@@ -9,13 +9,13 @@ from dntk._target_checks import check_classes, check_labels, check_targets
 from dntk.archive import StoreError, fingerprint
 from dntk.distill.data.base import DataSelector, InputSelector, Selection
 from dntk.distill.data.distilled_data import DataDistiller, DistilledData
-from dntk.distill.data.draws import minibatch, take
+from dntk.distill.data.draws import minibatch
 from dntk.distill.data.nystrom_residual import residual
 from dntk.features import tangent_features
 from dntk.ledger import nbytes_of
 from dntk.metrics import predicted_labels
+from dntk.models import batches
 from dntk.models.base import Model, outputs_of
-from dntk.outputs.inputs import take_points
 from dntk.sketch import Sketch, SketchPlan
 from dntk.targets import one_hot
 from dntk.types import Array
@@ -72,22 +72,22 @@ def checked_targets(model: Model, x: Array, y: Array | None) -> Targets:
     TypeError, ValueError
         Targets or labels of another length, of one class, or not finite.
     """
-    like = outputs_of(model, x[:1, ...])
+    like = outputs_of(model, batches.first(x))
     if y is None:
         return Targets(model=model, given=None, like=like)
     xp = arrays.require_same_place(outputs=like, y=y)
     if xp.isdtype(y.dtype, "integral") and y.ndim == 1:
-        check_labels("y", y, points=x.shape[0])
+        check_labels("y", y, points=batches.count(x))
         check_classes("y", y, classes=model.n_outputs)
         given = one_hot(y, model.n_outputs, like=like)
     else:
-        given = check_targets(y, like, points=x.shape[0], outputs=model.n_outputs, name="y")
+        given = check_targets(y, like, points=batches.count(x), outputs=model.n_outputs, name="y")
     return Targets(model=model, given=given, like=like)
 
 
 def all_points(x: Array, targets: Targets) -> KeptPoints:
     """All points."""
-    every = targets.model.namespace.arange(x.shape[0], device=targets.model.device)
+    every = targets.model.namespace.arange(batches.count(x), device=targets.model.device)
     return KeptPoints(x=x, targets=targets.at(x, every), residual=0.0, indices=every)
 
 
@@ -107,7 +107,7 @@ def chosen_inputs(selector: InputSelector, model: Model, x: Array, targets: Targ
 def of_selection(selection: Selection, x: Array, targets: Targets) -> KeptPoints:
     """Chosen points."""
     left = float(selection.residual_trace[-1])
-    chosen = take_points(x, selection.indices)
+    chosen = batches.take(x, selection.indices)
     return KeptPoints(
         x=chosen,
         targets=targets.at(chosen, selection.indices),
@@ -148,7 +148,7 @@ def distilled(
             "y), DistilledData, or None."
         )
         raise TypeError(msg)
-    sample = take(x, minibatch(x.shape[0], _SAMPLE, seed=data.provenance.seed, step=0))
+    sample = batches.take(x, minibatch(batches.count(x), _SAMPLE, seed=data.provenance.seed, step=0))
     features = [tangent_features(model, points, sketch=sketch, outputs="sum").joined() for points in (sample, data.x)]
     wide = [arrays.namespace(f).astype(f, arrays.accumulation_dtype(f), copy=False) for f in features]
     return KeptPoints(

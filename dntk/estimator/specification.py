@@ -12,7 +12,7 @@ from dntk.estimator.defaults import settled, settled_for_search
 from dntk.estimator.fit import Fit
 from dntk.estimator.stages import AsGiven, Parts, Stages
 from dntk.estimator.tolerance import WithinTolerance, check_tolerance
-from dntk.models.base import Model, require_model
+from dntk.models.base import Model, checked_inputs, require_model
 from dntk.sketch import Sketch, SketchPlan
 from dntk.sketch.resolution import check_sketch
 from dntk.solve.rules import Ridge, rule_of
@@ -111,7 +111,7 @@ class DistilledNTK:
         UserWarning
             A tolerance was asked for and is not met; what comes nearest is fitted.
         """
-        self.model.check_inputs(x)
+        x = checked_inputs(self.model, x)
         parts, choices = self._parts(x)
         stages: Stages = AsGiven(parts) if self.tolerance is None else WithinTolerance(parts, self.tolerance)
         return Fit(self.model, fitted(stages, x, y, choices))

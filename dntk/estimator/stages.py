@@ -12,6 +12,7 @@ from dntk.distill.gradients.base import at_ridge
 from dntk.distilled_gradients import DistilledGradients
 from dntk.estimator.points import KeptPoints, Targets, all_points, chosen_inputs, distilled, selected
 from dntk.features import TangentFeatures, tangent_features
+from dntk.models import batches
 from dntk.models.base import Model
 from dntk.sketch import Sketch, SketchPlan, automatic
 from dntk.solve.rules import Ridge
@@ -70,7 +71,7 @@ class AsGiven:
         """The sketch that was given, or the one chosen for as many points as are kept."""
         given = self.parts.sketch
         if isinstance(given, str):
-            kept = kept_count(self.parts.data, x.shape[0])
+            kept = kept_count(self.parts.data, batches.count(x))
             return automatic(self.parts.model, x, n=kept, seed=self.parts.seed)
         return given
 

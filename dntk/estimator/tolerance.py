@@ -26,6 +26,7 @@ from dntk.estimator.points import KeptPoints, Targets, of_selection
 from dntk.estimator.search import FIRST, fewest, resized, shortest
 from dntk.estimator.stages import AsGiven, Parts
 from dntk.features import TangentFeatures, tangent_features
+from dntk.models import batches
 from dntk.sketch import Sketch, SketchPlan, SparseSign, choose
 from dntk.sketch.choice import deviations
 from dntk.sketch.error import SUBSPACE, StatesError
@@ -76,7 +77,7 @@ class WithinTolerance:
         model = self.parts.model
         if model.n_parameters <= SMALL:
             return None
-        plan = choose(model, x, n=x.shape[0], error=self.tolerance, seed=self.parts.seed)
+        plan = choose(model, x, n=batches.count(x), error=self.tolerance, seed=self.parts.seed)
         return plan if plan.sketch.dim < model.n_parameters else None
 
     def points(self, x: Array, y: Array | None, targets: Targets, sketch: Sketch | SketchPlan | None) -> KeptPoints:
@@ -148,7 +149,7 @@ class WithinTolerance:
     def _fitting(self, plan: SketchPlan | None, x: Array) -> Sketch | SketchPlan | None:
         """The plan, or all parameters, or the largest sketch whose features fit into memory."""
         model = self.parts.model
-        rows = x.shape[0] * (model.n_outputs if self.parts.data is None else 1)
+        rows = batches.count(x) * (model.n_outputs if self.parts.data is None else 1)
         most = max(1, LARGEST // (rows * itemsize(next(iter(model.parameters.values())))))
         needed = model.n_parameters if plan is None else plan.sketch.dim
         return plan if needed <= most else SparseSign(2 ** (most.bit_length() - 1), seed=self.parts.seed)

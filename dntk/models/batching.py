@@ -7,8 +7,9 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 
 from dntk._checks import positive_integer
+from dntk.models import batches
 from dntk.models.base import Model
-from dntk.types import Array
+from dntk.types import Array, Inputs
 
 BUDGET = 2**31
 """Bytes of gradient blocks that may be alive at once where no batch size is given: 2 GiB.
@@ -26,25 +27,25 @@ ALONE = 2**30
 class SizedModel(Protocol):
     """A model that remembers how many bytes its gradient blocks take."""
 
-    def block_bytes(self, x: Array, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
+    def block_bytes(self, x: Inputs, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
         """Bytes per input for one functional, and for each further one."""
 
 
-def measured_bytes(model: Model, x: Array, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
+def measured_bytes(model: Model, x: Inputs, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
     """Bytes of the gradient blocks of the first input for one functional, and for each further one."""
     first = further = 0
-    for block in model.gradient_blocks(x[:1, ...], cotangents[:1, ...]):
+    for block in model.gradient_blocks(batches.first(x), cotangents[:1, ...]):
         first, further = first + block.nbytes, further + block.cotangent_nbytes
     return first, further
 
 
-def choose_batch_size(model: Model, x: Array, cotangents: Float[Array, "q c"], batch_size: int | None) -> int:
+def choose_batch_size(model: Model, x: Inputs, cotangents: Float[Array, "q c"], batch_size: int | None) -> int:
     """``batch_size`` if given, else as many inputs as fit :data:`ALONE`, measured on the first input."""
     if batch_size is not None:
         return positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen")
-    if x.shape[0] == 1:
+    if batches.count(x) == 1:
         return 1
-    return _fitting(_sizes(model, x, cotangents), x.shape[0], cotangents.shape[0], ALONE)
+    return _fitting(_sizes(model, x, cotangents), batches.count(x), cotangents.shape[0], ALONE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class PairedBatches:
 
 
 def choose_paired_batches(
-    model: Model, x: Array, cotangents: Float[Array, "q c"], batch_size: int | None, *, separable: bool
+    model: Model, x: Inputs, cotangents: Float[Array, "q c"], batch_size: int | None, *, separable: bool
 ) -> PairedBatches:
     """Batches for a kernel, all pairs of which have to be alive together where one does not suffice.
 
@@ -64,7 +65,7 @@ def choose_paired_batches(
     need that less often with fewer functionals at once, each group at the cost of a forward pass of its own: the
     group with the fewest passes is taken, counting one for a forward and one for every backward pass.
     """
-    n, q = x.shape[0], cotangents.shape[0]
+    n, q = batches.count(x), cotangents.shape[0]
     if batch_size is not None or n == 1:
         return PairedBatches(
             inputs=1
@@ -84,7 +85,7 @@ def choose_paired_batches(
     return PairedBatches(inputs=fitting(best), functionals=best)
 
 
-def _sizes(model: Model, x: Array, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
+def _sizes(model: Model, x: Inputs, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
     measure = model.block_bytes if isinstance(model, SizedModel) else lambda *data: measured_bytes(model, *data)
     return measure(x, cotangents)
 

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._foreign import require_array
+from dntk._foreign import require_plain_array
 from dntk.models.base import Model, require_model
 from dntk.types import Array
 
@@ -76,7 +76,7 @@ def require_input_gradients(model: Model, x: Array, name: str = "x") -> InputDif
             "dntk.distill.data.RPCholesky."
         )
         raise TypeError(msg)
-    require_array(name, x)
+    require_plain_array(name, x)
     if not arrays.is_floating(x):
         msg = (
             f"`{name}` has dtype {x.dtype}: integers such as token ids have no gradient and cannot be distilled, but "

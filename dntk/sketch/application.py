@@ -7,12 +7,13 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk._progress import task
 from dntk.ledger import count
+from dntk.models import batches
 from dntk.models._finite_results import require_finite_result
 from dntk.models.base import Model
 from dntk.models.batching import choose_batch_size
 from dntk.sketch.base import LayoutSketch, Sketch, sketch_blocks
 from dntk.sketch.layout import layout_of
-from dntk.types import Array
+from dntk.types import Array, Batch, Inputs
 
 
 def bind(sketch: Sketch, model: Model) -> Sketch:
@@ -27,7 +28,7 @@ def bind(sketch: Sketch, model: Model) -> Sketch:
 
 def sketched_gradients(
     model: Model,
-    x: Array,
+    x: Inputs,
     sketch: Sketch | None,
     cotangents: Float[Array, "q c"],
     batch_size: int | None = None,
@@ -40,17 +41,17 @@ def sketched_gradients(
         A gradient is not finite, or a batch size is not positive.
     """
     size = choose_batch_size(model, x, cotangents, batch_size)
-    n = x.shape[0]
+    n = batches.count(x)
     with task("tangent features", total=n, unit="points") as bar:
-        pieces = [_batch(model, x[start:stop, ...], cotangents, sketch) for start, stop in bar.spans(n, size)]
+        pieces = [_batch(model, batches.span(x, start, stop), cotangents, sketch) for start, stop in bar.spans(n, size)]
     values = model.namespace.concat(pieces, axis=1)
     require_finite_result(values, model, {"x": x}, cotangents, size)
     return values
 
 
-def _batch(model: Model, x: Array, cotangents: Float[Array, "q c"], sketch: Sketch | None) -> Float[Array, "q n k"]:
+def _batch(model: Model, x: Batch, cotangents: Float[Array, "q c"], sketch: Sketch | None) -> Float[Array, "q n k"]:
     xp = model.namespace
-    count(jacobian_rows=x.shape[0] * cotangents.shape[0])
+    count(jacobian_rows=batches.count(x) * cotangents.shape[0])
     if sketch is None:
         blocks = sorted(model.gradient_blocks(x, cotangents), key=lambda block: block.offset)
         return xp.concat([block.dense() for block in blocks], axis=2)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._checks import kind_of
-from dntk._foreign import require_array
+from dntk._foreign import require_plain_array
 from dntk._target_checks import check_targets
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures
@@ -89,7 +89,7 @@ def ridge(
 def outputs_of(features: TangentFeatures, targets: Array) -> tuple[Float[Array, "n c"], bool]:
     """Checked targets, and whether several of them share one set of features; ``TypeError`` for other things."""
     _require_features(features)
-    require_array("targets", targets)
+    require_plain_array("targets", targets)
     shared = features.n_outputs == 1 and targets.ndim == 2 and targets.shape[1] > 1
     outputs = targets.shape[1] if shared else features.n_outputs
     return check_targets(targets, features.values, points=len(features), outputs=outputs), shared
@@ -221,7 +221,7 @@ def synthetic_targets(
     """Targets of the reference points and of the synthetic gradients, from either or from the stored ones."""
     if targets is None:
         return grads.reference_targets, grads.targets
-    require_array("targets", targets)
+    require_plain_array("targets", targets)
     c, m, s = grads.projected.shape
     if tuple(targets.shape) == (c, s) and (m, c) != (c, s):
         arrays.require_same_place(gradients=grads.values, targets=targets)

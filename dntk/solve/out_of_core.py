@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,7 +15,15 @@ from dntk._checks import kind_of
 from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.random import moved
-from dntk.solve.checkpoint import restored, stored_checkpoint, write_checkpoint
+from dntk.solve._checked_pair import checked_pair
+from dntk.solve.checkpoint import (
+    digest_of,
+    digests_of,
+    require_same_chunk,
+    restored,
+    stored_checkpoint,
+    write_checkpoint,
+)
 from dntk.solve.choice import RidgeChoice, check_grid, check_ridge
 from dntk.solve.conditioning import Jitter, SolveReport, cholesky_solve, condition_estimate, factorise
 from dntk.solve.leave_one_out import DEFAULT_GRID, least, totals
@@ -65,40 +74,73 @@ class StreamedGCV:
         check_grid(self.grid)
 
 
-def accumulate(chunks: Chunks, *, checkpoint: str | Path | None = None) -> NormalEquations:
+def accumulate(chunks: Chunks, *, checkpoint: str | Path | None = None, verify_all: bool = True) -> NormalEquations:
     """Statistics of all chunks, O(k²) of memory; with a checkpoint, from the last whole chunk of an earlier run on.
 
     Parameters
     ----------
     chunks
         Pairs of features and targets, the same ones in the same order in every run; or a function of the number of the
-        first chunk wanted, which saves making those that are done.
+        first chunk wanted.
     checkpoint
-        File, rewritten after every chunk, by a rename, so that a kill at any moment leaves a whole one.
+        File, rewritten after every chunk, by a rename, so that a kill at any moment leaves a whole one. It holds a
+        digest of every chunk.
+    verify_all
+        Whether a run that goes on makes all chunks that are done and compares them with their digests. ``False``, for
+        chunks that are dear: only the first and the last of them, where ``chunks`` is a function.
 
     Raises
     ------
     ValueError
-        No chunks, chunks of different shapes, or a checkpoint of other features.
+        No chunks, chunks of different shapes, or one that is not finite: the checkpoint stays as it was before it.
+    dntk.StoreError
+        The checkpoint is damaged, foreign, or of other chunks.
     """
     path = None if checkpoint is None else Path(checkpoint)
-    done, stored = stored_checkpoint(path)
-    total: NormalEquations | None = None
+    stored = stored_checkpoint(path)
+    digests = [] if stored is None else digests_of(stored)
+    done, total = len(digests), None
     with task("statistics", unit="chunks") as bar:
         bar.skip(done)
-        for number, chunk in enumerate(bar.over(_from(chunks, done)), start=done):
-            x, y = _sets(*_pair(chunk, number))
-            if total is None and stored is not None:
-                total = restored(stored, x, y)
-            total = NormalEquations.of(x, y) if total is None else total.update(x, y)
+        for number, chunk in _numbered(chunks, done, verify_all=verify_all):
+            features, targets = checked_pair(chunk, number)
+            if number < done:
+                require_same_chunk(stored, number, features, targets)
+                total = restored(stored, features) if number == done - 1 else None
+                continue
+            total = _added(total, features, targets)
             if path is not None:
-                write_checkpoint(path, total, number + 1)
-    if total is None and stored is not None:
-        return restored(stored, None, None)
+                digests.append(digest_of(features, targets))
+                write_checkpoint(path, total, digests)
+            bar.advance()
     if total is None:
         msg = "`chunks` gave no chunk: pass at least one pair of features and targets."
+        if done:
+            msg = f"`chunks` gave fewer than the {done} that are in {path}: pass the same ones, or remove the file."
         raise ValueError(msg)
     return total
+
+
+def _added(total: NormalEquations | None, features: Array, targets: Array) -> NormalEquations:
+    """The sums with one checked chunk more."""
+    x, y = _sets(features, targets)
+    return NormalEquations.of(x, y) if total is None else total.update(x, y)
+
+
+def _numbered(chunks: Chunks, done: int, *, verify_all: bool) -> Iterator[tuple[int, Chunk]]:
+    """Chunks with their numbers: those that are done to be compared, then the others."""
+    if not callable(chunks) and (not isinstance(chunks, Iterable) or isinstance(chunks, str | bytes | Mapping)):
+        found = f"`chunks` is {kind_of(chunks)}"
+        msg = f"{found}: expected pairs of arrays, (features, targets), or a function of a number."
+        raise TypeError(msg)
+    if not callable(chunks):
+        yield from enumerate(chunks)
+    elif verify_all or done == 0:
+        yield from enumerate(chunks(0))
+    else:
+        for number in sorted({0, done - 1}):
+            yield from zip([number], chunks(number), strict=False)
+        yield from enumerate(chunks(done), start=done)
 
 
 def zarr_chunks(features: Any, targets: Any, *, rows: int | None = None, like: Array | None = None) -> Any:
@@ -186,13 +228,14 @@ def ridge_out_of_core(
     *,
     ridge: float | StreamedGCV = StreamedGCV(),
     checkpoint: str | Path | None = None,
+    verify_all: bool = True,
     jitter: Jitter | None = None,
 ) -> StreamedFit:
     """Ridge regression on chunks of features: one pass, O(n·k²) operations, O(k²) of memory beside one chunk.
 
     Parameters
     ----------
-    chunks, checkpoint
+    chunks, checkpoint, verify_all
         As for :func:`dntk.solve.accumulate`; see :func:`dntk.solve.zarr_chunks` for stored features.
     ridge
         λ, or :class:`dntk.solve.StreamedGCV`: leave-one-out needs a second pass, generalised cross-validation does not.
@@ -201,10 +244,12 @@ def ridge_out_of_core(
 
     Raises
     ------
-    ValueError
+    ValueError, dntk.StoreError
         As :func:`dntk.solve.accumulate` and :func:`dntk.solve.solve_statistics`.
     """
-    return solve_statistics(accumulate(chunks, checkpoint=checkpoint), ridge=ridge, jitter=jitter)
+    return solve_statistics(
+        accumulate(chunks, checkpoint=checkpoint, verify_all=verify_all), ridge=ridge, jitter=jitter
+    )
 
 
 def _chosen(statistics: NormalEquations, ridge: float | StreamedGCV) -> float:
@@ -230,24 +275,6 @@ def _by_output(weights: Float[Array, "g k q"]) -> Float[Array, "c k"]:
     return weights[:, :, 0] if weights.shape[2] == 1 else weights[0, :, :].T
 
 
-def _pair(chunk: Any, number: int) -> Chunk:
-    """Features and targets of a chunk; raises unless both are finite arrays of one place."""
-    if not isinstance(chunk, tuple | list) or len(chunk) != 2:
-        msg = f"`chunks` gave {kind_of(chunk)} as chunk {number}: expected a pair of arrays, (features, targets)."
-        raise TypeError(msg)
-    named = {f"features of chunk {number}": chunk[0], f"targets of chunk {number}": chunk[1]}
-    arrays.require_same_place(**named)
-    for name, value in named.items():
-        arrays.require_floating(name, value)
-        # Of features of several outputs the rows are the points.
-        arrays.require_finite(name, value if value.ndim < 3 else arrays.namespace(value).permute_dims(value, (1, 0, 2)))
-    if chunk[0].ndim not in (2, 3) or chunk[0].shape[-2] == 0 or chunk[1].shape[:1] != chunk[0].shape[-2:-1]:
-        shapes = f"`features of chunk {number}` has shape {tuple(chunk[0].shape)}, its targets {tuple(chunk[1].shape)}"
-        msg = f"{shapes}: expected (n, k) or (C, n, k), and one row of targets per point."
-        raise ValueError(msg)
-    return chunk[0], chunk[1]
-
-
 def _sets(features: Array, targets: Array) -> tuple[Array, Array]:
     """Features (g, n, k) and targets (g, n, q): a matrix is shared by all targets."""
     if features.ndim == 2:
@@ -261,17 +288,6 @@ def _sets(features: Array, targets: Array) -> tuple[Array, Array]:
     return features, targets.T[:, :, None]
 
 
-def _from(chunks: Chunks, first: int) -> Iterable[Chunk]:
-    if callable(chunks):
-        return chunks(first)
-    if not isinstance(chunks, Iterable) or isinstance(chunks, str | bytes | Mapping):
-        msg = (
-            f"`chunks` is {kind_of(chunks)}: expected pairs of arrays, (features, targets), or a function of a number."
-        )
-        raise TypeError(msg)
-    return (chunk for number, chunk in enumerate(chunks) if number >= first)
-
-
 def _opened(source: Any) -> Any:
     if not isinstance(source, str | Path):
         return source
@@ -280,4 +296,4 @@ def _opened(source: Any) -> Any:
     except ImportError as error:
         msg = 'stored features are read by zarr, which is not installed: pip install "dntk[zarr]".'
         raise ImportError(msg) from error
-    return zarr.open_array(source, mode="r")
+    return zarr.open_array(os.path.expanduser(source), mode="r")

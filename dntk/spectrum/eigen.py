@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._checks import positive_integer
-from dntk._foreign import require_array
+from dntk._foreign import require_plain_array
 from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.features import TangentFeatures, require_features
@@ -173,7 +173,7 @@ def _triangle(phi: TangentFeatures) -> Float[Array, "r n"]:
 
 
 def _require_matrices(name: str, features: Array) -> None:
-    require_array(name, features)
+    require_plain_array(name, features)
     arrays.require_floating(name, features)
     if features.ndim not in (2, 3) or 0 in features.shape:
         msg = f"`{name}` has shape {tuple(features.shape)}: expected (points, features), or one such for each output."
@@ -182,7 +182,7 @@ def _require_matrices(name: str, features: Array) -> None:
 
 
 def _require_square(kernel: Array) -> None:
-    require_array("kernel", kernel)
+    require_plain_array("kernel", kernel)
     arrays.require_floating("kernel", kernel)
     if kernel.ndim < 2 or kernel.shape[-1] != kernel.shape[-2] or kernel.shape[-1] == 0:
         msg = f"`kernel` has shape {tuple(kernel.shape)}: expected symmetric matrices (..., n, n), or TangentFeatures."

@@ -4,7 +4,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._checks import not_negative, positive, share
-from dntk._foreign import require_array
+from dntk._foreign import require_plain_array
 from dntk.features import TangentFeatures
 from dntk.spectrum.eigen import eigenvalues
 from dntk.types import Array
@@ -60,7 +60,7 @@ def condition_number(kernel: Spectrum, ridge: float = 0.0) -> float:
 
 def _spectrum(kernel: TangentFeatures | Array) -> Float[Array, " n"]:
     if not isinstance(kernel, TangentFeatures):
-        require_array("kernel", kernel)
+        require_plain_array("kernel", kernel)
         if kernel.ndim == 1 and kernel.shape[0]:
             return _descending(kernel)
     values = eigenvalues(kernel)

@@ -9,6 +9,7 @@ CERTIFICATE = FIT + "TestItsCertificate::"
 VALUE = FIT + "TestItIsAValue::"
 TOLERANCE = "tests/test_tolerance.py::"
 STORAGE = "tests/test_storage.py::"
+IDENTITY = "tests/test_identity.py::"
 ESTIMATOR = "dntk/estimator/"
 
 MUTANTS = [
@@ -139,11 +140,25 @@ MUTANTS = [
         FIT + "TestOnce::test_what_makes_it_is_let_go_and_an_error_is_raised_again",
     ),
     Mutant(
-        ESTIMATOR + "losses.py",
-        "return float((squared + 1) / phi.dim) ** 0.5",
-        "return float(squared / phi.dim) ** 0.5",
-        "the expected error of a sketch lacks its 1",
-        SAYS + "test_the_sketch_error_is_that_of_a_gaussian_sketch_of_this_spectrum",
+        "dntk/sketch/_mean_kernel.py",
+        "xp.sum(gram * xp.permute_dims(gram, (0, 3, 2, 1)), axis=(0, 2))",
+        "0 * xp.sum(gram, axis=(0, 2))",
+        "the expected error of a sketch lacks its second pairing",
+        "tests/test_mean_kernel_error.py::test_every_library_finds_what_inner_products_one_by_one_give",
+    ),
+    Mutant(
+        "dntk/sketch/_mean_kernel.py",
+        "a = float(xp.sum(traces**2)) / unit",
+        "a = 1.0",
+        "the bound for one output is taken for the mean of all",
+        SAYS + "test_the_sketch_error_is_that_of_a_gaussian_sketch_of_these_features",
+    ),
+    Mutant(
+        "dntk/sketch/_mean_kernel.py",
+        "    a, b, d = _without_sketch(a, b, d, dim)\n",
+        "",
+        "moments of sketched features are taken for those of the features",
+        "tests/test_mean_kernel_error.py::test_the_error_is_known_from_sketched_features",
     ),
     Mutant(
         ESTIMATOR + "losses.py",
@@ -161,10 +176,66 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "storage.py",
-        "if fingerprint(model) != expected:",
-        "if False:",
+        "found = watch.difference(network)",
+        'found = ""',
         "a fit is read with any network",
         STORAGE + "test_a_network_with_other_parameters_is_refused",
+    ),
+    Mutant(
+        "dntk/identity.py",
+        "if now == self._seen:",
+        "if self._seen is not None:",
+        "a fit uses a network that was trained on since",
+        IDENTITY + "test_a_perceptron_whose_arrays_were_written_to_is_refused",
+    ),
+    Mutant(
+        "dntk/identity.py",
+        "if distance <= allowed:",
+        "if True:",
+        "other activations under the same weights pass",
+        IDENTITY + "test_the_same_weights_under_another_activation_are_refused",
+    ),
+    Mutant(
+        "dntk/archive/digests.py",
+        "{checksum(state_of(model))}",
+        "{checksum(model.parameters)}",
+        "running statistics and bodies that are not selected do not count",
+        IDENTITY + "test_a_network_that_differs_in_anything_is_refused_where_a_fit_is_read",
+    ),
+    Mutant(
+        "backends/dntk_torch/state.py",
+        "zlib.crc32(bits.view(torch.uint8).numpy())",
+        "value._version",
+        "what is written through .data or NumPy goes unnoticed",
+        IDENTITY + "test_a_pytorch_network_that_changed_since_the_fit_is_refused_by_all_that_runs_it",
+    ),
+    Mutant(
+        "dntk/archive/formats.py",
+        "if digest.hexdigest().encode() != head[_DIGEST]:",
+        "if False:",
+        "damage in a file goes unnoticed",
+        "tests/test_archive.py::test_every_flipped_bit_and_every_cut_is_noticed",
+    ),
+    Mutant(
+        "dntk/archive/files.py",
+        "os.replace(part, destination)",
+        "destination.unlink(missing_ok=True), os.replace(part, destination)",
+        "there is a moment in which no file is there",
+        "tests/test_archive.py::test_readers_and_writers_of_one_file_see_whole_archives_only",
+    ),
+    Mutant(
+        "dntk/_text.py",
+        "text.encode(encoding, PLAIN)",
+        "text.encode(encoding)",
+        "a λ cannot be printed where there is ASCII only",
+        "tests/test_text.py::test_texts_hold_only_what_standard_output_can_show",
+    ),
+    Mutant(
+        "dntk/archive/files.py",
+        "return _locked(stream)",
+        "return True",
+        "the file of a writer that is alive is taken for left behind",
+        "tests/test_archive.py::test_what_a_dead_writer_left_is_removed_and_what_a_living_one_writes_is_not",
     ),
     Mutant(
         ESTIMATOR + "storage.py",
@@ -252,7 +323,7 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "_fitting.py",
-        "return left * sample.population / x.shape[0]",
+        "return left * sample.population / batches.count(x)",
         "return left",
         "the sample of dropped points stands for all points",
         "tests/test_estimator.py::TestWhatIsDoneWithoutBeingTold::"

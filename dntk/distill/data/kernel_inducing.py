@@ -18,7 +18,8 @@ from dntk.distill.data.prediction_losses import PredictionLoss, SquaredError
 from dntk.distill.data.settings import check_settings, checkpoint_at, spread
 from dntk.distill.data.tangents import Tangents
 from dntk.ledger import count
-from dntk.models.base import Model
+from dntk.models import batches
+from dntk.models.base import Model, checked_inputs
 from dntk.models.input_gradients import require_input_gradients
 from dntk.outputs import FeatureOutputs
 from dntk.sketch.resolution import AnySketch, resolved
@@ -100,7 +101,7 @@ class KernelInducing:
         x, y
             The data, with integer classes.
         checkpoint, every
-            A folder that is written every so many steps; a run that finds one goes on from there.
+            A file that is written every so many steps; a run that finds one goes on from there.
 
         Raises
         ------
@@ -112,8 +113,8 @@ class KernelInducing:
         dntk.StoreError
             A checkpoint of another run.
         """
+        x = batches.whole(checked_inputs(model, x))
         differentiable = require_input_gradients(model, x)
-        model.check_inputs(x)
         check_limits(self.limits, x)
         labels = required_labels(y, x)
         provenance = provenance_of(self, model, {"x": x, "y": labels})
@@ -128,7 +129,7 @@ class KernelInducing:
             rates=rates,
             optimiser=Adam(decays=self.decays),
             project=lambda variables: {**variables, "x": within(variables["x"], self.limits)},
-            checkpoint=checkpoint_at(checkpoint, every, provenance),
+            checkpoint=checkpoint_at(checkpoint, every, provenance, model, x),
         )
         state = descend(start, problem.evaluate, descent)
         outputs = model(state.best["x"])

@@ -11,6 +11,8 @@ from dntk._checks import integer, positive_integer
 from dntk._checks import positive as checked_positive
 from dntk.distill.data.descent import Checkpoint
 from dntk.distill.data.distilled_data import Provenance
+from dntk.identity import Identity, rounding_of
+from dntk.models.base import Model
 from dntk.types import Array
 
 
@@ -29,9 +31,12 @@ def spread(x: Array) -> float:
     return float(arrays.namespace(x).std(x)) or 1.0
 
 
-def checkpoint_at(path: str | Path | None, every: int, provenance: Provenance) -> Checkpoint | None:
-    """A checkpoint that belongs to one objective, network and data."""
+def checkpoint_at(
+    path: str | Path | None, every: int, provenance: Provenance, model: Model, x: Array
+) -> Checkpoint | None:
+    """A checkpoint that belongs to one objective, network and data ``x``."""
     if path is None:
         return None
     owner = hashlib.sha256(json.dumps(asdict(provenance), sort_keys=True).encode()).hexdigest()
-    return Checkpoint(path=path, every=every, owner=owner)
+    network = Identity.of(model, x, digest=provenance.model)
+    return Checkpoint(path=path, every=every, owner=owner, network=network, rounding=rounding_of(model))

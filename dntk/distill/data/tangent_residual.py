@@ -20,7 +20,8 @@ from dntk.distill.data.rp_cholesky import RPCholesky
 from dntk.distill.data.settings import check_settings, checkpoint_at, spread
 from dntk.distill.data.tangents import Tangents
 from dntk.features import TangentFeatures
-from dntk.models.base import Model
+from dntk.models import batches
+from dntk.models.base import Model, checked_inputs
 from dntk.models.input_gradients import require_input_gradients
 from dntk.outputs import FeatureOutputs
 from dntk.sketch.resolution import AnySketch, resolved
@@ -114,7 +115,7 @@ class TangentResidual:
             Integer classes: those of the starting points become the targets of the result. Default: the network's
             outputs at the distilled inputs.
         checkpoint, every
-            A folder that is written every so many steps; a run that finds one goes on from there.
+            A file that is written every so many steps; a run that finds one goes on from there.
 
         Raises
         ------
@@ -125,8 +126,8 @@ class TangentResidual:
         dntk.StoreError
             A checkpoint of another run.
         """
+        x = batches.whole(checked_inputs(model, x))
         differentiable = require_input_gradients(model, x)
-        model.check_inputs(x)
         check_limits(self.limits, x)
         if y is not None:
             check_labels("y", y, points=x.shape[0])
@@ -141,7 +142,7 @@ class TangentResidual:
             rates={"x": self.learning_rate * spread(x)},
             optimiser=Adam(decays=self.decays),
             project=lambda variables: {"x": within(variables["x"], self.limits)},
-            checkpoint=checkpoint_at(checkpoint, every, provenance),
+            checkpoint=checkpoint_at(checkpoint, every, provenance, model, x),
             worst=lambda first: (1 + first) / 2,  # half of what the start explained is lost
         )
         state = descend({"x": take(x, problem.chosen)}, problem.evaluate, descent)

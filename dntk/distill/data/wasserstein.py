@@ -18,7 +18,8 @@ from dntk.distill.data.limits import Limits, check_limits, within
 from dntk.distill.data.matching import MatchingProblem, on_device_of
 from dntk.distill.data.prediction_losses import log_softmax
 from dntk.distill.data.settings import check_settings, checkpoint_at, spread
-from dntk.models.base import Model
+from dntk.models import batches
+from dntk.models.base import Model, checked_inputs
 from dntk.models.input_gradients import require_input_gradients
 from dntk.random import normals
 from dntk.types import Array
@@ -113,7 +114,7 @@ class Wasserstein:
         x, y
             The data, with integer classes.
         checkpoint, every
-            A folder that is written every so many steps; a run that finds one goes on from there.
+            A file that is written every so many steps; a run that finds one goes on from there.
 
         Raises
         ------
@@ -127,8 +128,8 @@ class Wasserstein:
         dntk.StoreError
             A checkpoint of another run.
         """
+        x = batches.whole(checked_inputs(model, x))
         differentiable = require_input_gradients(model, x)
-        model.check_inputs(x)
         check_limits(self.limits, x)
         labels = required_labels(y, x)
         members = by_class(labels, model.n_outputs, at_least=self.per_class)
@@ -140,7 +141,7 @@ class Wasserstein:
             rates={"x": self.learning_rate * spread(x)},
             optimiser=Adam(decays=self.decays),
             project=lambda variables: {"x": within(variables["x"], self.limits)},
-            checkpoint=checkpoint_at(checkpoint, every, provenance),
+            checkpoint=checkpoint_at(checkpoint, every, provenance, model, x),
         )
         state = descend({"x": _noise(x, problem.size, self.limits, self.seed)}, problem.evaluate, descent)
         return self._result(problem, state, labels, provenance)

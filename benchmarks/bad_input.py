@@ -282,9 +282,30 @@ def arrays_like(scene: Scene, right: Any) -> list[Bad]:
 
 def inputs(scene: Scene) -> list[Bad]:
     """Bad inputs; fewer rows are inputs too."""
-    known = ("one row fewer",)
+    host = scene.host_x
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sources = {"points in a list": host.tolist(), "points in a matrix": np.asmatrix(host)}
+    known = (
+        *_SOURCES,
+        "one row fewer",
+        _shown(host.tolist()),
+        _shown(np.ones((N, D), np.float32)).replace("ndarray", "matrix"),
+    )
     double = [Bad("float64", scene.array(scene.host_x.astype(np.float64)))] if scene.library != "jax" else []
-    return [value for value in arrays_like(scene, scene.x) if value.name not in known] + double
+    named = [Bad(name, value, same=scene.x) for name, value in sources.items()]
+    found = [bad for bad in arrays_like(scene, scene.x) if bad.name not in known and not isinstance(bad.value, dict)]
+    if scene.library == "jax":  # functions of arrays promote them
+        found = [bad for bad in found if bad.name not in ("int8", "boolean")]
+    return [*found, *double, *named]
+
+
+_SOURCES = (
+    *("a tuple of 12", "a list of 2", "builtins range", "torch TensorDataset", "torch DataLoader"),
+    *("torch Subset", "sklearn Bunch", "polars Series", "pandas Series", "datasets Dataset", "datasets DatasetDict"),
+    *("transformers BatchEncoding", "transformers BatchFeature", "dntk TangentFeatures"),
+)
+"""Nests and sources of points, which are inputs for networks that take them, as dictionaries are."""
 
 
 def targets(scene: Scene) -> list[Bad]:
@@ -418,6 +439,7 @@ G, S = dntk.distill.gradients, dntk.distill.data
 KINDS: dict[str, Callable[[Scene], list[Bad]]] = {
     "model": models,
     "input": inputs,
+    "array": lambda scene: [bad for bad in inputs(scene) if bad.same is None],
     "second input": lambda scene: [value for value in inputs(scene) if value.value is not None],
     "label": labels,
     "target": lambda scene: [value for value in targets(scene) if value.name != "half precision"],
@@ -469,7 +491,7 @@ def entries() -> list[Entry]:
         Entry("TangentFeatures", "values", "matrix", lambda _, v: d.TangentFeatures(v), _ANY_SHAPE),
         Entry("TangentFeatures.kernel", "other", "features", lambda s, v: s.phi.kernel(v), ("None",)),
         Entry("TangentFeatures.kernel", "outputs", "word", lambda s, v: s.phi.kernel(outputs=v)),
-        Entry("model", "x", "input", lambda s, v: s.model(v)),
+        Entry("model", "x", "array", lambda s, v: s.model(v)),
         Entry("one_hot", "labels", "label", lambda s, v: d.targets.one_hot(v, C, like=s.targets), ("one label fewer",)),
         Entry("one_hot", "n_classes", "integer", lambda s, v: d.targets.one_hot(s.y * 0 + s.y // 2, v, like=s.targets)),
         Entry("accuracy", "labels", "label", lambda s, v: d.metrics.accuracy(s.targets, v)),
@@ -482,7 +504,7 @@ def entries() -> list[Entry]:
         Entry("DistilledNTK", "ridge", "ridge", lambda s, v: d.DistilledNTK(s.model, ridge=v).fit(s.x).weights),
         Entry("DistilledNTK", "seed", "seed", lambda s, v: d.DistilledNTK(s.model, seed=v).fit(s.x).weights),
         Entry("DistilledNTK", "tolerance", "optional share", lambda s, v: d.DistilledNTK(s.model, tolerance=v)),
-        Entry("DistilledNTK.fit", "x", "input", lambda s, v: d.DistilledNTK(s.model).fit(v)),
+        Entry("DistilledNTK.fit", "x", "input", lambda s, v: d.DistilledNTK(s.model).fit(v).weights),
         Entry("DistilledNTK.fit", "y", "target", lambda s, v: d.DistilledNTK(s.model).fit(s.x, v), ("None", "labels")),
         Entry("DistilledNTK.fit", "y", "label", lambda s, v: d.DistilledNTK(s.model).fit(s.x, v), ("None", "scores")),
         Entry("Fit.predict", "x", "input", lambda s, v: s.fit.predict(v)),
@@ -577,7 +599,13 @@ def _spectra() -> list[Entry]:
         Entry("spectrum.alignment", "targets", "target", lambda s, v: d.alignment(s.mean, v), _COLUMNS),
         Entry("spectrum.coverage_gap", "features", "features", lambda s, v: d.coverage_gap(v, s.grads.directions)),
         Entry("spectrum.coverage_gap", "directions", "target", lambda s, v: d.coverage_gap(s.phi, v), _COLUMNS),
-        Entry("spectrum.coverage", "vectors", "matrix", lambda s, v: d.coverage(v, s.grads.directions), _COLUMNS),
+        Entry(
+            "spectrum.coverage",
+            "vectors",
+            "matrix",
+            lambda s, v: d.coverage(v, s.grads.directions),
+            (*square, "one column fewer"),
+        ),
         Entry("spectrum.leading_eigenpairs", "features", "matrix", lambda _, v: d.leading_eigenpairs(v, 2), _ANY_SHAPE),
         Entry("spectrum.leading_eigenpairs", "size", "integer", lambda s, v: d.leading_eigenpairs(s.mean, v)),
         Entry("spectrum.mean_eigenpairs", "features", "features", lambda _, v: d.mean_eigenpairs(v, 2)),
@@ -680,24 +708,13 @@ def _sketches() -> list[Entry]:
         Entry("sketch.choose", "n", "integer", lambda s, v: d.choose(s.model, error=0.1, n=v)),
         Entry("outputs.loss", "model", "model", lambda _, v: dntk.outputs.loss(v)),
         Entry("outputs.margin", "model", "model", lambda _, v: dntk.outputs.margin(v)),
-        Entry("outputs.labelled", "x", "input", lambda s, v: dntk.outputs.labelled(v, s.y), _NOT_LOOKED_AT),
+        Entry("outputs.labelled", "x", "input", _of_labelled),
         Entry("bridge", "model", "model", lambda _, v: dntk.bridge(v, "numpy")),
     ]
 
 
-_NOT_LOOKED_AT = (
-    "complex",
-    "half precision",
-    "ndarray complex64 (12, 5)",
-    "float64",
-    "NaN",
-    "infinite",
-    "int8",
-    "boolean",
-    "one axis more",
-    "no such",
-    "one column fewer",
-)
+def _of_labelled(scene: Scene, value: Any) -> Any:
+    return dntk.ntk(dntk.outputs.loss(scene.model), dntk.outputs.labelled(value, scene.y))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -738,7 +755,12 @@ def _judged(error: Exception, argument: str) -> str:
     kinds = (TypeError, ValueError, IndexError, FileNotFoundError, dntk.StoreError)
     known = isinstance(error, kinds) and not isinstance(error, UnicodeError)
     text = str(error)
-    named = "`" in text or argument in text or argument == "path"
+    named = (
+        "`" in text
+        or argument in text
+        or argument == "path"
+        or text.startswith(("examples ", "the network fails on inputs"))
+    )
     return "documented" if own and known and named and _REMEDY.search(text) else "foreign"
 
 

@@ -70,7 +70,9 @@ class TangentFeatures:
         """Indices on the device of the features, from an index, indices or a mask, checked to exist."""
         xp, device, n = arrays.namespace(self.values), arrays.device_of(self.values), len(self)
         if isinstance(points, int | list | tuple | np.generic | np.ndarray):
-            points = backend_of(self.values).from_numpy(np.atleast_1d(np.asarray(points)), device=device)
+            host = np.atleast_1d(np.asarray(points))
+            require_plain_array("points", host)
+            points = backend_of(self.values).from_numpy(host, device=device)
         arrays.require_same_place(features=self.values, points=points)
         points = xp.reshape(points, (1,)) if points.ndim == 0 else points
         if xp.isdtype(points.dtype, "bool"):

@@ -23,7 +23,8 @@ def one_hot(labels: Integer[Array, " n"], n_classes: int, *, like: Array) -> Flo
     xp = arrays.require_same_place(labels=labels, like=like)
     arrays.require_points("labels", labels)
     check_labels("labels", labels, points=labels.shape[0])
-    check_classes("labels", labels, classes=positive_integer("n_classes", n_classes))
+    n_classes = positive_integer("n_classes", n_classes)
+    check_classes("labels", labels, classes=n_classes)
     if int(xp.min(labels)) == int(xp.max(labels)):
         msg = f"all labels are of one class ({int(labels[0])}): a classifier needs at least two."
         raise ValueError(msg)

@@ -100,7 +100,10 @@ def _certified(
         start, predicted = other.values, _predicted_by_features(values, other, scaled, products)
     else:
         span = dataclasses.replace(
-            found, squares=found.squares / scale**2, weights=tuple(_wide(w) * scale for w in found.weights)
+            found,
+            basis=_wide(found.basis),
+            squares=found.squares / scale**2,
+            weights=tuple(_wide(w) * scale for w in found.weights),
         )
         errors = span_errors(values, span, failure=failure, seed=seed)
         bar.advance()

@@ -109,6 +109,7 @@ class Fit:
 
     def fidelity(self, x: Array) -> float:
         """Share of points where the predictor and the network choose the same class."""
+        x = checked_inputs(self.model, x)
         return fidelity(self.predict(x), outputs_of(self.model, x))
 
     def kernel(self, x1: Array, x2: Array | None = None) -> Float[Array, "n1 n2"]:

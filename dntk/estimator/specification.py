@@ -137,6 +137,9 @@ def _check_part(name: str, part: Any) -> None:
         raise ValueError(msg)
     if part is None or isinstance(part, str):
         return
+    if hasattr(part, "dtype"):  # tensors have methods `size` and `select`, too
+        msg = f"`{name}` is {kind_of(part)}: expected {expected}."
+        raise TypeError(msg)
     require_kind(name, part, _KINDS[name], expected=expected)
     if hasattr(part, "distill") and _distils_data(part) != (name == "data"):
         other = "gradients" if name == "data" else "data"

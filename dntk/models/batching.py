@@ -87,7 +87,8 @@ def choose_paired_batches(
 
 def _sizes(model: Model, x: Inputs, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
     measure = model.block_bytes if isinstance(model, SizedModel) else lambda *data: measured_bytes(model, *data)
-    return measure(x, cotangents)
+    # One alone cannot show how bytes grow with inputs of several sizes, and points of a source have to be read.
+    return measure(batches.first(x, 2) if batches.is_read(x) else x, cotangents)
 
 
 def _fitting(sizes: tuple[int, int], n: int, functionals: int, budget: int, sides: int = 1) -> int:

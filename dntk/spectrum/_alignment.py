@@ -24,6 +24,8 @@ def alignment(kernel: Float[Array, "n n"], targets: Float[Array, " n *c"]) -> fl
         shapes = f"`kernel` has shape {tuple(kernel.shape)}, `targets` {tuple(targets.shape)}"
         msg = f"{shapes}: expected a square matrix (n, n) and targets (n,) or (n, C)."
         raise ValueError(msg)
+    if kernel.dtype != targets.dtype:
+        kernel, targets = arrays.in_float64(kernel), arrays.in_float64(targets)
     columns = targets[:, None] if targets.ndim == 1 else targets
     if columns.shape[0] != kernel.shape[0]:
         found = f"`targets` has {columns.shape[0]} rows, but the kernel has {kernel.shape[0]} points"

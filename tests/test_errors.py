@@ -1,4 +1,4 @@
-"""Bad input: every line of docs/errors.md on every library, and a sample of what benchmarks/bad_input.py throws."""
+"""Bad input: every line of docs/errors.md on every library, and a sample of what tests/bad_input.py throws."""
 
 import collections
 import importlib.util
@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import dntk
-from benchmarks import bad_input
-from tests import error_page
+from tests import bad_input, error_page
 from tests.error_table import TABLE, WORDS
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -78,3 +77,26 @@ def test_the_judge_tells_words_from_accidents():
     assert outcome(lambda s, v: v + 1.0, bad_input.Bad("2", np.int64(2), same=2)) == "right"
     assert outcome(lambda s, v: v / 3 if type(v) is int else 0.5, bad_input.Bad("2", np.int64(2), same=2)) == "nonsense"
     assert outcome(lambda s, v: dntk.ntk(s.model, None), bad_input.Bad("2", np.int64(2), same=2)) == "foreign"
+
+
+def test_a_fit_is_certified_scored_and_compared_on_lists_of_points_too(scene):
+    _, names = scene
+    fit, host = names["fit"], names["host"].tolist()
+    assert fit.fidelity(host) == fit.fidelity(names["x"])
+    assert fit.score(host, names["y"]) == fit.score(names["x"], names["y"])
+    assert dntk.certify(names["phi"], fit).points == len(host)
+
+
+@pytest.mark.parametrize(("given", "number"), [(np.int64(3), 3), (np.uint8(3), 3), (np.array(3), 3), (3, 3)])
+def test_parts_keep_integers_of_python_whatever_they_were_given(given, number):
+    parts = [
+        dntk.distill.data.KMeans(given, seed=given),
+        dntk.distill.data.Herding(given),
+        dntk.distill.gradients.Solution(given, seed=given),
+        dntk.distill.gradients.LocalGlobal(size=given, clusters=given),
+        dntk.sketch.Gaussian(given, seed=given),
+    ]
+    assert all(
+        type(value) is int for part in parts for name, value in vars(part).items() if name in ("size", "dim", "seed")
+    )
+    assert parts[0] == dntk.distill.data.KMeans(number, seed=number)

@@ -54,7 +54,7 @@ def span(x: Inputs, start: int, stop: int) -> Batch:
 
 def first(x: Inputs, size: int = 1) -> Batch:
     """The first inputs, ``size`` of them where there are so many."""
-    return span(x, 0, size)
+    return span(x, 0, min(size, count(x)))
 
 
 def whole(x: Inputs) -> Batch:

@@ -1,6 +1,6 @@
 """Bad input, thrown at every public entry on every library: what is refused in words, and what happens else.
 
-    python -m benchmarks.bad_input [--library numpy --library torch ...] [--all] [--out counts.json]
+    python -m tests.bad_input [--library numpy --library torch ...] [--all] [--out counts.json]
 
 Every argument of every entry is given everything of its kind that a person may pass by mistake. An answer is
 ``documented``, a TypeError or ValueError (or a file that is not there) which dntk itself raises and which names the

@@ -59,10 +59,10 @@ def positive_finite(name: str, value: Any, *, remedy: str = "") -> float:
 
 
 def not_negative(name: str, value: Any, *, remedy: str = "") -> float:
-    """The value; ``ValueError`` unless it is a finite number of at least 0."""
+    """The value; ``ValueError`` unless it is a number of at least 0, which NaN is not."""
     number = real(value)
-    if number is None or not 0 <= number < math.inf:
-        raise ValueError(_message(name, "a finite number of at least 0", value, remedy))
+    if number is None or not number >= 0:
+        raise ValueError(_message(name, "a number of at least 0", value, remedy))
     return number
 
 

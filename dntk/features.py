@@ -11,6 +11,7 @@ from dntk import arrays
 from dntk._checks import require_kind
 from dntk._foreign import require_plain_array
 from dntk.backend import backend_of
+from dntk.checkpoints import Checkpoints, KeptRows, digest
 from dntk.ledger import count
 from dntk.models.base import Model, checked_inputs, require_model
 from dntk.outputs import FeatureOutputs, KernelOutputs
@@ -164,6 +165,7 @@ def tangent_features(
     sketch: AnySketch,
     outputs: FeatureOutputs = "each",
     batch_size: int | None = None,
+    memory_limit: int | None = None,
 ) -> TangentFeatures:
     """Sketched tangent features ψ_c(x) = S ∇_θ f_c(x) of every input.
 
@@ -182,6 +184,9 @@ def tangent_features(
         two cost one backward pass and give features of one output.
     batch_size
         Inputs differentiated at once; default: as many as keep gradient blocks within a memory budget.
+    memory_limit
+        Bytes that the features, while they are put together, and gradients may take beside the network and ``x``;
+        default: gradient blocks of 1 GiB.
 
     Returns
     -------
@@ -198,6 +203,25 @@ def tangent_features(
     -----
     Memory O(batch · C · k + the blocks of one batch + one chunk): neither n × P nor P × k exists.
     """
+    return kept_features(
+        model, x, sketch=sketch, outputs=outputs, batch_size=batch_size, memory_limit=memory_limit, kept=None
+    )
+
+
+def kept_features(
+    model: Model,
+    x: Array,
+    *,
+    sketch: AnySketch,
+    outputs: FeatureOutputs = "each",
+    batch_size: int | None = None,
+    memory_limit: int | None = None,
+    kept: tuple[Checkpoints, str] | None,
+) -> TangentFeatures:
+    """As :func:`tangent_features`; with a folder and a name their batches are kept there, or found there.
+
+    The name tells points apart; another sketch, output or batch size has entries of its own.
+    """
     xp = require_model(model).namespace
     check_sketch(sketch)
     if outputs in ("mean", "full"):
@@ -208,7 +232,9 @@ def tangent_features(
     cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=dtype, device=model.device)
     meant = resolved(sketch, model, x, outputs=outputs)
     bound = None if meant is None else bind(meant, model)
-    return TangentFeatures(sketched_gradients(model, x, bound, cotangents, batch_size), bound)
+    rows = None if kept is None else KeptRows(kept[0], f"{kept[1]}-{digest(bound, outputs)}")
+    values = sketched_gradients(model, x, bound, cotangents, batch_size, memory_limit=memory_limit, kept=rows)
+    return TangentFeatures(values, bound)
 
 
 def require_features(name: str, value: Any) -> TangentFeatures:

@@ -17,7 +17,7 @@ PUBLIC = {
         backends entries expand get_backend root_modules symmetric
     """,
     "dntk.certificates": """
-        Bound Certificate FittedPredictor HeldOut Intervals Kind Span SpanCertificate StageError
+        Bound Certificate FittedPredictor DroppedPoints Intervals Kind Span SpanCertificate StageError
         TraceEstimate all_angles certified_trace_loss certify distilled_eigenvalues
         eigenvalues_above eigenvalues_from_trace eigenvalues_near energy_error exact_eigenvalues
         excess_objective frobenius_norm frobenius_residual gaussian_probes hutch_plus_plus

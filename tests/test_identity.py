@@ -107,6 +107,21 @@ def test_a_pytorch_network_that_changed_since_the_fit_is_refused_by_all_that_run
     assert torch.equal(fit.predict(x), before)  # brought back, it is the network of the fit again
 
 
+@pytest.mark.parametrize("kind", ["float64", "float32", "bfloat16", "int64", "int8", "bool", "complex64"])
+def test_tensors_of_every_type_show_any_change(kind):
+    torch = pytest.importorskip("torch")
+    from dntk_torch import state
+
+    value = torch.arange(12).reshape(3, 4).to(getattr(torch, kind)).T
+    for mark in (state._mark, state.on_device):
+        before = mark(value)
+        assert mark(value) == mark(value.view(4, 3)) == before
+        value.data[1, 1] = ~value[1, 1] if kind == "bool" else value[1, 1] + 1
+        assert mark(value) != before
+    with torch.inference_mode():
+        assert state.on_device(torch.ones(3))[1] == 0
+
+
 def test_what_does_not_change_outputs_is_not_refused():
     torch = pytest.importorskip("torch")
     net, x = torch_network(), torch_inputs()
@@ -138,7 +153,8 @@ def test_a_network_that_differs_in_anything_is_refused_where_a_fit_is_read(name,
     same = dntk.load(tmp_path / "fit", model=dntk.as_model(other, parameters=parameters))
     torch.testing.assert_close(same.predict(x), before)
     next(way for way in changes() if way.__name__ == name)(other)
-    with pytest.raises(dntk.StoreError, match=r"is not the network of the fit in .*fit: "):
+    what = "not what it does with them" if name in ("activation", "setting", "forward") else "parameters or buffers"
+    with pytest.raises(dntk.StoreError, match=rf"is not the network of the fit in .*fit: .*{what}"):
         dntk.load(tmp_path / "fit", model=dntk.as_model(other, parameters=parameters))
 
 
@@ -319,7 +335,7 @@ def test_a_checkpoint_of_an_objective_notices_another_network(way, tmp_path):
     objective.distill(dntk.as_model(net, parameters=r"3\..*"), x, checkpoint=tmp_path / "run")
     with torch.no_grad():
         next(change for change in changes() if change.__name__ == way)(net)
-    with pytest.raises(dntk.StoreError, match="checkpoint of another"):
+    with pytest.raises(dntk.StoreError, match="another objective, network|another network"):
         objective.distill(dntk.as_model(net, parameters=r"3\..*"), x, checkpoint=tmp_path / "run")
 
 

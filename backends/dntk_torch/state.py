@@ -49,10 +49,14 @@ def marks_of(values: Sequence[torch.Tensor]) -> Hashable:
 def _mark(value: torch.Tensor) -> Hashable:
     if value.layout != torch.strided or value.is_quantized:
         return id(value)
-    bits = value.contiguous().reshape(-1)
     if value.device.type == "cpu":
-        return zlib.crc32(bits.view(torch.uint8).numpy())
+        return zlib.crc32(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return on_device(value)
+
+
+def on_device(value: torch.Tensor) -> Hashable:
+    """Address, version and sum of the words of a tensor, which tell any single change without a copy to the host."""
     version = 0 if value.is_inference() else value._version
-    if value.is_complex():
-        bits = torch.view_as_real(bits).reshape(-1)
-    return value.data_ptr(), version, int(bits.view(_WORDS[bits.element_size()]).sum(dtype=torch.int64))
+    numbers = torch.view_as_real(value) if value.is_complex() else value
+    words = numbers.contiguous().reshape(-1).view(_WORDS[numbers.element_size()])
+    return value.data_ptr(), version, int(words.sum(dtype=torch.int64))

@@ -154,8 +154,8 @@ def tagged(tag: str, kinds: Mapping[str, Check]) -> Check:
 
 
 def numbers(value: Any, where: str) -> None:
-    """A number, or nested lists of numbers."""
-    if isinstance(value, list):
+    """A number, or nested lists of numbers, none of them empty."""
+    if isinstance(value, list) and value:
         for position, item in enumerate(value):
             numbers(item, f"{where}[{position}]")
     else:

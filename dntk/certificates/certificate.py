@@ -72,7 +72,7 @@ class Certificate:
         (C,): excess of the regression objective, ‖Ψ(w − w*)‖² + λ‖w − w*‖².
     unsketched_eigenvalue_intervals, unsketched_trace_error
         Of the kernel of the same points without sketch, where the sketch's family has a theorem that reaches so far.
-    held_out_residual
+    dropped_residual
         (1,): mean tangent residual of the points that were not kept, from a sample of them.
     ridge, target_norm
         λ, and the root mean square of the targets.
@@ -99,7 +99,7 @@ class Certificate:
     energy_error: Bound | None = None
     unsketched_eigenvalue_intervals: Intervals | None = None
     unsketched_trace_error: Bound | None = None
-    held_out_residual: Intervals | None = None
+    dropped_residual: Intervals | None = None
     ridge: float | None = None
     target_norm: float | None = None
     stages: tuple[StageError, ...] = ()
@@ -142,7 +142,7 @@ class Certificate:
             verdict.eigenvalues_line(self.eigenvalue_intervals),
             *verdict.prediction_lines(self.prediction_error, self.target_norm or 0.0),
             *verdict.unsketched_lines(self.unsketched_eigenvalue_intervals, self.unsketched_trace_error, self.trace),
-            *verdict.held_out_lines(self.held_out_residual),
+            *verdict.dropped_lines(self.dropped_residual),
             *(str(stage) for stage in self.stages),
         ]
         if worst is not None:

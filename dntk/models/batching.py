@@ -39,13 +39,31 @@ def measured_bytes(model: Model, x: Inputs, cotangents: Float[Array, "q c"]) -> 
     return first, further
 
 
-def choose_batch_size(model: Model, x: Inputs, cotangents: Float[Array, "q c"], batch_size: int | None) -> int:
-    """``batch_size`` if given, else as many inputs as fit :data:`ALONE`, measured on the first input."""
+def choose_batch_size(
+    model: Model,
+    x: Inputs,
+    cotangents: Float[Array, "q c"],
+    batch_size: int | None,
+    *,
+    held: int = 0,
+    memory_limit: int | None = None,
+) -> int:
+    """``batch_size`` if given, else as many inputs as fit :data:`ALONE`, measured on the first input.
+
+    ``memory_limit`` is a bound in bytes on blocks and on what is ``held`` beside them.
+
+    Raises
+    ------
+    ValueError
+        ``batch_size`` is no positive integer; not even the blocks of one input fit the memory limit.
+    """
     if batch_size is not None:
         return positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen")
-    if batches.count(x) == 1:
+    if batches.count(x) == 1 and memory_limit is None:
         return 1
-    return _fitting(_sizes(model, x, cotangents), batches.count(x), cotangents.shape[0], ALONE)
+    sizes = _sizes(model, x, cotangents)
+    budget = _within(memory_limit, held, sizes, cotangents.shape[0], ALONE, sides=1)
+    return _fitting(sizes, batches.count(x), cotangents.shape[0], budget)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,16 +75,25 @@ class PairedBatches:
 
 
 def choose_paired_batches(
-    model: Model, x: Inputs, cotangents: Float[Array, "q c"], batch_size: int | None, *, separable: bool
+    model: Model,
+    x: Inputs,
+    cotangents: Float[Array, "q c"],
+    batch_size: int | None,
+    *,
+    separable: bool,
+    held: int = 0,
+    memory_limit: int | None = None,
 ) -> PairedBatches:
     """Batches for a kernel, all pairs of which have to be alive together where one does not suffice.
+
+    ``memory_limit`` and ``held`` as for :func:`choose_batch_size`.
 
     With b batches the inputs are differentiated (b + 1)/2 times. ``separable`` kernels do not mix functionals, and
     need that less often with fewer functionals at once, each group at the cost of a forward pass of its own: the
     group with the fewest passes is taken, counting one for a forward and one for every backward pass.
     """
     n, q = batches.count(x), cotangents.shape[0]
-    if batch_size is not None or n == 1:
+    if batch_size is not None or (n == 1 and memory_limit is None):
         return PairedBatches(
             inputs=1
             if batch_size is None
@@ -74,7 +101,8 @@ def choose_paired_batches(
             functionals=q,
         )
     sizes = _sizes(model, x, cotangents)
-    fitting = functools.partial(_fitting, sizes, n, budget=BUDGET, sides=2)
+    budget = _within(memory_limit, held, sizes, 1 if separable else q, BUDGET, sides=2)
+    fitting = functools.partial(_fitting, sizes, n, budget=budget, sides=2)
     groups = sorted({-(-q // parts) for parts in range(1, q + 1)}, reverse=True) if separable else [q]
 
     def passes(group: int) -> float:
@@ -89,6 +117,22 @@ def _sizes(model: Model, x: Inputs, cotangents: Float[Array, "q c"]) -> tuple[in
     measure = model.block_bytes if isinstance(model, SizedModel) else lambda *data: measured_bytes(model, *data)
     # One alone cannot show how bytes grow with inputs of several sizes, and points of a source have to be read.
     return measure(batches.first(x, 2) if batches.is_read(x) else x, cotangents)
+
+
+def _within(limit: int | None, held: int, sizes: tuple[int, int], functionals: int, default: int, *, sides: int) -> int:
+    """Bytes for blocks: the default, or half of what a limit leaves, as a batch is copied while it is worked on."""
+    if limit is None:
+        return default
+    first, further = sizes
+    each = sides * (first + (functionals - 1) * further)
+    budget = (limit - held) // 2
+    if budget < each:
+        msg = (
+            f"`memory_limit`={limit:,} bytes do not suffice: the result and its parts take {held:,}, and gradients of "
+            f"one input {2 * each:,}. Pass at least {held + 2 * each:,}, fewer points, or a smaller sketch."
+        )
+        raise ValueError(msg)
+    return min(default, budget)
 
 
 def _fitting(sizes: tuple[int, int], n: int, functionals: int, budget: int, sides: int = 1) -> int:

@@ -32,6 +32,13 @@ def positive(name: str, value: Any, *, remedy: str = "") -> float:
     return float(value)
 
 
+def not_negative(name: str, value: Any, *, remedy: str = "") -> float:
+    """The value; ``ValueError`` unless it is a number of at least 0, which NaN is not."""
+    if not _is_real(value) or not value >= 0:
+        raise ValueError(_message(name, "a number of at least 0", value, remedy))
+    return float(value)
+
+
 def share(name: str, value: Any, *, what: str = "a share between 0 and 1", remedy: str = "") -> float:
     """The value; ``ValueError`` unless it is a number strictly between 0 and 1."""
     if not _is_real(value) or not 0 < value < 1:

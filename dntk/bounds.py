@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._text import printable
 from dntk.backend import backend_of
 from dntk.types import Array
 
@@ -59,6 +60,7 @@ class Bound:
             return float(self.value)
         return float(arrays.namespace(self.value).max(self.value))
 
+    @printable
     def __str__(self) -> str:
         trust = trust_in(self)
         return f"at most {float(self):.4g}, {trust} ({self.theorem})"

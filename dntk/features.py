@@ -9,8 +9,9 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.backend import backend_of
+from dntk.checkpoints import Checkpoints, KeptRows, digest
 from dntk.ledger import count
-from dntk.models.base import Model
+from dntk.models.base import Model, checked_inputs
 from dntk.outputs import FeatureOutputs, KernelOutputs
 from dntk.outputs.functionals import check_output_index, cotangents_for
 from dntk.sketch.application import bind, sketched_gradients
@@ -156,6 +157,7 @@ def tangent_features(
     sketch: AnySketch,
     outputs: FeatureOutputs = "each",
     batch_size: int | None = None,
+    memory_limit: int | None = None,
 ) -> TangentFeatures:
     """Sketched tangent features ψ_c(x) = S ∇_θ f_c(x) of every input.
 
@@ -174,6 +176,9 @@ def tangent_features(
         two cost one backward pass and give features of one output.
     batch_size
         Inputs differentiated at once; default: as many as keep gradient blocks within a memory budget.
+    memory_limit
+        Bytes that the features, while they are put together, and gradients may take beside the network and ``x``;
+        default: gradient blocks of 1 GiB.
 
     Returns
     -------
@@ -190,14 +195,35 @@ def tangent_features(
     -----
     Memory O(batch · C · k + the blocks of one batch + one chunk): neither n × P nor P × k exists.
     """
+    return kept_features(
+        model, x, sketch=sketch, outputs=outputs, batch_size=batch_size, memory_limit=memory_limit, kept=None
+    )
+
+
+def kept_features(
+    model: Model,
+    x: Array,
+    *,
+    sketch: AnySketch,
+    outputs: FeatureOutputs = "each",
+    batch_size: int | None = None,
+    memory_limit: int | None = None,
+    kept: tuple[Checkpoints, str] | None,
+) -> TangentFeatures:
+    """As :func:`tangent_features`; with a folder and a name their batches are kept there, or found there.
+
+    The name tells points apart; another sketch, output or batch size has entries of its own.
+    """
     xp = model.namespace
     check_sketch(sketch)
     if outputs in ("mean", "full"):
         msg = f"features have no `outputs`={outputs!r}: take 'each', then ask for .kernel(outputs={outputs!r})."
         raise ValueError(msg)
-    model.check_inputs(x)
+    x = checked_inputs(model, x)
     dtype = arrays.kernel_dtype(xp, model.dtype)
     cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=dtype, device=model.device)
     meant = resolved(sketch, model, x, outputs=outputs)
     bound = None if meant is None else bind(meant, model)
-    return TangentFeatures(sketched_gradients(model, x, bound, cotangents, batch_size), bound)
+    rows = None if kept is None else KeptRows(kept[0], f"{kept[1]}-{digest(bound, outputs)}")
+    values = sketched_gradients(model, x, bound, cotangents, batch_size, memory_limit=memory_limit, kept=rows)
+    return TangentFeatures(values, bound)

@@ -10,6 +10,7 @@ import dntk
 from dntk.distill.data import DistilledData, KernelInducing, Platt, TangentResidual, Wasserstein
 from tests.libraries import LIBRARIES, host
 from tests.networks import inputs, mlp
+from tests.test_archive import resigned
 
 NUMPY = LIBRARIES[0]
 ON_THE_HOST = [library for library in LIBRARIES if library.id in ("numpy", "torch", "jax")]
@@ -45,7 +46,7 @@ def test_loaded_data_are_the_saved_ones(library, tmp_path):
         assert (back.history, back.provenance) == (data.history, data.provenance)
         assert (back.step, back.stopped) == (data.step, data.stopped)
         assert dntk.arrays.namespace(back.x) is dntk.arrays.namespace(data.x)
-    assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["arrays.safetensors", "manifest.json"]
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
     assert type(DistilledData.load(tmp_path / "data", backend="numpy").x) is np.ndarray
 
 
@@ -60,20 +61,26 @@ def test_provenance_names_objective_seed_network_and_data():
     assert other.data == data.provenance.data
 
 
-def test_damaged_and_foreign_folders_are_refused(tmp_path):
+def test_damaged_and_foreign_files_are_refused(tmp_path):
     distilled().save(tmp_path / "data")
-    path = tmp_path / "data" / "arrays.safetensors"
+    path = tmp_path / "data"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     with pytest.raises(dntk.StoreError, match="is damaged"):
         DistilledData.load(tmp_path / "data")
     (tmp_path / "mine").mkdir()
-    with pytest.raises(FileExistsError, match="not a stored DistilledData"):
+    with pytest.raises(FileExistsError, match="not a stored set of distilled data"):
         distilled().save(tmp_path / "mine")
     distilled().save(tmp_path / "again")
-    manifest = tmp_path / "again" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"provenance"', '"origin"'))
-    with pytest.raises(dntk.StoreError, match="lacks or misstates"):
-        DistilledData.load(tmp_path / "again")
+    for old, new, message in (
+        (rb"\"provenance\"", rb"\"origin\"", "expected the fields"),
+        (rb"\"step\": ", rb"\"step\": -", "step is -"),
+        (b'"y":', b'"z":', "has no array 'y'"),
+    ):
+        path = tmp_path / "again"
+        distilled().save(path)
+        path.write_bytes(resigned(path.read_bytes(), lambda text, o=old, n=new: text.replace(o, n)))
+        with pytest.raises(dntk.StoreError, match=message):
+            DistilledData.load(path)
 
 
 class Killed(Exception):
@@ -97,13 +104,13 @@ def test_an_interrupted_run_goes_on_to_the_identical_result(library, objective, 
 
     monkeypatch.setattr("dntk.distill.data.descent._moved", killed)
     with pytest.raises(Killed):
-        objective.distill(net, x, y, checkpoint=place, every=2)
-    resumed = objective.distill(net, x, y, checkpoint=place, every=2)
+        objective.distill(net, x, y, checkpoint=place, every=0)
+    resumed = objective.distill(net, x, y, checkpoint=place, every=0)
     assert steps == [0, 1, 2, 3, 4, 4, 5]
     for name in ("x", "y", "weights"):
         np.testing.assert_array_equal(host(getattr(resumed, name)), host(getattr(whole, name)))
     assert resumed.history == whole.history
-    finished = objective.distill(net, x, y, checkpoint=place, every=2)
+    finished = objective.distill(net, x, y, checkpoint=place, every=0)
     assert steps == [0, 1, 2, 3, 4, 4, 5]
     np.testing.assert_array_equal(host(finished.x), host(whole.x))
 
@@ -117,10 +124,10 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         (objective, net, inputs(NUMPY, 60, seed=9)),
     ]
     for other in others:
-        with pytest.raises(dntk.StoreError, match="checkpoint of another objective, network, seed or data"):
+        with pytest.raises(dntk.StoreError, match="another objective, network, seed or data"):
             other[0].distill(*other[1:], checkpoint=tmp_path / "run")
     with pytest.raises(ValueError, match="`every`"):
-        objective.distill(net, x, checkpoint=tmp_path / "new", every=0)
+        objective.distill(net, x, checkpoint=tmp_path / "new", every=-1)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=name_of)

@@ -130,12 +130,6 @@ def test_labels_on_another_device_are_refused():
         labelled(here, there)
 
 
-@pytest.mark.parametrize("key", [0, (0, ...), np.asarray([0, 1]), (..., 0), ()])
-def test_inputs_with_labels_are_cut_by_slices_only(key):
-    with pytest.raises(TypeError, match=r"cut by slices, x\[start:stop\]"):
-        labelled(X, CLASSES)[key]
-
-
 @pytest.mark.parametrize("shape", [(1, 2), (1, 3, 1), (3,)])
 def test_cotangents_of_another_shape_are_refused(shape):
     with pytest.raises(ValueError, match=r"`cotangents` has shape"):

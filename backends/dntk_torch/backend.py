@@ -1,6 +1,7 @@
 """What PyTorch tensors need beyond the array API standard."""
 
 import dataclasses
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import array_api_compat.torch as xp
@@ -9,7 +10,7 @@ import torch
 from array_api_compat import array_namespace
 
 from dntk.types import Array, Namespace
-from dntk_torch import products, scatter
+from dntk_torch import products, scatter, state
 from dntk_torch.model import TorchModel
 
 _HOST = 1  # kDLCPU in DLPack's list of devices
@@ -77,6 +78,10 @@ class TorchBackend:
     def working_set(self, x: Any) -> int:
         """2¹⁹ entries, a processor's cache; 2²³ on accelerators, where a start costs more than caches save."""
         return 2**19 if x.device.type == "cpu" else 2**23
+
+    def marks(self, values: Sequence[Any]) -> Hashable:
+        """A token that differs where one of the tensors changed."""
+        return state.marks_of(values)
 
     def synchronize(self, x: Any) -> None:
         """Wait for the tensor's device."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,9 +11,10 @@ from torch.autograd.graph import get_gradient_edge
 from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
 from dntk_torch.calls import Functions, LayerCall, Use
-from dntk_torch.execution import Values, own_precision, run
+from dntk_torch.execution import own_precision, prepared, run_copy
 from dntk_torch.functional_capture import Recorder
 from dntk_torch.layers import kind_of, merged
+from dntk_torch.private_copy import Values
 
 Pulled = Mapping[torch.nn.Module | Functions, list[torch.Tensor | None]]
 """Cotangents (q, *output) of every call of a layer."""
@@ -109,20 +110,24 @@ def capture(
             return output.clone() if shielded else None
         return None
 
-    # Before the user's own hooks, so that the recorded output is the layer's.
-    handles = [
-        layer.register_forward_hook(record, prepend=True, with_kwargs=True)
-        for layer in layers
-        if isinstance(layer, torch.nn.Module)
-    ]
-    try:
-        with recorder if functions else contextlib.nullcontext():
-            outputs = run(module, parameters, x)
-    finally:
-        for handle in handles:
-            handle.remove()
+    copy, handles = prepared(module, parameters), []
+    for layer in layers:
+        watched_copy = copy.of(layer) if isinstance(layer, torch.nn.Module) else None
+        if watched_copy is not None:
+            # Before the user's own hooks, so that the recorded output is the layer's.
+            hook = _for(layer, record)
+            handles.append(watched_copy.register_forward_hook(hook, prepend=True, with_kwargs=True))
+    with recorder if functions else contextlib.nullcontext():
+        outputs = run_copy(copy, x)
+    for handle in handles:
+        handle.remove()  # a checkpoint calls layers again on the way back
     calls.update({layer: recorder.calls for layer in functions})
     return Capture(outputs=outputs, calls=calls, escaped=frozenset(recorder.escaped))
+
+
+def _for(layer: Any, record: Callable[..., Any]) -> Callable[..., Any]:
+    """A hook that records the call of a copy as that of the layer."""
+    return lambda _copy, args, kwargs, output: record(layer, args, kwargs, output)
 
 
 def block_of(

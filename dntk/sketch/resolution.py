@@ -3,6 +3,7 @@
 import math
 from typing import Any, Literal, TypeAlias
 
+from dntk.models import batches
 from dntk.models.base import Model
 from dntk.outputs.functionals import FeatureOutputs
 from dntk.sketch.base import Sketch
@@ -44,7 +45,7 @@ def resolved(
     """
     check_sketch(sketch)
     if isinstance(sketch, str):
-        return resolved(automatic(model, x, n=x.shape[0], outputs=outputs, seed=seed), model, x)
+        return resolved(automatic(model, x, n=batches.count(x), outputs=outputs, seed=seed), model, x)
     return sketch.sketch if isinstance(sketch, SketchPlan) else sketch
 
 

@@ -6,18 +6,37 @@ that a run that was interrupted goes on from its last checkpoint as if nothing h
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from dntk import arrays
-from dntk._checks import keep, positive_integer
-from dntk.archive import StoreError, read_arrays, read_manifest, write_folder
+from dntk._checks import keep, not_negative
+from dntk._progress import task
+from dntk.archive import Format, Stored, StoreError, present, read, schema, to_host, write
 from dntk.backend import backend_of
+from dntk.identity import Identity, outputs_differ
 from dntk.types import Array
 
-FORMATS = {"dntk.Checkpoint": 1}
 Variables = Mapping[str, Array]
+
+FORMAT = Format(
+    name="dntk.Checkpoint",
+    version=2,
+    kind="checkpoint",
+    reader="distill(..., checkpoint=path)",
+    fields={
+        "owner": schema.text,
+        "place": schema.text,
+        "step": schema.integer(),
+        "best_step": schema.integer(),
+        "best_judged": schema.number(finite=False),
+        "first_judged": schema.number(finite=False),
+        "stopped": schema.text,
+        "history": schema.mapping(schema.items(schema.number(finite=False))),
+    },
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,14 +53,20 @@ class Evaluated:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A folder, the steps between two writings, and who may go on from it."""
+    """A file, the seconds between two writings, and who may go on from it.
+
+    ``owner`` is a digest of the objective, its data and the network's arrays. ``network`` tells the rest of the
+    network, and ``rounding`` is the unit of rounding of its dtype.
+    """
 
     path: str | Path
-    every: int
+    every: float
     owner: str
+    network: Identity
+    rounding: float
 
     def __post_init__(self) -> None:
-        keep(self, every=positive_integer("every", self.every, remedy="the steps between two checkpoints"))
+        keep(self, every=not_negative("every", self.every, remedy="the seconds between two checkpoints"))
 
 
 @runtime_checkable
@@ -103,12 +128,35 @@ def descend(start: Variables, evaluate: Callable[[int, Variables], Evaluated], d
     ``stopped``, where a loss or a gradient is not finite, or the judged number is worse than ``descent.worst``.
     """
     state = _resumed(descent.checkpoint, start) or _fresh(start, descent)
-    while not state.stopped and state.step <= descent.steps:
-        state = _advanced(state, evaluate, descent)
-        due = descent.checkpoint is not None and state.step % descent.checkpoint.every == 0
-        if descent.checkpoint is not None and (due or state.stopped or state.step > descent.steps):
-            _write(descent.checkpoint, state)
+    with task("descent", total=descent.steps + 1) as bar, _Writer(descent.checkpoint) as writer:
+        bar.skip(state.step)
+        while not state.stopped and state.step <= descent.steps:
+            state = _advanced(state, evaluate, descent)
+            bar.advance()
+            writer.saw(state, last=bool(state.stopped) or state.step > descent.steps)
     return state
+
+
+class _Writer:
+    """Writes the state of a run now and then, at its end, and when it is interrupted by hand."""
+
+    def __init__(self, checkpoint: Checkpoint | None) -> None:
+        self._checkpoint, self._written = checkpoint, time.monotonic()
+        self._state: State | None = None
+
+    def saw(self, state: State, *, last: bool) -> None:
+        """The run has come so far."""
+        self._state = state
+        if self._checkpoint is not None and (last or time.monotonic() - self._written >= self._checkpoint.every):
+            _write(self._checkpoint, state)
+            self._state, self._written = None, time.monotonic()
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is KeyboardInterrupt and self._checkpoint is not None and self._state is not None:
+            _write(self._checkpoint, self._state)
 
 
 def _advanced(state: State, evaluate: Callable[[int, Variables], Evaluated], descent: Descent) -> State:
@@ -183,12 +231,12 @@ def _write(checkpoint: Checkpoint, state: State) -> None:
     tensors |= {f"best.{name}": value for name, value in state.best.items()}
     for name, averages in state.averages.items():
         tensors |= {f"average.{name}.{kind}": value for kind, value in averages.items()}
-    (name,) = FORMATS
-    manifest: dict[str, Any] = {"format": name, "version": FORMATS[name], "owner": checkpoint.owner}
+    tensors["outputs"] = checkpoint.network.outputs
+    manifest: dict[str, Any] = {"owner": checkpoint.owner, "place": checkpoint.network.place}
     for field in ("step", "best_step", "best_judged", "first_judged", "stopped"):
         manifest[field] = getattr(state, field)
     manifest["history"] = {key: list(values) for key, values in state.history.items()}
-    write_folder(checkpoint.path, tensors, manifest, kind="checkpoint")
+    write(checkpoint.path, FORMAT, tensors, manifest)
 
 
 def _resumed(checkpoint: Checkpoint | None, start: Variables) -> State | None:
@@ -199,23 +247,29 @@ def _resumed(checkpoint: Checkpoint | None, start: Variables) -> State | None:
     dntk.StoreError
         It is damaged, or of another objective, network or data.
     """
-    if checkpoint is None or not Path(checkpoint.path).exists():
+    if checkpoint is None or not present(checkpoint.path):
         return None
-    folder = Path(checkpoint.path)
-    manifest = read_manifest(folder, FORMATS, kind="checkpoint")
+    stored = read(checkpoint.path, FORMAT)
+    manifest = stored.manifest
     if manifest["owner"] != checkpoint.owner:
         msg = (
-            f"{folder} is a checkpoint of another objective, network, seed or data: choose another path, or remove it."
+            f"{stored.path} is a checkpoint of another objective, network, seed or data: choose another path, or "
+            "remove it."
         )
         raise StoreError(msg)
-    tensors = read_arrays(folder, manifest, kind="checkpoint")
+    _require_same_outputs(checkpoint.network, checkpoint.rounding, stored)
     like = next(iter(start.values()))
+    backend, place = backend_of(like), arrays.device_of(like)
 
     def group(prefix: str) -> dict[str, Array]:
-        chosen = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        backend, place = backend_of(like), arrays.device_of(like)
-        return {name: backend.from_numpy(value, device=place) for name, value in chosen.items()}
+        names = [name for name in stored.arrays if name.startswith(prefix)]
+        return {name.removeprefix(prefix): stored.place(name, backend, device=place) for name in names}
 
+    for name, value in start.items():
+        for group_name in ("now", "best"):
+            found = stored.arrays.get(f"{group_name}.{name}")
+            if found is None or found.shape != tuple(value.shape):
+                stored.refuse(f"has no array '{group_name}.{name}' of shape {tuple(value.shape)}")
     fields = {name: manifest[name] for name in ("step", "best_step", "best_judged", "first_judged", "stopped")}
     return State(
         variables=group("now."),
@@ -224,3 +278,13 @@ def _resumed(checkpoint: Checkpoint | None, start: Variables) -> State | None:
         history={key: tuple(values) for key, values in manifest["history"].items()},
         **fields,
     )
+
+
+def _require_same_outputs(network: Identity, rounding: float, stored: Stored) -> None:
+    """Raise unless the network makes of its parameters, which are the same, what it made of them."""
+    before = stored.array("outputs", "n c", {})
+    same_place = stored.manifest["place"] == network.place
+    found = outputs_differ(to_host(network.outputs), before, rounding=rounding, same_place=same_place)
+    if found:
+        msg = f"{stored.path} is a checkpoint of another network: {found}. Choose another path, or remove it."
+        raise StoreError(msg)

@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+import dntk
+from dntk.archive import expanded
 from dntk.report.plots import require_matplotlib
 from dntk_studies.demo._report import write_demo_report
 from dntk_studies.demo._run import STEPS, run
@@ -21,12 +23,13 @@ def demo(
 ) -> None:
     """Distil the kernel of a network trained on real handwritten digits, and say what was lost."""
     require_matplotlib()
+    out = expanded(out)
     if out.exists() and not out.is_dir():
         msg = f"--out {out} is a file: pass a folder."
         raise ValueError(msg)
     out.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description:<42}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with dntk.progress(None), Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=STEPS)
 
         def progress(step: str) -> None:

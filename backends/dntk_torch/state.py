@@ -1,0 +1,62 @@
+"""What a module's outputs depend on, and a cheap way to see that it changed."""
+
+import types
+import zlib
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+_SETTINGS = (bool, int, float, str, type(None), torch.dtype, types.FunctionType, types.BuiltinFunctionType)
+_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def state_of(module: torch.nn.Module) -> Mapping[str, torch.Tensor]:
+    """All parameters and buffers by name, stored in checkpoints or not; the module's own memory."""
+    every = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {name: value.detach() for name, value in every.items()}
+
+
+def structure_of(module: torch.nn.Module) -> Hashable:
+    """Kinds of all submodules, and their settings: numbers, strings and functions among their attributes."""
+    return tuple((name, type(part), _settings(part)) for name, part in module.named_modules())
+
+
+def _settings(part: torch.nn.Module) -> Hashable:
+    return tuple(
+        (name, _plain(value))
+        for name, value in vars(part).items()
+        if not name.startswith("_") and name != "training" and _is_setting(value)
+    )
+
+
+def _is_setting(value: Any) -> bool:
+    return isinstance(value, _SETTINGS) or (isinstance(value, tuple | list) and all(map(_is_setting, value)))
+
+
+def _plain(value: Any) -> Hashable:
+    return tuple(map(_plain, value)) if isinstance(value, tuple | list) else value
+
+
+def marks_of(values: Sequence[torch.Tensor]) -> Hashable:
+    """A token that differs where tensors changed: a CRC of their bytes on the CPU, elsewhere version and sum of words.
+
+    PyTorch's version counters alone miss what is written through ``.data`` or NumPy.
+    """
+    return tuple(_mark(value.detach()) for value in values)
+
+
+def _mark(value: torch.Tensor) -> Hashable:
+    if value.layout != torch.strided or value.is_quantized:
+        return id(value)
+    if value.device.type == "cpu":
+        return zlib.crc32(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return on_device(value)
+
+
+def on_device(value: torch.Tensor) -> Hashable:
+    """Address, version and sum of the words of a tensor, which tell any single change without a copy to the host."""
+    version = 0 if value.is_inference() else value._version
+    numbers = torch.view_as_real(value) if value.is_complex() else value
+    words = numbers.contiguous().reshape(-1).view(_WORDS[numbers.element_size()])
+    return value.data_ptr(), version, int(words.sum(dtype=torch.int64))

@@ -10,7 +10,8 @@ import torch
 from array_api_compat import array_namespace
 
 from dntk.types import Array, Namespace
-from dntk_torch import products, scatter, state
+from dntk_torch import products, state
+from dntk_torch._scatter import scatter_add
 from dntk_torch.model import TorchModel
 
 _HOST = 1  # kDLCPU in DLPack's list of devices
@@ -49,7 +50,7 @@ class TorchBackend:
 
     def scatter_add(self, updates: Any, index: Any, weights: Any, size: int) -> Array:
         """Rows in the order of where they go; the same to the last bit at every call."""
-        return scatter.scatter_add(updates, index, weights, size)
+        return scatter_add(updates, index, weights, size)
 
     def triangular_solve(self, factor: Any, rhs: Any, *, lower: bool) -> Array:
         """PyTorch's batched triangular solve."""

@@ -108,12 +108,12 @@ class TorchModel(InputDifferentiable):
 
     @property
     def state(self) -> Mapping[str, Array]:
-        """All parameters and buffers by name."""
+        """All parameters and persistent buffers by name."""
         return state.state_of(self.module)
 
     @property
     def structure(self) -> Hashable:
-        """Kinds and settings of all submodules."""
+        """Kinds and settings of all submodules, and buffers that are not persistent, such as caches."""
         return state.structure_of(self.module)
 
     @property

@@ -466,7 +466,7 @@ KINDS: dict[str, Callable[[Scene], list[Bad]]] = {
 def entries() -> list[Entry]:
     """Every public entry that takes data, by argument."""
     d = dntk
-    found = [
+    return [
         Entry("ntk", "model", "model", lambda s, v: d.ntk(v, s.x)),
         Entry("ntk", "x1", "input", lambda s, v: d.ntk(s.model, v)),
         Entry("ntk", "x2", "second input", lambda s, v: d.ntk(s.model, s.x, v)),
@@ -536,7 +536,6 @@ def entries() -> list[Entry]:
         *_distillers(),
         *_sketches(),
     ]
-    return found
 
 
 _ANY_SHAPE = (

@@ -107,6 +107,31 @@ def test_a_pytorch_network_that_changed_since_the_fit_is_refused_by_all_that_run
     assert torch.equal(fit.predict(x), before)  # brought back, it is the network of the fit again
 
 
+def test_a_cache_may_grow_but_not_change_outputs(tmp_path):
+    torch = pytest.importorskip("torch")
+
+    class Cached(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(6, 3)
+            self.register_buffer("table", torch.ones(2), persistent=False)
+
+        def forward(self, x):
+            return self.layer(x) * self.table[0]
+
+    torch.manual_seed(0)
+    net, x = Cached().eval(), torch_inputs()
+    fit = fitted(dntk.as_model(net), x)
+    before = fit.predict(x)
+    net.table = torch.ones(9)
+    assert torch.equal(fit.predict(x), before)
+    fit.save(tmp_path / "fit")
+    dntk.load(tmp_path / "fit", model=dntk.as_model(net))
+    net.table.mul_(2)
+    with pytest.raises(ValueError, match=f"{CHANGED}.*not what it does with them"):
+        fit.predict(x)
+
+
 @pytest.mark.parametrize("kind", ["float64", "float32", "bfloat16", "int64", "int8", "bool", "complex64"])
 def test_tensors_of_every_type_show_any_change(kind):
     torch = pytest.importorskip("torch")

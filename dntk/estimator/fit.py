@@ -35,7 +35,7 @@ class Fit:
 
     A value: nothing in it changes, and copies and pickles are whole. The certificate, and the span of a fit without
     synthetic gradients, are made when they are first read, once, whatever threads ask. Calls that run the network are
-    as safe in threads as its model: those of a PyTorch module are not, and must come one at a time.
+    as safe in threads as its model; dntk's own models are, also while the network itself is run by others.
 
     It belongs to the network as it was when fitted. Calls that run the network look at all its arrays first, as fast as
     memory is read, and refuse one that changed since.

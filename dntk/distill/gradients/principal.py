@@ -1,4 +1,4 @@
-"""Principal directions: leading eigenvectors of the kernel, the label-blind optimum."""
+"""Principal directions: leading eigenvectors of the kernel, the best for one kernel."""
 
 import dataclasses
 
@@ -14,8 +14,12 @@ from dntk.types import Array
 class Principal:
     """The leading eigenvectors of K̄, or of every K^c.
 
-    Among all s-dimensional subspaces they keep most of the kernel in every unitarily invariant norm, and minimise the
-    worst-case error over targets of unit norm (Eckart and Young; Mirsky). They do not look at the targets.
+    Among all s-dimensional subspaces they keep most of that one kernel in every unitarily invariant norm, and minimise
+    the worst-case error over targets of unit norm (Eckart and Young; Mirsky). They do not look at the targets.
+
+    Shared by several outputs they need not have the least trace residual, which is taken output by output on the span
+    of UᵀΨ^c: it is at most Σ_{i>s} λ_i(K̄), and at least the mean over outputs of Σ_{i>s} λ_i(K^c), which
+    ``per_output`` attains.
 
     Parameters
     ----------

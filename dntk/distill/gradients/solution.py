@@ -26,7 +26,8 @@ class Solution:
 
     Per class, one synthetic gradient along α_c already reproduces ridge regression on all m points exactly; with the
     principal directions beside it, the kernel lost is at most one principal direction more than the best possible:
-    Σ_{i>s} λ_i ≤ tr(K − K_Π) ≤ Σ_{i≥s} λ_i (q directions with q solutions). With directions shared by all outputs,
+    Σ_{i>s} λ_i ≤ tr(K − K_Π) ≤ Σ_{i≥s} λ_i (q directions with q solutions). Shared by all outputs, their mean
+    trace residual is at least that of Σ_{i>s} λ_i(K^c) and at most Σ_{i>s−q} λ_i(K̄). Of shared directions
     s = C hold all solutions; fewer hold their principal components in the norm of K̄ + λI, the one that errors of
     the regression are measured in. α is computed by conjugate gradients preconditioned with leading eigenpairs,
     O(C·m·k) a step, no (m, m) array for many points.

@@ -702,7 +702,7 @@ def _sketches() -> list[Entry]:
         found.append(Entry(name, "seed", "seed", lambda _, v, make=make: make(16, seed=v)))
     return [
         *found,
-        Entry("sketch.choose", "model", "model", lambda s, v: d.choose(v, error=0.1, n=N)),
+        Entry("sketch.choose", "model", "model", lambda _, v: d.choose(v, error=0.1, n=N)),
         Entry("sketch.choose", "error", "positive", lambda s, v: d.choose(s.model, error=v, n=N)),
         Entry("sketch.choose", "n", "integer", lambda s, v: d.choose(s.model, error=0.1, n=v)),
         Entry("outputs.loss", "model", "model", lambda _, v: dntk.outputs.loss(v)),

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 
-from dntk._checks import integer
+from dntk._checks import positive_integer
 from dntk.models import batches
 from dntk.models.base import Model
 from dntk.types import Array, Inputs
@@ -60,7 +60,7 @@ def choose_batch_size(
         ``batch_size`` is no positive integer; not even the blocks of one input fit the memory limit.
     """
     if batch_size is not None:
-        return integer("batch_size", batch_size, least=1)
+        return positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen")
     if batches.count(x) == 1 and memory_limit is None:
         return 1
     sizes = _sizes(model, x, cotangents)
@@ -104,7 +104,10 @@ def choose_paired_batches(
     n, q = batches.count(x), cotangents.shape[0]
     if batch_size is not None or (n == 1 and memory_limit is None):
         return PairedBatches(
-            inputs=1 if batch_size is None else integer("batch_size", batch_size, least=1), functionals=q
+            inputs=1
+            if batch_size is None
+            else positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen"),
+            functionals=q,
         )
     sizes = _sizes(model, x, cotangents)
     budget = _within(memory_limit, held, sizes, 1 if separable else q, BUDGET, sides=2)
@@ -121,7 +124,8 @@ def choose_paired_batches(
 
 def _sizes(model: Model, x: Inputs, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
     measure = model.block_bytes if isinstance(model, SizedModel) else lambda *data: measured_bytes(model, *data)
-    return measure(x, cotangents)
+    # One alone cannot show how bytes grow with inputs of several sizes, and points of a source have to be read.
+    return measure(batches.first(x, 2) if batches.is_read(x) else x, cotangents)
 
 
 def _within(limit: int | None, held: int, sizes: tuple[int, int], functionals: int, default: int, *, sides: int) -> int:

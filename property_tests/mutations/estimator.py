@@ -205,7 +205,7 @@ MUTANTS = [
     ),
     Mutant(
         "backends/dntk_torch/state.py",
-        "zlib.crc32(bits.view(torch.uint8).numpy())",
+        "zlib.crc32(value.contiguous().reshape(-1).view(torch.uint8).numpy())",
         "value._version",
         "what is written through .data or NumPy goes unnoticed",
         IDENTITY + "test_a_pytorch_network_that_changed_since_the_fit_is_refused_by_all_that_runs_it",
@@ -233,8 +233,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/archive/files.py",
-        "return _locked(stream)",
-        "return True",
+        "if locked or (locked is None and old):",
+        "if True:",
         "the file of a writer that is alive is taken for left behind",
         "tests/test_archive.py::test_what_a_dead_writer_left_is_removed_and_what_a_living_one_writes_is_not",
     ),

@@ -68,8 +68,8 @@ def certify(
     Notes
     -----
     O(n·C·k·(s + products)) operations and O(n·(C·k + products)) memory: no n × n matrix is formed. In float64 where the
-    device has it; of features beyond 256 MiB in that, one output at a time. Where it has not, λ has to exceed the rounding of the kernel for Gauss-Radau to say anything, and the
-    in-sample residual takes its place.
+    device has it; of features beyond 256 MiB in that, one output at a time. Where it has not, λ has to exceed the
+    rounding of the kernel for Gauss-Radau to say anything, and the in-sample residual takes its place.
     """
     require_features("reference", reference)
     check_confidence(confidence, shared=True)

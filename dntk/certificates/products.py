@@ -28,7 +28,7 @@ def residual_kernel(values: Widened, basis: Float[Array, "c s k"]) -> Multiply:
 
     def outside(inner: Float[Array, "*c b k"], output: int | None) -> Float[Array, "*c b k"]:
         own = basis if output is None else basis[output, :, :]
-        return (inner @ own.mT) @ own
+        return inner - (inner @ own.mT) @ own
 
     def multiply(block: Float[Array, "n b"]) -> Float[Array, "n b"]:
         _count(values, block)

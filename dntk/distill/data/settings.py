@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dntk import arrays
-from dntk._checks import integer
+from dntk._checks import decays as checked_decays
+from dntk._checks import integer, positive_integer
 from dntk._checks import positive as checked_positive
 from dntk.checkpoints import Checkpoints
 from dntk.distill.data.descent import Checkpoint
@@ -16,9 +17,12 @@ from dntk.models.base import Model
 from dntk.types import Array
 
 
-def check_settings(*, steps: int, **positive: float) -> None:
-    """Raise ``ValueError`` unless ``steps`` is a number of steps, and the others are positive."""
+def check_settings(*, steps: int, decays: tuple[float, float], batch_size: int | None, **positive: float) -> None:
+    """Raise ``ValueError`` unless steps, decays and batches are possible ones, and the others positive."""
     integer("steps", steps, least=0)
+    checked_decays("decays", decays)
+    if batch_size is not None:
+        positive_integer("batch_size", batch_size)
     for name, value in positive.items():
         checked_positive(name, value)
 

@@ -47,11 +47,11 @@ class Capture:
         """Every call with its layer, in the order of :meth:`passes`."""
         return [(layer, call) for layer, calls in self.calls.items() for call in calls]
 
-    def passes(self, cotangents: torch.Tensor) -> Iterator[tuple[torch.Tensor | None, ...]]:
+    def passes(self, cotangents: torch.Tensor, *, keep: bool = False) -> Iterator[tuple[torch.Tensor | None, ...]]:
         """Cotangents (*output) of every call, by one backward pass per row of ``cotangents`` (q, n, C).
 
         Gradients of parameters are not formed. ``None`` for a call that the outputs cannot be
-        traced back to.
+        traced back to. The graph is gone with the last pass unless it is to ``keep``.
         """
         edges, last = [call.edge for _, call in self.order], cotangents.shape[0] - 1
         for q, cotangent in enumerate(cotangents if edges else ()):
@@ -59,7 +59,7 @@ class Capture:
                 self.outputs,
                 edges,
                 grad_outputs=cotangent.to(self.outputs.dtype),
-                retain_graph=q < last,
+                retain_graph=keep or q < last,
                 allow_unused=True,
             )
 
@@ -144,7 +144,7 @@ def block_of(
         if name in capture.escaped and isinstance(site.layer, Functions):
             return None
         for call, cotangents in zip(capture.calls[site.layer], pulled[site.layer], strict=True):
-            for use in _uses(site, call, name):
+            for use in uses_of(site, call, name):
                 if cotangents is None or call.overwritten():
                     return None
                 laid = LAYOUTS[layout](call.input, cotangents, n, use.feature_axes)
@@ -156,7 +156,8 @@ def block_of(
     return merged(blocks) if blocks else None
 
 
-def _uses(site: Site, call: LayerCall, name: str) -> list[Use]:
+def uses_of(site: Site, call: LayerCall, name: str) -> list[Use]:
+    """What a call at a site does with a parameter."""
     if isinstance(site.layer, Functions):
         return [use for use in call.uses if use.name == name]
     kind = kind_of(site.layer)

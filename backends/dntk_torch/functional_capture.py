@@ -39,7 +39,7 @@ class Recorder(TorchFunctionMode):  # type: ignore[misc]
             with self:
                 return OPENED[func](*args, **kwargs)
         output = func(*args, **kwargs)
-        given = [name for value in _tensors((args, kwargs)) if (name := self._name(value))]
+        given = [name for value in tensors((args, kwargs)) if (name := self._name(value))]
         if not given:
             return output
         found = _read(func, output, args, kwargs)
@@ -48,7 +48,7 @@ class Recorder(TorchFunctionMode):  # type: ignore[misc]
             if len(uses) < len(given):  # some went in as an input
                 self.escaped.update(given)
             return self._recorded(found, uses, output)
-        if not all(self._name(value) for value in _tensors(output)):
+        if not all(self._name(value) for value in tensors(output)):
             self.escaped.update(given)
         return output
 
@@ -98,12 +98,12 @@ def _read(func: Any, output: Any, args: Any, kwargs: Any) -> Read | None:
         return None  # a form of the call that the reader does not know, such as one with ``out``
 
 
-def _tensors(values: Any) -> Iterator[torch.Tensor]:
+def tensors(values: Any) -> Iterator[torch.Tensor]:
     """All tensors in nested arguments."""
     if isinstance(values, torch.Tensor):
         yield values
     elif isinstance(values, list | tuple):
         for value in values:
-            yield from _tensors(value)
+            yield from tensors(value)
     elif isinstance(values, dict):
-        yield from _tensors(list(values.values()))
+        yield from tensors(list(values.values()))

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
 from dntk.models.adapter import (
+    PROBES,
     Memo,
     OutputCount,
     in_order,
@@ -27,9 +28,10 @@ from dntk.models.input_gradients import InputDifferentiable, Observed
 from dntk.types import Array, Namespace
 from dntk_torch import inputs, requirements, state
 from dntk_torch._example_inputs import guessed_outputs
+from dntk_torch._placing import misplaced
 from dntk_torch._pulling import pull
 from dntk_torch._signature import signature
-from dntk_torch._watching import require_own_parameters
+from dntk_torch._watching import moves_rows, require_own_parameters
 from dntk_torch.behaviour import evaluated, examined
 from dntk_torch.capture import Capture, Pulled, block_of, capture, watched
 from dntk_torch.execution import detached, differentiable, run, without_graph
@@ -46,6 +48,7 @@ class _Findings:
     plans: Memo[Plan] = dataclasses.field(default_factory=Memo)
     pushes: Memo[Push] = dataclasses.field(default_factory=Memo)
     input_gradients: Memo[inputs.InputGradient] = dataclasses.field(default_factory=Memo)
+    moving: Memo[bool] = dataclasses.field(default_factory=Memo)
     sizes: Memo[tuple[int, int]] = dataclasses.field(default_factory=Memo)
 
 
@@ -246,7 +249,8 @@ class TorchModel(InputDifferentiable):
         return split(torch.as_tensor(directions).detach(), self.parameters)
 
     def _blocks(self, x: Any, cotangents: Any) -> Iterator[GradientBlock]:
-        plan = self._findings.plans(x, lambda: make_plan(self.module, self.selected, x), of=signature(self.module))
+        now, misled = signature(self.module), set()
+        plan = self._findings.plans(x, lambda: make_plan(self.module, self.selected, x), of=now)
         captured: Capture | None = None
         pulled: Pulled = {}
         stored: dict[str, DenseBlock | None] = {}
@@ -258,6 +262,8 @@ class TorchModel(InputDifferentiable):
                 captured = capture(self.module, values, x, layers, shielded=plan.shielded)
                 arrays.require_finite("the network's outputs", captured.outputs.detach())
                 factored, small = plan.placed(stored=False), plan.placed(stored=True)
+                if self._findings.moving(x, lambda: moves_rows(self.module, x[:PROBES]), of=now):
+                    misled = misplaced(captured, cotangents, {**factored, **small})
                 pulled, stored = pull(captured, cotangents, factored, small)
         stored.update(self._per_sample(plan.per_sample, x, cotangents))
         absorbed = False
@@ -266,11 +272,13 @@ class TorchModel(InputDifferentiable):
                 absorbed = False
                 continue
             block: Any = stored.pop(name, None)
-            if block is None and captured is not None and name not in plan.stored:
+            if name in misled:
+                block = None
+            elif block is None and captured is not None and name not in plan.stored:
                 layout = plan.layouts[name]
                 block = block_of(plan.sites[name], captured, pulled, layout=layout, name=name)
             if block is None:
-                # These inputs took another way through the network than those of the probe.
+                # These inputs took another way through the network than those of the probe, one after the other.
                 block = self._per_sample({name: by_loop}, x, cotangents)[name]
             if name in plan.with_bias and isinstance(block, FactoredBlock) and not block.transposed:
                 block, absorbed = dataclasses.replace(block, bias=True), True

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.bounds import Bound
 from dntk.certificates.approximation import Regression
+from dntk.certificates.widened import Widened
 from dntk.solve.conditioning import cholesky_solve
 from dntk.solve.problem import RidgeProblem
 from dntk.solve.solution import solve
@@ -33,8 +34,10 @@ class ReferenceWeights:
     energy: Bound
 
 
-def reference_weights(values: Float[Array, "c n k"], regression: Regression) -> ReferenceWeights | None:
-    """Solution on the reference in its dtype; None where the system is larger than ``LARGEST`` or λ drowns in rounding.
+def reference_weights(values: Widened, regression: Regression) -> ReferenceWeights | None:
+    """Solution on the reference, in units of its scale.
+
+    None where the system is larger than ``LARGEST`` or λ drowns in rounding.
 
     Rounding: with m = Φw̃ − y, off by δ, ‖δ‖ ≤ k·eps·(‖Φ‖_F‖w̃‖ + ‖y‖), g̃ as computed lacks Φᵀδ, whose H⁻¹-norm is at
     most ‖δ‖ as ΦH⁻¹Φᵀ ≤ I, and the rounding of Φᵀm + λw̃, n·eps·‖Φ‖_F‖m‖ + 2·eps·λ‖w̃‖ at most; eps is twice the unit
@@ -42,15 +45,31 @@ def reference_weights(values: Float[Array, "c n k"], regression: Regression) -> 
     """
     if min(values.shape[1:]) > LARGEST:
         return None
+    found = []
+    for c, part in enumerate(values.parts()):
+        one = _solved(part[None, :, :], regression.targets[:, c : c + 1], regression.ridge)
+        if one is None:
+            return None
+        found.append(one)
+    xp = arrays.namespace(values.values)
+    weights, energies = (xp.concat(parts, axis=0) for parts in zip(*found, strict=True))
+    bound = Bound(value=energies, theorem="gradient at the reference's solution")
+    return ReferenceWeights(weights=weights, energy=bound)
+
+
+def _solved(
+    values: Float[Array, "1 n k"], targets: Float[Array, "n 1"], ridge: float
+) -> tuple[Float[Array, "1 k"], Float[Array, " 1"]] | None:
+    """w̃ and the bound of one output."""
     xp = arrays.namespace(values)
-    y = xp.astype(regression.targets, values.dtype, copy=False)
+    y = xp.astype(targets, values.dtype, copy=False)
     try:
         problem = RidgeProblem.of(values, y)
-        solution = solve(problem, regression.ridge)
+        solution = solve(problem, ridge)
     except ValueError:  # singular to working precision
         return None
     assert solution.factor is not None
-    ridge, factor = regression.ridge, xp.astype(solution.factor, values.dtype, copy=False)
+    factor = xp.astype(solution.factor, values.dtype, copy=False)
     weights = xp.astype(solution.weights, values.dtype, copy=False)
     for _ in range(REFINEMENTS):
         step = _gradient(values, weights, y, ridge)[0]
@@ -65,8 +84,7 @@ def reference_weights(values: Float[Array, "c n k"], regression: Regression) -> 
     inside = k * eps * (norm * length + _norms(y.T[:, :, None]))
     outside = n * eps * norm * _norms(misfit) + 2 * eps * ridge * length
     energy = ((_norms(gradient) + outside) / ridge**0.5 + inside) ** 2
-    bound = Bound(value=energy, theorem="gradient at the reference's solution")
-    return ReferenceWeights(weights=weights[:, :, 0], energy=bound)
+    return weights[:, :, 0], energy
 
 
 def _gradient(values: Array, weights: Array, y: Array, ridge: float) -> tuple[Array, Array]:

@@ -76,4 +76,11 @@ MUTANTS = [
         "the user's own parameters in a private copy",
         "tests/test_torch_threads.py::test_parameters_that_a_copy_cannot_follow_are_refused",
     ),
+    Mutant(
+        "backends/dntk_torch/model.py",
+        "misled = misplaced(captured, cotangents, {**factored, **small})",
+        "misplaced(captured, cotangents, {**factored, **small})",
+        "rows of a sorted batch taken for those of inputs in order",
+        "tests/test_torch_moving_rows.py",
+    ),
 ]

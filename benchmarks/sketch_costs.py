@@ -4,8 +4,9 @@
 
 Layers of widths 8 to 512 as they occur: convolutions with kernels of 1 and 3, linear layers, the projections of
 attention over tokens, with random factors in the order of memory that the PyTorch adapter gives. Every layer is
-hashed whole (one and eight times a coordinate), reduced, and its part of the exact mean kernel made. Seconds are those of
-the processor, of one thread, which other work on the machine changes little, and the best of three; constants are fitted to the logarithm of time by least absolute deviations, so that no layer decides.
+hashed whole (one and eight times a coordinate), reduced, and its part of the exact mean kernel made. Seconds are the
+best of three, those of the processor with one thread, which other work on the machine changes little. Constants are
+fitted to the logarithm of time by least absolute deviations, so that no layer decides.
 """
 
 import dataclasses

@@ -7,8 +7,8 @@ from dntk.sketch.concentration import LayerProbe
 EXPAND = 214
 """Multiplications of a product in whose time one expanded coordinate is written and brought into order.
 
-This and the next three are the fit of ``benchmarks/sketch_costs.py`` to layers of widths 8 to 512, ten outputs: PyTorch,
-one thread whose products make 4.5e10 multiplications a second, other work beside it.
+This and the next three are the fit of ``benchmarks/sketch_costs.py`` to layers of widths 8 to 512 with ten outputs,
+on PyTorch with one thread whose products make 4.5e10 multiplications a second, other work beside it.
 """
 
 PLACE = 25

@@ -416,4 +416,11 @@ MUTANTS = [
         "weights stored the other way are read the other way",
         "tests/test_paired_blocks.py::test_a_linear_map_with_and_without_bias_stored_either_way[numpy-False-True]",
     ),
+    Mutant(
+        "dntk/sketch/mixed.py",
+        "cotangents=cotangents, transposed=turned)",
+        "cotangents=cotangents)",
+        "reduced weights stored the other way are read the other way",
+        "tests/test_paired_blocks.py::test_a_reduced_matrix_is_paired_by_its_reduced_activations[numpy-True]",
+    ),
 ]

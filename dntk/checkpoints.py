@@ -4,6 +4,7 @@ Every entry appears whole or not at all, with its checksum. What is returned is 
 now or by an earlier run: the two cannot differ in a bit.
 """
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from dntk import arrays
-from dntk.archive import Format, StoreError, checksum, expanded, present, read, schema, to_host, write
+from dntk.archive import Format, Stored, StoreError, checksum, expanded, present, read, schema, to_host, write
 from dntk.backend import backend_of
 from dntk.identity import Identity, outputs_differ
 from dntk.ledger import Spent, count, spent
@@ -26,7 +27,12 @@ FORMAT = Format(
     version=1,
     kind="part of a checkpoint",
     reader="the call that it is of",
-    fields={"values": schema.mapping(schema.plain), "cost": schema.fields_of(Spent)},
+    fields={
+        "name": schema.text,
+        "owner": schema.text,
+        "values": schema.mapping(schema.plain),
+        "cost": schema.fields_of(Spent),
+    },
 )
 _CALL = "call"
 _REMEDY = "Choose another folder, or remove it to begin anew."
@@ -39,9 +45,10 @@ Entry: TypeAlias = tuple[Mapping[str, Array], Mapping[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoints:
-    """The folder of one call; :meth:`at` makes it or finds it."""
+    """The folder of one call; :meth:`at` makes it or finds it. Entries bear their name and a digest of the call."""
 
     folder: Path
+    owner: str
 
     @staticmethod
     def at(path: str | Path, owner: Mapping[str, str]) -> "Checkpoints":
@@ -68,20 +75,22 @@ class Checkpoints:
             msg = f"`checkpoint` {folder} has files that are no checkpoint: pass an empty or a new folder."
             raise FileExistsError(msg)
         else:
-            write(folder / _CALL, FORMAT, {}, {"values": dict(owner), "cost": dataclasses.asdict(Spent())})
-        return Checkpoints(folder)
+            manifest = {"name": _CALL, "owner": digest(owner), "values": dict(owner)}
+            write(folder / _CALL, FORMAT, {}, manifest | {"cost": dataclasses.asdict(Spent())})
+        return Checkpoints(folder, digest(owner))
 
     def require_network(self, network: Identity, rounding: float) -> None:
         """Raise ``StoreError`` where a network of the same parameters has other outputs, beyond some ``rounding``."""
         found, plain = self.kept(
             "outputs", lambda: ({"outputs": network.outputs}, {"place": network.place}), network.outputs
         )
-        difference = outputs_differ(
-            to_host(network.outputs),
-            to_host(found["outputs"]),
-            rounding=rounding,
-            same_place=plain["place"] == network.place,
-        )
+        with self.building("outputs"):
+            difference = outputs_differ(
+                to_host(network.outputs),
+                to_host(found["outputs"]),
+                rounding=rounding,
+                same_place=plain["place"] == network.place,
+            )
         if difference:
             msg = f"`checkpoint` {self.folder} belongs to a call with another network: {difference}. {_REMEDY}"
             raise StoreError(msg)
@@ -103,16 +112,33 @@ class Checkpoints:
             The disk is full or not writable; what was there is still there.
         """
         if self.holds(name):
-            stored = read(self.folder / name, FORMAT)
+            stored = self._read(name)
             count(**stored.manifest["cost"])
             tensors, values = stored.arrays, stored.manifest["values"]
         else:
             with spent() as cost:
                 made, values = make()
             tensors = {key: to_host(value) for key, value in made.items()}
-            write(self.folder / name, FORMAT, tensors, {"values": dict(values), "cost": dataclasses.asdict(cost)})
+            manifest = {"name": name, "owner": self.owner, "values": dict(values), "cost": dataclasses.asdict(cost)}
+            write(self.folder / name, FORMAT, tensors, manifest)
         backend, device = backend_of(like), arrays.device_of(like)
         return {key: backend.from_numpy(value, device=device) for key, value in tensors.items()}, values
+
+    def _read(self, name: str) -> Stored:
+        stored = read(self.folder / name, FORMAT)
+        if (stored.manifest["name"], stored.manifest["owner"]) != (name, self.owner):
+            msg = f"{stored.path} is of another call, or of another part of this one: remove it, and it is made again."
+            raise StoreError(msg)
+        return stored
+
+    @contextlib.contextmanager
+    def building(self, name: str) -> Iterator[None]:
+        """Errors of what is made of an entry as errors of its file."""
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            msg = f"{self.folder / name} describes what cannot be ({error}): remove it, and it is made again."
+            raise StoreError(msg) from error
 
     def part(self, name: str) -> Path:
         """Where something that keeps checkpoints of its own puts them."""

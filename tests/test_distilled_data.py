@@ -167,7 +167,7 @@ def test_data_of_another_network_and_other_things_are_refused():
     data = distilled()
     with pytest.raises(dntk.StoreError, match="another|other parameters"):
         dntk.DistilledNTK(mlp(NUMPY, seed=1), data=data).fit(inputs(NUMPY, 60))
-    with pytest.raises(TypeError, match="`data` is a int"):
+    with pytest.raises(TypeError, match="`data` is an int"):
         dntk.DistilledNTK(mlp(NUMPY), data=5).fit(inputs(NUMPY, 60))
 
 

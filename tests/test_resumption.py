@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -339,3 +340,18 @@ class TestObjectives:
         assert steps == [0, 1, 2, 3, 3, 4]
         np.testing.assert_array_equal(resumed.x, whole.x)
         assert resumed.history == whole.history
+
+
+def test_entries_of_another_call_or_under_another_name_and_edited_ones_are_refused(tmp_path):
+    like, one = np.ones(1), lambda: ({"value": np.ones(2)}, {"number": 1.0})
+    first = Checkpoints.at(tmp_path / "first", {"network": "a"})
+    second = Checkpoints.at(tmp_path / "second", {"network": "b"})
+    first.kept("entry", one, like)
+    for folder, name in ((second, "entry"), (first, "other")):
+        shutil.copy(tmp_path / "first" / "entry", folder.folder / name)
+        with pytest.raises(dntk.StoreError, match=f"{name} is of another call, or of another part"):
+            folder.kept(name, one, like)
+    again = Checkpoints.at(tmp_path / "first", {"network": "a"})
+    assert again.kept("entry", one, like)[1] == {"number": 1.0}
+    with pytest.raises(dntk.StoreError, match="describes what cannot be"), again.building("entry"):
+        {}["what"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from jaxtyping import Float, Int
 
 from dntk import arrays
-from dntk._target_checks import check_labels, check_targets
+from dntk._target_checks import check_classes, check_labels, check_targets
 from dntk.archive import StoreError, fingerprint
 from dntk.arrays import itemsize
 from dntk.distill.data.base import InputSelector, Selection
@@ -81,9 +81,10 @@ def checked_targets(model: Model, x: Array, y: Array | None) -> Targets:
     xp = arrays.require_same_place(outputs=like, y=y)
     if xp.isdtype(y.dtype, "integral") and y.ndim == 1:
         check_labels("y", y, points=batches.count(x))
+        check_classes("y", y, classes=model.n_outputs)
         given = one_hot(y, model.n_outputs, like=like)
     else:
-        given = check_targets(y, like, points=batches.count(x), outputs=model.n_outputs)
+        given = check_targets(y, like, points=batches.count(x), outputs=model.n_outputs, name="y")
     return Targets(model=model, given=given, like=like)
 
 

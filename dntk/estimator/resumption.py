@@ -89,7 +89,8 @@ class Keep:
             return {name: getattr(made, name) for name in names}, {"trace": made.trace}
 
         found, plain = self.checkpoints.kept("selection", entry, like)
-        return Selection(**found, trace=plain["trace"])
+        with self.checkpoints.building("selection"):
+            return Selection(**found, trace=plain["trace"])
 
     def distilled(self, source: DataDistiller, model: Model, x: Array, y: Array) -> DistilledData:
         """Distilled inputs; an objective that takes a checkpoint has one of its own."""
@@ -103,7 +104,9 @@ class Keep:
             made = source.distill(model, x, y, **more)
             return made.arrays, made.description
 
-        return DistilledData.of(*self.checkpoints.kept("distilled", entry, next(iter(model.parameters.values()))))
+        found = self.checkpoints.kept("distilled", entry, next(iter(model.parameters.values())))
+        with self.checkpoints.building("distilled"):
+            return DistilledData.of(*found)
 
     def regression(self, phi: TangentFeatures, make: Callable[[], RidgeFit]) -> RidgeFit:
         """The regression on the features, with its leave-one-out error."""
@@ -116,13 +119,15 @@ class Keep:
             return {"weights": made.weights, "dual": made.dual}, plain
 
         found, plain = self.checkpoints.kept("ridge", entry, phi.values)
-        return RidgeFit(
-            **found,
-            ridge=plain["ridge"],
-            left_out=lambda: plain["loo"],
-            report=SolveReport(**plain["report"]),
-            sketch=phi.sketch,
-        )
+        with self.checkpoints.building("ridge"):
+            loo = plain["loo"]
+            return RidgeFit(
+                **found,
+                ridge=float(plain["ridge"]),
+                left_out=lambda: loo,
+                report=SolveReport(**plain["report"]),
+                sketch=phi.sketch,
+            )
 
     def gradients(self, phi: TangentFeatures, make: Callable[[], DistilledGradients]) -> DistilledGradients:
         """Synthetic gradients."""
@@ -136,13 +141,16 @@ class Keep:
             return {name: value for name, value in fields.items() if name not in plain}, plain
 
         found, plain = self.checkpoints.kept("gradients", entry, phi.values)
-        return DistilledGradients(**found, **plain, sketch=phi.sketch)
+        with self.checkpoints.building("gradients"):
+            return DistilledGradients(**found, **plain, sketch=phi.sketch)
 
     def number(self, name: str, like: Array, make: Callable[[], float]) -> float:
         """A number."""
         if self.checkpoints is None:
             return make()
-        return float(self.checkpoints.kept(name, lambda: ({}, {"value": make()}), like)[1]["value"])
+        _, plain = self.checkpoints.kept(name, lambda: ({}, {"value": make()}), like)
+        with self.checkpoints.building(name):
+            return float(plain["value"])
 
     def array(self, name: str, like: Array, make: Callable[[], Array]) -> Float[Array, "..."]:
         """An array."""

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from dntk._checks import share
 from dntk.arrays import itemsize
 from dntk.backend import backend_of
 from dntk.certificates.tolerance_outcome import StageShare, ToleranceOutcome
@@ -282,8 +283,5 @@ def _grows(sketch: Any) -> bool:
 
 def check_tolerance(tolerance: Any) -> None:
     """Raise ``ValueError`` unless it is None or a number strictly between 0 and 1."""
-    if tolerance is None:
-        return
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 < tolerance < 1:
-        msg = f"`tolerance` must be a share between 0 and 1, got {tolerance!r}: use for example 0.05, or None."
-        raise ValueError(msg)
+    if tolerance is not None:
+        share("tolerance", tolerance, remedy="use for example 0.05, or None")

@@ -7,6 +7,7 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import positive_integer
 from dntk._progress import Task, task
 from dntk.gradient_blocks import GradientBlock
 from dntk.ledger import count
@@ -63,6 +64,8 @@ def ntk(
     each group; with b batches of inputs the network is differentiated b(b + 1)/2 times on pairs of batches. Source:
     Novak, Sohl-Dickstein and Schoenholz, *Fast finite width neural tangent kernel*, ICML 2022.
     """
+    if batch_size is not None:
+        batch_size = positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen")
     x1 = checked_inputs(model, x1, "x1")
     x2 = None if x2 is None else checked_inputs(model, x2, "x2")
     place = {"xp": model.namespace, "dtype": arrays.kernel_dtype(model.namespace, model.dtype), "device": model.device}

@@ -7,12 +7,12 @@ import numpy.typing as npt
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import check_seed, keep, positive_integer
 from dntk.backend import backend_of
 from dntk.distill.data._lloyd import clusters, means
-from dntk.distill.data.base import Selection, check_selection_size
+from dntk.distill.data.base import Selection, check_selection
 from dntk.distill.data.residual_kernel import picked_in_order
 from dntk.features import TangentFeatures
-from dntk.random.streams import check_seed
 from dntk.sketch import SparseSign
 from dntk.types import Array
 
@@ -51,7 +51,7 @@ class KMeans:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
+        keep(self, size=positive_integer("size", self.size), seed=check_seed(self.seed))
 
     def select(self, phi: TangentFeatures) -> Selection:
         """Chosen points, weighted by their clusters, with the residual trace after each pick.
@@ -61,7 +61,7 @@ class KMeans:
         ValueError
             More points asked than there are.
         """
-        check_selection_size(self.size, len(phi))
+        check_selection(self.size, phi)
         points = phi.joined()
         xp = arrays.namespace(points)
         largest = float(xp.max(xp.abs(points)))

@@ -6,6 +6,7 @@ from pathlib import Path
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import keep, positive_integer
 from dntk._target_checks import check_labels
 from dntk.checkpoints import Checkpoints
 from dntk.distill.data.adam import Adam
@@ -22,7 +23,6 @@ from dntk.models import batches
 from dntk.models.base import Model, checked_inputs
 from dntk.models.input_gradients import require_input_gradients
 from dntk.outputs import FeatureOutputs
-from dntk.random.streams import check_seed
 from dntk.sketch.resolution import AnySketch, resolved
 from dntk.targets import one_hot
 from dntk.types import Array
@@ -72,9 +72,9 @@ class KernelInducing:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        rate = 1.0 if self.label_learning_rate is None else self.label_learning_rate
-        check_settings(steps=self.steps, learning_rate=self.learning_rate, label_learning_rate=rate, ridge=self.ridge)
-        check_seed(self.seed)
+        keep(self, per_class=positive_integer("per_class", self.per_class))
+        given = () if self.label_learning_rate is None else ("label_learning_rate",)
+        check_settings(self, "learning_rate", "ridge", *given)
 
     def distill(
         self,
@@ -244,7 +244,7 @@ def required_labels(y: Array | None, x: Array) -> Array:
         Their number is not that of the points.
     """
     if y is None:
-        msg = "`y` is missing: this objective needs the integer class of every point, shape (n,)."
+        msg = "`y` is missing: this objective needs classes, pass one integer per point, shape (n,)."
         raise TypeError(msg)
     arrays.require_same_place(x=x, y=y)
     check_labels("y", y, points=x.shape[0])

@@ -6,7 +6,8 @@ from pathlib import Path
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._target_checks import check_labels
+from dntk._checks import keep, positive_integer
+from dntk._target_checks import check_classes, check_labels
 from dntk.archive import to_host
 from dntk.checkpoints import Checkpoints
 from dntk.distill.data.adam import Adam
@@ -24,7 +25,6 @@ from dntk.models import batches
 from dntk.models.base import Model, checked_inputs
 from dntk.models.input_gradients import require_input_gradients
 from dntk.outputs import FeatureOutputs
-from dntk.random.streams import check_seed
 from dntk.sketch.resolution import AnySketch, resolved
 from dntk.spectrum import eigenvalues
 from dntk.types import Array
@@ -85,8 +85,8 @@ class TangentResidual:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_settings(steps=self.steps, learning_rate=self.learning_rate, jitter=self.jitter)
-        check_seed(self.seed)
+        keep(self, size=positive_integer("size", self.size))
+        check_settings(self, "learning_rate", "jitter")
 
     def distill(
         self,
@@ -126,6 +126,7 @@ class TangentResidual:
         check_limits(self.limits, x)
         if y is not None:
             check_labels("y", y, points=x.shape[0])
+            check_classes("y", y, classes=max(2, model.n_outputs))
         labels = {} if y is None else {"y": y}
         provenance = provenance_of(self, model, {"x": x, **labels})
         stored = checkpoint_at(checkpoint, every, provenance, model, x)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dntk import arrays
+from dntk._checks import keep, positive_integer
 from dntk.distill.data.adam import Adam
 from dntk.distill.data.augmentation import Augmentation
 from dntk.distill.data.barycentres import Barycentre, FreeSupport, require_transport
@@ -21,7 +22,6 @@ from dntk.models import batches
 from dntk.models.base import Model, checked_inputs
 from dntk.models.input_gradients import require_input_gradients
 from dntk.random import normals
-from dntk.random.streams import check_seed
 from dntk.types import Array
 
 
@@ -87,8 +87,8 @@ class Wasserstein:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_settings(steps=self.steps, learning_rate=self.learning_rate, batch_size=self.batch_size)
-        check_seed(self.seed)
+        keep(self, per_class=positive_integer("per_class", self.per_class))
+        check_settings(self, "learning_rate")
 
     def distill(
         self,

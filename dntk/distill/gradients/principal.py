@@ -4,6 +4,7 @@ import dataclasses
 
 from jaxtyping import Float
 
+from dntk._checks import check_seed, keep, positive_integer
 from dntk.distill.gradients.base import check_size, require_kernel
 from dntk.distilled_gradients import DistilledGradients, coverage_spectra, distil_along
 from dntk.features import TangentFeatures
@@ -40,6 +41,9 @@ class Principal:
     per_output: bool = False
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        keep(self, size=positive_integer("size", self.size), seed=check_seed(self.seed))
+
     def distill(self, phi: TangentFeatures, targets: Float[Array, "m c"]) -> DistilledGradients:
         """Synthetic gradients along the leading eigenvectors.
 
@@ -48,7 +52,7 @@ class Principal:
         ValueError
             More gradients than points, zero features, or targets of another shape.
         """
-        check_size(self.size, len(phi))
+        check_size(self.size, phi)
         require_kernel(phi)
         spectra = coverage_spectra(phi, per_output=self.per_output, size=self.size, seed=self.seed)
         return distil_along(phi, targets, spectra[1][..., : self.size], spectra=spectra)

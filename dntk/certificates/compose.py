@@ -68,9 +68,9 @@ def certify(
 
     Notes
     -----
-    O(n·C·k·(s + products)) operations and O(n·(C·k + products)) memory. For bounds at single points, where d = min(n, k)
-    is at most 2,048, the reference's regression is solved, output by output: O(C·(n·k·d + d³)). In float64 where
-    the device has it; of features beyond 256 MiB in that, one output at a time. Where it has not, λ has to
+    O(n·C·k·(s + products)) operations and O(n·(C·k + products)) memory. For bounds at single points, where d =
+    min(n, k) is at most 2,048, the reference's regression is solved, output by output: O(C·(n·k·d + d³)). In float64
+    where the device has it; of features beyond 256 MiB in that, one output at a time. Where it has not, λ has to
     exceed the rounding of the kernel for Gauss-Radau to say anything, and the in-sample residual takes its place.
     """
     require_features("reference", reference)

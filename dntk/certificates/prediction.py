@@ -44,8 +44,10 @@ def posterior_variance(
     along = psi @ b.mT
     rest = xp.sum((psi - (along * gain[:, None, :]) @ b) ** 2, axis=2)
     dual = xp.sum(along**2 * (gain / (squares + ridge))[:, None, :], axis=2)
-    width = _rounding(basis, psi, squares, ridge) * xp.sqrt(prior)
-    made = allowance("prediction", arrays.epsilon(basis), 1, 1.0) * (basis.shape[1] + 64) ** 0.5
+    # A basis in float64 may have been made from one that was stored as the features are.
+    stored = max(arrays.epsilon(features), arrays.epsilon(basis))
+    width = _rounding(stored, psi, squares, ridge) * xp.sqrt(prior)
+    made = allowance("prediction", stored, 1, 1.0) * (basis.shape[1] + 64) ** 0.5
     width = width + made * xp.sqrt(xp.max(squares, axis=1)[:, None] * dual)
     found = (xp.sqrt(rest + ridge * dual) + width) ** 2
     if xp.finfo(wide).bits < 64:
@@ -55,12 +57,13 @@ def posterior_variance(
     return xp.minimum(prior, found)
 
 
-def _rounding(basis: Array, psi: Array, squares: Array, ridge: float) -> Float[Array, "c 1"]:
-    """Rounding of √v̂ relative to √κ_xx: of the basis as stored, and of what was computed."""
+def _rounding(stored: float, psi: Array, squares: Array, ridge: float) -> Float[Array, "c 1"]:
+    """Rounding of √v̂ relative to √κ_xx: of the basis, stored to ``stored``, and of what was computed."""
     xp = arrays.namespace(psi)
-    computed = allowance("prediction", arrays.epsilon(psi), max(psi.shape[2], basis.shape[1]), 1.0)
-    stored = 0.75 * arrays.epsilon(basis) * basis.shape[1] ** 0.5
-    return stored + computed * (1 + xp.sqrt(xp.max(squares, axis=1) / ridge)[:, None] / 2)
+    computed = allowance("prediction", arrays.epsilon(psi), max(psi.shape[2], squares.shape[1]), 1.0)
+    return 0.75 * stored * squares.shape[1] ** 0.5 + computed * (
+        1 + xp.sqrt(xp.max(squares, axis=1) / ridge)[:, None] / 2
+    )
 
 
 def pointwise(variance: Float[Array, "c q"], energy: Bound, *, ridge: float) -> Bound:

@@ -209,7 +209,7 @@ _ROUNDING = [
     ),
     Mutant(
         "dntk/certificates/prediction.py",
-        "width = _rounding(basis, psi, squares, ridge) * xp.sqrt(prior)",
+        "width = _rounding(stored, psi, squares, ridge) * xp.sqrt(prior)",
         "width = 0 * xp.sqrt(prior)",
         "variances have no allowance for rounding",
         STATED + "test_the_variance_of_what_is_known_is_its_rounding",

@@ -17,7 +17,7 @@ PUBLIC = {
         backends entries expand get_backend root_modules symmetric
     """,
     "dntk.certificates": """
-        Bound Certificate FittedPredictor HeldOut Intervals Kind Span SpanCertificate StageError
+        Bound Certificate FittedPredictor DroppedPoints Intervals Kind Span SpanCertificate StageError
         TraceEstimate all_angles certified_trace_loss certify distilled_eigenvalues
         eigenvalues_above eigenvalues_from_trace eigenvalues_near energy_error exact_eigenvalues
         excess_objective frobenius_norm frobenius_residual gaussian_probes hutch_plus_plus
@@ -41,7 +41,7 @@ PUBLIC = {
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
     "dntk.kernels": "NTKOperator ntk",
     "dntk.metrics": "accuracy fidelity mean_squared_error predicted_labels",
-    "dntk.models": "MLP InputDifferentiable Model Points as_model bridge points",
+    "dntk.models": "MLP InputDifferentiable Model Points Stateful as_model bridge points",
     "dntk.models.adapter": """
         PROBES Forward Framework Memo OutputCount call close evaluate examine in_order offsets_of
         outputs_alone refuse_forward require_array require_input

@@ -35,7 +35,7 @@ def network_of_equinox(module: Any, forward: Forward | None = None) -> Network:
         module = equinox.combine(arrays, rest)
         return jax.vmap(lambda point: call(module, point, forward))(x)
 
-    return network_of(outputs, params, kind=f"the module {type(module).__name__}", remedy=_REMEDY)
+    return network_of(outputs, params, kind=f"the module {type(module).__name__}", remedy=_REMEDY, rest=rest)
 
 
 def require_inference(module: Any) -> None:

@@ -72,7 +72,7 @@ def _network_of_nnx(module: Any, forward: Forward | None) -> Network:
         copy = nnx.merge(graph, state, jax.tree_util.tree_map(lambda leaf: leaf, rest))
         return call(copy, x, forward)
 
-    return network_of(outputs, params, kind=f"the module {type(module).__name__}")
+    return network_of(outputs, params, kind=f"the module {type(module).__name__}", rest=rest)
 
 
 def _require_evaluation_mode(module: Any) -> None:
@@ -108,4 +108,5 @@ def _network_of_linen(module: Any, variables: Any, forward: Forward | None) -> N
         " If it is in training mode (dropout that needs random numbers, batch statistics that are written), build it "
         "with deterministic=True and use_running_average=True."
     )
-    return network_of(outputs, variables["params"], kind=f"the module {type(module).__name__}", remedy=remedy)
+    kind = f"the module {type(module).__name__}"
+    return network_of(outputs, variables["params"], kind=kind, remedy=remedy, rest=rest)

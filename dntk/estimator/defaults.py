@@ -41,10 +41,18 @@ def settled(parts: Parts, x: Array) -> tuple[Parts, tuple[str, ...]]:
 
 
 def settled_for_search(parts: Parts) -> tuple[Parts, tuple[str, ...]]:
-    """Parts to begin a search for a tolerance with: its sizes are found, and losses of its points must be known."""
-    data = RPCholesky(POINTS // 10, seed=parts.seed) if isinstance(parts.data, str) else parts.data
+    """Parts to begin a search for a tolerance with, whose sizes are found, and what is chosen and why.
+
+    Points are drawn by what they leave of one functional's kernel, a backward pass a point: the search needs them in an
+    order in which the first are worth most, and few of them where the tolerance allows.
+    """
+    reasons: tuple[str, ...] = ()
+    data = parts.data
+    if isinstance(data, str):
+        data = RPCholesky(POINTS // 10, seed=parts.seed)
+        reasons = ("points: as few as the tolerance allows, by what they leave of one functional's kernel",)
     gradients = None if isinstance(parts.gradients, str) else parts.gradients
-    return dataclasses.replace(parts, data=data, gradients=gradients), ()
+    return dataclasses.replace(parts, data=data, gradients=gradients), reasons
 
 
 def cost_of_everything(model: Model, x: Array, dim: int) -> str:

@@ -76,9 +76,6 @@ class NTKOperator:
 
     def __post_init__(self) -> None:
         model, x = self.model, self.x
-        if not isinstance(model, Model):
-            msg = f"`model` is a {type(model).__name__}: wrap the network first, model = dntk.as_model(net)."
-            raise TypeError(msg)
         x = checked_inputs(model, x)
         object.__setattr__(self, "x", x)
         outputs_of(model, batches.first(x))  # some networks tell their number of outputs only by running

@@ -5,5 +5,6 @@ from dntk.models.base import Model, as_model
 from dntk.models.input_gradients import InputDifferentiable
 from dntk.models.mlp import MLP
 from dntk.models.sources import Points, points
+from dntk.models.state import Stateful
 
-__all__ = ["MLP", "InputDifferentiable", "Model", "Points", "as_model", "bridge", "points"]
+__all__ = ["MLP", "InputDifferentiable", "Model", "Points", "Stateful", "as_model", "bridge", "points"]

@@ -104,6 +104,16 @@ class MLP:
         return every if self.selected is None else {n: a for n, a in every.items() if n in self.selected}
 
     @property
+    def state(self) -> Mapping[str, Array]:
+        """All parameters by name, selected or not."""
+        return {**numbered("weights", self.weights), **numbered("biases", self.biases)}
+
+    @property
+    def structure(self) -> str:
+        """The activation."""
+        return self.activation
+
+    @property
     def n_parameters(self) -> int:
         """Number P of selected parameters."""
         return total_size(self.parameters)

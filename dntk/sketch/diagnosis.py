@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._checks import integer, share
+from dntk._text import printable
 from dntk.backend import backend_of
 from dntk.kernels._ntk import ntk
 from dntk.models import batches
@@ -30,6 +31,7 @@ class Interval:
     lower: float
     upper: float
 
+    @printable
     def __str__(self) -> str:
         return f"{self.mean:.2%} [{self.lower:.2%}, {self.upper:.2%}]"
 
@@ -60,6 +62,7 @@ class SketchDiagnosis:
     eigenvalue_errors: tuple[Interval, ...]
     worst_eigenvalue_error: Interval
 
+    @printable
     def __str__(self) -> str:
         lines = [
             f"{self.sketch} on {self.points} inputs, {self.draws} seeds, {self.confidence:.0%} intervals of the mean",

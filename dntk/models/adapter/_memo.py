@@ -39,9 +39,9 @@ class OutputCount:
     memo: Memo[int] = dataclasses.field(default_factory=Memo)
     latest: int | None = None
 
-    def look(self, x: Batch, examine: Callable[[], int]) -> None:
-        """Remember what ``examine`` returns for inputs like ``x``."""
-        self.latest = self.memo(x, examine)
+    def look(self, x: Batch, examine: Callable[[], int], *, of: Hashable = ()) -> None:
+        """Remember what ``examine`` returns for inputs like ``x``, and ``of`` what, as in :class:`Memo`."""
+        self.latest = self.memo(x, examine, of=of)
 
     def known(self, network: str = "network", guess: int | None = None) -> int:
         """The number, or the ``guess`` where no input has told it; ``AttributeError`` without either."""

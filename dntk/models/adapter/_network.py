@@ -65,7 +65,8 @@ def evaluate(run: Callable[[Batch], Any], x: Batch, framework: Framework, *, rem
         raise
     except framework.errors as error:
         inputs = f"inputs of {batches.described(x)}"
-        msg = f"the {framework.network} fails on {inputs}: {type(error).__name__}: {error}{remedy}"
+        ending = remedy or f"\nPass inputs of the shape that the {framework.network} takes."
+        msg = f"the {framework.network} fails on {inputs}: {type(error).__name__}: {error}{ending}"
         raise ValueError(msg) from error
     require_outputs(outputs, batches.count(x), framework)
     return outputs

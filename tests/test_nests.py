@@ -151,6 +151,19 @@ def test_ways_to_call_a_network():
     assert outputs_alone(Answer(np.ones((2, 2)))).shape == (2, 2)
 
 
+def test_one_output_per_input_needs_no_axis():
+    weights = np.arange(6.0)
+
+    def network(params, x):
+        return x @ params["w"]
+
+    pytest.importorskip("autograd")
+    model = dntk.as_model(network, {"w": weights})
+    x = inputs(NUMPY, 5, dtype="f8")
+    assert model(x).shape == (5, 1)
+    np.testing.assert_allclose(dntk.ntk(model, x), x @ x.T)
+
+
 def test_only_modules_are_called_in_a_way_of_their_own():
     with pytest.raises(TypeError, match="`forward` says how a module is called"):
         dntk.as_model(mlp(NUMPY).weights[0], {"w": inputs(NUMPY)}, forward=lambda net, x: net(x))

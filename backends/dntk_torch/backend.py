@@ -94,7 +94,7 @@ class TorchBackend:
         if params is not None:
             msg = "for PyTorch pass the module itself: dntk.as_model(module); functions of parameters are for JAX."
             raise TypeError(msg)
-        return TorchModel.of(net, parameters)
+        return TorchModel.of(net, parameters, forward)
 
 
 def _forwards(x: Any) -> Any:

@@ -14,6 +14,7 @@ from dntk.models import batches
 from dntk.models.adapter import Memo, OutputCount, in_order, require_input, require_shape, split, total_size
 from dntk.models.base import Cotangents, per_input
 from dntk.models.input_gradients import InputDifferentiable, Observed
+from dntk.models.nests import is_array
 from dntk.types import Array, Batch, Namespace
 from dntk_jax import inputs, requirements
 from dntk_jax.behaviour import evaluated, examined
@@ -121,6 +122,8 @@ class JaxModel(InputDifferentiable):
         The first inputs of a new shape or dtype are run, as in :func:`dntk.models.adapter.examine`.
         """
         require_input(x, self, name, convert=FRAMEWORK.convert, kinds=("integral", "bool"))
+        if is_array(x):
+            requirements.require_no_bytes(x, name, self.dtype)
         self._findings.outputs.look(x, lambda: examined(self.network, batches.plain(x)))
 
     def gradient_blocks(self, x: Batch, cotangents: Cotangents) -> Iterator[GradientBlock]:

@@ -13,7 +13,7 @@ from dntk_torch.execution import without_graph
 FRAMEWORK = Framework(
     array=torch.Tensor,
     array_name="a tensor",
-    errors=(RuntimeError, IndexError),
+    errors=(RuntimeError, IndexError, ValueError),
     not_its_fault=(torch.OutOfMemoryError,),
     convert="it with {name}.to({dtype})",
     one_device="move it to one with net.to(device)",
@@ -23,7 +23,6 @@ FRAMEWORK = Framework(
     outputs_alone=(
         "wrap it in a module whose forward returns the outputs alone, for example `return self.net(x).logits`"
     ),
-    second_axis="end its forward with .unsqueeze(-1)",
     two_axes="wrap it in a module that picks or joins axes, for example `return self.net(x)[:, -1]`",
 )
 

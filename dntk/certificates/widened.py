@@ -77,6 +77,10 @@ class Widened:
         product = self._stacked(lambda part, c: middle(_of(rows, c) @ part / self.scale, c) @ part.mT)
         return product / self.scale
 
+    def parts(self) -> Iterator[Float[Array, "n k"]]:
+        """Ψ^c/s of one output after the other."""
+        return (part / self.scale for part in self._parts())
+
     def _stacked(self, product: Callable[[Array, Any], Array]) -> Array:
         if self.values.dtype == self.like.dtype:
             return product(self.values, None)

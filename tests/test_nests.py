@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk.models.adapter import call, outputs_alone
+from dntk.models.adapter import Forward, call, outputs_alone, refuse_forward
 from tests.libraries import Library, host
 from tests.networks import inputs, mlp
 
@@ -146,7 +146,11 @@ def test_ways_to_call_a_network():
     assert call(join, 1) == ((1,), {})
     assert call(join, (1, 2)) == ((1, 2), {})
     assert call(join, {"a": 1}) == ((), {"a": 1})
-    assert call(join, 3, lambda net, x: net(x, x)) == ((3, 3), {})
+    twice: Forward = lambda net, x: net(x, x)  # noqa: E731
+    assert call(join, 3, twice) == ((3, 3), {})
+    with pytest.raises(TypeError, match="says how a module is called"):
+        refuse_forward(twice)
+    refuse_forward(None)
     np.testing.assert_array_equal(outputs_alone({"logits": np.arange(3)}), [[0], [1], [2]])
     assert outputs_alone(Answer(np.ones((2, 2)))).shape == (2, 2)
 

@@ -22,7 +22,6 @@ FRAMEWORK = Framework(
     fixed="does it draw random numbers outside JAX, or change a state of its own?",
     no_mixing="remove statistics, sorting, attention or one random mask across the batch axis",
     outputs_alone="pass a function that returns the outputs alone, for example lambda params, x: fn(params, x)[0]",
-    second_axis="append an axis, outputs[:, None]",
     two_axes="pass a function that picks or joins axes, for example lambda params, x: fn(params, x)[:, -1]",
 )
 

@@ -6,6 +6,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dntk.models.nests import leaves
+from dntk.types import Batch
+from dntk_torch.called import cloned, device_of
 from dntk_torch.execution import detached, prepared, run_copy, without_graph
 from dntk_torch.functional_capture import tensors
 
@@ -26,16 +29,16 @@ _LEAVING = frozenset({torch.Tensor.tolist, torch.Tensor.numpy, torch.Tensor.__ar
 """Ways by which numbers leave the operations that a mode sees."""
 
 
-def moves_rows(module: torch.nn.Module, x: torch.Tensor) -> bool:
+def moves_rows(module: torch.nn.Module, x: Batch) -> bool:
     """Whether data decide which row goes where, for inputs like a few.
 
     An operation counts where its arguments come from the inputs, as those of look-ups at fixed places do not; so does
     every number that is read by Python. True, too, where the network does not run when it is watched.
     """
     copy = prepared(module, detached(module))
-    trace = _Trace(x.clone())
+    trace = _Trace(cloned(x))
     try:
-        with without_graph(x.device), _Leaving(trace), trace:
+        with without_graph(device_of(x)), _Leaving(trace), trace:
             copy.module(trace.x)
     except torch.OutOfMemoryError:
         raise
@@ -47,10 +50,10 @@ def moves_rows(module: torch.nn.Module, x: torch.Tensor) -> bool:
 class _Trace(TorchDispatchMode):  # type: ignore[misc]
     """Follows what is made of the inputs."""
 
-    def __init__(self, x: torch.Tensor) -> None:
+    def __init__(self, x: Batch) -> None:
         super().__init__()
         self.x, self.moved = x, False
-        self._derived = {id(x): x}  # alive, so that no other takes the identity
+        self._derived = {id(part): part for _, part in leaves(x)}  # alive, so that no other takes the identity
 
     def of_inputs(self, values: Any) -> bool:
         """Whether any tensor in nested arguments comes from the inputs."""
@@ -95,7 +98,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[misc]
         return func(*args, **(kwargs or {}))
 
 
-def require_own_parameters(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) -> None:
+def require_own_parameters(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> None:
     """Raise ``ValueError`` where a copy of the module computes with selected parameters of the module itself.
 
     Such parameters are reached through a global variable or an object that is no module, which no copy follows: their
@@ -104,7 +107,7 @@ def require_own_parameters(module: torch.nn.Module, names: tuple[str, ...], x: t
     every = dict(module.named_parameters())
     watch = _Watch({id(every[name]): name for name in names})
     copy = prepared(module, detached(module))
-    with without_graph(x.device), watch:
+    with without_graph(device_of(x)), watch:
         run_copy(copy, x)
     if watch.met:
         name = min(watch.met)

@@ -89,12 +89,12 @@ class TorchBackend:
         if x.device.type == "cuda":
             torch.cuda.synchronize(x.device)
 
-    def as_model(self, net: Any, params: Any, parameters: str | None) -> Any:
+    def as_model(self, net: Any, params: Any, parameters: str | None, forward: Any = None) -> Any:
         """Model of a ``torch.nn.Module``."""
         if params is not None:
             msg = "for PyTorch pass the module itself: dntk.as_model(module); functions of parameters are for JAX."
             raise TypeError(msg)
-        return TorchModel.of(net, parameters)
+        return TorchModel.of(net, parameters, forward)
 
 
 def _forwards(x: Any) -> Any:

@@ -10,6 +10,7 @@ from torch.autograd.graph import get_gradient_edge
 
 from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
+from dntk.types import Batch
 from dntk_torch.calls import Functions, LayerCall, Use
 from dntk_torch.execution import own_precision, prepared, run_copy
 from dntk_torch.functional_capture import Recorder
@@ -83,7 +84,7 @@ def sites_of(module: torch.nn.Module) -> dict[str, list[Site]]:
 def capture(
     module: torch.nn.Module,
     parameters: Values,
-    x: torch.Tensor,
+    x: Batch,
     layers: set[torch.nn.Module | Functions],
     *,
     shielded: bool,

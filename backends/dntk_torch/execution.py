@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from dntk.types import Batch
+from dntk_torch.called import cloned, device_of
 from dntk_torch.plain_operations import Plain
 from dntk_torch.private_copy import PrivateCopy, Values, private_copy
 from dntk_torch.process_wide import FORWARD_MODE, quiet, without_cudnn
@@ -18,7 +20,7 @@ from dntk_torch.process_wide import FORWARD_MODE, quiet, without_cudnn
 _FUSED = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer, torch.nn.TransformerEncoder)
 
 
-def run(module: torch.nn.Module, parameters: Values, x: torch.Tensor) -> torch.Tensor:
+def run(module: torch.nn.Module, parameters: Values, x: Batch) -> torch.Tensor:
     """Output of ``module`` with its parameters replaced by ``parameters``, on a copy of ``x``."""
     return run_copy(prepared(module, parameters), x)
 
@@ -32,12 +34,14 @@ def prepared(module: torch.nn.Module, parameters: Values) -> PrivateCopy:
     return copy
 
 
-def run_copy(copy: PrivateCopy, x: torch.Tensor) -> torch.Tensor:
+def run_copy(copy: PrivateCopy, x: Batch) -> torch.Tensor:
     """Output of a private copy on a copy of ``x``."""
-    recurrent = x.is_cuda and any(isinstance(part, torch.nn.RNNBase) for part in copy.module.modules())
+    recurrent = device_of(x).type == "cuda" and any(
+        isinstance(part, torch.nn.RNNBase) for part in copy.module.modules()
+    )
     with without_cudnn() if recurrent else contextlib.nullcontext():
-        # The copy keeps the caller's tensor intact where the first layer works in place.
-        outputs: torch.Tensor = copy.module(x.clone())
+        # The copy keeps the caller's tensors intact where the first layer works in place.
+        outputs: torch.Tensor = copy.module(cloned(x))
     return outputs
 
 

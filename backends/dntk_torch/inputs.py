@@ -6,9 +6,13 @@ from typing import Any
 import torch
 
 from dntk import arrays
-from dntk.models.adapter import close
+from dntk.models import batches
+from dntk.models.adapter import close, require_array
 from dntk.models.input_gradients import Observed
+from dntk.models.nests import is_nest
+from dntk.types import Batch
 from dntk_torch.behaviour import tolerance
+from dntk_torch.called import cloned, device_of
 from dntk_torch.execution import detached, differentiable, forward_mode, prepared, run, run_copy, transformable
 from dntk_torch.private_copy import Values
 from dntk_torch.requirements import BATCH_NORMS
@@ -39,7 +43,7 @@ def layer_of(module: torch.nn.Module, name: str) -> torch.nn.Module:
     return layers[owner]
 
 
-def head_of(module: torch.nn.Module, x: torch.Tensor) -> str:
+def head_of(module: torch.nn.Module, x: Batch) -> str:
     """Name of the linear layer that is called last."""
     linear = {layer: name for name, layer in module.named_modules() if isinstance(layer, torch.nn.Linear)}
     called: list[str] = []
@@ -48,7 +52,7 @@ def head_of(module: torch.nn.Module, x: torch.Tensor) -> str:
         called.append(linear[layer])
 
     with torch.no_grad():
-        _run_hooked(module, x[:1], dict.fromkeys(linear, note))
+        _run_hooked(module, batches.first(x), dict.fromkeys(linear, note))
     if not called:
         msg = "the network calls no torch.nn.Linear: name the layer whose inputs are the penultimate features."
         raise ValueError(msg)
@@ -60,7 +64,7 @@ def batch_norms_of(module: torch.nn.Module) -> tuple[str, ...]:
     return tuple(name for name, layer in module.named_modules() if isinstance(layer, BATCH_NORMS))
 
 
-def observe(module: torch.nn.Module, x: torch.Tensor, names: tuple[str, ...]) -> Observed:
+def observe(module: torch.nn.Module, x: Batch, names: tuple[str, ...]) -> Observed:
     """Outputs, and what enters the first call of each layer, with the way back to the inputs."""
     layers = {name: layer_of(module, name) for name in names}
     captured: dict[torch.nn.Module, torch.Tensor] = {}
@@ -70,8 +74,8 @@ def observe(module: torch.nn.Module, x: torch.Tensor, names: tuple[str, ...]) ->
             # A copy: what comes after may overwrite the layer's input.
             captured[layer] = arguments[0].clone()
 
-    with differentiable(x.device):
-        point = x.detach().clone().requires_grad_(True)
+    with differentiable(device_of(x)):
+        point = cloned(x) if is_nest(x) else x.clone().requires_grad_(True)
         outputs = _run_hooked(module, point, dict.fromkeys(layers.values(), keep))
     for name, layer in layers.items():
         if layer not in captured:
@@ -80,6 +84,7 @@ def observe(module: torch.nn.Module, x: torch.Tensor, names: tuple[str, ...]) ->
     kept = {name: captured[layer] for name, layer in layers.items()}
 
     def pull(out: Any, wanted: Mapping[str, Any]) -> Any:
+        require_array(x, "x")
         cotangents = {name: _to_shape(value, kept[name], layers[name]) for name, value in wanted.items()}
         pairs = [(outputs, out), *((kept[name], cotangent) for name, cotangent in cotangents.items())]
         pairs = [(end, cotangent.to(end.dtype)) for end, cotangent in pairs if end.requires_grad]
@@ -161,7 +166,7 @@ def agreeing(
 
 
 def _run_hooked(
-    module: torch.nn.Module, x: torch.Tensor, hooks: Mapping[torch.nn.Module, Callable[..., None]]
+    module: torch.nn.Module, x: Batch, hooks: Mapping[torch.nn.Module, Callable[..., None]]
 ) -> torch.Tensor:
     """Outputs; each layer's hook is given the layer and what enters its copy."""
     copy = prepared(module, detached(module))

@@ -23,7 +23,6 @@ FRAMEWORK = Framework(
     outputs_alone=(
         "wrap it in a module whose forward returns the outputs alone, for example `return self.net(x).logits`"
     ),
-    second_axis="end its forward with .unsqueeze(-1)",
     two_axes="wrap it in a module that picks or joins axes, for example `return self.net(x)[:, -1]`",
 )
 

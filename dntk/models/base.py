@@ -1,7 +1,7 @@
 """The one abstraction between networks and algorithms: a network at fixed parameters, with derivatives in them."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -86,7 +86,9 @@ class Model(Protocol):
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters."""
 
 
-def as_model(net: Any, params: Any = None, *, parameters: str | None = None) -> Model:
+def as_model(
+    net: Any, params: Any = None, *, parameters: str | None = None, forward: Callable[[Any, Batch], Any] | None = None
+) -> Model:
     """Model of a trained network.
 
     Parameters
@@ -100,11 +102,15 @@ def as_model(net: Any, params: Any = None, *, parameters: str | None = None) -> 
     parameters
         Regular expression that the whole name of a parameter must match to be differentiated; default: all
         trainable ones.
+    forward
+        How a module is called, ``forward(net, batch)`` to its outputs, for example ``lambda net, batch:
+        net(batch["pixels"]).logits``; default: ``net(x)`` for an array, ``net(*x)`` for a tuple or list, ``net(**x)``
+        for a mapping. Of answers with ``logits`` these are the outputs; (n,) counts as one output.
 
     Raises
     ------
     TypeError
-        No installed backend understands ``net``.
+        No installed backend understands ``net``; ``forward`` for what is no module.
     ValueError
         The network is in training mode, not fitted, or no parameter matches ``parameters``.
     ImportError
@@ -113,7 +119,7 @@ def as_model(net: Any, params: Any = None, *, parameters: str | None = None) -> 
     if isinstance(net, Model):
         return net if parameters is None else net.subset(parameters)
     backend = backend_for_network(net) if params is None else _backend_for_parameters(params)
-    return backend.as_model(net, params, parameters)
+    return backend.as_model(net, params, parameters, forward)
 
 
 def _backend_for_parameters(params: Any) -> Backend:

@@ -57,6 +57,11 @@ def first(x: Inputs, size: int = 1) -> Batch:
     return span(x, 0, min(size, count(x)))
 
 
+def plain(x: Batch) -> Batch:
+    """The batch with mappings of every class as dicts, which frameworks know."""
+    return x if is_array(x) else mapped(lambda part: part, x)
+
+
 def whole(x: Inputs) -> Batch:
     """All inputs in memory; those of a source are read."""
     return span(x, 0, count(x)) if is_read(x) else x

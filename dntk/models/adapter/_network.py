@@ -88,7 +88,7 @@ def require_outputs(outputs: Any, n: int, framework: Framework) -> None:
         raise ValueError(msg)
     shape = tuple(outputs.shape)
     if len(shape) != 2 or shape[0] != n or shape[1] == 0:
-        remedy = framework.second_axis if shape == (n,) else f"one row of outputs per input; {framework.two_axes}"
+        remedy = f"one row of outputs per input; {framework.two_axes}"
         msg = f"{subject} returns shape {shape} for {n} inputs, expected (n, C): {remedy}."
         raise ValueError(msg)
     if not arrays.is_floating(outputs):

@@ -6,6 +6,7 @@ from typing import Any
 
 import array_api_compat
 
+from dntk._foreign import require_plain_array
 from dntk.types import Array, Namespace
 
 
@@ -38,6 +39,8 @@ def require_same_place(**arrays: Any) -> Namespace:
         They live on different devices.
     """
     names = list(arrays)
+    for name, value in arrays.items():
+        require_plain_array(name, value)
     try:
         xp = array_api_compat.array_namespace(*arrays.values())
     except TypeError as error:
@@ -63,12 +66,21 @@ def is_floating(x: Array) -> bool:
     return bool(xp.isdtype(x.dtype, "real floating"))
 
 
+def cast(name: str, x: Array, dtype: str = "float32") -> str:
+    """How the library of ``x`` writes the conversion of an array of this name: what a remedy can say."""
+    if hasattr(x, "astype"):
+        return f"{name}.astype('{dtype}')"
+    xp = array_api_compat.array_namespace(x)
+    root = xp.__name__.removeprefix("array_api_compat.").partition(".")[0]
+    return f"{name}.to(torch.{dtype})" if root == "torch" else f"{root}.astype({name}, {root}.{dtype})"
+
+
 def require_floating(name: str, x: Array) -> None:
     """Raise ``TypeError`` unless ``x`` is real floating point."""
     if not is_floating(x):
         msg = (
             f"`{name}` has dtype {x.dtype}, but derivatives need floating point: convert it, for images for example "
-            f"with {name}.astype(float32) / 255, scaled as in training."
+            f"with {cast(name, x)} / 255, scaled as in training."
         )
         raise TypeError(msg)
 
@@ -99,30 +111,14 @@ def largest_magnitude(x: Array) -> float:
     return float(xp.max(xp.stack([xp.max(x), -xp.min(x)])))
 
 
-def squares_in_range(dtype_of: Array) -> tuple[float, float]:
-    """Magnitudes between which squares keep their digits: √(tiny/eps) and √max of the array's dtype."""
-    info = array_api_compat.array_namespace(dtype_of).finfo(dtype_of.dtype)
-    return (float(info.smallest_normal) / float(info.eps)) ** 0.5, float(info.max) ** 0.5
-
-
 def require_products(name: str, x: Array, *, largest: float, terms: int) -> None:
     """Raise ``ValueError`` where sums of ``terms`` products of entries up to ``largest`` may overflow the dtype."""
-    if largest <= squares_in_range(x)[1] / max(1, terms) ** 0.5 / _MARGIN:
+    limit = float(array_api_compat.array_namespace(x).finfo(x.dtype).max) ** 0.5
+    if largest <= limit / max(1, terms) ** 0.5 / _MARGIN:
         return
     msg = (
         f"`{name}` has entries up to {largest:.3g}, whose products overflow {x.dtype}: scale the network's outputs "
         "down, or convert network and inputs to float64."
-    )
-    raise ValueError(msg)
-
-
-def require_digits(name: str, x: Array, *, largest: float) -> None:
-    """Raise ``ValueError`` where products of entries up to ``largest``, which is not zero, underflow the dtype."""
-    if largest == 0 or largest >= squares_in_range(x)[0]:
-        return
-    msg = (
-        f"`{name}` has no entry above {largest:.3g}, whose products underflow {x.dtype}: scale the network's outputs "
-        "up, or convert network and inputs to float64."
     )
     raise ValueError(msg)
 

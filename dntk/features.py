@@ -9,9 +9,12 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import require_kind
+from dntk._foreign import require_plain_array
 from dntk.backend import backend_of
+from dntk.checkpoints import Checkpoints, KeptRows, digest
 from dntk.ledger import count
-from dntk.models.base import Model, checked_inputs
+from dntk.models.base import Model, checked_inputs, require_model
 from dntk.outputs import FeatureOutputs, KernelOutputs
 from dntk.outputs.functionals import check_output_index, cotangents_for
 from dntk.sketch.application import bind, sketched_gradients
@@ -41,9 +44,9 @@ class TangentFeatures:
 
     values: Float[Array, "c n k"] | Float[Array, "n k"]
     sketch: Any = None
-    _largest: float = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        require_plain_array("values", self.values)
         xp = arrays.namespace(self.values)
         arrays.require_floating("values", self.values)
         if self.values.ndim == 2:
@@ -55,11 +58,6 @@ class TangentFeatures:
         if not math.isfinite(largest):
             arrays.require_finite("values", xp.permute_dims(self.values, (1, 0, 2)))
         arrays.require_products("values", self.values, largest=largest, terms=math.prod(self.values.shape))
-        object.__setattr__(self, "_largest", largest)
-
-    def require_digits(self) -> None:
-        """Raise ``ValueError`` where the features are not zero, but so small that their kernel underflows."""
-        arrays.require_digits("values", self.values, largest=self._largest)
 
     def __len__(self) -> int:
         """Number n of points."""
@@ -76,19 +74,23 @@ class TangentFeatures:
         """Indices on the device of the features, from an index, indices or a mask, checked to exist."""
         xp, device, n = arrays.namespace(self.values), arrays.device_of(self.values), len(self)
         if isinstance(points, int | list | tuple | np.generic | np.ndarray):
-            points = backend_of(self.values).from_numpy(np.atleast_1d(np.asarray(points)), device=device)
+            host = np.atleast_1d(np.asarray(points))
+            require_plain_array("points", host)
+            points = backend_of(self.values).from_numpy(host, device=device)
         arrays.require_same_place(features=self.values, points=points)
         points = xp.reshape(points, (1,)) if points.ndim == 0 else points
         if xp.isdtype(points.dtype, "bool"):
             if points.shape != (n,):
-                msg = f"the mask has shape {tuple(points.shape)}, but there are {n} points: expected ({n},)."
+                msg = f"`points` is a mask of shape {tuple(points.shape)}, but there are {n} points: expected ({n},)."
                 raise ValueError(msg)
             points = xp.nonzero(points)[0]
         if not xp.isdtype(points.dtype, "integral") or points.ndim != 1 or points.shape[0] == 0:
-            msg = f"points are chosen by indices or by a mask of at least one point, got {points.dtype} {points.shape}."
+            found = f"`points` has dtype {points.dtype}, shape {tuple(points.shape)}"
+            msg = f"{found}: pass integer indices (s,) or a mask ({n},), of at least one point."
             raise ValueError(msg)
         if int(xp.min(points)) < -n or int(xp.max(points)) >= n:
-            msg = f"an index from {int(xp.min(points))} to {int(xp.max(points))} is asked of {n} points."
+            found = f"`points` has indices from {int(xp.min(points))} to {int(xp.max(points))}"
+            msg = f"{found}, but there are {n} points: pass indices from 0 to {n - 1}."
             raise IndexError(msg)
         return xp.where(points < 0, points + n, points)
 
@@ -123,8 +125,6 @@ class TangentFeatures:
         xp = arrays.namespace(self.values)
         theirs = self if other is None else other
         self.require_comparable(theirs, "other")
-        if theirs is self:
-            self.require_digits()
         count(flops=2 * self.n_outputs * len(self) * len(theirs) * self.dim)
         if outputs == "mean":
             return self._products(theirs, lambda phi: phi.joined())
@@ -153,6 +153,7 @@ class TangentFeatures:
 
 def require_comparable(values: Float[Array, "c _ k"], sketch: Any, other: TangentFeatures, name: str) -> None:
     """Raise unless inner products of rows, as of weights or of a basis, with features mean anything."""
+    require_features(name, other)
     arrays.require_same_place(features=values, **{name: other.values})
     outputs, _, dim = values.shape
     if (outputs, dim) != (other.n_outputs, other.dim):
@@ -173,6 +174,7 @@ def tangent_features(
     sketch: AnySketch,
     outputs: FeatureOutputs = "each",
     batch_size: int | None = None,
+    memory_limit: int | None = None,
 ) -> TangentFeatures:
     """Sketched tangent features ψ_c(x) = S ∇_θ f_c(x) of every input.
 
@@ -191,6 +193,9 @@ def tangent_features(
         two cost one backward pass and give features of one output.
     batch_size
         Inputs differentiated at once; default: as many as keep gradient blocks within a memory budget.
+    memory_limit
+        Bytes that the features, while they are put together, and gradients may take beside the network and ``x``;
+        default: gradient blocks of 1 GiB.
 
     Returns
     -------
@@ -207,7 +212,26 @@ def tangent_features(
     -----
     Memory O(batch · C · k + the blocks of one batch + one chunk): neither n × P nor P × k exists.
     """
-    xp = model.namespace
+    return kept_features(
+        model, x, sketch=sketch, outputs=outputs, batch_size=batch_size, memory_limit=memory_limit, kept=None
+    )
+
+
+def kept_features(
+    model: Model,
+    x: Array,
+    *,
+    sketch: AnySketch,
+    outputs: FeatureOutputs = "each",
+    batch_size: int | None = None,
+    memory_limit: int | None = None,
+    kept: tuple[Checkpoints, str] | None,
+) -> TangentFeatures:
+    """As :func:`tangent_features`; with a folder and a name their batches are kept there, or found there.
+
+    The name tells points apart; another sketch, output or batch size has entries of its own.
+    """
+    xp = require_model(model).namespace
     check_sketch(sketch)
     if outputs in ("mean", "full"):
         msg = f"features have no `outputs`={outputs!r}: take 'each', then ask for .kernel(outputs={outputs!r})."
@@ -217,4 +241,13 @@ def tangent_features(
     cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=dtype, device=model.device)
     meant = resolved(sketch, model, x, outputs=outputs)
     bound = None if meant is None else bind(meant, model)
-    return TangentFeatures(sketched_gradients(model, x, bound, cotangents, batch_size), bound)
+    rows = None if kept is None else KeptRows(kept[0], f"{kept[1]}-{digest(bound, outputs)}")
+    values = sketched_gradients(model, x, bound, cotangents, batch_size, memory_limit=memory_limit, kept=rows)
+    return TangentFeatures(values, bound)
+
+
+def require_features(name: str, value: Any) -> TangentFeatures:
+    """The features; ``TypeError`` where they are none, with how an array becomes some."""
+    expected = f"dntk.TangentFeatures; wrap an array (n, k) or (C, n, k), dntk.TangentFeatures({name})"
+    require_kind(name, value, TangentFeatures, expected=expected)
+    return value

@@ -70,7 +70,7 @@ class LedgerRecorder:
         try:
             yield counter
         finally:
-            seconds = time.perf_counter() - start
+            seconds = time.perf_counter() - start + counter.seconds
             _current.reset(token)
             self._stages.append(
                 StageCost(
@@ -92,18 +92,39 @@ class _Counter:
     jacobian_rows: int = 0
     flops: int = 0
     nbytes: int = 0
+    seconds: float = 0.0
 
 
 _current: ContextVar[_Counter | None] = ContextVar("dntk_ledger", default=None)
 
 
-def count(*, jacobian_rows: int = 0, flops: int = 0, nbytes: int = 0) -> None:
-    """Add work to the stage that is being recorded, if any."""
+@dataclasses.dataclass
+class Spent:
+    """What some part of a stage cost."""
+
+    jacobian_rows: int = 0
+    flops: int = 0
+    seconds: float = 0.0
+
+
+@contextlib.contextmanager
+def spent() -> Iterator[Spent]:
+    """What the block costs, known when it ends; rows and operations only inside a stage."""
+    counter, cost, start = _current.get() or _Counter(), Spent(), time.perf_counter()
+    rows, flops, restored = counter.jacobian_rows, counter.flops, counter.seconds
+    yield cost
+    cost.jacobian_rows, cost.flops = counter.jacobian_rows - rows, counter.flops - flops
+    cost.seconds = time.perf_counter() - start + counter.seconds - restored
+
+
+def count(*, jacobian_rows: int = 0, flops: int = 0, nbytes: int = 0, seconds: float = 0.0) -> None:
+    """Add work to the stage that is being recorded, if any; ``seconds`` are those of an earlier run."""
     counter = _current.get()
     if counter is not None:
         counter.jacobian_rows += jacobian_rows
         counter.flops += flops
         counter.nbytes += nbytes
+        counter.seconds += seconds
 
 
 def nbytes_of(x: Array) -> int:

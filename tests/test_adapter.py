@@ -30,7 +30,6 @@ FRAMEWORK = adapter.Framework(
     fixed="is there noise?",
     no_mixing="mix nothing",
     outputs_alone="return one",
-    second_axis="add an axis",
     two_axes="join axes",
 )
 X = xp.asarray(np.random.default_rng(0).normal(size=(6, 3)))
@@ -112,7 +111,7 @@ def test_an_examined_network_tells_its_number_of_outputs_from_a_few_inputs():
         return x[:, :2]
 
     assert adapter.examine(network, X, FRAMEWORK, agree=CLOSE) == 2
-    assert seen == [adapter.PROBES, adapter.PROBES, 1, 1]
+    assert seen == [adapter.PROBES, adapter.PROBES, 1, 1, X.shape[0]]
     assert adapter.examine(network, X[:1, :], FRAMEWORK, agree=CLOSE) == 2
 
 
@@ -145,7 +144,7 @@ def failing(error):
         (failing(KeyError("other")), KeyError, "other"),
         (lambda x: (x, x), ValueError, r"^the network returns a tuple, not a strict array: return one\.$"),
         (host, ValueError, r"returns a numpy\.ndarray, not a strict array"),
-        (lambda x: x[:, 0], ValueError, r"shape \(6,\) for 6 inputs, expected \(n, C\): add an axis\.$"),
+        (lambda x: x[:, 0], ValueError, r"shape \(6,\) for 6 inputs, expected \(n, C\): one row of outputs per input"),
         (lambda x: x[:, :, None], ValueError, r"shape \(6, 3, 1\) for 6 .*one row of outputs per input; join axes\.$"),
         (lambda x: x[:, :0], ValueError, r"shape \(6, 0\)"),
         (lambda x: x[:4, :], ValueError, r"shape \(4, 3\) for 6 inputs"),
@@ -247,7 +246,7 @@ def test_outputs_are_required_to_be_a_row_of_numbers_per_input():
     adapter.require_outputs(X, 6, FRAMEWORK)
     for outputs, message in (
         ([1.0], "returns a list, not a strict array: return one"),
-        (X[:, 0], r"returns shape \(6,\) for 6 inputs, expected \(n, C\): add an axis"),
+        (X[:, 0], r"returns shape \(6,\) for 6 inputs, expected \(n, C\): one row of outputs per input"),
         (X[:5, :], r"returns shape \(5, 3\) for 6 inputs"),
         (xp.astype(X, xp.int64), "outputs have dtype .*int64, not real floating point"),
     ):

@@ -376,14 +376,13 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("function", "message"),
         [
-            (lambda p, x: (x @ p["w"])[:, 0], r"returns shape \(4,\) for 4 inputs.*\[:, None\]"),
             (lambda p, x: (x @ p["w"])[None], r"returns shape \(1, 4, 2\) for 4 inputs, expected \(n, C\)"),
             (lambda p, x: (x @ p["w"], x), "returns a tuple, not a NumPy array"),
             (lambda p, x: anp.argmax(x @ p["w"], axis=1)[:, None], "dtype int64, not real floating point"),
             (lambda p, x: (x @ p["w"]) * 1j, "dtype complex128, not real floating point"),
             (lambda p, x: anp.log(x @ p["w"] * 0), "outputs` has NaN or infinite"),
         ],
-        ids=["vector", "three axes", "tuple", "labels", "complex", "infinite"],
+        ids=["three axes", "tuple", "labels", "complex", "infinite"],
     )
     @pytest.mark.filterwarnings("ignore:divide by zero")
     @pytest.mark.filterwarnings("ignore:invalid value")
@@ -466,7 +465,7 @@ class TestRefusals:
             (np.ones((2, 3), np.float32), TypeError, "`x` has dtype float32, but the parameters have float64"),
             (np.full((2, 3), np.inf), ValueError, "`x` has NaN or infinite"),
             (np.ones((2, 4)), ValueError, r"fails on inputs of shape \(2, 4\)"),
-            ([[1.0, 2.0, 3.0]], TypeError, "expected arrays of one namespace"),
+            ([[1.0, 2.0, 3.0]], TypeError, "`x` is a list: convert it to one array first"),
         ],
         ids=["empty", "integers", "precision", "infinite", "width", "list"],
     )

@@ -159,7 +159,7 @@ def test_third_party_backend_serves_its_framework(registered, monkeypatch, tmp_p
         "class Served:\n"
         "    name, version, autodiff = 'third', '1', ''\n"
         "    def devices(self): return ()\n"
-        "    def as_model(self, net, params, parameters): return ('model', parameters)\n"
+        "    def as_model(self, net, params, parameters, forward): return ('model', parameters)\n"
         "entry = BackendEntry(name='third', modules=('third_party',), requires=(), install='',\n"
         "                     load=Served)\n"
     )

@@ -47,6 +47,15 @@ def test_the_example_of_the_readme_runs():
     assert estimator.losses.gradients == 5
 
 
+def test_networks_and_data_of_every_form_are_taken_as_the_page_says():
+    pytest.importorskip("torch")
+    pytest.importorskip("jax")
+    said = run("docs/your_network.md")
+    assert said["kernel"].shape == said["kernel_without_mask"].shape == (40, 40)
+    assert said["fit"].indices.shape == (30,)
+    assert said["same_kernel"].shape == (60, 60)
+
+
 def test_the_backend_of_the_guide_conforms_to_the_protocol():
     said = run("docs/backends.md")
     assert isinstance(said["entry"].load(), dntk.backend.Backend)

@@ -107,6 +107,46 @@ def test_a_pytorch_network_that_changed_since_the_fit_is_refused_by_all_that_run
     assert torch.equal(fit.predict(x), before)  # brought back, it is the network of the fit again
 
 
+def test_a_cache_may_grow_but_not_change_outputs(tmp_path):
+    torch = pytest.importorskip("torch")
+
+    class Cached(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(6, 3)
+            self.register_buffer("table", torch.ones(2), persistent=False)
+
+        def forward(self, x):
+            return self.layer(x) * self.table[0]
+
+    torch.manual_seed(0)
+    net, x = Cached().eval(), torch_inputs()
+    fit = fitted(dntk.as_model(net), x)
+    before = fit.predict(x)
+    net.table = torch.ones(9)
+    assert torch.equal(fit.predict(x), before)
+    fit.save(tmp_path / "fit")
+    dntk.load(tmp_path / "fit", model=dntk.as_model(net))
+    net.table.mul_(2)
+    with pytest.raises(ValueError, match=f"{CHANGED}.*not what it does with them"):
+        fit.predict(x)
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "bfloat16", "int64", "int8", "bool", "complex64"])
+def test_tensors_of_every_type_show_any_change(kind):
+    torch = pytest.importorskip("torch")
+    from dntk_torch import state
+
+    value = torch.arange(12).reshape(3, 4).to(getattr(torch, kind)).T
+    for mark in (state._mark, state.on_device):
+        before = mark(value)
+        assert mark(value) == mark(value.view(4, 3)) == before
+        value.data[1, 1] = ~value[1, 1] if kind == "bool" else value[1, 1] + 1
+        assert mark(value) != before
+    with torch.inference_mode():
+        assert state.on_device(torch.ones(3))[1] == 0
+
+
 def test_what_does_not_change_outputs_is_not_refused():
     torch = pytest.importorskip("torch")
     net, x = torch_network(), torch_inputs()
@@ -320,7 +360,7 @@ def test_a_checkpoint_of_an_objective_notices_another_network(way, tmp_path):
     objective.distill(dntk.as_model(net, parameters=r"3\..*"), x, checkpoint=tmp_path / "run")
     with torch.no_grad():
         next(change for change in changes() if change.__name__ == way)(net)
-    with pytest.raises(dntk.StoreError, match="checkpoint of another"):
+    with pytest.raises(dntk.StoreError, match="another objective, network|another network"):
         objective.distill(dntk.as_model(net, parameters=r"3\..*"), x, checkpoint=tmp_path / "run")
 
 

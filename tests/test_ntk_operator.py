@@ -233,7 +233,7 @@ def test_vectors_of_other_kinds_are_refused():
     strict = Library("strict", "array_api_strict", "CPU_DEVICE")
     with pytest.raises(TypeError, match="`v` is a array_api_strict array, but the model computes with numpy"):
         op @ strict.array(np.ones(N))
-    with pytest.raises(TypeError, match="expected arrays of one namespace"):
+    with pytest.raises(TypeError, match="`v` is a list: convert it to one array first"):
         op @ [1.0] * N
 
 
@@ -254,7 +254,7 @@ def test_bad_inputs_are_refused_where_the_operator_is_made():
         dntk.NTKOperator(model, x[:, :5])
     with pytest.raises(ValueError, match="`outputs`=3: expected 'mean'"):
         dntk.NTKOperator(model, x, outputs=3)
-    with pytest.raises(ValueError, match="`batch_size` must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
         dntk.NTKOperator(model, x, batch_size=0)
 
 

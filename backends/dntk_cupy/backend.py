@@ -86,9 +86,9 @@ class CupyBackend:
         """Wait for the array's device."""
         x.device.synchronize()
 
-    def as_model(self, net: Any, params: Any, parameters: str | None) -> NoReturn:
+    def as_model(self, net: Any, params: Any, parameters: str | None, forward: Any = None) -> NoReturn:
         """Refused: CuPy has no derivatives, other libraries' models are bridged."""
-        del params, parameters
+        del params, parameters, forward
         msg = (
             f"a {type(net).__name__} with CuPy arrays cannot be differentiated, as CuPy has no automatic "
             "differentiation: make the model in PyTorch or JAX on the same GPU, model = dntk.as_model(net.cuda()), "

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from dntk.backend import root_modules
+from dntk.models.adapter import Forward, refuse_forward
 from dntk_jax.network import Network, network_of
 
 
-def adapted(net: Any, params: Any, parameters: str | None) -> Network:
+def adapted(net: Any, params: Any, parameters: str | None, forward: Forward | None = None) -> Network:
     """Network of a function with its parameters, or of a module that carries them.
 
     Raises
@@ -20,14 +21,15 @@ def adapted(net: Any, params: Any, parameters: str | None) -> Network:
     if "flax" in root_modules(net):
         from dntk_jax.flax_modules import network_of_flax
 
-        return network_of_flax(net, params)
+        return network_of_flax(net, params, forward)
     if params is not None:
         _require_parameters_alone(params, parameters)
+        refuse_forward(forward)
         return network_of(_callable(net), params, kind="`params`")
     if "equinox" in root_modules(net):
         from dntk_jax.equinox_modules import network_of_equinox
 
-        return network_of_equinox(net)
+        return network_of_equinox(net, forward)
     msg = (
         f"a {type(net).__name__} of JAX carries no parameters: pass a function of them with their values, "
         "dntk.as_model(fn, params) for fn(params, x), or a flax or equinox module."

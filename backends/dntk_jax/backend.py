@@ -96,9 +96,9 @@ class JaxBackend:
         """Block until ``x`` is ready."""
         jax.block_until_ready(x)
 
-    def as_model(self, net: Any, params: Any, parameters: str | None) -> Any:
+    def as_model(self, net: Any, params: Any, parameters: str | None, forward: Any = None) -> Any:
         """Model of a function of parameters, or of a flax or equinox module."""
-        return JaxModel.of(adapted(net, params, parameters), parameters)
+        return JaxModel.of(adapted(net, params, parameters, forward), parameters)
 
 
 _product = functools.partial(jnp.matmul, precision="highest")

@@ -8,6 +8,7 @@ import numpy as np
 from jax.extend import core
 
 from dntk import arrays
+from dntk.models import batches
 from dntk.models.adapter import PROBES, close, evaluate, examine
 from dntk_jax.network import Network, exact_products
 from dntk_jax.requirements import FRAMEWORK
@@ -21,8 +22,8 @@ def examined(network: Network, x: Any) -> int:
     ValueError
         It fails on ``x``, returns no (n, C) array, or its outputs vary from call to call or with the batch.
     """
-    outputs = evaluated(network, x[:PROBES])
-    traces = [trace(network, x[:1]) for _ in range(2)]
+    outputs = evaluated(network, batches.first(x, PROBES))
+    traces = [trace(network, batches.first(x)) for _ in range(2)]
     fixed, bound = _same_numbers(*traces), tolerance(coarsest(traces[0], outputs))
 
     def on_host(points: Any) -> Any:

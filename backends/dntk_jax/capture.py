@@ -74,7 +74,7 @@ class Capture:
 
     def _run(self, values: Values, point: Any, zeros: Mapping[int, Any]) -> tuple[Any, Environment]:
         """Outputs (C,) for one input, and what the uses' gradients depend on."""
-        slots = self.program.run(*(values[name] for name in self.every), point, added=zeros)
+        slots = self.program.run(*(values[name] for name in self.every), *jax.tree_util.tree_leaves(point), added=zeros)
         needed = {slot for use in self.uses for slot in use.needs()}
         return slots[self.program.result], {slot: slots[slot] for slot in needed}
 

@@ -6,15 +6,16 @@ from typing import Any
 import equinox
 import jax
 
+from dntk.models.adapter import Forward, call
 from dntk_jax.network import Network, network_of
 
 _REMEDY = (
-    " An equinox module must take one input without batch axis and nothing else; for others pass a function, "
+    " An equinox module must take one input without batch axis; for others pass a function, "
     "dntk.as_model(lambda module, x: jax.vmap(...)(x), module)."
 )
 
 
-def network_of_equinox(module: Any) -> Network:
+def network_of_equinox(module: Any, forward: Forward | None = None) -> Network:
     """Network of a module, whose parameters are its floating-point arrays.
 
     Raises
@@ -31,7 +32,8 @@ def network_of_equinox(module: Any) -> Network:
     params, rest = equinox.partition(module, equinox.is_inexact_array)
 
     def outputs(arrays: Any, x: Any) -> Any:
-        return jax.vmap(equinox.combine(arrays, rest))(x)
+        module = equinox.combine(arrays, rest)
+        return jax.vmap(lambda point: call(module, point, forward))(x)
 
     return network_of(outputs, params, kind=f"the module {type(module).__name__}", remedy=_REMEDY, rest=rest)
 

@@ -1,5 +1,6 @@
 """Modules of flax: NNX modules, which carry their parameters, and linen modules with their variables."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen, nnx
 
+from dntk.models.adapter import Forward, call
 from dntk_jax.network import Network, network_of
 
 
-def network_of_flax(net: Any, params: Any) -> Network:
+def network_of_flax(net: Any, params: Any, forward: Forward | None = None) -> Network:
     """Network of an NNX module at its present state, or of a linen module with its variables.
 
     Raises
@@ -21,14 +23,14 @@ def network_of_flax(net: Any, params: Any) -> Network:
         An NNX module is in training mode or has no parameters.
     """
     if isinstance(net, linen.Module):
-        return _network_of_linen(net, params)
+        return _network_of_linen(net, params, forward)
     if not isinstance(net, nnx.Module):
         msg = f"expected a flax module or a function with `params`, got a {type(net).__name__}."
         raise TypeError(msg)
     if params is not None:
         msg = f"{type(net).__name__} is an NNX module, which carries its parameters: leave `params` out."
         raise TypeError(msg)
-    return _network_of_nnx(net)
+    return _network_of_nnx(net, forward)
 
 
 def require_no_state(params: Any) -> None:
@@ -61,13 +63,14 @@ def _is_floating(variable: Any) -> bool:
     )
 
 
-def _network_of_nnx(module: Any) -> Network:
+def _network_of_nnx(module: Any, forward: Forward | None) -> Network:
     _require_evaluation_mode(module)
     graph, params, rest = nnx.split(module, nnx.Param, ...)
 
     def outputs(state: Any, x: Any) -> Any:
         # A copy of the other state: what the call writes into it (counters, caches) must not stay.
-        return nnx.merge(graph, state, jax.tree_util.tree_map(lambda leaf: leaf, rest))(x)
+        copy = nnx.merge(graph, state, jax.tree_util.tree_map(lambda leaf: leaf, rest))
+        return call(copy, x, forward)
 
     return network_of(outputs, params, kind=f"the module {type(module).__name__}", rest=rest)
 
@@ -87,7 +90,7 @@ def _require_evaluation_mode(module: Any) -> None:
             raise ValueError(msg)
 
 
-def _network_of_linen(module: Any, variables: Any) -> Network:
+def _network_of_linen(module: Any, variables: Any, forward: Forward | None) -> Network:
     if not isinstance(variables, Mapping) or "params" not in variables:
         msg = (
             f"{type(module).__name__} is a flax.linen module, which carries no parameters: pass its variables too, "
@@ -99,7 +102,7 @@ def _network_of_linen(module: Any, variables: Any) -> Network:
     rest = {name: collection for name, collection in variables.items() if name != "params"}
 
     def outputs(params: Any, x: Any) -> Any:
-        return module.apply({**rest, "params": params}, x)
+        return call(functools.partial(module.apply, {**rest, "params": params}), x, forward)
 
     remedy = (
         " If it is in training mode (dropout that needs random numbers, batch statistics that are written), build it "

@@ -32,7 +32,7 @@ class Layers:
         return jax.vmap(lambda point: self._one(values, point))(x)
 
     def _one(self, values: Values, point: Any) -> tuple[Any, dict[str, Any]]:
-        slots = self.program.run(*(values[name] for name in self.every), point)
+        slots = self.program.run(*(values[name] for name in self.every), *jax.tree_util.tree_leaves(point))
         return slots[self.program.result], {name: slots[place] for name, place in self.places.items()}
 
 

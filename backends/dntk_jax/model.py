@@ -10,10 +10,12 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
+from dntk.models import batches
 from dntk.models.adapter import Memo, OutputCount, in_order, require_input, require_shape, split, total_size
 from dntk.models.base import Cotangents, per_input
 from dntk.models.input_gradients import InputDifferentiable, Observed
-from dntk.types import Array, Namespace
+from dntk.models.nests import is_array
+from dntk.types import Array, Batch, Namespace
 from dntk_jax import inputs, requirements
 from dntk_jax.behaviour import evaluated, examined
 from dntk_jax.network import Network, exact_products
@@ -109,27 +111,29 @@ class JaxModel(InputDifferentiable):
         """Floating-point type of the selected parameters."""
         return self._first().dtype
 
-    def __call__(self, x: Array) -> Float[Array, "n c"]:
+    def __call__(self, x: Batch) -> Float[Array, "n c"]:
         """Outputs at the inputs ``x``."""
-        self.check_inputs(x)
+        x = self._checked(x)
         return evaluated(self.network, x)
 
-    def check_inputs(self, x: Array, name: str = "x") -> None:
+    def check_inputs(self, x: Batch, name: str = "x") -> None:
         """Raise a clear error unless ``x`` can be an input: floating point of the parameters' dtype, integer or bool.
 
         The first inputs of a new shape or dtype are run, as in :func:`dntk.models.adapter.examine`.
         """
         require_input(x, self, name, convert=FRAMEWORK.convert, kinds=("integral", "bool"))
-        self._findings.outputs.look(x, lambda: examined(self.network, x))
+        if is_array(x):
+            requirements.require_no_bytes(x, name, self.dtype)
+        self._findings.outputs.look(x, lambda: examined(self.network, batches.plain(x)))
 
-    def gradient_blocks(self, x: Array, cotangents: Cotangents) -> Iterator[GradientBlock]:
+    def gradient_blocks(self, x: Batch, cotangents: Cotangents) -> Iterator[GradientBlock]:
         """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter.
 
         Cost: one forward pass and q backward passes to the operations that read parameters, plus, where that is not
         confirmed, q per-sample backward passes. The factors of all parameters are alive until consumed.
         """
-        self.check_inputs(x)
-        functionals = per_input(cotangents, x.shape[0], self.n_outputs)
+        x = self._checked(x)
+        functionals = per_input(cotangents, batches.count(x), self.n_outputs)
         plan = self._findings.plans(x, lambda: make_plan(self.network, self.selected, x))
         with exact_products():
             # Placed, as numbers without a place would be another case to compile.
@@ -138,19 +142,19 @@ class JaxModel(InputDifferentiable):
         requirements.require_finite("the network's outputs", outputs)
         yield from in_order(block_of(plan.forms[name], factors.pop(name), name) for name in self.selected)
 
-    def jvp(self, x: Array, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
+    def jvp(self, x: Batch, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
         """Directional derivatives of all outputs along q parameter vectors.
 
         By forward mode where the network has it, by the transpose of the gradient elsewhere (``custom_vjp``).
         """
-        self.check_inputs(x)
+        x = self._checked(x)
         require_shape("tangents", tangents, self.n_parameters, "parameter")
         return self._forward_first(self._push, push_forward, push_forward_twice_backward, x, tangents)
 
-    def vjp(self, x: Array, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
+    def vjp(self, x: Batch, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward pass."""
-        self.check_inputs(x)
-        require_shape("cotangents", cotangents, self.n_outputs, "output", rows=x.shape[0])
+        x = self._checked(x)
+        require_shape("cotangents", cotangents, self.n_outputs, "output", rows=batches.count(x))
 
         def pull(values: Any, points: Any, weights: Any) -> Array:
             found = gradient(self.network, self.selected, values, points, weights)
@@ -159,18 +163,18 @@ class JaxModel(InputDifferentiable):
         with exact_products():
             return self._compiled(gradient, pull)(self.network.parameters, x, cotangents)
 
-    def head(self, x: Array) -> str:
+    def head(self, x: Batch) -> str:
         """Name of the parameter that the last product of data with a matrix reads."""
-        self.check_inputs(x)
+        x = self._checked(x)
         return inputs.head_of(self.network, x)
 
     def batch_norms(self) -> tuple[str, ...]:
         """None: programs do not tell norms from other operations. Name them by their parameters' owners."""
         return ()
 
-    def observe(self, x: Array, layers: tuple[str, ...]) -> Observed:
+    def observe(self, x: Batch, layers: tuple[str, ...]) -> Observed:
         """Outputs and what enters layers, named by the owner of their parameters, with the way back to ``x``."""
-        self.check_inputs(x)
+        x = self._checked(x)
         found = self._findings.layers(x, lambda: inputs.find_layers(self.network, layers, x), of=layers, enough=1)
 
         def forward(values: Any, points: Any) -> Any:
@@ -193,12 +197,12 @@ class JaxModel(InputDifferentiable):
             outputs=outputs, inputs={name: inputs.positions(value) for name, value in entering.items()}, pull=pull
         )
 
-    def input_gradient(self, x: Array, cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]) -> Array:
+    def input_gradient(self, x: Batch, cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]) -> Array:
         """Gradient in x_i of Σ_q ⟨directions[i, q], ∇_θ ⟨cotangents[q], f(x_i)⟩⟩.
 
         By forward mode, differentiated backward, where the network has it; by differentiating twice backward elsewhere.
         """
-        self.check_inputs(x)
+        x = self._checked(x)
         modes = inputs.by_forward_mode, inputs.by_backward_mode
         return self._forward_first(self._second, *modes, x, cotangents, directions)
 
@@ -213,7 +217,7 @@ class JaxModel(InputDifferentiable):
                 self._findings.forward_mode = False
         return compute(backward, *data)
 
-    def _second(self, method: inputs.InputGradient, x: Array, cotangents: Array, directions: Array) -> Array:
+    def _second(self, method: inputs.InputGradient, x: Batch, cotangents: Array, directions: Array) -> Array:
         def every(values: Any, points: Any, functionals: Any, rows: Any) -> Any:
             def one(point: Any, row: Any) -> Any:
                 return method(self.network, values, point, functionals, split(row, self.parameters))
@@ -223,7 +227,7 @@ class JaxModel(InputDifferentiable):
         with exact_products():
             return self._compiled(method, every)(self.network.parameters, x, cotangents, directions)
 
-    def _push(self, method: Callable[..., Any], x: Array, tangents: Array) -> Array:
+    def _push(self, method: Callable[..., Any], x: Batch, tangents: Array) -> Array:
         def push(values: Any, points: Any, directions: Any) -> Any:
             return method(self.network, split(directions, self.parameters), values, points)
 
@@ -233,6 +237,10 @@ class JaxModel(InputDifferentiable):
     def _compiled(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         """The compiled function that was first stored under ``key``, so that it is traced once per shape."""
         return self._findings.compiled.setdefault(key, jax.jit(function))
+
+    def _checked(self, x: Batch) -> Batch:
+        self.check_inputs(x)
+        return batches.plain(x)
 
     def _first(self) -> Any:
         return self.network.parameters[self.selected[0]]

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dntk.models.adapter import outputs_alone
 from dntk.types import Array
 
 Values = Mapping[str, Any]
@@ -28,6 +29,10 @@ class Network:
     state: Mapping[str, Array]
     function: Callable[[Values, Any], Any]
     forward: Callable[[Values, Any], Any]
+
+    def one(self, values: Values, point: Any) -> Any:
+        """Outputs (C,) for one input without its first axis."""
+        return self.function(values, jax.tree_util.tree_map(lambda part: part[None], point))[0]
 
 
 def network_of(
@@ -53,7 +58,7 @@ def network_of(
 
     def outputs(values: Values, x: Any) -> Any:
         filled = [values[names[place]] if place in names else leaf for place, leaf in enumerate(leaves)]
-        return function(jax.tree_util.tree_unflatten(structure, filled), x)
+        return outputs_alone(function(jax.tree_util.tree_unflatten(structure, filled), x))
 
     parameters = {name: _array(leaves[place], own) for place, name in names.items()}
     return Network(

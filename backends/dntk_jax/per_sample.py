@@ -64,7 +64,7 @@ def push_forward_twice_backward(network: Network, tangents: Values, values: Valu
 def _pull(network: Network, names: tuple[str, ...], values: Values, point: Any) -> tuple[Callable[[Any], Any], Any]:
     """Map of cotangents (C,) of one input's outputs to gradients by name, and the outputs' dtype."""
     chosen = {name: values[name] for name in names}
-    outputs, pull = jax.vjp(lambda some: network.function({**values, **some}, point[None])[0], chosen)
+    outputs, pull = jax.vjp(lambda some: network.one({**values, **some}, point), chosen)
     return lambda functional: pull(functional)[0], outputs.dtype
 
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dntk.gradient_blocks import FactoredBlock, GradientBlock, IndexedBlock
+from dntk.models import batches
 from dntk.models.adapter import PROBES, stored_block
 from dntk_jax.behaviour import coarsest, evaluated, tolerance, trace
 from dntk_jax.capture import Capture, Factors, find_capture
@@ -56,7 +57,7 @@ def make_plan(network: Network, names: tuple[str, ...], x: Any) -> Plan:
     ValueError
         No way reproduces JAX's gradient, or JAX cannot differentiate the network.
     """
-    test = _Test.draw(network, names, x[:PROBES])
+    test = _Test.draw(network, names, batches.first(x, PROBES))
     capture = _verified_capture(test, names)
     captured = () if capture is None else tuple(capture.forms)
     others = _verified_methods(test, tuple(name for name in names if name not in captured))
@@ -96,7 +97,7 @@ class _Test:
     def draw(cls, network: Network, names: tuple[str, ...], x: Any) -> "_Test":
         """Test for a network at some inputs; the random numbers are fixed and not the caller's."""
         outputs = evaluated(network, x)
-        rounding = coarsest(trace(network, x[:1]), outputs)
+        rounding = coarsest(trace(network, batches.first(x)), outputs)
         generator = np.random.default_rng(20)
         weights, functional = (jnp.asarray(generator.normal(size=size), outputs.dtype) for size in outputs.shape)
         every = tuple(network.parameters)
@@ -112,6 +113,8 @@ class _Test:
         # Where a gradient vanishes in exact arithmetic (a bias before a normalisation), what remains is rounding of
         # the size of the other parameters' gradients.
         scale = math.hypot(*(_norm(value) for value in found.values()))
+        if scale == 0:
+            _require_some_gradient(differentiate, network, x, weights[:, None] * functional)
         return cls(
             network=network,
             x=x,
@@ -125,7 +128,7 @@ class _Test:
     def failures(self, forms: Mapping[str, Form], compute: Callable[[Any, Any, Any], Any]) -> set[str]:
         """Names of blocks whose Σ_i w_i G_i is not the gradient, to rounding."""
         # Two cotangents, as a way that works for one alone may fail for more.
-        cotangents = jnp.broadcast_to(self.functional, (2, self.x.shape[0], self.functional.shape[0]))
+        cotangents = jnp.broadcast_to(self.functional, (2, batches.count(self.x), self.functional.shape[0]))
 
         def totals(values: Any, x: Any, weights: Any) -> dict[str, Any]:
             _, computed = compute(values, x, cotangents)
@@ -142,6 +145,23 @@ class _Test:
             return False
         error = _norm(np.asarray(total) - np.asarray(expected))
         return error <= tolerance(self.rounding) * _norm(expected) + self.smallest
+
+
+def _require_some_gradient(differentiate: Any, network: Network, x: Any, cotangents: Any) -> None:
+    """Raise ``ValueError`` where gradients vanish at random parameters, too: a network of dead units has some there."""
+    generator = np.random.default_rng(21)
+    others = {
+        name: value + jnp.asarray(generator.normal(size=value.shape), value.dtype)
+        if jnp.issubdtype(value.dtype, jnp.floating)
+        else value
+        for name, value in network.parameters.items()
+    }
+    if not any(_norm(value) for value in differentiate(others, x, cotangents).values()):
+        msg = (
+            "the network's outputs carry no gradient of any parameter: does it stop gradients "
+            "(jax.lax.stop_gradient), take an argmax, or round?"
+        )
+        raise ValueError(msg)
 
 
 def _norm(values: Any) -> float:

@@ -22,7 +22,6 @@ FRAMEWORK = Framework(
     fixed="does it draw random numbers outside JAX, or change a state of its own?",
     no_mixing="remove statistics, sorting, attention or one random mask across the batch axis",
     outputs_alone="pass a function that returns the outputs alone, for example lambda params, x: fn(params, x)[0]",
-    second_axis="append an axis, outputs[:, None]",
     two_axes="pass a function that picks or joins axes, for example lambda params, x: fn(params, x)[:, -1]",
 )
 
@@ -57,3 +56,13 @@ def require_finite(name: str, x: Any) -> None:
     """Raise ``ValueError`` where ``x`` has NaN or infinite entries."""
     if not _all_finite([x]):
         arrays.require_finite(name, x)
+
+
+def require_no_bytes(x: Any, name: str, dtype: Any) -> None:
+    """Raise ``TypeError`` for bytes, which are images that nobody has converted."""
+    if getattr(x, "dtype", None) == jnp.uint8:
+        msg = (
+            f"`{name}` has dtype uint8, but the parameters have {dtype}: convert images with {name}.astype({dtype}) / "
+            f"255, and ids of tokens with {name}.astype(int)."
+        )
+        raise TypeError(msg)

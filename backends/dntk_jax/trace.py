@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from jax.extend import core
 
+from dntk.models.nests import mapped
 from dntk_jax.network import Network
 
 _INLINED = {"jit", "pjit", "closed_call", "core_closed_call", "core_call", "checkpoint", "remat", "remat2"}
@@ -76,9 +77,9 @@ def traced(network: Network, x: Any) -> tuple[Program, dict[str, int]]:
     every = tuple(network.parameters)
 
     def outputs(leaves: Any, point: Any) -> Any:
-        return network.function(dict(zip(every, leaves, strict=True)), point[None])[0]
+        return network.one(dict(zip(every, leaves, strict=True)), point)
 
-    program = program_of(outputs, list(network.parameters.values()), x[0])
+    program = program_of(outputs, list(network.parameters.values()), mapped(lambda part: part[0], x))
     return program, dict(zip(every, program.arguments, strict=False))
 
 

@@ -23,7 +23,6 @@ FRAMEWORK = Framework(
         "return the outputs (n, C) alone, computed with autograd.numpy; for functions of JAX arrays pass JAX "
         "parameters, for PyTorch a torch.nn.Module"
     ),
-    second_axis="end it with [:, None]",
     two_axes="pick or join axes",
     floating=(
         "return logits, not labels, and compute with autograd.numpy, as numpy's own functions cannot be differentiated"

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk.gradient_blocks import GradientBlock
+from dntk.models import batches
 from dntk.models.adapter import (
     PROBES,
     Memo,
@@ -16,6 +17,7 @@ from dntk.models.adapter import (
     evaluate,
     examine,
     in_order,
+    outputs_alone,
     require_input,
     require_outputs,
     require_shape,
@@ -23,7 +25,8 @@ from dntk.models.adapter import (
     total_size,
 )
 from dntk.models.base import Cotangents, Model, per_input
-from dntk.types import Array, Namespace
+from dntk.models.nests import mapped
+from dntk.types import Array, Batch, Namespace
 from dntk_numpy.autograd_blocks import layer_blocks, looped_blocks
 from dntk_numpy.autograd_checks import (
     FRAMEWORK,
@@ -131,12 +134,12 @@ class AutogradModel(Model):
         """Floating-point type of the selected parameters."""
         return self.every[self.selected[0]].dtype
 
-    def __call__(self, x: Array) -> Float[Array, "n c"]:
+    def __call__(self, x: Batch) -> Float[Array, "n c"]:
         """Outputs at the inputs ``x``."""
         self.check_inputs(x)
         return self._evaluate(x)
 
-    def check_inputs(self, x: Array, name: str = "x") -> None:
+    def check_inputs(self, x: Batch, name: str = "x") -> None:
         """Raise a clear error unless ``x`` can be an input.
 
         The first inputs of a new shape are run, as in :func:`dntk.models.adapter.examine`.
@@ -144,18 +147,18 @@ class AutogradModel(Model):
         require_input(x, self, name, convert=FRAMEWORK.convert)
         self._outputs.look(x, lambda: examine(self._evaluate, x, FRAMEWORK, agree=alike))
 
-    def gradient_blocks(self, x: Array, cotangents: Cotangents) -> Iterator[GradientBlock]:
+    def gradient_blocks(self, x: Batch, cotangents: Cotangents) -> Iterator[GradientBlock]:
         """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter.
 
         Cost: one forward pass and q backward passes to the outputs of layers; for parameters of unknown use another n
         forward and n · q backward passes, and n · q dense gradients in memory.
         """
         self.check_inputs(x)
-        functionals = np.asarray(per_input(cotangents, x.shape[0], self.n_outputs))
+        functionals = np.asarray(per_input(cotangents, batches.count(x), self.n_outputs))
         blocks = self._blocks(x, functionals, self._plan(x))
         yield from in_order(blocks.pop(name) for name in self.selected)
 
-    def jvp(self, x: Array, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
+    def jvp(self, x: Batch, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
         """Directional derivatives of all outputs along q parameter vectors.
 
         Forward mode, one pass each; where an operation has no rule for that, the transpose of the gradient: one
@@ -165,7 +168,7 @@ class AutogradModel(Model):
         require_shape("tangents", tangents, self.n_parameters, "parameter")
         self._plan(x)
         directions: Any = np.asarray(tangents, dtype=self.dtype)
-        shape = (len(directions), len(x), self.n_outputs)  # type: ignore[arg-type]
+        shape = (len(directions), batches.count(x), self.n_outputs)
         try:
             rows = [self._pushed(x, direction) for direction in directions]
         except ValueError as error:
@@ -176,10 +179,10 @@ class AutogradModel(Model):
                 rows = pushed_by_transposes(recording, self.every, directions)
         return np.asarray(rows, dtype=self.dtype).reshape(shape)
 
-    def vjp(self, x: Array, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
+    def vjp(self, x: Batch, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward pass."""
         self.check_inputs(x)
-        require_shape("cotangents", cotangents, self.n_outputs, "output", rows=x.shape[0])
+        require_shape("cotangents", cotangents, self.n_outputs, "output", rows=batches.count(x))
         self._plan(x)
         found = self._gradients(x, np.asarray(cotangents))
         return np.concatenate([np.reshape(found[name], -1) for name in self.selected])
@@ -192,7 +195,7 @@ class AutogradModel(Model):
         """The function of parameters at a copy of ``x``."""
 
         def outputs(values: Mapping[str, Any]) -> Any:
-            return self.function(filled(self.nest, values), np.array(x))
+            return outputs_alone(self.function(filled(self.nest, values), mapped(np.array, x)))
 
         return outputs
 
@@ -202,18 +205,18 @@ class AutogradModel(Model):
         blocks = layer_blocks(self._at(x), known, cotangents) if known else {}
         rest = {name: self.every[name] for name in self.selected if name not in blocks}
         if rest:
-            functions = [self._at(x[row : row + 1]) for row in range(len(x))]
+            functions = [self._at(batches.span(x, row, row + 1)) for row in range(batches.count(x))]
             blocks |= looped_blocks(functions, rest, cotangents)
         return blocks
 
     def _plan(self, x: Any) -> frozenset[str]:
         """Parameters whose closed forms agree with autograd's gradient on the first few inputs."""
-        return self._plans(x, lambda: self._confirmed(x[:PROBES]))
+        return self._plans(x, lambda: self._confirmed(batches.first(x, PROBES)))
 
     def _confirmed(self, x: Any) -> frozenset[str]:
         draws = np.random.default_rng(0)
-        weights = draws.normal(size=len(x)).astype(self.dtype)
-        functionals = draws.normal(size=(len(x), self.n_outputs)).astype(self.dtype)
+        weights = draws.normal(size=batches.count(x)).astype(self.dtype)
+        functionals = draws.normal(size=(batches.count(x), self.n_outputs)).astype(self.dtype)
         require_influence(self._recorded(x).end)
         gradients = self._gradients(x, weights[:, None] * functionals)
         closed = layer_blocks(self._at(x), self.parameters, functionals[None])
@@ -225,7 +228,7 @@ class AutogradModel(Model):
     def _recorded(self, x: Any) -> Recording:
         with differentiating():
             recording = recorded(self._at(x), self.parameters)
-        require_outputs(recording.outputs, len(x), FRAMEWORK)
+        require_outputs(recording.outputs, batches.count(x), FRAMEWORK)
         return recording
 
     def _gradients(self, x: Any, cotangents: Any) -> dict[str, Any]:
@@ -242,4 +245,4 @@ class AutogradModel(Model):
         values, tangents = self.parameters, split(direction, self.parameters)
         with differentiating():
             pushed = pushed_forward(self._at(x), values, tangents)
-        return np.zeros((len(x), self.n_outputs), self.dtype) if pushed is None else pushed
+        return np.zeros((batches.count(x), self.n_outputs), self.dtype) if pushed is None else pushed

@@ -12,6 +12,7 @@ import scipy.sparse
 import scipy.special
 
 from dntk.backend import entries, expand, root_modules
+from dntk.models.adapter import refuse_forward
 from dntk.models.base import Model
 from dntk.models.mlp import MLP
 from dntk.types import Array, Namespace
@@ -88,8 +89,9 @@ class NumpyBackend:
     def synchronize(self, x: Array) -> None:
         """Nothing to wait for."""
 
-    def as_model(self, net: Any, params: Any, parameters: str | None) -> Model:
+    def as_model(self, net: Any, params: Any, parameters: str | None, forward: Any = None) -> Model:
         """Model of a dntk.MLP, of a fitted scikit-learn network, or of a function ``net(params, x)``."""
+        refuse_forward(forward)
         if params is not None:
             return _function_model(net, params, parameters)
         model = net if isinstance(net, MLP) else from_scikit_learn(net)

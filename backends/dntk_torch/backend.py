@@ -11,6 +11,7 @@ from array_api_compat import array_namespace
 
 from dntk.types import Array, Namespace
 from dntk_torch import products, state
+from dntk_torch._scatter import scatter_add
 from dntk_torch.model import TorchModel
 
 _HOST = 1  # kDLCPU in DLPack's list of devices
@@ -48,17 +49,8 @@ class TorchBackend:
         return torch.from_dlpack(_forwards(x))
 
     def scatter_add(self, updates: Any, index: Any, weights: Any, size: int) -> Array:
-        """Rows, one nonzero of every update at a time; on CPU and CUDA the same to the last bit at every call."""
-        out = torch.zeros((size, updates.shape[1]), dtype=updates.dtype, device=updates.device)
-        rows = updates.contiguous()  # strided ones are added number by number
-        scaled = torch.empty_like(rows)
-        for position in range(index.shape[1]):
-            torch.mul(rows, weights[:, position, None], out=scaled)
-            if out.device.type == "cuda":  # where `index_add_` adds in any order, and this one sorts
-                out.index_put_((index[:, position],), scaled, accumulate=True)
-            else:
-                out.index_add_(0, index[:, position], scaled)
-        return out
+        """Rows in the order of where they go; the same to the last bit at every call."""
+        return scatter_add(updates, index, weights, size)
 
     def triangular_solve(self, factor: Any, rhs: Any, *, lower: bool) -> Array:
         """PyTorch's batched triangular solve."""
@@ -97,12 +89,12 @@ class TorchBackend:
         if x.device.type == "cuda":
             torch.cuda.synchronize(x.device)
 
-    def as_model(self, net: Any, params: Any, parameters: str | None) -> Any:
+    def as_model(self, net: Any, params: Any, parameters: str | None, forward: Any = None) -> Any:
         """Model of a ``torch.nn.Module``."""
         if params is not None:
             msg = "for PyTorch pass the module itself: dntk.as_model(module); functions of parameters are for JAX."
             raise TypeError(msg)
-        return TorchModel.of(net, parameters)
+        return TorchModel.of(net, parameters, forward)
 
 
 def _forwards(x: Any) -> Any:

@@ -6,11 +6,14 @@ import torch
 
 from dntk import arrays
 from dntk.models.adapter import close, evaluate, examine
-from dntk_torch.execution import Values, detached, run, without_graph
+from dntk.types import Batch
+from dntk_torch.called import device_of
+from dntk_torch.execution import detached, run, without_graph
+from dntk_torch.private_copy import Values
 from dntk_torch.requirements import FRAMEWORK
 
 
-def examined(module: torch.nn.Module, x: torch.Tensor) -> int:
+def examined(module: torch.nn.Module, x: Batch) -> int:
     """Number C of outputs, once the module proves a deterministic function of one input at a time.
 
     Raises
@@ -20,11 +23,13 @@ def examined(module: torch.nn.Module, x: torch.Tensor) -> int:
         the batch.
     """
     values = detached(module)
+    coarsest = [tolerance(value) for value in values.values() if value.is_floating_point()]
 
     def agree(left: Any, right: Any) -> bool:
-        return close(left, right, tolerance(right))
+        # Logits may be wider than the numbers that they were computed with.
+        return close(left, right, max(tolerance(right), *coarsest))
 
-    with without_graph(x.device):
+    with without_graph(device_of(x)):
         return examine(lambda points: evaluated(module, values, points), x, FRAMEWORK, agree=agree)
 
 

@@ -1,17 +1,20 @@
 """Derivatives of a module in its inputs, and what enters its layers."""
 
-import contextlib
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from dntk import arrays
-from dntk.models.adapter import close
+from dntk.models import batches
+from dntk.models.adapter import close, require_array
 from dntk.models.input_gradients import Observed
+from dntk.models.nests import is_nest
+from dntk.types import Batch
 from dntk_torch.behaviour import tolerance
-from dntk_torch.execution import Values, detached, differentiable, run, transformable
+from dntk_torch.called import cloned, device_of
+from dntk_torch.execution import detached, differentiable, forward_mode, prepared, run, run_copy, transformable
+from dntk_torch.private_copy import Values
 from dntk_torch.requirements import BATCH_NORMS
 
 InputGradient = Callable[[torch.nn.Module, tuple[str, ...], torch.Tensor, torch.Tensor, Values], torch.Tensor]
@@ -40,7 +43,7 @@ def layer_of(module: torch.nn.Module, name: str) -> torch.nn.Module:
     return layers[owner]
 
 
-def head_of(module: torch.nn.Module, x: torch.Tensor) -> str:
+def head_of(module: torch.nn.Module, x: Batch) -> str:
     """Name of the linear layer that is called last."""
     linear = {layer: name for name, layer in module.named_modules() if isinstance(layer, torch.nn.Linear)}
     called: list[str] = []
@@ -48,8 +51,8 @@ def head_of(module: torch.nn.Module, x: torch.Tensor) -> str:
     def note(layer: torch.nn.Module, _: Any) -> None:
         called.append(linear[layer])
 
-    with torch.no_grad(), _hooked(dict.fromkeys(linear, note)):
-        run(module, detached(module), x[:1])
+    with torch.no_grad():
+        _run_hooked(module, batches.first(x), dict.fromkeys(linear, note))
     if not called:
         msg = "the network calls no torch.nn.Linear: name the layer whose inputs are the penultimate features."
         raise ValueError(msg)
@@ -61,7 +64,7 @@ def batch_norms_of(module: torch.nn.Module) -> tuple[str, ...]:
     return tuple(name for name, layer in module.named_modules() if isinstance(layer, BATCH_NORMS))
 
 
-def observe(module: torch.nn.Module, x: torch.Tensor, names: tuple[str, ...]) -> Observed:
+def observe(module: torch.nn.Module, x: Batch, names: tuple[str, ...]) -> Observed:
     """Outputs, and what enters the first call of each layer, with the way back to the inputs."""
     layers = {name: layer_of(module, name) for name in names}
     captured: dict[torch.nn.Module, torch.Tensor] = {}
@@ -71,9 +74,9 @@ def observe(module: torch.nn.Module, x: torch.Tensor, names: tuple[str, ...]) ->
             # A copy: what comes after may overwrite the layer's input.
             captured[layer] = arguments[0].clone()
 
-    with differentiable(x.device), _hooked(dict.fromkeys(layers.values(), keep)):
-        point = x.detach().clone().requires_grad_(True)
-        outputs = run(module, detached(module), point)
+    with differentiable(device_of(x)):
+        point = cloned(x) if is_nest(x) else x.clone().requires_grad_(True)
+        outputs = _run_hooked(module, point, dict.fromkeys(layers.values(), keep))
     for name, layer in layers.items():
         if layer not in captured:
             msg = f"the layer {name!r} is not called with a tensor in the network's forward: name another."
@@ -81,6 +84,7 @@ def observe(module: torch.nn.Module, x: torch.Tensor, names: tuple[str, ...]) ->
     kept = {name: captured[layer] for name, layer in layers.items()}
 
     def pull(out: Any, wanted: Mapping[str, Any]) -> Any:
+        require_array(x, "x")
         cotangents = {name: _to_shape(value, kept[name], layers[name]) for name, value in wanted.items()}
         pairs = [(outputs, out), *((kept[name], cotangent) for name, cotangent in cotangents.items())]
         pairs = [(end, cotangent.to(end.dtype)) for end, cotangent in pairs if end.requires_grad]
@@ -113,10 +117,7 @@ def by_forward_mode(
         every = torch.func.vmap(pushed)(tangents)
         return (cotangents.to(every.dtype) * every).sum()
 
-    with transformable(x.device), warnings.catch_warnings():
-        # Forward mode compiles its rules with what PyTorch itself has deprecated since.
-        warnings.filterwarnings("ignore", message="`torch.jit")
-        warnings.filterwarnings("ignore", message="There is a performance drop")
+    with forward_mode(x.device):
         found: torch.Tensor = torch.func.vmap(torch.func.grad(along))(x.clone(), dict(directions))
     return found.detach()
 
@@ -164,14 +165,20 @@ def agreeing(
     return close(found, expected, tolerance(expected))
 
 
-@contextlib.contextmanager
-def _hooked(hooks: Mapping[torch.nn.Module, Callable[..., None]]) -> Iterator[None]:
-    handles = [layer.register_forward_pre_hook(hook) for layer, hook in hooks.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+def _run_hooked(
+    module: torch.nn.Module, x: Batch, hooks: Mapping[torch.nn.Module, Callable[..., None]]
+) -> torch.Tensor:
+    """Outputs; each layer's hook is given the layer and what enters its copy."""
+    copy = prepared(module, detached(module))
+    for layer, hook in hooks.items():
+        watched = copy.of(layer)
+        if watched is not None:
+            watched.register_forward_pre_hook(_for(layer, hook))
+    return run_copy(copy, x)
+
+
+def _for(layer: torch.nn.Module, hook: Callable[..., None]) -> Callable[..., None]:
+    return lambda _copy, arguments: hook(layer, arguments)
 
 
 def _gradient(ends: list[torch.Tensor], leaf: torch.Tensor, cotangents: list[torch.Tensor]) -> torch.Tensor:

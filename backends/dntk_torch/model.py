@@ -11,10 +11,14 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
+from dntk.models import batches
 from dntk.models.adapter import (
+    PROBES,
+    Forward,
     Memo,
     OutputCount,
     in_order,
+    require_array,
     require_input,
     require_shape,
     split,
@@ -24,11 +28,15 @@ from dntk.models.adapter import (
 from dntk.models.base import Cotangents, per_input
 from dntk.models.batching import measured_bytes
 from dntk.models.input_gradients import InputDifferentiable, Observed
-from dntk.types import Array, Namespace
+from dntk.types import Array, Batch, Namespace
 from dntk_torch import inputs, requirements, state
 from dntk_torch._example_inputs import guessed_outputs
+from dntk_torch._placing import misplaced
 from dntk_torch._pulling import pull
+from dntk_torch._signature import signature
+from dntk_torch._watching import moves_rows, require_own_parameters
 from dntk_torch.behaviour import evaluated, examined
+from dntk_torch.called import Called, tensors_of
 from dntk_torch.capture import Capture, Pulled, block_of, capture, watched
 from dntk_torch.execution import detached, differentiable, run, without_graph
 from dntk_torch.per_sample import PerSample, Push, by_loop, gradient
@@ -44,6 +52,7 @@ class _Findings:
     plans: Memo[Plan] = dataclasses.field(default_factory=Memo)
     pushes: Memo[Push] = dataclasses.field(default_factory=Memo)
     input_gradients: Memo[inputs.InputGradient] = dataclasses.field(default_factory=Memo)
+    moving: Memo[bool] = dataclasses.field(default_factory=Memo)
     sizes: Memo[tuple[int, int]] = dataclasses.field(default_factory=Memo)
 
 
@@ -51,8 +60,9 @@ class _Findings:
 class TorchModel(InputDifferentiable):
     """A PyTorch network in evaluation mode, differentiable in the parameters called ``selected``.
 
-    Make it with :meth:`of`. The module is never changed: parameters, gradients, buffers, attributes
-    and hooks are after every call what they were before. Linear layers, convolutions, embeddings
+    Make it with :meth:`of`. The module itself is never run and never changed: every run is that of a private copy of
+    its structure as it then is, which shares its parameters. So threads may call one model, and run the module,
+    at once; changes between calls are seen. Linear layers, convolutions, embeddings
     and norms give their gradients in factored or closed form wherever a check on a few inputs
     confirms it; all other parameters are differentiated input by input.
 
@@ -62,19 +72,23 @@ class TorchModel(InputDifferentiable):
 
     module: torch.nn.Module
     selected: tuple[str, ...]
+    way: Forward | None = None
     _findings: _Findings = dataclasses.field(default_factory=_Findings, repr=False)
 
     @classmethod
-    def of(cls, module: Any, parameters: str | None = None) -> "TorchModel":
+    def of(cls, module: Any, parameters: str | None = None, forward: Forward | None = None) -> "TorchModel":
         """Model of a module.
 
         Parameters
         ----------
         module
-            ``torch.nn.Module`` in evaluation mode whose outputs are a tensor (n, C).
+            ``torch.nn.Module`` in evaluation mode whose outputs are a tensor (n, C) or (n,), or an
+            answer with ``logits``.
         parameters
             Regular expression that the whole name of a parameter must match to be differentiated,
             whether it is trainable or not; default: all trainable ones.
+        forward
+            How the module is called, as for :func:`dntk.as_model`.
 
         Raises
         ------
@@ -88,26 +102,26 @@ class TorchModel(InputDifferentiable):
         usable = requirements.usable_module(module)
         names = requirements.selected_names(usable, parameters)
         requirements.require_gradients_are_derivatives(usable, names)
-        return cls(module=usable, selected=names)
+        return cls(module=usable, selected=names, way=forward)
 
     def subset(self, pattern: str) -> "TorchModel":
         """The same network in the parameters whose whole name matches ``pattern``."""
-        return TorchModel.of(self.module, pattern)
+        return TorchModel.of(self.module, pattern, self.way)
 
     @property
     def parameters(self) -> Mapping[str, Array]:
         """Selected parameters by name, in the module's order."""
-        every = dict(self.module.named_parameters())
+        every = requirements.present(self.module, self.selected)
         return {name: every[name].detach() for name in self.selected}
 
     @property
     def state(self) -> Mapping[str, Array]:
-        """All parameters and buffers by name."""
+        """All parameters and persistent buffers by name."""
         return state.state_of(self.module)
 
     @property
     def structure(self) -> Hashable:
-        """Kinds and settings of all submodules."""
+        """Kinds and settings of all submodules, and buffers that are not persistent, such as caches."""
         return state.structure_of(self.module)
 
     @property
@@ -128,8 +142,12 @@ class TorchModel(InputDifferentiable):
         return count.known(guess=self._guess if count.latest is None else None)
 
     @functools.cached_property
+    def _net(self) -> Called:
+        return Called(self.module, self.way)
+
+    @functools.cached_property
     def _guess(self) -> int | None:
-        return guessed_outputs(self.module)
+        return guessed_outputs(self._net)
 
     @property
     def namespace(self) -> Namespace:
@@ -146,22 +164,28 @@ class TorchModel(InputDifferentiable):
         """Floating-point type of the selected parameters."""
         return self.parameters[self.selected[0]].dtype
 
-    def __call__(self, x: Array) -> Float[Array, "n c"]:
+    def __call__(self, x: Batch) -> Float[Array, "n c"]:
         """Outputs at the inputs ``x``; those of 16-bit networks as float32, like their kernels."""
         self.check_inputs(x)
         with without_graph(self.device):
-            return arrays.widened(evaluated(self.module, detached(self.module), x))
+            return arrays.widened(evaluated(self._net, detached(self._net), tensors_of(x)))
 
-    def check_inputs(self, x: Array, name: str = "x") -> None:
+    def check_inputs(self, x: Batch, name: str = "x") -> None:
         """Raise a clear error unless ``x`` can be an input and the network is in evaluation mode.
 
         The first inputs of a new shape or dtype are run, as in :func:`dntk.models.adapter.examine`.
         """
-        requirements.require_evaluation_mode(self.module)
-        require_input(x, self, name, convert=FRAMEWORK.convert, kinds=kinds_of_inputs(self.module))
-        self._findings.outputs.look(x, lambda: examined(self.module, torch.as_tensor(x)))
+        requirements.require_evaluation_mode(self._net)
+        requirements.present(self._net, self.selected)
+        require_input(x, self, name, convert=FRAMEWORK.convert, kinds=kinds_of_inputs(self._net))
+        self._findings.outputs.look(x, lambda: self._examined(tensors_of(x)), of=signature(self._net))
 
-    def gradient_blocks(self, x: Array, cotangents: Cotangents) -> Iterator[GradientBlock]:
+    def _examined(self, x: Batch) -> int:
+        count = examined(self._net, x)
+        require_own_parameters(self._net, self.selected, batches.first(x))
+        return count
+
+    def gradient_blocks(self, x: Batch, cotangents: Cotangents) -> Iterator[GradientBlock]:
         """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter.
 
         Cost: one forward pass and q backward passes to the outputs of layers, plus, where a
@@ -169,16 +193,16 @@ class TorchModel(InputDifferentiable):
         layers are alive until consumed.
         """
         self.check_inputs(x)
-        functionals = per_input(cotangents, x.shape[0], self.n_outputs)
+        functionals = per_input(cotangents, batches.count(x), self.n_outputs)
         # A generator must not hold grad modes or hooks while its consumer runs, so all passes end
         # before the first block is handed out.
-        yield from in_order(self._blocks(x, functionals))
+        yield from in_order(self._blocks(tensors_of(x), functionals))
 
-    def block_bytes(self, x: Array, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
+    def block_bytes(self, x: Batch, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
         """Bytes of gradient blocks per input for one functional, and for each further one; measured once."""
         return self._findings.sizes(x, lambda: measured_bytes(self, x, cotangents), enough=1)
 
-    def jvp(self, x: Array, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
+    def jvp(self, x: Batch, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
         """Directional derivatives of all outputs along q parameter vectors, one sweep each.
 
         By forward mode where it agrees with the gradient on a few inputs, by the transpose of the
@@ -186,68 +210,73 @@ class TorchModel(InputDifferentiable):
         """
         self.check_inputs(x)
         require_shape("tangents", tangents, self.n_parameters, "parameter")
-        points, named = torch.as_tensor(x), self._by_name(tangents)
-        push = self._findings.pushes(x, lambda: make_push(self.module, self.selected, points), enough=1)
-        return arrays.widened(push(self.module, named, points))
+        points, named = tensors_of(x), self._by_name(tangents)
+        now = signature(self._net)
+        push = self._findings.pushes(x, lambda: make_push(self._net, self.selected, points), of=now, enough=1)
+        return arrays.widened(push(self._net, named, points))
 
-    def vjp(self, x: Array, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
+    def vjp(self, x: Batch, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward pass."""
         self.check_inputs(x)
-        require_shape("cotangents", cotangents, self.n_outputs, "output", rows=x.shape[0])
-        values = detached(self.module, self.selected)
+        require_shape("cotangents", cotangents, self.n_outputs, "output", rows=batches.count(x))
+        values = detached(self._net, self.selected)
         with differentiable(self.device):
-            outputs = run(self.module, values, x)
+            outputs = run(self._net, values, tensors_of(x))
             chosen = [values[name] for name in self.selected]
             weights = torch.as_tensor(cotangents, dtype=outputs.dtype).detach()
             gradients = gradient(outputs, chosen, weights)
         return arrays.widened(torch.cat([value.flatten() for value in gradients]))
 
-    def head(self, x: Array) -> str:
+    def head(self, x: Batch) -> str:
         """Name of the linear layer that is called last."""
         self.check_inputs(x)
-        return inputs.head_of(self.module, torch.as_tensor(x))
+        return inputs.head_of(self._net, tensors_of(x))
 
     def batch_norms(self) -> tuple[str, ...]:
         """Names of batch normalisations."""
-        return inputs.batch_norms_of(self.module)
+        return inputs.batch_norms_of(self._net)
 
-    def observe(self, x: Array, layers: tuple[str, ...]) -> Observed:
+    def observe(self, x: Batch, layers: tuple[str, ...]) -> Observed:
         """Outputs and what enters the first call of layers, named by module, with the way back to ``x``."""
         self.check_inputs(x)
-        return inputs.observe(self.module, torch.as_tensor(x), layers)
+        return inputs.observe(self._net, tensors_of(x), layers)
 
-    def input_gradient(self, x: Array, cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]) -> Array:
+    def input_gradient(self, x: Batch, cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]) -> Array:
         """Gradient in x_i of Σ_q ⟨directions[i, q], ∇_θ ⟨cotangents[q], f(x_i)⟩⟩.
 
         By forward mode, differentiated backward, where it agrees with differentiating twice backward for one point;
         by the latter, point by point, elsewhere.
         """
         self.check_inputs(x)
-        points, functionals = torch.as_tensor(x).detach(), torch.as_tensor(cotangents).detach()
-        data = (self.module, self.selected, points, functionals, self._by_name(directions))
+        require_array(x, "x")
+        points, functionals = tensors_of(x), torch.as_tensor(cotangents).detach()
+        data = (self._net, self.selected, points, functionals, self._by_name(directions))
 
         def find() -> inputs.InputGradient:
             return inputs.by_forward_mode if inputs.agreeing(*data) else inputs.by_backward_mode
 
-        return self._findings.input_gradients(x, find, enough=1)(*data)
+        return self._findings.input_gradients(x, find, of=signature(self._net), enough=1)(*data)
 
     def _by_name(self, directions: Array) -> dict[str, torch.Tensor]:
         """Vectors (..., P) as tensors (..., *shape) by parameter."""
         return split(torch.as_tensor(directions).detach(), self.parameters)
 
     def _blocks(self, x: Any, cotangents: Any) -> Iterator[GradientBlock]:
-        plan = self._findings.plans(x, lambda: make_plan(self.module, self.selected, x))
+        now, misled = signature(self._net), set()
+        plan = self._findings.plans(x, lambda: make_plan(self._net, self.selected, x), of=now)
         captured: Capture | None = None
         pulled: Pulled = {}
         stored: dict[str, DenseBlock | None] = {}
         cotangents = cotangents.detach()
         if plan.layouts:
             with differentiable(self.device):
-                values = detached(self.module, list(plan.layouts))
+                values = detached(self._net, list(plan.layouts))
                 layers = watched(plan.sites)
-                captured = capture(self.module, values, x, layers, shielded=plan.shielded)
+                captured = capture(self._net, values, x, layers, shielded=plan.shielded)
                 arrays.require_finite("the network's outputs", captured.outputs.detach())
                 factored, small = plan.placed(stored=False), plan.placed(stored=True)
+                if self._findings.moving(x, lambda: moves_rows(self._net, batches.first(x, PROBES)), of=now):
+                    misled = misplaced(captured, cotangents, {**factored, **small})
                 pulled, stored = pull(captured, cotangents, factored, small)
         stored.update(self._per_sample(plan.per_sample, x, cotangents))
         absorbed = False
@@ -256,23 +285,25 @@ class TorchModel(InputDifferentiable):
                 absorbed = False
                 continue
             block: Any = stored.pop(name, None)
-            if block is None and captured is not None and name not in plan.stored:
+            if name in misled:
+                block = None
+            elif block is None and captured is not None and name not in plan.stored:
                 layout = plan.layouts[name]
                 block = block_of(plan.sites[name], captured, pulled, layout=layout, name=name)
             if block is None:
-                # These inputs took another way through the network than those of the probe.
+                # These inputs took another way through the network than those of the probe, one after the other.
                 block = self._per_sample({name: by_loop}, x, cotangents)[name]
             if name in plan.with_bias and isinstance(block, FactoredBlock) and not block.transposed:
                 block, absorbed = dataclasses.replace(block, bias=True), True
             yield block
 
     def _per_sample(
-        self, methods: Mapping[str, PerSample], x: torch.Tensor, cotangents: torch.Tensor
+        self, methods: Mapping[str, PerSample], x: Batch, cotangents: torch.Tensor
     ) -> dict[str, DenseBlock]:
         """Stored gradients of parameters without a closed form."""
         blocks = {}
         for method in set(methods.values()):
             names = [name for name, chosen in methods.items() if chosen is method]
-            for name, values in method(self.module, names, x, cotangents).items():
+            for name, values in method(self._net, names, x, cotangents).items():
                 blocks[name] = stored_block(name, arrays.widened(values))
         return blocks

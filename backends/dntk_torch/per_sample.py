@@ -1,22 +1,23 @@
 """Derivatives of any module: per-sample gradients, and products with the Jacobian."""
 
-import warnings
 from collections.abc import Callable
 
 import torch
 
-from dntk_torch.execution import Values, detached, run, transformable
+from dntk.models.nests import mapped
+from dntk.types import Batch
+from dntk_torch.called import cloned, device_of, one_by_one
+from dntk_torch.execution import detached, differentiable, forward_mode, run, transformable
+from dntk_torch.private_copy import Values
 
-PerSample = Callable[[torch.nn.Module, list[str], torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]
+PerSample = Callable[[torch.nn.Module, list[str], Batch, torch.Tensor], dict[str, torch.Tensor]]
 """(module, parameter names, inputs (n, ...), cotangents (q, n, C)) to gradients (q, n, p) by name."""
 
-Push = Callable[[torch.nn.Module, Values, torch.Tensor], torch.Tensor]
+Push = Callable[[torch.nn.Module, Values, Batch], torch.Tensor]
 """(module, parameter tangents (q, *shape) by name, inputs) to output tangents (q, n, C)."""
 
 
-def by_vmap(
-    module: torch.nn.Module, names: list[str], x: torch.Tensor, cotangents: torch.Tensor
-) -> dict[str, torch.Tensor]:
+def by_vmap(module: torch.nn.Module, names: list[str], x: Batch, cotangents: torch.Tensor) -> dict[str, torch.Tensor]:
     """Per-sample gradients by ``torch.func``, all inputs at once, one cotangent after the other.
 
     A second ``vmap`` over cotangents would be faster, but fails for some layers (PyTorch 2.13:
@@ -25,29 +26,26 @@ def by_vmap(
     values = dict(detached(module))
     chosen = {name: values.pop(name) for name in names}
 
-    def one(point: torch.Tensor, functionals: torch.Tensor) -> Values:
+    def one(point: Batch, functionals: torch.Tensor) -> Values:
         def outputs(some: Values) -> torch.Tensor:
-            return run(module, {**values, **some}, point[None])[0]
+            return run(module, {**values, **some}, mapped(lambda part: part[None], point))[0]
 
         primal, pull = torch.func.vjp(outputs, chosen)
         rows = [pull(u)[0] for u in functionals.to(primal.dtype)]
         return {name: torch.stack([row[name].flatten() for row in rows]) for name in names}
 
-    with transformable(x.device), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="There is a performance drop")
-        gradients = torch.func.vmap(one, (0, 1))(x.clone(), cotangents.clone())
+    with transformable(device_of(x)):
+        gradients = torch.func.vmap(one, (0, 1))(cloned(x), cotangents.clone())
     return {name: gradients[name].detach().movedim(0, 1) for name in names}
 
 
-def by_loop(
-    module: torch.nn.Module, names: list[str], x: torch.Tensor, cotangents: torch.Tensor
-) -> dict[str, torch.Tensor]:
+def by_loop(module: torch.nn.Module, names: list[str], x: Batch, cotangents: torch.Tensor) -> dict[str, torch.Tensor]:
     """Per-sample gradients by one backward pass per input and cotangent."""
     values = detached(module, names)
     chosen = [values[name] for name in names]
     rows: dict[str, list[torch.Tensor]] = {name: [] for name in names}
-    with transformable(x.device):
-        for point, functionals in zip(x.split(1), cotangents.split(1, dim=1), strict=True):
+    with differentiable(device_of(x)):
+        for point, functionals in zip(one_by_one(x), cotangents.split(1, dim=1), strict=True):
             outputs = run(module, values, point)
             per_cotangent = [gradient(outputs, chosen, u.to(outputs.dtype)) for u in functionals]
             for position, name in enumerate(names):
@@ -66,7 +64,7 @@ def gradient(outputs: torch.Tensor, parameters: list[torch.Tensor], cotangents: 
     ]
 
 
-def push_forward(module: torch.nn.Module, tangents: Values, x: torch.Tensor) -> torch.Tensor:
+def push_forward(module: torch.nn.Module, tangents: Values, x: Batch) -> torch.Tensor:
     """Derivatives (q, n, C) of the outputs along tangents (q, *shape), by forward mode."""
     values = dict(detached(module))
     chosen = {name: values.pop(name) for name in tangents}
@@ -76,22 +74,20 @@ def push_forward(module: torch.nn.Module, tangents: Values, x: torch.Tensor) -> 
 
     count = next(iter(tangents.values())).shape[0]
     derivatives = []
-    with transformable(x.device), warnings.catch_warnings():
-        # Forward mode compiles its rules with what PyTorch itself has deprecated since.
-        warnings.filterwarnings("ignore", message="`torch.jit")
+    with forward_mode(device_of(x)):
         for q in range(count):
             direction = {name: tangent[q] for name, tangent in tangents.items()}
             derivatives.append(torch.func.jvp(outputs, (chosen,), (direction,))[1].detach())
     return torch.stack(derivatives)
 
 
-def push_forward_twice_backward(module: torch.nn.Module, tangents: Values, x: torch.Tensor) -> torch.Tensor:
+def push_forward_twice_backward(module: torch.nn.Module, tangents: Values, x: Batch) -> torch.Tensor:
     """As :func:`push_forward` where an operation lacks forward mode.
 
     The gradient Jᵀ v is linear in v, so its own transposed derivative along a tangent τ is J τ.
     """
     values = detached(module, list(tangents))
-    with transformable(x.device):
+    with transformable(device_of(x)):
         outputs = run(module, values, x)
         v = torch.zeros_like(outputs, requires_grad=True)
         chosen = [values[name] for name in tangents]

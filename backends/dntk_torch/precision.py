@@ -1,14 +1,17 @@
 """Networks of 16-bit numbers: what a check compares, and what runs."""
 
-import copy
-
 import torch
 
+from dntk.models import batches
+from dntk.models.nests import mapped
+from dntk.types import Batch
+from dntk_torch.called import device_of
 from dntk_torch.execution import detached, run, without_graph
 from dntk_torch.per_sample import PerSample, by_loop, by_vmap
+from dntk_torch.private_copy import private_copy
 
 
-def in_single_precision(module: torch.nn.Module, x: torch.Tensor) -> tuple[torch.nn.Module, torch.Tensor]:
+def in_single_precision(module: torch.nn.Module, x: Batch) -> tuple[torch.nn.Module, Batch]:
     """Copies in float32 of a 16-bit network and its inputs, so that checks of it have digits to compare.
 
     Others, and networks that cannot be copied or that run in their own dtype only, as they are.
@@ -17,8 +20,12 @@ def in_single_precision(module: torch.nn.Module, x: torch.Tensor) -> tuple[torch
     if not parameter.is_floating_point() or torch.finfo(parameter.dtype).bits >= 32:
         return module, x
     try:
-        wide, inputs = copy.deepcopy(module).float(), x.float() if x.is_floating_point() else x
-        with without_graph(x.device):
+        own = {
+            name: torch.nn.Parameter(value.detach(), requires_grad=value.requires_grad)
+            for name, value in module.named_parameters()
+        }
+        wide, inputs = private_copy(module, own).module.float(), mapped(_in_float32, x)
+        with without_graph(device_of(x)):
             run(wide, detached(wide), inputs)
     except torch.OutOfMemoryError:
         raise
@@ -28,15 +35,17 @@ def in_single_precision(module: torch.nn.Module, x: torch.Tensor) -> tuple[torch
     return wide, inputs
 
 
-def runnable(
-    methods: dict[str, PerSample], module: torch.nn.Module, x: torch.Tensor, n_outputs: int
-) -> dict[str, PerSample]:
+def _in_float32(part: torch.Tensor) -> torch.Tensor:
+    return part.float() if part.is_floating_point() else part
+
+
+def runnable(methods: dict[str, PerSample], module: torch.nn.Module, x: Batch, n_outputs: int) -> dict[str, PerSample]:
     """The methods, but plain autograd where one that holds for a wider copy fails in the network's own dtype."""
     names = [name for name, method in methods.items() if method is by_vmap]
     if not names:
         return methods
     try:
-        by_vmap(module, names, x, torch.ones(2, x.shape[0], n_outputs, device=x.device))
+        by_vmap(module, names, x, torch.ones(2, batches.count(x), n_outputs, device=device_of(x)))
     except torch.OutOfMemoryError:
         raise
     except Exception:

@@ -16,9 +16,12 @@ import torch
 from dntk import arrays
 from dntk.gradient_blocks import DenseBlock, GradientBlock
 from dntk.gradient_blocks._require_finite import require_finite
+from dntk.models import batches
 from dntk.models.adapter import PROBES
+from dntk.types import Batch
 from dntk_torch._pulling import pull
 from dntk_torch.behaviour import evaluated, tolerance
+from dntk_torch.called import device_of
 from dntk_torch.calls import Functions
 from dntk_torch.capture import (
     LAYOUTS,
@@ -76,7 +79,7 @@ class _Layout:
     stored: bool
 
 
-def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) -> Plan:
+def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Plan:
     """The cheapest exact way for every parameter in ``names``, verified on the first few of ``x``.
 
     Raises
@@ -84,7 +87,8 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
     ValueError
         No way reproduces autograd's gradient, or no parameter influences the outputs.
     """
-    exact, probe = in_single_precision(module, x[:PROBES])
+    few = batches.first(x, PROBES)
+    exact, probe = in_single_precision(module, few)
     test = _Test.draw(exact, probe, names)
     sites: dict[str, list[Site]] = {}
     layouts: dict[str, _Layout] = {}
@@ -106,7 +110,9 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
     return Plan(
         layouts={name: layout.name for name, layout in layouts.items()},
         shielded=shielded,
-        per_sample=methods if exact is module else runnable(methods, module, x[:PROBES], test.outputs_shape[1]),
+        per_sample=methods
+        if exact is module
+        else runnable(methods, module, batches.first(x, PROBES), test.outputs_shape[1]),
         sites={name: own[name] for name in layouts},
         with_bias=with_bias,
         stored=frozenset(name for name, layout in layouts.items() if layout.stored) - absorbed,
@@ -138,7 +144,7 @@ def _most_layouts(test: "_Test", sites: Mapping[str, list[Site]]) -> tuple[dict[
     return (shielded, True) if len(shielded) > len(plain) else (plain, False)
 
 
-def make_push(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) -> Push:
+def make_push(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Push:
     """The way to multiply with the Jacobian that agrees with the gradient, forward mode if it does.
 
     Raises
@@ -146,7 +152,7 @@ def make_push(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) 
     ValueError
         No way does.
     """
-    test = _Test.draw(*in_single_precision(module, x[:PROBES]), names)
+    test = _Test.draw(*in_single_precision(module, batches.first(x, PROBES)), names)
     # A padding row has no gradient by torch's convention, but forward mode would give it one, and
     # the probe may hold no padding.
     ways = [(push_forward_twice_backward, 1.0)]
@@ -176,7 +182,7 @@ class _Test:
     """A random functional Σ_i w_i ⟨u, f(x_i)⟩ with autograd's gradient of it."""
 
     module: torch.nn.Module
-    x: torch.Tensor
+    x: Batch
     weights: torch.Tensor
     functional: torch.Tensor
     gradients: Mapping[str, torch.Tensor]
@@ -185,17 +191,17 @@ class _Test:
     @property
     def outputs_shape(self) -> tuple[int, int]:
         """Shape (n, C) of the outputs."""
-        return self.x.shape[0], self.functional.shape[0]
+        return batches.count(self.x), self.functional.shape[0]
 
     @classmethod
-    def draw(cls, module: torch.nn.Module, x: torch.Tensor, names: tuple[str, ...]) -> "_Test":
+    def draw(cls, module: torch.nn.Module, x: Batch, names: tuple[str, ...]) -> "_Test":
         """Test for a module at some inputs; the random numbers are fixed and not the caller's."""
         floating = [name for name, value in module.named_parameters() if value.is_floating_point()]
         values = detached(module, floating)
-        with differentiable(x.device):
+        with differentiable(device_of(x)):
             outputs = evaluated(module, values, x)
             generator = torch.Generator().manual_seed(20)
-            weights = torch.randn(x.shape[0], generator=generator, dtype=torch.float64).to(outputs)
+            weights = torch.randn(batches.count(x), generator=generator, dtype=torch.float64).to(outputs)
             functional = torch.randn(outputs.shape[1], generator=generator, dtype=torch.float64).to(outputs)
             cotangents = weights[:, None] * functional
             if not outputs.requires_grad:
@@ -215,7 +221,7 @@ class _Test:
             weights=weights,
             functional=functional,
             gradients={name: every[name] for name in names},
-            rounding=100 * arrays.epsilon(outputs) * float(scale),
+            rounding=100 * max(arrays.epsilon(value) for value in (outputs, *found)) * float(scale),
         )
 
     def passes(self, block: GradientBlock) -> bool:
@@ -240,9 +246,10 @@ class _Test:
         pushed = push(self.module, {name: value[None] for name, value in tangents.items()}, self.x)
         expected: float = sum(float((grad * tangents[name]).sum()) for name, grad in self.gradients.items())
         size: float = sum(float(grad.norm()) ** 2 for grad in self.gradients.values()) ** 0.5
-        with own_precision(self.x.device):
+        with own_precision(device_of(self.x)):
             error = abs(float(self.weights @ (pushed[0] @ self.functional)) - expected)
-        return error <= share * tolerance(self.functional) * size + self.rounding
+        coarsest = max(tolerance(value) for value in (self.functional, *self.gradients.values()))
+        return error <= share * coarsest * size + self.rounding
 
 
 def _gradients(outputs: torch.Tensor, parameters: list[torch.Tensor], cotangents: torch.Tensor) -> list[torch.Tensor]:
@@ -258,7 +265,7 @@ def _gradients(outputs: torch.Tensor, parameters: list[torch.Tensor], cotangents
 def _verified_layouts(test: _Test, sites: Mapping[str, list[Site]], *, shielded: bool) -> dict[str, _Layout]:
     """For each parameter whose layer's rule holds, the layout in which it does."""
     values = detached(test.module, list(sites))
-    with differentiable(test.x.device):
+    with differentiable(device_of(test.x)):
         try:
             captured = capture(test.module, values, test.x, watched(sites), shielded=shielded)
         except torch.OutOfMemoryError:

@@ -13,7 +13,7 @@ from dntk_torch.execution import without_graph
 FRAMEWORK = Framework(
     array=torch.Tensor,
     array_name="a tensor",
-    errors=(RuntimeError, IndexError),
+    errors=(RuntimeError, IndexError, ValueError),
     not_its_fault=(torch.OutOfMemoryError,),
     convert="it with {name}.to({dtype})",
     one_device="move it to one with net.to(device)",
@@ -23,7 +23,6 @@ FRAMEWORK = Framework(
     outputs_alone=(
         "wrap it in a module whose forward returns the outputs alone, for example `return self.net(x).logits`"
     ),
-    second_axis="end its forward with .unsqueeze(-1)",
     two_axes="wrap it in a module that picks or joins axes, for example `return self.net(x)[:, -1]`",
 )
 
@@ -54,8 +53,21 @@ def usable_module(net: Any) -> torch.nn.Module:
     return module
 
 
+def present(module: torch.nn.Module, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """All parameters by name; ``ValueError`` where one of ``names`` is no longer there."""
+    every: dict[str, torch.Tensor] = dict(module.named_parameters())
+    missing = [name for name in names if name not in every]
+    if missing:
+        msg = f"the network no longer has the parameter {missing[0]!r}: make the model again with dntk.as_model(net)."
+        raise ValueError(msg)
+    return every
+
+
 def require_evaluation_mode(module: torch.nn.Module) -> None:
-    """Raise ``ValueError`` where any submodule is in training mode."""
+    """Raise ``ValueError`` where any submodule is in training mode, or parametrised weights are remembered."""
+    if torch.nn.utils.parametrize._cache_enabled:
+        msg = "parametrised weights are being cached, so that calls may see old ones: leave parametrize.cached() first."
+        raise ValueError(msg)
     for name, layer in module.named_modules():
         if layer.training:
             msg = (

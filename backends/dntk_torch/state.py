@@ -12,14 +12,28 @@ _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def state_of(module: torch.nn.Module) -> Mapping[str, torch.Tensor]:
-    """All parameters and buffers by name, stored in checkpoints or not; the module's own memory."""
-    every = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    """All parameters and persistent buffers by name; the module's own memory."""
+    every = {**dict(module.named_parameters()), **_buffers(module, persistent=True)}
     return {name: value.detach() for name, value in every.items()}
 
 
 def structure_of(module: torch.nn.Module) -> Hashable:
-    """Kinds of all submodules, and their settings: numbers, strings and functions among their attributes."""
-    return tuple((name, type(part), _settings(part)) for name, part in module.named_modules())
+    """Kinds of all submodules, and their settings: numbers, strings and functions among their attributes.
+
+    With buffers that are not persistent: such as caches, which may change without a change of the outputs.
+    """
+    caches = _buffers(module, persistent=False)
+    parts = tuple((name, type(part), _settings(part)) for name, part in module.named_modules())
+    return parts, tuple(caches), marks_of(list(caches.values()))
+
+
+def _buffers(module: torch.nn.Module, *, persistent: bool) -> dict[str, torch.Tensor]:
+    return {
+        f"{prefix}.{name}" if prefix else name: value
+        for prefix, part in module.named_modules()
+        for name, value in part._buffers.items()
+        if value is not None and (name not in part._non_persistent_buffers_set) is persistent
+    }
 
 
 def _settings(part: torch.nn.Module) -> Hashable:
@@ -49,10 +63,14 @@ def marks_of(values: Sequence[torch.Tensor]) -> Hashable:
 def _mark(value: torch.Tensor) -> Hashable:
     if value.layout != torch.strided or value.is_quantized:
         return id(value)
-    bits = value.contiguous().reshape(-1)
     if value.device.type == "cpu":
-        return zlib.crc32(bits.view(torch.uint8).numpy())
+        return zlib.crc32(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return on_device(value)
+
+
+def on_device(value: torch.Tensor) -> Hashable:
+    """Address, version and sum of the words of a tensor, which tell any single change without a copy to the host."""
     version = 0 if value.is_inference() else value._version
-    if value.is_complex():
-        bits = torch.view_as_real(bits).reshape(-1)
-    return value.data_ptr(), version, int(bits.view(_WORDS[bits.element_size()]).sum(dtype=torch.int64))
+    numbers = torch.view_as_real(value) if value.is_complex() else value
+    words = numbers.contiguous().reshape(-1).view(_WORDS[numbers.element_size()])
+    return value.data_ptr(), version, int(words.sum(dtype=torch.int64))

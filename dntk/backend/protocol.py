@@ -70,5 +70,5 @@ class Backend(Protocol):
     def synchronize(self, x: Array) -> None:
         """Wait until ``x`` has been computed, so that a clock tells the truth."""
 
-    def as_model(self, net: Any, params: Any, parameters: str | None) -> Any:
-        """Model of a network of this framework."""
+    def as_model(self, net: Any, params: Any, parameters: str | None, forward: Any = None) -> Any:
+        """Model of a network of this framework, which ``forward(net, batch)`` calls where that is given."""

@@ -109,9 +109,9 @@ class StandardBackend:
     def synchronize(self, x: Array) -> None:
         """Nothing to wait for: the standard knows no asynchrony."""
 
-    def as_model(self, net: Any, params: Any, parameters: str | None) -> NoReturn:
+    def as_model(self, net: Any, params: Any, parameters: str | None, forward: Any = None) -> NoReturn:
         """Always refused: the standard has no derivatives."""
-        del params, parameters
+        del params, parameters, forward
         msg = f"namespace {self.name!r} has no registered backend, so a {type(net).__name__} cannot be a model."
         raise TypeError(msg)
 

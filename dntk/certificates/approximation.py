@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import kind_of
 from dntk._target_checks import check_targets
 from dntk.distill.data import Selection
 from dntk.distilled_gradients import DistilledGradients, row_basis
@@ -114,7 +115,7 @@ def as_approximation(
         reference.require_comparable(TangentFeatures(span.basis, approximation.sketch), "approximation")
         return span
     msg = (
-        f"`approximation` is a {type(approximation).__name__}: expected DistilledGradients, a Selection, "
+        f"`approximation` is {kind_of(approximation)}: expected DistilledGradients, a Selection, "
         "TangentFeatures of the same points, or a fit of a DistilledNTK."
     )
     raise TypeError(msg)
@@ -125,19 +126,28 @@ def span_of(
     basis: Float[Array, "c s k"],
     weights: tuple[Float[Array, "c k"], ...] = (),
     stage: str = "gradients",
+    *,
+    dtype: Any = None,
 ) -> Span:
-    """Span of synthetic gradients, from rows that span it; the basis is turned to their singular vectors."""
+    """Span of synthetic gradients, from rows that span it; the basis is turned to their singular vectors.
+
+    One output after another in float64 where the device has it; it is returned in that or in ``dtype``.
+    """
     xp = arrays.namespace(basis)
-    wide = arrays.accumulation_dtype(basis)
-    b = orthonormal_rows(xp.astype(basis, wide, copy=False))
-    image = xp.astype(synthetic, wide, copy=False) @ b.mT
-    scale = xp.max(xp.abs(image))
-    scale = xp.where(scale > 0, scale, xp.ones_like(scale))
-    _, singular, turn = xp.linalg.svd(image / scale, full_matrices=False)
-    return Span(basis=turn @ b, squares=(singular * scale) ** 2, weights=weights, stage=stage)
+    kept = arrays.accumulation_dtype(basis) if dtype is None else dtype
+    turned, squares = [], []
+    for c in range(basis.shape[0]):
+        b = orthonormal_rows(arrays.in_float64(basis[c, :, :]))
+        image = arrays.in_float64(synthetic[c, :, :]) @ b.mT
+        scale = xp.max(xp.abs(image))
+        scale = xp.where(scale > 0, scale, xp.ones_like(scale))
+        _, singular, turn = xp.linalg.svd(image / scale, full_matrices=False)
+        turned.append(xp.astype(turn @ b, kept, copy=False))
+        squares.append(xp.astype((singular * scale) ** 2, kept, copy=False))
+    return Span(basis=xp.stack(turned), squares=xp.stack(squares), weights=weights, stage=stage)
 
 
-def orthonormal_rows(basis: Float[Array, "c s k"]) -> Float[Array, "c s k"]:
+def orthonormal_rows(basis: Float[Array, "*c s k"]) -> Float[Array, "*c s k"]:
     """Nearly orthonormal rows made orthonormal to the last bits, zero rows left zero, by two Newton steps."""
     for _ in range(2):
         basis = 1.5 * basis - 0.5 * ((basis @ basis.mT) @ basis)

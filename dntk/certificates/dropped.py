@@ -105,11 +105,15 @@ def _ends(values: np.ndarray, population: int | None, failure: float, seed: int)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DroppedPoints:
-    """A sample of the points that were not kept, whose features are computed when they are asked for."""
+    """A sample of the points that were not kept, whose features are computed when they are asked for.
+
+    They keep to ``memory_limit`` as :func:`dntk.tangent_features` does.
+    """
 
     model: Model
     x: Array
     population: int
+    memory_limit: int | None = None
 
     @staticmethod
     def of(
@@ -135,7 +139,7 @@ class DroppedPoints:
 
     def residual(self, basis: Float[Array, "c s k"], sketch: Any, *, confidence: float) -> Intervals:
         """Interval of the mean tangent residual over the points that were not kept; one Jacobian of the sample."""
-        phi = tangent_features(self.model, self.x, sketch=sketch)
+        phi = tangent_features(self.model, self.x, sketch=sketch, memory_limit=self.memory_limit)
         found = tangent_residual(phi, basis)
         rounding = allowance("trace residual", arrays.epsilon(found), max(phi.dim, basis.shape[1]), 1.0)
         return sampled_mean(

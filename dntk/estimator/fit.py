@@ -6,7 +6,9 @@ from pathlib import Path
 from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
-from dntk._target_checks import check_labels
+from dntk._checks import folder
+from dntk._foreign import require_plain_array
+from dntk._target_checks import check_classes, check_labels
 from dntk._text import printable
 from dntk.bounds import Intervals
 from dntk.certificates import Certificate, Span, posterior_variance, sampled_mean, tangent_residual
@@ -22,7 +24,7 @@ from dntk.features import TangentFeatures, tangent_features
 from dntk.ledger import Ledger
 from dntk.metrics import accuracy, fidelity, predicted_labels
 from dntk.models import batches
-from dntk.models.base import Model, checked_inputs, outputs_of
+from dntk.models.base import Model, checked_inputs, outputs_of, require_model
 from dntk.sketch import Sketch
 from dntk.types import Array
 
@@ -33,7 +35,7 @@ class Fit:
 
     A value: nothing in it changes, and copies and pickles are whole. The certificate, and the span of a fit without
     synthetic gradients, are made when they are first read, once, whatever threads ask. Calls that run the network are
-    as safe in threads as its model: those of a PyTorch module are not, and must come one at a time.
+    as safe in threads as its model; dntk's own models are, also while the network itself is run by others.
 
     It belongs to the network as it was when fitted. Calls that run the network look at all its arrays first, as fast as
     memory is read, and refuse one that changed since.
@@ -52,14 +54,14 @@ class Fit:
 
         Notes
         -----
-        One forward and C backward passes, and the work of C forward passes; the weights are brought from the sketch to
-        the parameters first, O(C·P). No gradient of a point is expanded or sketched.
+        One forward and C backward passes, and the work of C forward passes, less in layers that the sketch reduces
+        (:class:`dntk.sketch.Mixed`); the weights are brought from the sketch to the parameters first, O(C·P). No
+        gradient of a point is sketched.
         """
         x = checked_inputs(self.model, x)
         self.state.network.require_same(self.model)
         state = self.state
-        weights = state.weights if state.sketch is None else state.sketch.adjoint(state.weights)
-        return linear_outputs(self.model, x, weights)
+        return linear_outputs(self.model, x, state.weights, state.sketch, state.memory_limit)
 
     def query(self, x: Array) -> "Query":
         """Prediction, uncertainty and trust of every query from one pass over their features.
@@ -84,11 +86,15 @@ class Fit:
 
     def score(self, x: Array, y: Integer[Array, " n"]) -> float:
         """Accuracy: share of points whose predicted class is the label."""
+        x = checked_inputs(self.model, x)
+        require_plain_array("y", y)
         check_labels("y", y, points=batches.count(x))
+        check_classes("y", y, classes=max(2, self.model.n_outputs))
         return accuracy(self.predict(x), y)
 
     def fidelity(self, x: Array) -> float:
         """Share of points where the predictor and the network choose the same class."""
+        x = checked_inputs(self.model, x)
         return fidelity(self.predict(x), outputs_of(self.model, x))
 
     def kernel(self, x1: Array, x2: Array | None = None) -> Float[Array, "n1 n2"]:
@@ -110,7 +116,8 @@ class Fit:
         The posterior variance v(x) = κ(x, x) − κ_xᵀ(K + λI)⁻¹κ_x on the features of the kept points, per query and
         output, in units where the targets' noise has variance λ. With synthetic gradients it is the power function
         v̂ = κ(x, x) − κ_xᵀU(UᵀAU)⁻¹Uᵀκ_x: v ≤ v̂ ≤ κ(x, x), the part of a query's gradient outside the span counted
-        in full (theorem C2).
+        in full (theorem C2). Computed in float64; where the device has none, no deviation below √(0.72·eps·N·κ(x, x))
+        is told from zero, N the larger of the numbers of features and directions.
 
         Raises
         ------
@@ -247,7 +254,7 @@ class Fit:
 
     def _features(self, x: Array) -> TangentFeatures:
         self.state.network.require_same(self.model)
-        return tangent_features(self.model, x, sketch=self.state.sketch)
+        return tangent_features(self.model, x, sketch=self.state.sketch, memory_limit=self.state.memory_limit)
 
     def _deviation(self, phi: TangentFeatures) -> Float[Array, "n c"]:
         """√v̂ of queries given by their features."""
@@ -280,7 +287,9 @@ def load(path: str | Path, *, model: Model | None = None) -> Fit:
     ImportError
         It was made with a backend that is not installed.
     """
-    return Fit(*storage.read(path, model))
+    if model is not None:
+        require_model(model)
+    return Fit(*storage.read(folder("path", path), model))
 
 
 def _headline(certificate: Certificate) -> str:

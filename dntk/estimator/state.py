@@ -42,6 +42,8 @@ class FittedState:
         The parts of the specification, in words.
     network
         Which network it is of, and whether that is still the same.
+    memory_limit
+        Bytes that predictions may take beside the network and their inputs; it is not stored.
     """
 
     weights: Float[Array, "c k"]
@@ -57,3 +59,4 @@ class FittedState:
     certificate: Once[Certificate]
     made_by: Mapping[str, str]
     network: Watch
+    memory_limit: int | None = None

@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from dntk._checks import share
 from dntk.arrays import itemsize
 from dntk.backend import backend_of
 from dntk.certificates.tolerance_outcome import StageShare, ToleranceOutcome
+from dntk.checkpoints import digest
 from dntk.distill.data import DataSelector, InputSelector, Selection
 from dntk.distill.gradients import Solution
 from dntk.distill.gradients.base import at_ridge
@@ -29,10 +31,11 @@ from dntk.distilled_gradients import DistilledGradients
 from dntk.estimator.frame import Frame
 from dntk.estimator.losses import expected_sketch_error
 from dntk.estimator.points import KeptPoints, Targets, of_selection
+from dntk.estimator.resumption import NOWHERE, Keep
 from dntk.estimator.search import FIRST, fewest, resized, shortest
 from dntk.estimator.stages import AsGiven, Parts, kept_count
 from dntk.estimator.trace_loss import Loss, TraceLoss
-from dntk.features import TangentFeatures, tangent_features
+from dntk.features import TangentFeatures
 from dntk.models import batches
 from dntk.models.base import Model
 from dntk.sketch import Sketch, SketchPlan, SparseSign, choose
@@ -60,9 +63,9 @@ class WithinTolerance:
     they do, then halved in between; losses are taken to fall with size. :meth:`outcome` tells what was found.
     """
 
-    def __init__(self, parts: Parts, tolerance: float) -> None:
-        self.parts, self.tolerance = parts, tolerance
-        self._given = AsGiven(parts)
+    def __init__(self, parts: Parts, tolerance: float, keep: Keep = NOWHERE) -> None:
+        self.parts, self.tolerance, self.keep = parts, tolerance, keep
+        self._given = AsGiven(parts, keep)
         self._shares: dict[str, StageShare] = {}
         self._kept: TangentFeatures | None = None
         self._positions: np.ndarray | None = None
@@ -193,7 +196,7 @@ class WithinTolerance:
         if isinstance(data, InputSelector):
             size = min(kept_count(data, batches.count(x)), batches.count(x))
             return _looked_at(resized(data, size), model, x), lambda number: _looked_at(resized(data, number), model, x)
-        phi = tangent_features(model, x, sketch=sketch, outputs="sum")
+        phi = self.keep.features("selecting", model, x, sketch=sketch, outputs="sum")
         return shortest(data, phi, self.tolerance / 2), lambda number: _picked(resized(data, number), phi)
 
     def _left(self, x: Array, kept: Array, sketch: Sketch | SketchPlan | None, indices: Array | None) -> np.ndarray:
@@ -219,12 +222,13 @@ class WithinTolerance:
         """Features of kept points; those that are known already are not made again."""
         known, model = self._positions, self.parts.model
         if self._kept is None or known is None or positions is None:
-            return tangent_features(model, kept, sketch=sketch)
+            return self.keep.features(f"searched-{digest(positions)}", model, kept, sketch=sketch)
         place = {int(position): i for i, position in enumerate(known)}
         fresh = np.asarray([position for position in positions if int(position) not in place], dtype=np.int64)
         phi = self._kept
         if fresh.size:
-            more = tangent_features(model, batches.take(x, fresh), sketch=sketch)
+            name = f"searched-{digest(fresh)}"
+            more = self.keep.features(name, model, batches.take(x, fresh), sketch=sketch)
             place |= {int(position): len(known) + j for j, position in enumerate(fresh)}
             phi = dataclasses.replace(phi, values=model.namespace.concat([phi.values, more.values], axis=1))
         return phi[[place[int(position)] for position in positions]]
@@ -279,8 +283,5 @@ def _grows(sketch: Any) -> bool:
 
 def check_tolerance(tolerance: Any) -> None:
     """Raise ``ValueError`` unless it is None or a number strictly between 0 and 1."""
-    if tolerance is None:
-        return
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 < tolerance < 1:
-        msg = f"`tolerance` must be a share between 0 and 1, got {tolerance!r}: use for example 0.05, or None."
-        raise ValueError(msg)
+    if tolerance is not None:
+        share("tolerance", tolerance, remedy="use for example 0.05, or None")

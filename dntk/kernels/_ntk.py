@@ -2,15 +2,17 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import positive_integer
 from dntk._progress import Task, task
 from dntk.gradient_blocks import GradientBlock
 from dntk.ledger import count
 from dntk.models import batches
-from dntk.models._finite_results import require_kernel_result
+from dntk.models._finite_results import require_finite_result
 from dntk.models.base import Model, checked_inputs
 from dntk.models.batching import choose_paired_batches
 from dntk.outputs import KernelOutputs
@@ -25,6 +27,7 @@ def ntk(
     *,
     outputs: KernelOutputs = "mean",
     batch_size: int | None = None,
+    memory_limit: int | None = None,
 ) -> Float[Array, "*kernel"]:
     """Exact neural tangent kernel between inputs, K^c_ij = ⟨∇_θ f_c(x_i), ∇_θ f_c(x_j)⟩.
 
@@ -39,6 +42,9 @@ def ntk(
         the kernel of (1/√C) Σ_c f_c (pNTK), one backward pass. An integer c: (n1, n2), K^c, one backward pass.
     batch_size
         Inputs differentiated at once; default: as many as keep gradient blocks within a memory budget.
+    memory_limit
+        Bytes that the kernel, while it is put together, and gradients may take beside the network and the inputs;
+        default: gradient blocks of 2 GiB.
 
     Returns
     -------
@@ -58,17 +64,27 @@ def ntk(
     each group; with b batches of inputs the network is differentiated b(b + 1)/2 times on pairs of batches. Source:
     Novak, Sohl-Dickstein and Schoenholz, *Fast finite width neural tangent kernel*, ICML 2022.
     """
+    if batch_size is not None:
+        batch_size = positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen")
     x1 = checked_inputs(model, x1, "x1")
     x2 = None if x2 is None else checked_inputs(model, x2, "x2")
     place = {"xp": model.namespace, "dtype": arrays.kernel_dtype(model.namespace, model.dtype), "device": model.device}
     cotangents = cotangents_for(outputs, model.n_outputs, **place)
     form = _FORMS.get(outputs, _ONLY)
-    batches = choose_paired_batches(model, x1, cotangents, batch_size, separable=form.joined is not None)
+    batches = choose_paired_batches(
+        model,
+        x1,
+        cotangents,
+        batch_size,
+        separable=form.joined is not None,
+        held=2 * _kernel_bytes(model, x1, x1 if x2 is None else x2, outputs, place["dtype"]),
+        memory_limit=memory_limit,
+    )
     groups = [cotangents[a:b, :] for a, b in arrays.spans(cotangents.shape[0], batches.functionals)]
     with task("kernel", total=len(groups) * _pairs(x1, x2, batches.inputs), unit="pairs") as bar:
         kernel = form.whole([_assemble(model, x1, x2, group, batches.inputs, form, bar) for group in groups], groups)
     inputs = {"x1": x1} if x2 is None else {"x1": x1, "x2": x2}
-    require_kernel_result(kernel, model, inputs, cotangents, batches.inputs)
+    require_finite_result(kernel, model, inputs, cotangents, batches.inputs)
     return model.namespace.permute_dims(kernel, (1, 3, 0, 2)) if outputs == "full" else kernel
 
 
@@ -135,6 +151,12 @@ def _assemble(
         return tiles[0, 0]
     lines = [xp.concat([tiles[i, j] for j in range(len(columns))], axis=form.axes[1]) for i in range(len(rows))]
     return xp.concat(lines, axis=form.axes[0])
+
+
+def _kernel_bytes(model: Model, x1: Inputs, x2: Inputs, outputs: KernelOutputs, dtype: Any) -> int:
+    """Bytes of the kernel."""
+    matrices = {"each": model.n_outputs, "full": model.n_outputs**2}.get(str(outputs), 1)
+    return matrices * batches.count(x1) * batches.count(x2) * model.namespace.finfo(dtype).bits // 8
 
 
 def _pairs(x1: Inputs, x2: Inputs | None, size: int) -> int:

@@ -13,7 +13,7 @@ from dntk.gradient_blocks._squared_norms import squared_norms
 from dntk.kernels._ntk import ntk
 from dntk.ledger import count
 from dntk.models import batches
-from dntk.models._finite_results import require_kernel_result
+from dntk.models._finite_results import require_finite_result
 from dntk.models.base import Model, check_placement, checked_inputs, outputs_of
 from dntk.models.batching import BUDGET, choose_batch_size
 from dntk.outputs import KernelOutputs
@@ -77,9 +77,6 @@ class NTKOperator:
 
     def __post_init__(self) -> None:
         model, x = self.model, self.x
-        if not isinstance(model, Model):
-            msg = f"`model` is a {type(model).__name__}: wrap the network first, model = dntk.as_model(net)."
-            raise TypeError(msg)
         x = checked_inputs(model, x)
         object.__setattr__(self, "x", x)
         outputs_of(model, batches.first(x))  # some networks tell their number of outputs only by running
@@ -128,7 +125,7 @@ class NTKOperator:
         wide = v[..., None] if v.ndim == leading + 1 else v
         stack = wide if leading else wide[None, ...]
         products = xp.permute_dims(self._products(stack), (0, 2, 1))
-        self._require_in_range(products, scale=arrays.largest_magnitude(v))
+        self._require_finite(products)
         if self.outputs == "mean":
             products = xp.mean(products, axis=0, keepdims=True)
         return xp.reshape(products, v.shape)
@@ -161,7 +158,7 @@ class NTKOperator:
         xp, n = self.model.namespace, batches.count(self.x)
         with task("diagonal", total=n, unit="points") as bar:
             norms = xp.concat([self._norms(start, stop) for start, stop in bar.spans(n, self._sizes[1])], axis=1)
-        self._require_in_range(norms, scale=1.0)
+        self._require_finite(norms)
         if self.outputs == "mean":
             return xp.mean(norms, axis=0)
         if self.outputs == "full":
@@ -176,9 +173,9 @@ class NTKOperator:
         xp = self.model.namespace
         return xp.reshape(xp.permute_dims(kernel, (0, 2, 1, 3)), self.shape)
 
-    def _require_in_range(self, result: Array, scale: float) -> None:
-        """Raise ``ValueError`` where gradients are too large or too small to be multiplied, or are not finite."""
-        require_kernel_result(result, self.model, {"x": self.x}, self._functionals, self._sizes[1], scale)
+    def _require_finite(self, result: Array) -> None:
+        """Raise ``ValueError`` where gradients are not finite, or their products overflow."""
+        require_finite_result(result, self.model, {"x": self.x}, self._functionals, self._sizes[1])
 
     def _check_vectors(self, v: Array) -> None:
         check_placement(v, self.model, "v")

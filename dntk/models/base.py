@@ -1,13 +1,15 @@
 """The one abstraction between networks and algorithms: a network at fixed parameters, with derivatives in them."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import kind_of
+from dntk._foreign import require_plain_array
 from dntk._progress import task
 from dntk.backend import Backend, backend_for_network
 from dntk.gradient_blocks import GradientBlock
@@ -84,7 +86,9 @@ class Model(Protocol):
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters."""
 
 
-def as_model(net: Any, params: Any = None, *, parameters: str | None = None) -> Model:
+def as_model(
+    net: Any, params: Any = None, *, parameters: str | None = None, forward: Callable[[Any, Batch], Any] | None = None
+) -> Model:
     """Model of a trained network.
 
     Parameters
@@ -98,11 +102,15 @@ def as_model(net: Any, params: Any = None, *, parameters: str | None = None) -> 
     parameters
         Regular expression that the whole name of a parameter must match to be differentiated; default: all
         trainable ones.
+    forward
+        How a module is called, ``forward(net, batch)`` to its outputs, for example ``lambda net, batch:
+        net(batch["pixels"]).logits``; default: ``net(x)`` for an array, ``net(*x)`` for a tuple or list, ``net(**x)``
+        for a mapping. Of answers with ``logits`` these are the outputs; (n,) counts as one output.
 
     Raises
     ------
     TypeError
-        No installed backend understands ``net``.
+        No installed backend understands ``net``; ``forward`` for what is no module.
     ValueError
         The network is in training mode, not fitted, or no parameter matches ``parameters``.
     ImportError
@@ -111,7 +119,7 @@ def as_model(net: Any, params: Any = None, *, parameters: str | None = None) -> 
     if isinstance(net, Model):
         return net if parameters is None else net.subset(parameters)
     backend = backend_for_network(net) if params is None else _backend_for_parameters(params)
-    return backend.as_model(net, params, parameters)
+    return backend.as_model(net, params, parameters, forward)
 
 
 def _backend_for_parameters(params: Any) -> Backend:
@@ -154,10 +162,11 @@ def _attributes(value: Any) -> list[str]:
 
 
 def require_model(model: Any, name: str = "model") -> Model:
-    """The model; ``TypeError`` where it is none."""
-    if not isinstance(model, Model):
-        kind = f"{type(model).__module__}.{type(model).__qualname__}".removeprefix("builtins.")
-        msg = f"`{name}` is a {kind}: wrap the network first, {name} = dntk.as_model(net)."
+    """The model; ``TypeError`` where it is none, with what makes one of it."""
+    if isinstance(model, type) or not isinstance(model, Model):
+        wrapped = getattr(model, "module", None) if type(model).__name__.endswith("DataParallel") else None
+        net = "net" if wrapped is None else "net.module"
+        msg = f"`{name}` is {kind_of(model)}: wrap the network first, {name} = dntk.as_model({net})."
         raise TypeError(msg)
     return model
 
@@ -194,6 +203,7 @@ def check_placement(x: Batch, model: Model, name: str) -> None:
         msg = f"`{name}` holds no array: pass the inputs of the network."
         raise ValueError(msg)
     for part_name, part in parts:
+        require_plain_array(part_name, part, _root(model))
         _check_part(part, model, part_name)
     for part_name, part in parts[1:]:
         if part.shape[0] != parts[0][1].shape[0]:
@@ -207,8 +217,7 @@ def check_placement(x: Batch, model: Model, name: str) -> None:
 def _check_part(x: Any, model: Model, name: str) -> None:
     xp = arrays.namespace(x)
     if xp is not model.namespace:
-        ours = model.namespace.__name__.removeprefix("array_api_compat.")
-        theirs = xp.__name__.removeprefix("array_api_compat.")
+        ours, theirs = (space.__name__.removeprefix("array_api_compat.") for space in (model.namespace, xp))
         msg = f"`{name}` is a {theirs} array, but the model computes with {ours}: convert it to {ours} first."
         raise TypeError(msg)
     if arrays.device_of(x) != model.device:
@@ -221,6 +230,11 @@ def _check_part(x: Any, model: Model, name: str) -> None:
     arrays.require_finite(name, x)
 
 
+def _root(model: Model) -> str:
+    """Name of the library that the model computes with."""
+    return str(model.namespace.__name__.removeprefix("array_api_compat.").partition(".")[0])
+
+
 def checked_inputs(model: Model, x: Any, name: str = "x") -> Inputs:
     """Inputs as every algorithm takes them: sources bound to the model's library and device, all else unchanged.
 
@@ -231,6 +245,7 @@ def checked_inputs(model: Model, x: Any, name: str = "x") -> Inputs:
     TypeError, ValueError
         The model does not take them; see :meth:`Model.check_inputs`.
     """
+    require_model(model)
     inputs = batches.bound(x, like=next(iter(model.parameters.values())))
     model.check_inputs(batches.first(inputs, _LOOKED_AT) if batches.is_read(inputs) else inputs, name)
     return inputs

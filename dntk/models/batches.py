@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from dntk import arrays
+from dntk._foreign import require_plain_array
 from dntk.backend import backend_of
 from dntk.models.nests import is_array, is_nest, leaves, mapped
 from dntk.models.sources import Points, is_source, points
@@ -27,6 +28,25 @@ def count(x: Inputs) -> int:
     return next(len(part) if isinstance(part, Points) else part.shape[0] for _, part in leaves(x))
 
 
+def require_parts(name: str, x: Any) -> None:
+    """Raise unless ``x`` is an array, a source of points, or a nest of such, one at least.
+
+    Raises
+    ------
+    TypeError
+        Something else, or an array that is no plain one.
+    ValueError
+        A nest of nothing.
+    """
+    parts = list(leaves(x, name))
+    if not parts:
+        msg = f"`{name}` holds no array: pass the inputs of the network."
+        raise ValueError(msg)
+    for part_name, part in parts:
+        if not isinstance(part, Points):
+            require_plain_array(part_name, part)
+
+
 def span(x: Inputs, start: int, stop: int) -> Batch:
     """Inputs from ``start`` up to ``stop``; those of a source are read."""
     return _chosen(x, lambda part: part[start:stop, ...], lambda source: source.read(range(len(source))[start:stop]))
@@ -34,7 +54,12 @@ def span(x: Inputs, start: int, stop: int) -> Batch:
 
 def first(x: Inputs, size: int = 1) -> Batch:
     """The first inputs, ``size`` of them where there are so many."""
-    return span(x, 0, size)
+    return span(x, 0, min(size, count(x)))
+
+
+def plain(x: Batch) -> Batch:
+    """The batch with mappings of every class as dicts, which frameworks know."""
+    return x if is_array(x) else mapped(lambda part: part, x)
 
 
 def whole(x: Inputs) -> Batch:

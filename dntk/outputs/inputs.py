@@ -6,6 +6,7 @@ from typing import Any
 from jaxtyping import Int
 
 from dntk import arrays
+from dntk._foreign import require_plain_array
 from dntk.models import batches
 from dntk.models.nests import is_array
 from dntk.types import Array, Batch, Inputs
@@ -52,6 +53,8 @@ def labelled(x: Inputs, y: Array) -> Labelled:
         arrays.require_same_place(x=x, y=y)
         arrays.require_points("x", x)
     inputs = batches.opened(x)
+    batches.require_parts("x", inputs)
+    require_plain_array("y", y)
     arrays.require_points("y", y)
     if y.shape[0] != batches.count(inputs):
         msg = f"`y` has {y.shape[0]} entries, but `x` has {batches.count(inputs)} inputs: pass one for each."

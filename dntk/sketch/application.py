@@ -5,15 +5,19 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._progress import task
+from dntk._progress import Task, task
+from dntk.checkpoints import KeptRows
 from dntk.ledger import count
 from dntk.models import batches
 from dntk.models._finite_results import require_finite_result
 from dntk.models.base import Model
 from dntk.models.batching import choose_batch_size
-from dntk.sketch.base import LayoutSketch, Sketch, sketch_blocks
+from dntk.sketch.base import CHUNK_ENTRIES, LayoutSketch, Sketch, sketch_blocks
 from dntk.sketch.layout import layout_of
 from dntk.types import Array, Batch, Inputs
+
+_WORKING = 16
+"""Bytes for every entry of a dense piece of gradients: itself, turned, and in float64."""
 
 
 def bind(sketch: Sketch, model: Model) -> Sketch:
@@ -32,21 +36,70 @@ def sketched_gradients(
     sketch: Sketch | None,
     cotangents: Float[Array, "q c"],
     batch_size: int | None = None,
+    *,
+    memory_limit: int | None = None,
+    kept: KeptRows | None = None,
 ) -> Float[Array, "q n k"]:
     """S ∇_θ⟨u_q, f(x_i)⟩ by a bound sketch, or whole gradients, of checked inputs.
+
+    ``memory_limit`` bounds gradient blocks and the result, which is put together from batches; ``kept`` is where
+    batches stay on the disk, from which an interrupted call goes on.
 
     Raises
     ------
     ValueError
-        A gradient is not finite, or a batch size is not positive.
+        A gradient is not finite, or a batch size is not positive; the memory limit is too small.
+    OSError
+        The disk cannot take the features.
     """
-    size = choose_batch_size(model, x, cotangents, batch_size)
-    n = batches.count(x)
+    n, dtype = batches.count(x), arrays.kernel_dtype(model.namespace, model.dtype)
+    gradient = cotangents.shape[0] * model.n_parameters
+    each = gradient if sketch is None else cotangents.shape[0] * sketch.dim
+    each *= model.namespace.finfo(dtype).bits // 8
+    most = gradient * n if sketch is None else CHUNK_ENTRIES
+    size = choose_batch_size(
+        model,
+        x,
+        cotangents,
+        batch_size,
+        held=2 * n * each,
+        working=(_WORKING * gradient, _WORKING * most),
+        memory_limit=memory_limit,
+    )
     with task("tangent features", total=n, unit="points") as bar:
-        pieces = [_batch(model, batches.span(x, start, stop), cotangents, sketch) for start, stop in bar.spans(n, size)]
+        if kept is None:
+            pieces = [
+                _batch(model, batches.span(x, start, stop), cotangents, sketch) for start, stop in bar.spans(n, size)
+            ]
+        else:
+            kept = kept.of_batches(size)
+            kept.require_space(n, size, each)
+            pieces = [_kept(model, x, cotangents, sketch, size, kept, span, bar) for span in kept.spans(n, size)]
     values = model.namespace.concat(pieces, axis=1)
     require_finite_result(values, model, {"x": x}, cotangents, size)
     return values
+
+
+def _kept(
+    model: Model,
+    x: Inputs,
+    cotangents: Float[Array, "q c"],
+    sketch: Sketch | None,
+    size: int,
+    kept: KeptRows,
+    span: tuple[int, int],
+    bar: Task,
+) -> Float[Array, "q n k"]:
+    """The features of a span of points, from the disk where they are there."""
+    first, last = span
+
+    def make() -> Float[Array, "q n k"]:
+        parts = (batches.span(x, first + a, first + b) for a, b in bar.spans(last - first, size))
+        return model.namespace.concat([_batch(model, part, cotangents, sketch) for part in parts], axis=1)
+
+    if kept.holds(first, last):
+        bar.skip(last - first)
+    return kept.rows(first, last, make, cotangents)
 
 
 def _batch(model: Model, x: Batch, cotangents: Float[Array, "q c"], sketch: Sketch | None) -> Float[Array, "q n k"]:

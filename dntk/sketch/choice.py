@@ -4,11 +4,10 @@ import dataclasses
 import math
 from typing import Any
 
-from dntk._checks import positive_integer, share
+from dntk._checks import check_seed, positive_integer, share
 from dntk.models import batches
-from dntk.models.base import Model, checked_inputs
+from dntk.models.base import Model, checked_inputs, require_model
 from dntk.outputs import FeatureOutputs
-from dntk.random.streams import check_seed
 from dntk.sketch.concentration import LayerProbe, NetworkProbe, probe
 from dntk.sketch.cost import exact_cost, reduced_cost, tensor_cost, whole_cost
 from dntk.sketch.layout import layout_of
@@ -75,8 +74,12 @@ def choose(
     -----
     Cost: gradients of ``points`` inputs, and t²·(a + b) or b·a·(t + b) operations for each, output and layer.
     """
-    _check(n, error, confidence, dim, points)
-    check_seed(seed)
+    require_model(model)
+    n, points, seed = positive_integer("n", n), positive_integer("points", points), check_seed(seed)
+    dim = None if dim is None else positive_integer("dim", dim)
+    error, confidence = (
+        share(name, value, what="between 0 and 1") for name, value in (("error", error), ("confidence", confidence))
+    )
     budget = (error / deviations(confidence)) ** 2
     seen = _unseen(model, outputs) if x is None else probe(model, _spaced(model, x, points), outputs, n)
     options = [_sparse(seen, budget, dim, seed)]
@@ -189,7 +192,7 @@ def _mixed(seen: NetworkProbe, budget: float, dim: int | None, seed: int) -> _Op
         _reduction(layer, width, size) for layer, width in zip(seen.layers, widths, strict=True)
     )
     layers = tuple(
-        LayerPlan(probe=layer, width=width, cost=_layer_cost(layer, width, seen.functionals))
+        LayerPlan(probe=layer, width=width, cost=_layer_cost(layer, width, seen.functionals, size))
         for layer, width in zip(seen.layers, widths, strict=True)
     )
     return _Option(sketch=_sketch_of(layers, size, seed), variance=variance, layers=layers)
@@ -203,10 +206,10 @@ def _widths(seen: NetworkProbe, budget: float, size: int) -> list[int | None]:
 
     def steps() -> Any:
         for i, layer in enumerate(seen.layers):
-            now = _reduction(layer, chosen[i], size), _layer_cost(layer, chosen[i], q)
+            now = _reduction(layer, chosen[i], size), _layer_cost(layer, chosen[i], q, size)
             for width in choices[i][choices[i].index(chosen[i]) + 1 :]:
                 less = now[0] - _reduction(layer, width, size)
-                yield (_layer_cost(layer, width, q) - now[1]) / max(less, 1e-300), i, width
+                yield (_layer_cost(layer, width, q, size) - now[1]) / max(less, 1e-300), i, width
 
     while True:
         left = budget - sum(_reduction(layer, width, size) for layer, width in zip(seen.layers, chosen, strict=True))
@@ -225,8 +228,8 @@ def _reduction(layer: LayerProbe, width: int | None, size: int) -> float:
     return 0.0 if width is None else 2 * layer.spread * (1 / width + 2 / size)
 
 
-def _layer_cost(layer: LayerProbe, width: int | None, q: int) -> float:
-    return whole_cost(layer, q) if width is None else reduced_cost(layer, q, width)
+def _layer_cost(layer: LayerProbe, width: int | None, q: int, dim: int) -> float:
+    return whole_cost(layer, q) if width is None else reduced_cost(layer, q, width, dim)
 
 
 def _sketch_of(layers: tuple[LayerPlan, ...], size: int, seed: int) -> Mixed:
@@ -263,10 +266,3 @@ def _spaced(model: Model, x: Array, points: int) -> Array:
     total = batches.count(x)
     places = [i * total // points for i in range(points)] if total > points else list(range(total))
     return batches.take(x, model.namespace.asarray(places, device=model.device))
-
-
-def _check(n: int, error: float, confidence: float, dim: int | None, points: int) -> None:
-    for name, value in (("n", n), ("points", points), ("dim", 1 if dim is None else dim)):
-        positive_integer(name, value)
-    for name, number in (("error", error), ("confidence", confidence)):
-        share(name, number, what="between 0 and 1")

@@ -62,4 +62,25 @@ MUTANTS = [
         "blocks laid over one another",
         TESTS + "test_blocks_are_given_their_offsets_and_counted",
     ),
+    Mutant(
+        "backends/dntk_torch/private_copy.py",
+        "isinstance(value, torch.nn.Parameter) else value.clone()",
+        "isinstance(value, torch.nn.Parameter) else value",
+        "buffers of the user's network written into",
+        "tests/test_torch_model.py::test_attributes_that_forward_sets_are_put_back",
+    ),
+    Mutant(
+        "backends/dntk_torch/private_copy.py",
+        "given = {id(value): parameters[name]",
+        "given = {id(value): value",
+        "the user's own parameters in a private copy",
+        "tests/test_torch_threads.py::test_parameters_that_a_copy_cannot_follow_are_refused",
+    ),
+    Mutant(
+        "backends/dntk_torch/model.py",
+        "misled = misplaced(captured, cotangents, {**factored, **small})",
+        "misplaced(captured, cotangents, {**factored, **small})",
+        "rows of a sorted batch taken for those of inputs in order",
+        "tests/test_torch_moving_rows.py",
+    ),
 ]

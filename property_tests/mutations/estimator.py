@@ -16,8 +16,8 @@ ESTIMATOR = "dntk/estimator/"
 MUTANTS = [
     Mutant(
         ESTIMATOR + "stages.py",
-        "at_ridge(distiller, ridge).distill",
-        "distiller.distill",
+        "settled = at_ridge(distiller, ridge)",
+        "settled = distiller",
         "directions are made at a ridge of the distiller's own",
         ASKED + "test_of_a_given_ridge[10.0]",
     ),
@@ -205,7 +205,7 @@ MUTANTS = [
     ),
     Mutant(
         "backends/dntk_torch/state.py",
-        "zlib.crc32(bits.view(torch.uint8).numpy())",
+        "zlib.crc32(value.contiguous().reshape(-1).view(torch.uint8).numpy())",
         "value._version",
         "what is written through .data or NumPy goes unnoticed",
         IDENTITY + "test_a_pytorch_network_that_changed_since_the_fit_is_refused_by_all_that_runs_it",
@@ -233,8 +233,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/archive/files.py",
-        "return _locked(stream)",
-        "return True",
+        "if locked or (locked is None and old):",
+        "if True:",
         "the file of a writer that is alive is taken for left behind",
         "tests/test_archive.py::test_what_a_dead_writer_left_is_removed_and_what_a_living_one_writes_is_not",
     ),
@@ -345,8 +345,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/certificates/compose.py",
-        "    trace = float(xp.sum(values**2)) / values.shape[0]\n    return",
-        "    trace = float(xp.sum(values[0, ...] ** 2))\n    return",
+        "    trace = float(arrays.namespace(values.squares).sum(values.squares)) / values.shape[0]\n    return",
+        "    trace = float(values.squares[0])\n    return",
         "the loss of gradients is set against the trace of output 0",
         TOLERANCE + "test_the_loss_of_gradients_counts_every_output",
     ),
@@ -415,5 +415,12 @@ MUTANTS = [
         "xp.reshape(weights, (q, a, b)).mT if not block.transposed",
         "weights stored the other way are read the other way",
         "tests/test_paired_blocks.py::test_a_linear_map_with_and_without_bias_stored_either_way[numpy-False-True]",
+    ),
+    Mutant(
+        "dntk/sketch/mixed.py",
+        "cotangents=cotangents, transposed=turned)",
+        "cotangents=cotangents)",
+        "reduced weights stored the other way are read the other way",
+        "tests/test_paired_blocks.py::test_a_reduced_matrix_is_paired_by_its_reduced_activations[numpy-True]",
     ),
 ]

@@ -6,12 +6,13 @@ that a run that was interrupted goes on from its last checkpoint as if nothing h
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from dntk import arrays
-from dntk._checks import keep, positive_integer
+from dntk._checks import keep, not_negative
 from dntk._progress import task
 from dntk.archive import Format, Stored, StoreError, present, read, schema, to_host, write
 from dntk.backend import backend_of
@@ -52,20 +53,20 @@ class Evaluated:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A file, the steps between two writings, and who may go on from it.
+    """A file, the seconds between two writings, and who may go on from it.
 
     ``owner`` is a digest of the objective, its data and the network's arrays. ``network`` tells the rest of the
     network, and ``rounding`` is the unit of rounding of its dtype.
     """
 
     path: str | Path
-    every: int
+    every: float
     owner: str
     network: Identity
     rounding: float
 
     def __post_init__(self) -> None:
-        keep(self, every=positive_integer("every", self.every, remedy="the steps between two checkpoints"))
+        keep(self, every=not_negative("every", self.every, remedy="the seconds between two checkpoints"))
 
 
 @runtime_checkable
@@ -127,15 +128,35 @@ def descend(start: Variables, evaluate: Callable[[int, Variables], Evaluated], d
     ``stopped``, where a loss or a gradient is not finite, or the judged number is worse than ``descent.worst``.
     """
     state = _resumed(descent.checkpoint, start) or _fresh(start, descent)
-    with task("descent", total=descent.steps + 1) as bar:
+    with task("descent", total=descent.steps + 1) as bar, _Writer(descent.checkpoint) as writer:
         bar.skip(state.step)
         while not state.stopped and state.step <= descent.steps:
             state = _advanced(state, evaluate, descent)
             bar.advance()
-            due = descent.checkpoint is not None and state.step % descent.checkpoint.every == 0
-            if descent.checkpoint is not None and (due or state.stopped or state.step > descent.steps):
-                _write(descent.checkpoint, state)
+            writer.saw(state, last=bool(state.stopped) or state.step > descent.steps)
     return state
+
+
+class _Writer:
+    """Writes the state of a run now and then, at its end, and when it is interrupted by hand."""
+
+    def __init__(self, checkpoint: Checkpoint | None) -> None:
+        self._checkpoint, self._written = checkpoint, time.monotonic()
+        self._state: State | None = None
+
+    def saw(self, state: State, *, last: bool) -> None:
+        """The run has come so far."""
+        self._state = state
+        if self._checkpoint is not None and (last or time.monotonic() - self._written >= self._checkpoint.every):
+            _write(self._checkpoint, state)
+            self._state, self._written = None, time.monotonic()
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is KeyboardInterrupt and self._checkpoint is not None and self._state is not None:
+            _write(self._checkpoint, self._state)
 
 
 def _advanced(state: State, evaluate: Callable[[int, Variables], Evaluated], descent: Descent) -> State:
@@ -246,8 +267,9 @@ def _resumed(checkpoint: Checkpoint | None, start: Variables) -> State | None:
 
     for name, value in start.items():
         for group_name in ("now", "best"):
-            found = stored.arrays.get(f"{group_name}.{name}")
-            if found is None or found.shape != tuple(value.shape):
+            # A run that diverged may be where nothing is finite; the best was judged.
+            found = stored.array(f"{group_name}.{name}", "...", {}, kind="any" if group_name == "now" else "floating")
+            if found.shape != tuple(value.shape):
                 stored.refuse(f"has no array '{group_name}.{name}' of shape {tuple(value.shape)}")
     fields = {name: manifest[name] for name in ("step", "best_step", "best_judged", "first_judged", "stopped")}
     return State(

@@ -31,7 +31,6 @@ class ResidualKernel:
     """
 
     def __init__(self, phi: TangentFeatures, size: int) -> None:
-        phi.require_digits()
         self.features = accumulated(phi)
         xp, device = arrays.namespace(self.features), arrays.device_of(self.features)
         n = self.features.shape[0]

@@ -4,10 +4,13 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from dntk import arrays
-from dntk._checks import integer
+from dntk._checks import check_seed, integer, keep, positive_integer
+from dntk._checks import decays as checked_decays
 from dntk._checks import positive as checked_positive
+from dntk.checkpoints import Checkpoints
 from dntk.distill.data.descent import Checkpoint
 from dntk.distill.data.distilled_data import Provenance
 from dntk.identity import Identity, rounding_of
@@ -15,11 +18,24 @@ from dntk.models.base import Model
 from dntk.types import Array
 
 
-def check_settings(*, steps: int, **positive: float) -> None:
-    """Raise ``ValueError`` unless ``steps`` is a number of steps, and the others are positive."""
-    integer("steps", steps, least=0)
-    for name, value in positive.items():
-        checked_positive(name, value)
+def check_settings(objective: Any, *positive: str) -> None:
+    """Keep an objective's fields as Python's numbers.
+
+    Raises
+    ------
+    ValueError
+        Steps, decays or batches are no possible ones, or one of the fields named is not positive.
+    """
+    keep(
+        objective,
+        steps=integer("steps", objective.steps, least=0),
+        decays=checked_decays("decays", objective.decays),
+        seed=check_seed(objective.seed),
+    )
+    if objective.batch_size is not None:
+        keep(objective, batch_size=positive_integer("batch_size", objective.batch_size))
+    for name in positive:
+        keep(objective, **{name: checked_positive(name, getattr(objective, name))})
 
 
 def spread(x: Array) -> float:
@@ -28,7 +44,7 @@ def spread(x: Array) -> float:
 
 
 def checkpoint_at(
-    path: str | Path | None, every: int, provenance: Provenance, model: Model, x: Array
+    path: str | Path | None, every: float, provenance: Provenance, model: Model, x: Array
 ) -> Checkpoint | None:
     """A checkpoint that belongs to one objective, network and data ``x``."""
     if path is None:
@@ -36,3 +52,12 @@ def checkpoint_at(
     owner = hashlib.sha256(json.dumps(asdict(provenance), sort_keys=True).encode()).hexdigest()
     network = Identity.of(model, x, digest=provenance.model)
     return Checkpoint(path=path, every=every, owner=owner, network=network, rounding=rounding_of(model))
+
+
+def kept_beside(checkpoint: Checkpoint | None) -> Checkpoints | None:
+    """Where what is made of all data once is kept: a folder beside the checkpoint."""
+    if checkpoint is None:
+        return None
+    folder = Checkpoints.at(f"{checkpoint.path}.data", {"objective, network, seed or data": checkpoint.owner})
+    folder.require_network(checkpoint.network, checkpoint.rounding)
+    return folder

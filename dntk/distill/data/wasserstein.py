@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dntk import arrays
+from dntk._checks import keep, positive_integer
 from dntk.distill.data.adam import Adam
 from dntk.distill.data.augmentation import Augmentation
 from dntk.distill.data.barycentres import Barycentre, FreeSupport, require_transport
@@ -16,12 +17,11 @@ from dntk.distill.data.kernel_inducing import required_labels
 from dntk.distill.data.limits import Limits, check_limits, within
 from dntk.distill.data.matching import MatchingProblem, on_device_of
 from dntk.distill.data.prediction_losses import log_softmax
-from dntk.distill.data.settings import check_settings, checkpoint_at, spread
+from dntk.distill.data.settings import check_settings, checkpoint_at, kept_beside, spread
 from dntk.models import batches
 from dntk.models.base import Model, checked_inputs
 from dntk.models.input_gradients import require_input_gradients
 from dntk.random import normals
-from dntk.random.streams import check_seed
 from dntk.types import Array
 
 
@@ -87,8 +87,8 @@ class Wasserstein:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_settings(steps=self.steps, learning_rate=self.learning_rate, batch_size=self.batch_size)
-        check_seed(self.seed)
+        keep(self, per_class=positive_integer("per_class", self.per_class))
+        check_settings(self, "learning_rate")
 
     def distill(
         self,
@@ -97,7 +97,7 @@ class Wasserstein:
         y: Array | None = None,
         *,
         checkpoint: str | Path | None = None,
-        every: int = 100,
+        every: float = 30.0,
     ) -> DistilledData:
         """Distilled inputs, class after class.
 
@@ -108,7 +108,8 @@ class Wasserstein:
         x, y
             The data, with integer classes.
         checkpoint, every
-            A file that is written every so many steps; a run that finds one goes on from there.
+            A file that is written every so many seconds, and beside it a folder, its name with ``.data`` added, of what
+            was made of all data; a run that finds them goes on from there.
 
         Raises
         ------
@@ -129,13 +130,14 @@ class Wasserstein:
         members = by_class(labels, model.n_outputs, at_least=self.per_class)
         require_transport()
         provenance = provenance_of(self, model, {"x": x, "y": labels})
-        problem = MatchingProblem.of(self, differentiable, x, members)
+        stored = checkpoint_at(checkpoint, every, provenance, model, x)
+        problem = MatchingProblem.of(self, differentiable, x, members, kept_beside(stored))
         descent = Descent(
             steps=self.steps,
             rates={"x": self.learning_rate * spread(x)},
             optimiser=Adam(decays=self.decays),
             project=lambda variables: {"x": within(variables["x"], self.limits)},
-            checkpoint=checkpoint_at(checkpoint, every, provenance, model, x),
+            checkpoint=stored,
         )
         state = descend({"x": _noise(x, problem.size, self.limits, self.seed)}, problem.evaluate, descent)
         return self._result(problem, state, labels, provenance)

@@ -1,6 +1,7 @@
 """What the adapters of all frameworks share: checks of networks, inputs and outputs, memos, vectors, blocks."""
 
 from dntk.models.adapter._blocks import in_order, stored_block
+from dntk.models.adapter._calling import Forward, call, outputs_alone, refuse_forward
 from dntk.models.adapter._framework import Framework
 from dntk.models.adapter._memo import PROBES, Memo, OutputCount
 from dntk.models.adapter._network import close, evaluate, examine, require_outputs
@@ -9,14 +10,18 @@ from dntk.models.adapter._vectors import offsets_of, size_of, split, total_size
 
 __all__ = [
     "PROBES",
+    "Forward",
     "Framework",
     "Memo",
     "OutputCount",
+    "call",
     "close",
     "evaluate",
     "examine",
     "in_order",
     "offsets_of",
+    "outputs_alone",
+    "refuse_forward",
     "require_array",
     "require_input",
     "require_outputs",

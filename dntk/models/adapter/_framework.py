@@ -24,6 +24,5 @@ class Framework:
     fixed: str
     no_mixing: str
     outputs_alone: str
-    second_axis: str
     two_axes: str
     floating: str = "return logits, not labels"

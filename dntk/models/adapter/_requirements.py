@@ -32,9 +32,7 @@ def require_parameters(every: Mapping[str, Array], selected: list[str], framewor
         raise ValueError(msg)
 
 
-def require_input(
-    x: Batch, model: Model, name: str, *, convert: str = "one of them", kinds: tuple[str, ...] = ()
-) -> None:
+def require_input(x: Batch, model: Model, name: str, *, convert: str = "", kinds: tuple[str, ...] = ()) -> None:
     """Raise unless ``x`` is a finite array of the model's namespace, device and dtype, or of other allowed ``kinds``.
 
     The arrays of a nest may also hold integers and truth values, as ids and masks do.
@@ -65,7 +63,8 @@ def require_array(x: Batch, name: str) -> None:
 def _require_dtype(x: Array, model: Model, name: str, convert: str) -> None:
     arrays.require_floating(name, x)
     if x.dtype != model.dtype:
-        remedy = convert.format(name=name, dtype=model.dtype)
+        bare = str(model.dtype).rpartition(".")[2]
+        remedy = convert.format(name=name, dtype=model.dtype) or f"it with {arrays.cast(name, x, bare)}"
         msg = f"`{name}` has dtype {x.dtype}, but the parameters have {model.dtype}: convert {remedy}."
         raise TypeError(msg)
 

@@ -1,0 +1,173 @@
+"""Batches of several arrays: kernels, features and fits of networks that take nests, against explicit Jacobians."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dntk
+from dntk.models.adapter import Forward, call, outputs_alone, refuse_forward
+from tests.libraries import Library, host
+from tests.networks import inputs, mlp
+
+NUMPY = Library("numpy", "numpy")
+RNG = np.random.default_rng(5)
+TABLE, WEIGHTS = RNG.normal(size=(11, 4)), RNG.normal(size=(4, 3))
+IDS, MASK = RNG.integers(0, 11, size=(9, 5)), RNG.integers(0, 2, size=(9, 5)).astype("f4")
+
+
+def jacobian() -> Any:
+    """Derivatives (c, n, p) of ``tanh(Σ_t mask_t table[ids_t]) @ weights`` in the table, then the weights."""
+    hidden = np.tanh((TABLE[IDS] * MASK[..., None]).sum(1))
+    rows = np.zeros((3, 9, 11 * 4 + 4 * 3))
+    for c in range(3):
+        for i in range(9):
+            table = np.zeros((11, 4))
+            np.add.at(table, IDS[i], MASK[i][:, None] * ((1 - hidden[i] ** 2) * WEIGHTS[:, c]))
+            weights = np.zeros((4, 3))
+            weights[:, c] = hidden[i]
+            rows[c, i] = np.concatenate([table.ravel(), weights.ravel()])
+    return rows
+
+
+def numpy_case():
+    anp = pytest.importorskip("autograd.numpy")
+
+    def network(params, x):
+        hidden = (params["table"][x["ids"]] * x["mask"][..., None]).sum(axis=1)
+        return {"logits": anp.tanh(hidden) @ params["weights"]}
+
+    params = {"table": TABLE.astype("f4"), "weights": WEIGHTS.astype("f4")}
+    return dntk.as_model(network, params), {"ids": IDS, "mask": MASK}
+
+
+def jax_case():
+    jnp = pytest.importorskip("jax.numpy")
+
+    def network(params, x):
+        hidden = (params["table"][x["ids"]] * x["mask"][..., None]).sum(axis=1)
+        return {"logits": jnp.tanh(hidden) @ params["weights"]}
+
+    params = {"table": jnp.asarray(TABLE, "float32"), "weights": jnp.asarray(WEIGHTS, "float32")}
+    return dntk.as_model(network, params), {"ids": jnp.asarray(IDS), "mask": jnp.asarray(MASK)}
+
+
+def torch_case(form: str):
+    torch = pytest.importorskip("torch")
+
+    class Text(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = torch.nn.Embedding.from_pretrained(torch.tensor(TABLE).float(), freeze=False)
+            self.head = torch.nn.Linear(4, 3, bias=False)
+            self.head.weight.data = torch.tensor(WEIGHTS.T).float()
+
+        def forward(self, ids, mask):
+            logits = self.head(torch.tanh((self.table(ids) * mask[..., None]).sum(1)))
+            return Answer(logits) if form == "logits" else logits
+
+    ids, mask = torch.tensor(IDS), torch.tensor(MASK)
+    x = {"ids": ids, "mask": mask}
+    if form == "tuple":
+        x = (ids, mask)
+    if form == "forward":
+        x = {"tokens": ids, "weights": mask}
+        return dntk.as_model(Text().eval(), forward=lambda net, batch: net(batch["tokens"], batch["weights"])), x
+    return dntk.as_model(Text().eval()), x
+
+
+@dataclasses.dataclass
+class Answer:
+    logits: Any
+
+
+CASES = {
+    "numpy": numpy_case,
+    "jax": jax_case,
+    "torch": lambda: torch_case("mapping"),
+    "torch, logits": lambda: torch_case("logits"),
+    "torch, tuple": lambda: torch_case("tuple"),
+    "torch, forward": lambda: torch_case("forward"),
+}
+
+
+def transposed_weights(rows: Any) -> Any:
+    """Torch keeps the matrix of a linear layer the other way round."""
+    c, n, _ = rows.shape
+    weights = rows[:, :, 44:].reshape(c, n, 4, 3).transpose(0, 1, 3, 2).reshape(c, n, -1)
+    return np.concatenate([rows[:, :, :44], weights], axis=2)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_networks_of_several_arrays_have_the_kernel_of_their_jacobian(case):
+    model, x = CASES[case]()
+    rows = jacobian()
+    expected = np.einsum("cip,cjp->ij", rows, rows) / 3
+    scale = np.max(np.abs(expected))
+    np.testing.assert_allclose(host(dntk.ntk(model, x, batch_size=4)), expected, atol=1e-5 * scale)
+    vector = np.linspace(-1, 1, 9).astype("f4")
+    product = dntk.NTKOperator(model, x, batch_size=4) @ model.namespace.asarray(vector)
+    np.testing.assert_allclose(host(product), expected @ vector, atol=1e-5 * scale * 9)
+    values = host(dntk.tangent_features(model, x, sketch=None).values)
+    np.testing.assert_allclose(values, transposed_weights(rows) if "torch" in case else rows, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["numpy", "jax", "torch", "torch, tuple"])
+def test_a_fit_takes_nests_and_lists_of_examples(case):
+    model, x = CASES[case]()
+    spec = dntk.DistilledNTK(model, data=dntk.distill.data.RPCholesky(8, seed=0), ridge=1e-3)
+    fit = spec.fit(x)
+    arrays = x if isinstance(x, tuple) else tuple(x.values())
+    rows = list(zip(*[host(part) for part in arrays], strict=True))
+    examples = rows if isinstance(x, tuple) else [dict(zip(x, row, strict=True)) for row in rows]
+    from_list = spec.fit(examples)
+    np.testing.assert_array_equal(host(fit.indices), host(from_list.indices))
+    np.testing.assert_allclose(host(from_list.predict(examples)), host(fit.predict(x)), atol=1e-5)
+    assert fit.fidelity(x) >= 8 / 9
+
+
+def test_parts_of_different_lengths_and_devices_are_refused():
+    model, x = torch_case("mapping")
+    with pytest.raises(ValueError, match=r"`x1\['mask'\]` has 4 entries along its first axis, but `x1\['ids'\]` has 9"):
+        dntk.ntk(model, {**x, "mask": x["mask"][:4]})
+    with pytest.raises(ValueError, match=r"`x1\['mask'\]` is on device meta"):
+        dntk.ntk(model, {**x, "mask": x["mask"].to("meta")})
+    with pytest.raises(TypeError, match=r"`x1\['mask'\]` has dtype torch.float64"):
+        dntk.ntk(model, {**x, "mask": x["mask"].double()})
+    with pytest.raises(ValueError, match="holds no array"):
+        dntk.ntk(model, {})
+
+
+def test_ways_to_call_a_network():
+    def join(*args, **kwargs):
+        return args, kwargs
+
+    assert call(join, 1) == ((1,), {})
+    assert call(join, (1, 2)) == ((1, 2), {})
+    assert call(join, {"a": 1}) == ((), {"a": 1})
+    twice: Forward = lambda net, x: net(x, x)  # noqa: E731
+    assert call(join, 3, twice) == ((3, 3), {})
+    with pytest.raises(TypeError, match="says how a module is called"):
+        refuse_forward(twice)
+    refuse_forward(None)
+    np.testing.assert_array_equal(outputs_alone({"logits": np.arange(3)}), [[0], [1], [2]])
+    assert outputs_alone(Answer(np.ones((2, 2)))).shape == (2, 2)
+
+
+def test_one_output_per_input_needs_no_axis():
+    weights = np.arange(6.0)
+
+    def network(params, x):
+        return x @ params["w"]
+
+    pytest.importorskip("autograd")
+    model = dntk.as_model(network, {"w": weights})
+    x = inputs(NUMPY, 5, dtype="f8")
+    assert model(x).shape == (5, 1)
+    np.testing.assert_allclose(dntk.ntk(model, x), x @ x.T)
+
+
+def test_only_modules_are_called_in_a_way_of_their_own():
+    with pytest.raises(TypeError, match="`forward` says how a module is called"):
+        dntk.as_model(mlp(NUMPY).weights[0], {"w": inputs(NUMPY)}, forward=lambda net, x: net(x))

@@ -2,6 +2,7 @@
 
 from property_tests.mutations.mutant import Mutant
 
+SCALES = "tests/test_scales.py::"
 KERNELS = "property_tests/test_positive_semidefinite.py::"
 META = "property_tests/test_metamorphic.py::"
 NYSTROM = "property_tests/test_nystrom.py::"
@@ -9,6 +10,20 @@ SPECTRUM = "property_tests/test_spectrum.py::"
 GROUPS = "tests/test_ntk.py::test_groups_of_unequal_numbers_of_outputs_weigh_by_their_numbers"
 
 MUTANTS = [
+    Mutant(
+        "dntk/features.py",
+        'arrays.require_products("values", self.values, largest=largest, terms=math.prod(self.values.shape))',
+        "pass",
+        "features whose kernel overflows are taken",
+        SCALES + "test_features_whose_kernel_overflows_are_refused[numpy]",
+    ),
+    Mutant(
+        "dntk/kernels/operator.py",
+        "self._require_finite(products)",
+        "pass",
+        "the operator returns NaN where the kernel is refused",
+        SCALES + "test_the_operator_refuses_what_the_kernel_refuses",
+    ),
     Mutant(
         "dntk/features.py",
         "(n, c * k)) * c**-0.5",

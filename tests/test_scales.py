@@ -60,3 +60,7 @@ def test_trust_is_that_of_the_direction_of_a_gradient_whatever_its_length():
     basis = np.eye(10, dtype="f4")[None, :4].repeat(2, axis=0)
     plain, stretched = (tangent_residual(dntk.TangentFeatures(v), basis) for v in (values, values * lengths))
     np.testing.assert_allclose(host(stretched), plain, rtol=1e-5)
+
+
+def test_features_of_16_bits_are_judged_by_the_products_that_float32_holds():
+    dntk.TangentFeatures(np.full((2, 10, 20), 8, dtype=np.float16))

@@ -66,10 +66,14 @@ def _final(values, shares, reach):
     return float(np.mean(total))
 
 
-def test_wealth_is_the_largest_mean_of_the_bets_so_far():
+@pytest.mark.parametrize("first", [-0.1, 0.3])
+def test_wealth_is_the_largest_mean_of_the_bets_so_far(first):
+    # At 0.3 the sum of what was seen becomes positive: it may be lost, too, and limits the stakes.
     rng = np.random.default_rng(0)
     values, shares = rng.uniform(-0.1, 0.02, size=12), rng.uniform(0.01, 0.05, size=12)
-    expected = max(1.0, *(_final(values[:t], shares[:t], 0.5) for t in range(1, 13)))
+    values[:3], values[3:] = first, values[3:] - 2 * max(first, 0)
+    expected = max(_final(values[:t], shares[:t], 0.5) for t in range(1, 13))
+    assert expected > 1
     assert log_wealth(values, shares, 0.0, 1.0, 0.5) == pytest.approx(math.log(expected), rel=1e-9)
 
 

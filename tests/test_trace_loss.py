@@ -59,6 +59,25 @@ def test_a_sampled_loss_has_its_upper_end_above_the_truth_at_every_seed(sketch, 
     assert float(found.of(frame, points)(basis).upper) == pytest.approx(truth, abs=1e-9)
 
 
+def test_no_kept_point_is_among_the_draws_that_are_bet_on(monkeypatch):
+    monkeypatch.setattr(trace_loss, "PILOT", 20)
+    seen, end = [], trace_loss.upper_end
+    monkeypatch.setattr(trace_loss, "upper_end", lambda draws, failure: seen.append(draws) or end(draws, failure))
+    n, model = 400, mlp(NUMPY, (6, 40, 3), dtype="f8")
+    x, points = uneven(n), np.arange(0, n, 5)
+    frame = Frame.of(dntk.tangent_features(model, x[points], sketch=None))
+    found = TraceLoss(model, x, None, spans=1, resolution=0.1, seed=0, all_kept=False)
+    found.of(frame, points)(None)
+    (draws,) = seen
+    # Lengths differ from point to point: a share tells which point it is of.
+    shares = squared_lengths(model, x) / np.sum(squared_lengths(model, x))
+    read = found._order[20 : found._read]
+    expected = read[~np.isin(read, points)]
+    assert 0 < len(expected) < len(read)
+    np.testing.assert_allclose(draws.shares, shares[expected], rtol=1e-9)
+    assert draws.left == pytest.approx(1 - np.sum(shares[np.union1d(points, found._order[:20])]), rel=1e-9)
+
+
 def test_points_are_drawn_in_proportion_to_their_lengths():
     lengths = np.asarray([8.0, 1.0, 1.0, 0.0, 2.0])
     firsts = [trace_loss._drawn(lengths, seed)[0] for seed in range(600)]

@@ -285,7 +285,7 @@ MUTANTS = [
         "drawn[own.positions] = False",
         "drawn[own.positions] = True",
         "kept points are bet on as if they had been drawn",
-        TRACE + "test_a_sampled_loss_has_its_upper_end_above_the_truth_at_every_seed[None]",
+        TRACE + "test_no_kept_point_is_among_the_draws_that_are_bet_on",
     ),
     Mutant(
         ESTIMATOR + "trace_loss.py",

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 from dntk import arrays
 from dntk.archive import Format, Stored, StoreError, checksum, expanded, present, read, schema, to_host, write
+from dntk.archive.digests import is_bfloat16
 from dntk.backend import backend_of
 from dntk.identity import Identity, outputs_differ
 from dntk.ledger import Spent, count, spent
@@ -114,15 +115,16 @@ class Checkpoints:
         if self.holds(name):
             stored = self._read(name)
             count(**stored.manifest["cost"])
-            tensors, values = stored.arrays, stored.manifest["values"]
         else:
             with spent() as cost:
                 made, values = make()
-            tensors = {key: to_host(value) for key, value in made.items()}
             manifest = {"name": name, "owner": self.owner, "values": dict(values), "cost": dataclasses.asdict(cost)}
-            write(self.folder / name, FORMAT, tensors, manifest)
+            narrow = frozenset(key for key, value in made.items() if is_bfloat16(value))
+            hosts = {key: to_host(value) for key, value in made.items()}
+            write(self.folder / name, FORMAT, hosts | {key: made[key] for key in narrow}, manifest)
+            stored = Stored(path=self.folder / name, manifest=manifest, arrays=hosts, narrow=narrow)
         backend, device = backend_of(like), arrays.device_of(like)
-        return {key: backend.from_numpy(value, device=device) for key, value in tensors.items()}, values
+        return {key: stored.place(key, backend, device=device) for key in stored.arrays}, stored.manifest["values"]
 
     def _read(self, name: str) -> Stored:
         stored = read(self.folder / name, FORMAT)

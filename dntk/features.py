@@ -29,7 +29,8 @@ class TangentFeatures:
     Parameters
     ----------
     values
-        Array (C, n, k), floating point, finite. A plain feature matrix (n, k) is taken as one output.
+        Array (C, n, k), floating point, finite. A plain feature matrix (n, k) is taken as one output. 16-bit numbers
+        become float32, as those of 16-bit networks are.
     sketch
         The bound sketch that made them, if any.
 
@@ -49,6 +50,7 @@ class TangentFeatures:
         require_plain_array("values", self.values)
         xp = arrays.namespace(self.values)
         arrays.require_floating("values", self.values)
+        object.__setattr__(self, "values", arrays.widened(self.values))
         if self.values.ndim == 2:
             object.__setattr__(self, "values", self.values[None, :, :])
         if self.values.ndim != 3 or 0 in self.values.shape:

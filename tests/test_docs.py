@@ -39,6 +39,7 @@ def test_what_the_tutorial_says_is_so():
     assert trust(said["noise"]).mean() > 2 * trust(said["x_test"]).mean()
     assert said["low"][0] <= said["residuals"].mean() <= said["high"][0]
     assert len(said["residuals"]) == 800
+    assert said["least"][0] <= said["within"].trust(said["x_test"]).mean() <= said["most"][0]
     assert said["within"].certificate.tolerance.met
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk import checkpoints
+from dntk import archive, checkpoints
 from dntk.archive import files
 from dntk.checkpoints import Checkpoints, described
 from dntk.distill.data import Balanced, KernelInducing, LastLayer, Random, RPCholesky, TangentResidual
@@ -264,6 +264,28 @@ class TestOwners:
         with pytest.raises(dntk.StoreError, match="ridge"):
             spec.fit(x, checkpoint=place)
 
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"indices": np.asarray([0, 40])},
+            {"indices": np.asarray([-1, 3])},
+            {"indices": np.asarray([0.0, 1.0])},
+            {"indices": np.zeros(0, dtype="i8")},
+            {"weights": np.ones(3, dtype="f4")},
+            {"residual_trace": np.zeros(0, dtype="f4")},
+        ],
+        ids=lambda change: "".join(f"{name} {value}" for name, value in change.items()),
+    )
+    def test_an_edited_selection_is_named(self, change, tmp_path):
+        x, place = inputs(NUMPY, n=40), tmp_path / "run"
+        spec = dntk.DistilledNTK(mlp(NUMPY), data=Random(2), sketch=SPARSE)
+        spec.fit(x, checkpoint=place)
+        stored = archive.read(place / "selection", checkpoints.FORMAT)
+        (place / "selection").unlink()
+        archive.write(place / "selection", checkpoints.FORMAT, {**stored.arrays, **change}, stored.manifest)
+        with pytest.raises(dntk.StoreError, match="(?s)selection describes what cannot be .*remove it"):
+            spec.fit(x, checkpoint=place)
+
     def test_settings_are_described_the_same_in_every_process(self):
         @dataclasses.dataclass
         class Part:
@@ -355,3 +377,15 @@ def test_entries_of_another_call_or_under_another_name_and_edited_ones_are_refus
     assert again.kept("entry", one, like)[1] == {"number": 1.0}
     with pytest.raises(dntk.StoreError, match="describes what cannot be"), again.building("entry"):
         {}["what"]
+
+
+@pytest.mark.parametrize("name", ["torch", "jax.numpy"])
+def test_entries_of_bfloat16_are_of_that_type_whether_made_or_found(name, tmp_path):
+    xp = pytest.importorskip(name)
+    value = xp.asarray([1.0, 1 / 3, -2e30], dtype=xp.bfloat16)
+    folder = Checkpoints.at(tmp_path / "run", {"call": "this"})
+    for _ in range(2):
+        (found, _plain) = folder.kept("entry", lambda: ({"x": value, "y": value[0]}, {}), value)
+        assert found["x"].dtype == found["y"].dtype == value.dtype
+        assert bool((found["x"] == value).all())
+        assert found["y"].shape == ()

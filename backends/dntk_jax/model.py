@@ -112,9 +112,9 @@ class JaxModel(InputDifferentiable):
         return self._first().dtype
 
     def __call__(self, x: Batch) -> Float[Array, "n c"]:
-        """Outputs at the inputs ``x``."""
+        """Outputs at the inputs ``x``; those of 16-bit networks as float32, like their kernels."""
         x = self._checked(x)
-        return evaluated(self.network, x)
+        return arrays.widened(evaluated(self.network, x))
 
     def check_inputs(self, x: Batch, name: str = "x") -> None:
         """Raise a clear error unless ``x`` can be an input: floating point of the parameters' dtype, integer or bool.
@@ -149,7 +149,7 @@ class JaxModel(InputDifferentiable):
         """
         x = self._checked(x)
         require_shape("tangents", tangents, self.n_parameters, "parameter")
-        return self._forward_first(self._push, push_forward, push_forward_twice_backward, x, tangents)
+        return arrays.widened(self._forward_first(self._push, push_forward, push_forward_twice_backward, x, tangents))
 
     def vjp(self, x: Batch, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward pass."""
@@ -161,7 +161,7 @@ class JaxModel(InputDifferentiable):
             return jnp.concatenate([found[name].reshape(-1) for name in self.selected])
 
         with exact_products():
-            return self._compiled(gradient, pull)(self.network.parameters, x, cotangents)
+            return arrays.widened(self._compiled(gradient, pull)(self.network.parameters, x, cotangents))
 
     def head(self, x: Batch) -> str:
         """Name of the parameter that the last product of data with a matrix reads."""
@@ -193,9 +193,8 @@ class JaxModel(InputDifferentiable):
             with exact_products():
                 return self._compiled("pull", _pulled)(back, (jnp.asarray(out, outputs.dtype), cotangents))
 
-        return Observed(
-            outputs=outputs, inputs={name: inputs.positions(value) for name, value in entering.items()}, pull=pull
-        )
+        shown = {name: arrays.widened(inputs.positions(value)) for name, value in entering.items()}
+        return Observed(outputs=arrays.widened(outputs), inputs=shown, pull=pull)
 
     def input_gradient(self, x: Batch, cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]) -> Array:
         """Gradient in x_i of Σ_q ⟨directions[i, q], ∇_θ ⟨cotangents[q], f(x_i)⟩⟩.

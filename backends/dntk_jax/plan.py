@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dntk import arrays
 from dntk.gradient_blocks import FactoredBlock, GradientBlock, IndexedBlock
 from dntk.models import batches
 from dntk.models.adapter import PROBES, stored_block
@@ -39,7 +40,8 @@ class Plan:
 
 
 def block_of(form: Form, factors: Factors, name: str) -> GradientBlock:
-    """Block of one parameter, at offset 0."""
+    """Block of one parameter, at offset 0; what 16-bit networks make of it as float32."""
+    factors = tuple(arrays.widened(factor) for factor in factors)
     if isinstance(form, Factored):
         a, g = factors
         return FactoredBlock(name=name, offset=0, inputs=a, cotangents=g, transposed=form.transposed)
@@ -133,7 +135,9 @@ class _Test:
         def totals(values: Any, x: Any, weights: Any) -> dict[str, Any]:
             _, computed = compute(values, x, cotangents)
             blocks = {name: block_of(form, computed[name], name) for name, form in forms.items()}
-            return {name: jnp.einsum("n,np->p", weights, block.dense()[1]) for name, block in blocks.items()}
+            return {
+                name: jnp.einsum("n,np->p", arrays.widened(weights), block.dense()[1]) for name, block in blocks.items()
+            }
 
         with exact_products():
             found = jax.jit(totals)(self.network.parameters, self.x, self.weights)

@@ -113,7 +113,7 @@ def selected(
         require_memory(keep.memory_limit, needed, "features of all points, by which points are chosen,", remedy)
         return select(keep.features("selecting", model, x, sketch=sketch, outputs="sum"))
 
-    return of_selection(keep.selection(targets.like, make), x, targets)
+    return of_selection(keep.selection(targets.like, batches.count(x), make), x, targets)
 
 
 def dim_of(sketch: Sketch | SketchPlan | None, model: Model) -> int:
@@ -124,7 +124,7 @@ def dim_of(sketch: Sketch | SketchPlan | None, model: Model) -> int:
 
 def chosen_inputs(selector: InputSelector, model: Model, x: Array, targets: Targets, *, keep: Keep) -> KeptPoints:
     """Points that are chosen by something cheaper than their tangent features."""
-    selection = keep.selection(targets.like, lambda: selector.select_inputs(model, x))
+    selection = keep.selection(targets.like, batches.count(x), lambda: selector.select_inputs(model, x))
     return dataclasses.replace(of_selection(selection, x, targets), residual=None)
 
 

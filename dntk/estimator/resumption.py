@@ -9,6 +9,7 @@ from typing import Any
 
 from jaxtyping import Float
 
+from dntk import arrays
 from dntk._checks import positive_integer
 from dntk._progress import task
 from dntk.archive import checksum, fingerprint
@@ -78,8 +79,8 @@ class Keep:
         kept = None if self.checkpoints is None else (self.checkpoints, name)
         return kept_features(model, x, sketch=sketch, outputs=outputs, memory_limit=self.memory_limit, kept=kept)
 
-    def selection(self, like: Array, make: Callable[[], Selection]) -> Selection:
-        """Chosen points."""
+    def selection(self, like: Array, points: int, make: Callable[[], Selection]) -> Selection:
+        """Some of so many points, chosen."""
         if self.checkpoints is None:
             return make()
 
@@ -90,7 +91,9 @@ class Keep:
 
         found, plain = self.checkpoints.kept("selection", entry, like)
         with self.checkpoints.building("selection"):
-            return Selection(**found, trace=plain["trace"])
+            selection = Selection(**found, trace=float(plain["trace"]))
+            _require_points(selection, points)
+            return selection
 
     def distilled(self, source: DataDistiller, model: Model, x: Array, y: Array) -> DistilledData:
         """Distilled inputs; an objective that takes a checkpoint has one of its own."""
@@ -157,6 +160,23 @@ class Keep:
         if self.checkpoints is None:
             return make()
         return self.checkpoints.kept(name, lambda: ({"value": make()}, {}), like)[0]["value"]
+
+
+def _require_points(selection: Selection, points: int) -> None:
+    """Raise ``ValueError`` unless it names some of so many points, with what each left of the kernel."""
+    xp, chosen = arrays.namespace(selection.indices), selection.indices
+    if not xp.isdtype(chosen.dtype, "integral") or chosen.ndim != 1 or chosen.shape[0] == 0:
+        msg = f"indices of dtype {chosen.dtype}, shape {tuple(chosen.shape)}: expected integers, at least one"
+        raise ValueError(msg)
+    least, most = int(xp.min(chosen)), int(xp.max(chosen))
+    if least < 0 or most >= points:
+        msg = f"indices from {least} to {most} of {points} points"
+        raise ValueError(msg)
+    for name in ("weights", "residual_trace"):
+        value = getattr(selection, name)
+        if value.shape != chosen.shape or not arrays.is_floating(value):
+            msg = f"{name} of dtype {value.dtype}, shape {tuple(value.shape)}, for {len(selection)} points"
+            raise ValueError(msg)
 
 
 def digest_of(x: Inputs) -> str:

@@ -166,14 +166,14 @@ class MLP:
             raise ValueError(msg)
 
     def __call__(self, x: Float[Array, "n d"]) -> Float[Array, "n c"]:
-        """Outputs (logits) at the inputs ``x``."""
+        """Outputs (logits) at the inputs ``x``; those of 16-bit parameters are computed in float32."""
         self.check_inputs(x)
         return self._forward(x)[1][-1]
 
     def gradient_blocks(self, x: Float[Array, "n d"], cotangents: Cotangents) -> Iterator[GradientBlock]:
         """A factored block for every weight with its bias, a dense one for a bias alone, last layer first."""
         self.check_inputs(x)
-        delta = per_input(cotangents, x.shape[0], self.n_outputs)
+        delta = arrays.widened(per_input(cotangents, x.shape[0], self.n_outputs))
         inputs, before = self._forward(x)
         arrays.require_finite("the network's outputs", before[-1])
         offsets = offsets_of(self.parameters)
@@ -193,17 +193,17 @@ class MLP:
             elif bias in offsets:
                 yield DenseBlock(name=bias, offset=offsets[bias], values=delta)
             if layer:
-                delta = (delta @ self.weights[layer]) * derivative(before[layer - 1])
+                delta = (delta @ self._matrices[layer]) * derivative(before[layer - 1])
 
     def jvp(self, x: Float[Array, "n d"], tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
         """Directional derivatives of all outputs along q parameter vectors, by one forward sweep."""
         self.check_inputs(x)
         require_shape("tangents", tangents, self.n_parameters, "parameter")
-        named = split(tangents, self.parameters)
+        named = split(arrays.widened(tangents), self._vectors)
         inputs, before = self._forward(x)
         derivative = ACTIVATIONS[self.activation].derivative
         flow: Array | None = None  # tangent of the layer's input
-        for layer, weight in enumerate(self.weights):
+        for layer, weight in enumerate(self._matrices):
             step = None if flow is None else flow @ weight.T
             turn, shift = named.get(f"weights.{layer}"), named.get(f"biases.{layer}")
             step = plus(step, None if turn is None else inputs[layer] @ turn.mT)
@@ -222,12 +222,12 @@ class MLP:
         inputs, before = self._forward(x)
         derivative = ACTIVATIONS[self.activation].derivative
         pieces: dict[str, Array] = {}
-        delta = cotangents
+        delta = arrays.widened(cotangents)
         for layer in range(len(self.weights) - 1, -1, -1):
             pieces[f"weights.{layer}"] = xp.reshape(delta.T @ inputs[layer], (-1,))
             pieces[f"biases.{layer}"] = xp.sum(delta, axis=0)
             if layer:
-                delta = (delta @ self.weights[layer]) * derivative(before[layer - 1])
+                delta = (delta @ self._matrices[layer]) * derivative(before[layer - 1])
         return xp.concat([pieces[name] for name in self.parameters])
 
     def head(self, x: Float[Array, "n d"]) -> str:
@@ -246,8 +246,10 @@ class MLP:
         numbers = {name: layer_number(name, len(self.weights)) for name in layers}
 
         def pull(outputs: Array, wanted: Mapping[str, Array]) -> Array:
-            extra = {numbers[name]: value[:, 0, :] for name, value in wanted.items()}
-            return pull_layers(self.weights, before, ACTIVATIONS[self.activation], outputs, extra)
+            extra = {numbers[name]: arrays.widened(value[:, 0, :]) for name, value in wanted.items()}
+            activation = ACTIVATIONS[self.activation]
+            found = pull_layers(self._matrices, before, activation, arrays.widened(outputs), extra)
+            return self.namespace.astype(found, x.dtype, copy=False)
 
         seen = {name: inputs[number][:, None, :] for name, number in numbers.items()}
         return Observed(outputs=before[-1], inputs=seen, pull=pull)
@@ -258,17 +260,29 @@ class MLP:
         """Gradient in x_i of Σ_q ⟨directions[i, q], ∇_θ ⟨cotangents[q], f(x_i)⟩⟩, by two sweeps."""
         self.check_inputs(x)
         inputs, before = self._forward(x)
-        named, layers = split(directions, self.parameters), range(len(self.weights))
+        named, layers = split(arrays.widened(directions), self._vectors), range(len(self.weights))
         turns, shifts = ([named.get(f"{kind}.{layer}") for layer in layers] for kind in ("weights", "biases"))
         activation = ACTIVATIONS[self.activation]
-        return tangent_input_gradient(self.weights, inputs, before, activation, turns, shifts, cotangents)
+        wide = arrays.widened(cotangents)
+        found = tangent_input_gradient(self._matrices, inputs, before, activation, turns, shifts, wide)
+        return self.namespace.astype(found, x.dtype, copy=False)
+
+    @property
+    def _matrices(self) -> tuple[Array, ...]:
+        """The weights as they are multiplied: of 16 bits in float32."""
+        return tuple(arrays.widened(weight) for weight in self.weights)
+
+    @property
+    def _vectors(self) -> Mapping[str, Array]:
+        """The selected parameters so."""
+        return {name: arrays.widened(value) for name, value in self.parameters.items()}
 
     def _forward(self, x: Array) -> tuple[list[Array], list[Array]]:
         """Input of every layer, and its value before the activation."""
         activation = ACTIVATIONS[self.activation].value
-        inputs, before = [x], []
-        for weight, bias in zip(self.weights, self.biases, strict=True):
+        inputs, before = [arrays.widened(x)], []
+        for weight, bias in zip(self._matrices, self.biases, strict=True):
             value = inputs[-1] @ weight.T
-            before.append(value if bias is None else value + bias)
+            before.append(value if bias is None else value + arrays.widened(bias))
             inputs.append(activation(before[-1]))
         return inputs[:-1], before

@@ -4,6 +4,7 @@ from property_tests.mutations.mutant import Mutant
 
 CHECK = "tests/test_testing_backends.py::test_backends_of_dntk_pass_on_every_device"
 
+NARROW = "tests/test_narrow_networks.py::test_"
 CLIPPED = "test_ids_out_of_bounds_get_gradients_only_where_the_look_up_clips_them"
 
 MUTANTS = [
@@ -104,5 +105,19 @@ MUTANTS = [
         "return every.sum()",
         "directions pushed forward without their functionals",
         "tests/test_torch_input_gradients.py",
+    ),
+    Mutant(
+        "backends/dntk_jax/plan.py",
+        "factors = tuple(arrays.widened(factor) for factor in factors)",
+        "factors = tuple(factors)",
+        "gradients of 16-bit networks are multiplied in 16 bits",
+        NARROW + "predictions_of_narrow_networks_keep_the_bound_and_are_read_back_bit_for_bit[jax]",
+    ),
+    Mutant(
+        "dntk/features.py",
+        "arrays.widened(self.values)",
+        "self.values",
+        "regression on 16-bit features ends in 16 bits",
+        NARROW + "features_that_are_given_in_16_bits_are_widened",
     ),
 ]

@@ -70,4 +70,18 @@ MUTANTS = [
         "steps before an interruption by hand are lost",
         RESUMPTION + "TestObjectives::test_an_interruption_by_hand_loses_no_step",
     ),
+    Mutant(
+        "dntk/estimator/resumption.py",
+        "if least < 0 or most >= points:",
+        "if most >= points:",
+        "an edited selection counts points from the end",
+        RESUMPTION + "TestOwners::test_an_edited_selection_is_named",
+    ),
+    Mutant(
+        CHECKPOINTS,
+        "stored.place(key, backend, device=device) for key",
+        "backend.from_numpy(stored.arrays[key], device=device) for key",
+        "entries of bfloat16 come back as float32",
+        RESUMPTION + "test_entries_of_bfloat16_are_of_that_type_whether_made_or_found[torch]",
+    ),
 ]

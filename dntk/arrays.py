@@ -112,12 +112,8 @@ def largest_magnitude(x: Array) -> float:
 
 
 def require_products(name: str, x: Array, *, largest: float, terms: int) -> None:
-    """Raise ``ValueError`` where sums of ``terms`` products of entries up to ``largest`` may overflow the dtype.
-
-    For 16-bit numbers that is float32, in which their products belong.
-    """
-    xp = array_api_compat.array_namespace(x)
-    limit = float(xp.finfo(kernel_dtype(xp, x.dtype)).max) ** 0.5
+    """Raise ``ValueError`` where sums of ``terms`` products of entries up to ``largest`` may overflow the dtype."""
+    limit = float(array_api_compat.array_namespace(x).finfo(x.dtype).max) ** 0.5
     if largest <= limit / max(1, terms) ** 0.5 / _MARGIN:
         return
     msg = (

@@ -155,6 +155,15 @@ def test_ways_to_call_a_network():
     assert outputs_alone(Answer(np.ones((2, 2)))).shape == (2, 2)
 
 
+@pytest.mark.parametrize("batch", [(1, 2), [1, 2], {"x": 1, "label": 2}])
+def test_labels_among_the_inputs_are_told_with_the_way_out(batch):
+    def network(x):
+        return x
+
+    with pytest.raises(TypeError, match=r"but the network takes \(x\): .*Leave out what is no input, such as labels"):
+        call(network, batch)
+
+
 def test_one_output_per_input_needs_no_axis():
     weights = np.arange(6.0)
 

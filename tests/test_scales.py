@@ -63,4 +63,5 @@ def test_trust_is_that_of_the_direction_of_a_gradient_whatever_its_length():
 
 
 def test_features_of_16_bits_are_judged_by_the_products_that_float32_holds():
-    dntk.TangentFeatures(np.full((2, 10, 20), 8, dtype=np.float16))
+    phi = dntk.TangentFeatures(np.full((2, 10, 20), 8, dtype=np.float16))
+    np.testing.assert_array_equal(phi.kernel(), np.full((10, 10), 20 * 64.0))

@@ -87,7 +87,9 @@ class Certificate:
         could have avoided. None for approximations that are no projections.
     prediction_error
         (C,): root mean square over the reference of f̂_c − f*_c, f* the ridge regression on the reference with the same
-        ridge. For synthetic gradients it covers the Galerkin and the same-span predictor.
+        ridge. For synthetic gradients it covers the Galerkin and the same-span predictor. Of weights as they are
+        stored, in exact arithmetic: a sum of k products ⟨w, ψ⟩ in the features' own dtype may be another
+        (k + 2)·eps/2·Σ_j|w_j ψ_j| away.
     energy_error
         (C,): excess of the regression objective, ‖Ψ(w − w*)‖² + λ‖w − w*‖².
     unsketched_eigenvalue_intervals, unsketched_trace_error

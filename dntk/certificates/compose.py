@@ -123,6 +123,30 @@ def _certified(
     return made if solved is None else _with_solved(made, found, solved, scale)
 
 
+def with_weights(
+    certificate: Certificate,
+    reference: TangentFeatures,
+    weights: Float[Array, "c k"],
+    targets: Float[Array, "n c"],
+    ridge: float,
+    *,
+    products: int = 40,
+) -> Certificate:
+    """The certificate with the errors of one predictor ⟨w, ψ⟩, of its weights as they are stored.
+
+    ``targets`` and ``ridge`` define the regression on the reference that it is compared with. A predictor made of all
+    features has no span of its own to be certified in, but its weights are rounded, too.
+    """
+    values = Widened.of(reference.values)
+    regression = Regression(targets=targets, ridge=ridge / values.scale**2)
+    errors = weights_errors(values, (_wide(weights) * values.scale,), regression, steps=products)
+    norm = float(arrays.namespace(targets).mean(_wide(targets) ** 2)) ** 0.5
+    found = dataclasses.replace(
+        certificate, prediction_error=errors.prediction, energy_error=errors.energy, ridge=ridge, target_norm=norm
+    )
+    return dataclasses.replace(found, stages=stage_errors(found, certificate.stages[0].stage))
+
+
 def _with_solved(certificate: Certificate, found: Any, solved: ReferenceWeights, scale: float) -> Certificate:
     """The certificate whose bounds at single points know the regression on the reference."""
     assert certificate.pointwise is not None

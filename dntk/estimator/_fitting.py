@@ -69,6 +69,7 @@ def fitted(stages: Stages, x: Array, y: Array | None, choices: tuple[str, ...] =
     evidence = Evidence(
         phi=run.phi,
         grads=run.grads,
+        weights=run.fit.weights,
         targets=run.points.targets,
         ridge=run.ridge,
         span=run.span,

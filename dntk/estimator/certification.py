@@ -6,6 +6,7 @@ from jaxtyping import Float
 
 from dntk.certificates import Certificate, DroppedPoints, Span, certify, with_unsketched
 from dntk.certificates.certificate import StageError
+from dntk.certificates.compose import with_weights
 from dntk.certificates.dropped import with_dropped
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distilled_gradients import DistilledGradients
@@ -27,8 +28,8 @@ class Evidence:
     ----------
     phi, grads
         Features of the kept points, and the synthetic gradients; None where gradients were not distilled.
-    targets, ridge
-        The regression.
+    weights, targets, ridge
+        The regression, and what was stored of its solution.
     span
         What was kept, and the predictor in it.
     dropped
@@ -41,6 +42,7 @@ class Evidence:
 
     phi: TangentFeatures
     grads: DistilledGradients | None
+    weights: Float[Array, "c k"]
     targets: Float[Array, "m c"]
     ridge: float
     span: Once[Span]
@@ -52,8 +54,11 @@ class Evidence:
     def certificate(self) -> Certificate:
         """All statements; a Jacobian of the sampled points, and O(m·C·k·(s + 40)) operations."""
         phi, failure = self.phi, 1 - CONFIDENCE
-        approximation = phi if self.grads is None else self.grads
-        found = certify(phi, approximation, self.targets, self.ridge, 1 - failure / 2, seed=self.seed)
+        if self.grads is None:
+            found = certify(phi, phi, confidence=1 - failure / 2, seed=self.seed)
+            found = with_weights(found, phi, self.weights, self.targets, self.ridge)
+        else:
+            found = certify(phi, self.grads, self.targets, self.ridge, 1 - failure / 2, seed=self.seed)
         found = with_unsketched(found, phi, confidence=1 - failure / 4)
         found = with_dropped(found, self.dropped, self.span().basis, phi.sketch, confidence=1 - failure / 4)
         stages = (*earlier_stages(self.losses), *(stage for stage in found.stages if stage.stage != "sketch"))

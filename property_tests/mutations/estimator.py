@@ -15,6 +15,13 @@ ESTIMATOR = "dntk/estimator/"
 
 MUTANTS = [
     Mutant(
+        "dntk/estimator/certification.py",
+        "            found = with_weights(found, phi, self.weights, self.targets, self.ridge)\n",
+        "            found = certify(phi, phi, self.targets, self.ridge, 1 - failure / 2, seed=self.seed)\n",
+        "a regression solved anew is certified for the weights that were stored",
+        "tests/test_composed_certificate.py::test_a_fit_of_all_features_is_certified_by_the_weights_that_it_stored",
+    ),
+    Mutant(
         ESTIMATOR + "stages.py",
         "settled = at_ridge(distiller, ridge)",
         "settled = distiller",

@@ -1,5 +1,6 @@
 """How a network is called with a batch, and what of its answer is its outputs."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -13,11 +14,29 @@ def call(net: Callable[..., Any], x: Batch, forward: Forward | None = None) -> A
     """``net(x)`` for an array, ``net(*x)`` for a tuple or list, ``net(**x)`` for a mapping; or ``forward(net, x)``."""
     if forward is not None:
         return forward(net, x)
-    if isinstance(x, Mapping):
-        return net(**x)
-    if isinstance(x, tuple | list):
-        return net(*x)
-    return net(x)
+    if not isinstance(x, Mapping | tuple | list):
+        return net(x)
+    args, named = ((), dict(x)) if isinstance(x, Mapping) else (tuple(x), {})
+    _require_fit(net, x, args, named)
+    return net(*args, **named)
+
+
+def _require_fit(net: Any, x: Batch, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+    """Raise ``TypeError`` where the network does not take so many parts, or none of such names."""
+    try:
+        taken = inspect.signature(getattr(net, "forward", net))
+    except (TypeError, ValueError):  # of some callables there is no telling
+        return
+    try:
+        taken.bind(*args, **named)
+    except TypeError as error:
+        what = f"the parts {', '.join(map(repr, named))}" if named else f"{len(args)} parts"
+        msg = (
+            f"the batch is a {type(x).__name__} of {what}, but the network takes {taken}: {error}. Leave out what is no "
+            "input, such as labels: dntk.as_model(net, forward=lambda net, batch: net(batch[0])). A list of examples is "
+            "dntk.points(examples)."
+        )
+        raise TypeError(msg) from error
 
 
 def refuse_forward(forward: Forward | None) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 
 from dntk import arrays
+from dntk.ledger import count
 from dntk.models.adapter import close
 from dntk.models.input_gradients import Observed
 from dntk_torch.behaviour import tolerance
+from dntk_torch.counting import counted
 from dntk_torch.execution import Values, detached, differentiable, run, transformable
 from dntk_torch.requirements import BATCH_NORMS
 
@@ -84,7 +86,9 @@ def observe(module: torch.nn.Module, x: torch.Tensor, names: tuple[str, ...]) ->
         cotangents = {name: _to_shape(value, kept[name], layers[name]) for name, value in wanted.items()}
         pairs = [(outputs, out), *((kept[name], cotangent) for name, cotangent in cotangents.items())]
         pairs = [(end, cotangent.to(end.dtype)) for end, cotangent in pairs if end.requires_grad]
-        return _gradient([end for end, _ in pairs], point, [cotangent for _, cotangent in pairs])
+        count(backward_passes=x.shape[0])
+        with counted():
+            return _gradient([end for end, _ in pairs], point, [cotangent for _, cotangent in pairs])
 
     shown: dict[str, Any] = {name: arrays.widened(_positions(kept[name], layers[name])) for name in names}
     outward: Any = arrays.widened(outputs.detach())

@@ -14,6 +14,7 @@ from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
 from dntk.models.adapter import (
     Memo,
     OutputCount,
+    Passes,
     in_order,
     require_input,
     require_shape,
@@ -30,6 +31,7 @@ from dntk_torch._example_inputs import guessed_outputs
 from dntk_torch._pulling import pull
 from dntk_torch.behaviour import evaluated, examined
 from dntk_torch.capture import Capture, Pulled, block_of, capture, watched
+from dntk_torch.counting import counted, operations_of, probed
 from dntk_torch.execution import detached, differentiable, run, without_graph
 from dntk_torch.per_sample import PerSample, Push, by_loop, gradient
 from dntk_torch.probe import Plan, make_plan, make_push
@@ -45,6 +47,7 @@ class _Findings:
     pushes: Memo[Push] = dataclasses.field(default_factory=Memo)
     input_gradients: Memo[inputs.InputGradient] = dataclasses.field(default_factory=Memo)
     sizes: Memo[tuple[int, int]] = dataclasses.field(default_factory=Memo)
+    passes: Passes = dataclasses.field(default_factory=Passes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,6 +142,7 @@ class TorchModel(InputDifferentiable):
     def __call__(self, x: Array) -> Float[Array, "n c"]:
         """Outputs at the inputs ``x``; those of 16-bit networks as float32, like their kernels."""
         self.check_inputs(x)
+        self._count_forward(x)
         with without_graph(self.device):
             return arrays.widened(evaluated(self.module, detached(self.module), x))
 
@@ -149,7 +153,7 @@ class TorchModel(InputDifferentiable):
         """
         requirements.require_evaluation_mode(self.module)
         require_input(x, self, name, convert=FRAMEWORK.convert, kinds=kinds_of_inputs(self.module))
-        self._findings.outputs.look(x, lambda: examined(self.module, torch.as_tensor(x)))
+        self._findings.outputs.look(x, probed(lambda: examined(self.module, torch.as_tensor(x))))
 
     def gradient_blocks(self, x: Array, cotangents: Cotangents) -> Iterator[GradientBlock]:
         """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter.
@@ -160,6 +164,14 @@ class TorchModel(InputDifferentiable):
         """
         self.check_inputs(x)
         functionals = per_input(cotangents, x.shape[0], self.n_outputs)
+        self._plan(x)
+        first: Any = functionals[:1, :1]
+        self._findings.passes.backward(
+            x,
+            functionals.shape[0],
+            lambda q: operations_of(lambda: list(self._blocks(x[:1], first.expand(q, 1, -1)))),
+            of="gradients",
+        )
         # A generator must not hold grad modes or hooks while its consumer runs, so all passes end
         # before the first block is handed out.
         yield from in_order(self._blocks(x, functionals))
@@ -177,25 +189,30 @@ class TorchModel(InputDifferentiable):
         self.check_inputs(x)
         require_shape("tangents", tangents, self.n_parameters, "parameter")
         points, named = torch.as_tensor(x), self._by_name(tangents)
-        push = self._findings.pushes(x, lambda: make_push(self.module, self.selected, points), enough=1)
+        push = self._findings.pushes(x, probed(lambda: make_push(self.module, self.selected, points)), enough=1)
+
+        def once(q: int) -> int:
+            copies = {name: value[:1].expand(q, *value.shape[1:]) for name, value in named.items()}
+            return operations_of(lambda: push(self.module, copies, points[:1]))
+
+        self._findings.passes.backward(x, tangents.shape[0], once, of=push)
         return arrays.widened(push(self.module, named, points))
 
     def vjp(self, x: Array, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward pass."""
         self.check_inputs(x)
         require_shape("cotangents", cotangents, self.n_outputs, "output", rows=x.shape[0])
-        values = detached(self.module, self.selected)
-        with differentiable(self.device):
-            outputs = run(self.module, values, x)
-            chosen = [values[name] for name in self.selected]
-            weights = torch.as_tensor(cotangents, dtype=outputs.dtype).detach()
-            gradients = gradient(outputs, chosen, weights)
+        self._findings.passes.backward(
+            x, 1, lambda q: operations_of(lambda: self._pulled(x[:1], [cotangents[:1, ...]] * q)), of="vjp"
+        )
+        (gradients,) = self._pulled(x, [cotangents])
         return arrays.widened(torch.cat([value.flatten() for value in gradients]))
 
     def head(self, x: Array) -> str:
         """Name of the linear layer that is called last."""
         self.check_inputs(x)
-        return inputs.head_of(self.module, torch.as_tensor(x))
+        with counted():
+            return inputs.head_of(self.module, torch.as_tensor(x))
 
     def batch_norms(self) -> tuple[str, ...]:
         """Names of batch normalisations."""
@@ -204,6 +221,7 @@ class TorchModel(InputDifferentiable):
     def observe(self, x: Array, layers: tuple[str, ...]) -> Observed:
         """Outputs and what enters the first call of layers, named by module, with the way back to ``x``."""
         self.check_inputs(x)
+        self._count_forward(x)
         return inputs.observe(self.module, torch.as_tensor(x), layers)
 
     def input_gradient(self, x: Array, cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]) -> Array:
@@ -219,14 +237,43 @@ class TorchModel(InputDifferentiable):
         def find() -> inputs.InputGradient:
             return inputs.by_forward_mode if inputs.agreeing(*data) else inputs.by_backward_mode
 
-        return self._findings.input_gradients(x, find, enough=1)(*data)
+        way = self._findings.input_gradients(x, probed(find), enough=1)
+
+        def once(q: int) -> int:
+            copies = {name: value[:1, :1].expand(1, q, *value.shape[2:]) for name, value in data[4].items()}
+            case = (self.module, self.selected, points[:1], functionals[:1].expand(q, -1), copies)
+            return operations_of(lambda: way(*case))
+
+        self._findings.passes.backward(x, functionals.shape[0], once, of=way)
+        return way(*data)
+
+    def _count_forward(self, x: Any) -> None:
+        points = torch.as_tensor(x)[:1]
+
+        def once() -> int:
+            with without_graph(self.device):
+                return operations_of(lambda: run(self.module, detached(self.module), points))
+
+        self._findings.passes.forward(x, once)
+
+    def _pulled(self, x: Any, cotangents: list[Any]) -> list[list[torch.Tensor]]:
+        """Gradients of the selected parameters for every batch of cotangents (n, C)."""
+        values = detached(self.module, self.selected)
+        with differentiable(self.device):
+            outputs = run(self.module, values, x)
+            chosen = [values[name] for name in self.selected]
+            weights = [torch.as_tensor(each, dtype=outputs.dtype).detach() for each in cotangents]
+            return [gradient(outputs, chosen, each) for each in weights]
 
     def _by_name(self, directions: Array) -> dict[str, torch.Tensor]:
         """Vectors (..., P) as tensors (..., *shape) by parameter."""
         return split(torch.as_tensor(directions).detach(), self.parameters)
 
+    def _plan(self, x: Any) -> Plan:
+        return self._findings.plans(x, probed(lambda: make_plan(self.module, self.selected, x)))
+
     def _blocks(self, x: Any, cotangents: Any) -> Iterator[GradientBlock]:
-        plan = self._findings.plans(x, lambda: make_plan(self.module, self.selected, x))
+        plan = self._plan(x)
         captured: Capture | None = None
         pulled: Pulled = {}
         stored: dict[str, DenseBlock | None] = {}

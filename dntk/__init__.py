@@ -1,24 +1,43 @@
-"""dntk: distilled neural tangent kernels of real networks, with a measured statement of what was lost."""
+"""dntk: distilled neural tangent kernels of real networks, with a measured statement of what was lost.
 
-from dntk import _checking
+Nothing is imported before it is used: ``dntk.ntk`` loads what kernels need, at its first mention.
+"""
 
-_checking.install()  # before any other module of the package is imported
+import importlib
+import typing
 
-# ruff: noqa: E402
-from dntk import distill, metrics, outputs, sketch, solve, spectrum, targets
 from dntk._checking import checking
-from dntk.archive import StoreError
-from dntk.backend import backends
-from dntk.bounds import Bound
-from dntk.certificates import Certificate, certify
-from dntk.distilled_gradients import DistilledGradients
-from dntk.estimator import DistilledNTK, Fit, load
-from dntk.features import TangentFeatures, tangent_features
-from dntk.kernels import NTKOperator, ntk
-from dntk.ledger import Ledger
-from dntk.models import MLP, Model, as_model, bridge
+
+if typing.TYPE_CHECKING:
+    from dntk import distill, metrics, outputs, sketch, solve, spectrum, targets
+    from dntk._progress import ProgressEvent, progress
+    from dntk.archive import StoreError
+    from dntk.backend import backends
+    from dntk.bounds import Bound
+    from dntk.certificates import Certificate, certify
+    from dntk.distilled_gradients import DistilledGradients
+    from dntk.estimator import DistilledNTK, Fit, load
+    from dntk.features import TangentFeatures, tangent_features
+    from dntk.kernels import NTKOperator, ntk
+    from dntk.ledger import Ledger
+    from dntk.models import MLP, Model, as_model, bridge
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "_progress": ("ProgressEvent", "progress"),
+    "archive": ("StoreError",),
+    "backend": ("backends",),
+    "bounds": ("Bound",),
+    "certificates": ("Certificate", "certify"),
+    "distilled_gradients": ("DistilledGradients",),
+    "estimator": ("DistilledNTK", "Fit", "load"),
+    "features": ("TangentFeatures", "tangent_features"),
+    "kernels": ("NTKOperator", "ntk"),
+    "ledger": ("Ledger",),
+    "models": ("MLP", "Model", "as_model", "bridge"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "MLP",
@@ -30,6 +49,7 @@ __all__ = [
     "Ledger",
     "Model",
     "NTKOperator",
+    "ProgressEvent",
     "StoreError",
     "TangentFeatures",
     "as_model",
@@ -42,9 +62,36 @@ __all__ = [
     "metrics",
     "ntk",
     "outputs",
+    "progress",
     "sketch",
     "solve",
     "spectrum",
     "tangent_features",
     "targets",
 ]
+
+
+if not typing.TYPE_CHECKING:  # type checkers would let every name pass
+
+    def __getattr__(name: str) -> typing.Any:
+        """A name or a room of the package, loaded when it is first asked for."""
+        home = _HOME.get(name)
+        value = _room(name) if home is None else getattr(importlib.import_module(f"{__name__}.{home}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
+
+def _room(name: str) -> typing.Any:
+    """The module ``dntk.<name>``; ``AttributeError`` where there is none."""
+    module = f"{__name__}.{name}"
+    if not name.startswith("_"):
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -1,30 +1,32 @@
 """Run-time shape and type checks for the whole package, off unless asked for.
 
 ``with dntk.checking(): ...`` or the environment variable ``DNTK_CHECK=1`` makes every annotated function and
-dataclass of dntk and of its backends check its arguments and its result with jaxtyping and beartype. Off, a call
-costs one context-variable look-up; the checkers are built at the first checked call of each function.
+dataclass of dntk and of its backends check its arguments and its result with jaxtyping and beartype. Until the first
+such block nothing is wrapped and nothing costs; from then on a call outside of blocks costs one look-up of a context
+variable. The checkers are built at the first checked call of each function. A function that a program has imported by
+name before its first block, ``from dntk import ntk``, stays unchecked there; what it calls is checked.
 """
 
 import contextlib
 import functools
-import importlib.abc
-import importlib.machinery
-import inspect
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from types import FunctionType, ModuleType
 from typing import Any
 
 _PREFIX = "dntk"
-_UNCHECKED_MODULES = ("dntk.checking",)
+_installing = threading.Lock()
 _enabled: ContextVar[bool] = ContextVar("dntk_checking", default=os.environ.get("DNTK_CHECK", "") not in ("", "0"))
 
 
 @contextlib.contextmanager
 def checking(enabled: bool = True) -> Iterator[None]:
     """Check shapes and types of every dntk call inside the block (or, with ``False``, stop checking)."""
+    if enabled:
+        install()
     token = _enabled.set(enabled)
     try:
         yield
@@ -38,9 +40,15 @@ def is_checking() -> bool:
 
 
 def install() -> None:
-    """Instrument every dntk module that is imported from now on."""
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+    """Instrument every dntk module: those that are loaded, and those that are imported from now on."""
+    with _installing:
+        if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+            return
         sys.meta_path.insert(0, _Finder())
+        known: dict[FunctionType, Callable[..., Any]] = {}
+        for name, module in list(sys.modules.items()):
+            if _is_ours(name) and isinstance(module, ModuleType):
+                _instrument(module, known)
 
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,14 +76,22 @@ def _typechecked(function: Callable[..., Any]) -> Callable[..., Any]:
     return jaxtyped(typechecker=beartype(conf=BeartypeConf(is_pep484_tower=True)))(function)
 
 
-def _instrument(module: ModuleType) -> None:
+def _instrument(module: ModuleType, known: dict[FunctionType, Callable[..., Any]] | None = None) -> None:
+    """Check a module's own functions and classes; with ``known``, also the functions that it imported from others."""
     for name, value in list(vars(module).items()):
-        if getattr(value, "__module__", None) != module.__name__:
-            continue
-        if isinstance(value, FunctionType) and _checkable(value):
-            setattr(module, name, checked(value))
-        elif inspect.isclass(value) and not getattr(value, "_is_protocol", False):
+        own = getattr(value, "__module__", None) == module.__name__
+        if isinstance(value, FunctionType) and _checkable(value) and (own or known is not None):
+            if own or _is_ours(value.__module__):
+                setattr(module, name, _once(value, {} if known is None else known))
+        elif own and isinstance(value, type) and not getattr(value, "_is_protocol", False):
             _instrument_class(value)
+
+
+def _once(function: FunctionType, known: dict[FunctionType, Callable[..., Any]]) -> Callable[..., Any]:
+    """The checked function, the same one wherever it has been imported."""
+    if function not in known:
+        known[function] = checked(function)
+    return known[function]
 
 
 def _instrument_class(cls: type) -> None:
@@ -93,13 +109,19 @@ def _checkable(function: Any) -> bool:
     return bool(getattr(function, "__annotations__", None)) and not hasattr(function, "__wrapped__")
 
 
-class _Loader(importlib.abc.Loader):
+def _is_ours(module: str | None) -> bool:
+    """Whether this is dntk or a backend, and not this module."""
+    root = (module or "").partition(".")[0]
+    return module != __name__ and (root == _PREFIX or root.startswith(_PREFIX + "_"))
+
+
+class _Loader:
     """Runs the original loader, then instruments the module before anybody imports a name from it."""
 
     def __init__(self, original: Any) -> None:
         self._original = original
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+    def create_module(self, spec: Any) -> ModuleType | None:
         return self._original.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -110,12 +132,9 @@ class _Loader(importlib.abc.Loader):
         return getattr(self._original, name)
 
 
-class _Finder(importlib.abc.MetaPathFinder):
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        root = fullname.partition(".")[0]
-        if fullname in _UNCHECKED_MODULES or not (root == _PREFIX or root.startswith(_PREFIX + "_")):
+class _Finder:
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:
+        if not _is_ours(fullname):
             return None
         for finder in sys.meta_path:
             if finder is self or not hasattr(finder, "find_spec"):
@@ -123,6 +142,10 @@ class _Finder(importlib.abc.MetaPathFinder):
             spec = finder.find_spec(fullname, path, target)
             if spec is not None:
                 if spec.loader is not None:
-                    spec.loader = _Loader(spec.loader)
+                    spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
                 return spec
         return None
+
+
+if _enabled.get():  # before any other module of the package is imported
+    install()

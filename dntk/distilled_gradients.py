@@ -6,6 +6,7 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import task
 from dntk._target_checks import check_targets
 from dntk.features import TangentFeatures
 from dntk.ledger import count
@@ -122,7 +123,9 @@ def row_basis(values: Float[Array, "c s k"]) -> Float[Array, "c s k"]:
     transpose and an SVD of the triangle: O(s²·k), and no matrix has a side longer than s but the factor itself.
     """
     xp = arrays.namespace(values)
-    found = [_row_basis(values[c, :, :]) for c in range(values.shape[0])]
+    outputs = range(values.shape[0])
+    with task("bases", total=len(outputs), unit="outputs") as bar:
+        found = [_row_basis(values[c, :, :]) for c in bar.over(outputs)]
     return xp.stack(found)
 
 

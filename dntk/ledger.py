@@ -116,6 +116,13 @@ def count(
         counter.nbytes += nbytes
 
 
+def count_product(left: Array, right: Array) -> None:
+    """Add the matrix products ``left @ right``."""
+    rows, inner = left.shape[-2:]
+    stacks = max(math.prod(left.shape[:-2]), math.prod(right.shape[:-2]))
+    count(flops=2 * stacks * rows * inner * right.shape[-1])
+
+
 def recording() -> bool:
     """Whether a stage is being recorded: what costs time to count is not counted otherwise."""
     return _current.get() is not None

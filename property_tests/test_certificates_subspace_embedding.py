@@ -43,7 +43,7 @@ def test_exact_eigenvalues_are_in_the_intervals_of_a_gaussian_sketch(library, ca
     c, n, _ = case.shape
     sketch = Gaussian(dim, seed=seed)
     sketched = sketched_spectrum(library, case, sketch)
-    error = sketch.error(n * c, FAILURE)
+    error = sketch.error(n * c, confidence=1 - FAILURE)
     found = exact_eigenvalues(sketched, error, outputs=c, dim=dim, points=n)
     exact = np.clip(eigenvalues(case.joined @ case.joined.T), 0, None)
     slack = allowance("I1", case.dtype, max(case.size, dim), max(float(host64(sketched)[0]), case.norm))
@@ -53,7 +53,7 @@ def test_exact_eigenvalues_are_in_the_intervals_of_a_gaussian_sketch(library, ca
     # Where the upper end is λ̂/f, so is the rounding of λ̂.
     room = np.where(finite & (host64(sketched) > 0), upper / np.maximum(host64(sketched), 1e-300), 1.0)
     assert np.all(exact[finite] <= upper[finite] + slack * np.maximum(room[finite], 1))
-    assert found.confidence == 1 - 2 * FAILURE
+    assert found.confidence == 2 * (1 - FAILURE) - 1
     assert found.kind == "probabilistic"
     assert not np.any(finite[np.arange(1, n + 1) * c >= dim])  # a sketch says nothing of what it has no room for
 
@@ -66,7 +66,7 @@ def test_kernels_at_the_edge_of_an_embedding_reach_the_ends(library, case, share
     c, n, _ = case.shape
     exact = np.clip(eigenvalues(case.joined @ case.joined.T), 0, None)
     sketched = library.array((1 + sign * share) * exact, case.dtype)
-    error = SketchError(value=share, measure=SUBSPACE, theorem="chosen", kind="probabilistic", failure=FAILURE)
+    error = SketchError(value=share, measure=SUBSPACE, theorem="chosen", kind="probabilistic", confidence=1 - FAILURE)
     lower, upper = (host64(x) for x in exact_eigenvalues(sketched, error, outputs=c, dim=1, points=n))
     end = lower if sign > 0 else upper
     np.testing.assert_allclose(end, exact, rtol=1e-5, atol=1e-44 if case.dtype == "float32" else 0)
@@ -81,7 +81,7 @@ def test_second_moments_allow_the_distance_that_they_bound(library, case, share,
     moved = exact.copy()
     moved[0] = max(0.0, moved[0] + sign * share * trace)
     sketched = library.array(np.sort(moved)[::-1], case.dtype)
-    error = SketchError(value=share, measure=FROBENIUS, theorem="chosen", kind="probabilistic", failure=0.1)
+    error = SketchError(value=share, measure=FROBENIUS, theorem="chosen", kind="probabilistic", confidence=0.9)
     found = exact_eigenvalues(sketched, error, outputs=c, dim=64, points=n)
     lower, upper = host64(found.lower), host64(found.upper)
     slack = allowance("W1", case.dtype, n, trace)
@@ -114,7 +114,7 @@ def test_intervals_fail_no_more_often_than_they_say(kind, failure):
             "kronecker": lambda s: Kronecker(16, 16, seed=s).bound(LAYOUT),
         }[kind](seed)
         hat = sketch.apply(rows)
-        error = sketch.error(6, failure / 2)
+        error = sketch.error(6, confidence=1 - failure / 2)
         lower, upper = exact_eigenvalues(eigenvalues(hat @ hat.T), error, outputs=1, dim=256, points=6)
         failed += np.any(lower > exact * (1 + 1e-9)) or np.any(exact > upper * (1 + 1e-9))
     assert failed <= binom.isf(1e-6, SEEDS, failure)

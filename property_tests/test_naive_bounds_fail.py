@@ -188,7 +188,7 @@ def test_kronecker_sketches_leave_the_band_of_gaussian_ones():
             found = np.linalg.svd(hat, compute_uv=False)
             left[name] += bool(np.any(found < least * exact) or np.any(found > most * exact))
         # What the sketch states of itself is a second moment, and holds.
-        stated = sketches["kronecker"].error(8, 1e-3)
+        stated = sketches["kronecker"].error(8, confidence=0.999)
         hat = sketches["kronecker"].apply(rows)
         assert stated.measure == FROBENIUS
         assert np.linalg.norm(hat @ hat.T - kernel) <= float(stated) * np.trace(kernel)

@@ -122,7 +122,7 @@ def test_errors_stay_within_what_the_theorem_says_for_100_of_100_seeds(kind, fam
     for seed in range(100):
         sketch = drawn(kind, seed)
         hat = sketch.apply(rows)
-        stated = sketch.error(len(rows), failure=1e-3)
+        stated = sketch.error(len(rows), confidence=0.999)
         if stated.measure == SUBSPACE:
             found = np.max(np.abs(whitened(hat @ hat.T, whitener) - 1))
         else:
@@ -133,11 +133,11 @@ def test_errors_stay_within_what_the_theorem_says_for_100_of_100_seeds(kind, fam
 @pytest.mark.parametrize("family", ["dense", "one position", "coordinates"])
 @pytest.mark.parametrize("kind", ["count", "tensor", "kronecker", "mixed", "mask"])
 def test_mean_squares_stay_below_the_variance_of_chebyshevs_bound(kind, family):
-    """ε² · failure bounds the mean of ‖K̂ − K‖_F² relative to the trace; here over the same 100 seeds."""
+    """ε² · (1 − confidence) bounds the mean of ‖K̂ − K‖_F² relative to the trace; here over the same 100 seeds."""
     rows = rows_of(family)
     sketched = [drawn(kind, seed).apply(rows) for seed in range(100)]
     squares = [np.sum((hat @ hat.T - rows @ rows.T) ** 2) for hat in sketched]
-    assert np.mean(squares) <= float(drawn(kind, 0).error(8, failure=0.5)) ** 2 * 0.5 * np.trace(rows @ rows.T) ** 2
+    assert np.mean(squares) <= float(drawn(kind, 0).error(8, confidence=0.5)) ** 2 * 0.5 * np.trace(rows @ rows.T) ** 2
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "rademacher", "srht", "sparse"])
@@ -147,4 +147,4 @@ def test_sketches_that_are_60_percent_too_long_leave_the_band(kind):
     values, vectors = np.linalg.eigh(rows @ rows.T)
     hat = 1.6 * drawn(kind, 0).apply(rows)
     found = np.max(np.abs(whitened(hat @ hat.T, (vectors / values**0.5).T) - 1))
-    assert found > float(drawn(kind, 0).error(8, failure=1e-3))
+    assert found > float(drawn(kind, 0).error(8, confidence=0.999))

@@ -219,11 +219,11 @@ def test_inner_products_have_the_stated_mean_and_variance(sketch, variance, kind
 def test_stated_errors_bound_the_variance(sketch, variance):
     """V of the Chebyshev bounds: Var⟨Sx, Sy⟩ ≤ V‖x‖²‖y‖², for dense vectors and for the hard ones."""
     if isinstance(sketch, Mask):
-        stated = float(dataclasses.replace(sketch, n_parameters=SIZE).error(1, failure=0.5)) ** 2 * 0.5
+        stated = float(dataclasses.replace(sketch, n_parameters=SIZE).error(1, confidence=0.5)) ** 2 * 0.5
     elif isinstance(sketch, Mixed):
-        stated = float(sketch.bound(LAYOUT).error(1, failure=0.5)) ** 2 * 0.5
+        stated = float(sketch.bound(LAYOUT).error(1, confidence=0.5)) ** 2 * 0.5
     elif isinstance(sketch, Kronecker | TensorSketch):
-        stated = float(sketch.error(1, failure=0.5)) ** 2 * 0.5
+        stated = float(sketch.error(1, confidence=0.5)) ** 2 * 0.5
     else:
         stated = 2 / sketch.dim
     ones = np.full(SIZE, SIZE**-0.5)

@@ -4,8 +4,13 @@
 PUBLIC = {
     "dntk": """
         MLP Bound Certificate DistilledGradients DistilledNTK Fit Ledger Model NTKOperator
-        StoreError TangentFeatures as_model backends bridge certify checking distill load metrics ntk
-        outputs sketch solve spectrum tangent_features targets
+        ProgressEvent StoreError TangentFeatures as_model backends bridge certify checking distill load metrics ntk
+        outputs progress sketch solve spectrum tangent_features targets
+    """,
+    "dntk._progress": "ProgressEvent Task progress task",
+    "dntk.archive": """
+        Format StoreError Stored checksum expanded fingerprint present read schema to_host write write_whole
+        written_whole
     """,
     "dntk.backend": """
         GROUP Backend BackendEntry BackendStatus StandardBackend backend_for_network backend_of

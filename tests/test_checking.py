@@ -203,3 +203,33 @@ def test_checkers_are_imported_at_the_first_checked_call_only():
     environment = {**os.environ, "DNTK_CHECK": "0"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_nothing_is_wrapped_before_the_first_block_and_everything_loaded_is_from_then_on():
+    program = """
+import sys
+import numpy, dntk
+from dntk.gradient_blocks import DenseBlock
+from dntk import arrays, ntk, sketch, tangent_features
+wrapped = lambda value: hasattr(value, "__dntk_checked__")
+assert not any(type(finder).__module__ == "dntk._checking" for finder in sys.meta_path)
+assert not wrapped(dntk.ntk) and not wrapped(DenseBlock.__init__)
+wrong = dict(name="b", offset=0, values=numpy.ones((2, 3)))
+DenseBlock(**wrong)
+with dntk.checking(False):
+    assert not wrapped(dntk.ntk)
+with dntk.checking():
+    try:
+        DenseBlock(**wrong)
+    except Exception as error:
+        assert type(error).__name__ == "TypeCheckError", error
+    else:
+        raise AssertionError("not checked")
+DenseBlock(**wrong)
+assert wrapped(dntk.ntk) and dntk.ntk is dntk.kernels.ntk is sys.modules["dntk.kernels._ntk"].ntk
+assert dntk.ntk.__wrapped__ is ntk
+assert wrapped(dntk.estimator.fit.Fit.predict)  # loaded after the block
+"""
+    environment = {**os.environ, "DNTK_CHECK": "0"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ import dntk
 from dntk.distill.data import DistilledData, KernelInducing, Platt, TangentResidual, Wasserstein
 from tests.libraries import LIBRARIES, host
 from tests.networks import inputs, mlp
+from tests.test_archive import resigned
 
 NUMPY = LIBRARIES[0]
 ON_THE_HOST = [library for library in LIBRARIES if library.id in ("numpy", "torch", "jax")]
@@ -45,7 +46,7 @@ def test_loaded_data_are_the_saved_ones(library, tmp_path):
         assert (back.history, back.provenance) == (data.history, data.provenance)
         assert (back.step, back.stopped) == (data.step, data.stopped)
         assert dntk.arrays.namespace(back.x) is dntk.arrays.namespace(data.x)
-    assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["arrays.safetensors", "manifest.json"]
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
     assert type(DistilledData.load(tmp_path / "data", backend="numpy").x) is np.ndarray
 
 
@@ -60,20 +61,26 @@ def test_provenance_names_objective_seed_network_and_data():
     assert other.data == data.provenance.data
 
 
-def test_damaged_and_foreign_folders_are_refused(tmp_path):
+def test_damaged_and_foreign_files_are_refused(tmp_path):
     distilled().save(tmp_path / "data")
-    path = tmp_path / "data" / "arrays.safetensors"
+    path = tmp_path / "data"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     with pytest.raises(dntk.StoreError, match="is damaged"):
         DistilledData.load(tmp_path / "data")
     (tmp_path / "mine").mkdir()
-    with pytest.raises(FileExistsError, match="not a stored DistilledData"):
+    with pytest.raises(FileExistsError, match="not a stored set of distilled data"):
         distilled().save(tmp_path / "mine")
     distilled().save(tmp_path / "again")
-    manifest = tmp_path / "again" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"provenance"', '"origin"'))
-    with pytest.raises(dntk.StoreError, match="lacks or misstates"):
-        DistilledData.load(tmp_path / "again")
+    for old, new, message in (
+        (rb"\"provenance\"", rb"\"origin\"", "expected the fields"),
+        (rb"\"step\": ", rb"\"step\": -", "step is -"),
+        (b'"y":', b'"z":', "has no array 'y'"),
+    ):
+        path = tmp_path / "again"
+        distilled().save(path)
+        path.write_bytes(resigned(path.read_bytes(), lambda text, o=old, n=new: text.replace(o, n)))
+        with pytest.raises(dntk.StoreError, match=message):
+            DistilledData.load(path)
 
 
 class Killed(Exception):

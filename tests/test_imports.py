@@ -6,7 +6,10 @@ import sys
 
 import pytest
 
-HEAVY = ("hypothesis", "torch", "jax", "jaxlib", "cupy", "matplotlib", "sklearn", "flax", "equinox", "pandas")
+HEAVY = (
+    *("hypothesis", "torch", "jax", "jaxlib", "cupy", "matplotlib", "flax", "equinox", "pandas"),
+    *("scipy", "sklearn", "beartype", "safetensors", "typer"),
+)
 
 
 def loaded_by(program):
@@ -19,6 +22,38 @@ def loaded_by(program):
 
 def test_importing_dntk_loads_no_framework():
     assert loaded_by("import dntk") == set()
+
+
+def test_importing_dntk_loads_not_even_numpy_and_few_modules_of_its_own():
+    program = """
+import sys
+before = set(sys.modules)
+import dntk
+new = set(sys.modules) - before
+assert "numpy" not in new and {m for m in new if m.startswith("dntk")} == {"dntk", "dntk._checking"}, new
+"""
+    assert loaded_by(program) == set()
+
+
+def test_every_room_of_the_core_loads_without_scipy_and_scikit_learn():
+    assert loaded_by("import dntk\nfor name in dntk.__all__: getattr(dntk, name)") == set()
+
+
+def test_names_are_found_where_they_live_and_others_are_refused():
+    program = """
+import sys
+import dntk
+assert dntk.solve is sys.modules["dntk.solve"] and dntk.backend.backend_of and dntk.Fit is dntk.estimator.Fit
+assert set(dntk.__all__) <= set(dir(dntk))
+for name in ("nothing", "_nothing", "_checks_"):
+    try:
+        getattr(dntk, name)
+    except AttributeError as error:
+        assert str(error) == f"module 'dntk' has no attribute {name!r}", error
+    else:
+        raise AssertionError(name)
+"""
+    assert loaded_by(program) == set()
 
 
 @pytest.mark.parametrize("package", ["sklearn", "jax"])
@@ -34,7 +69,7 @@ net = dntk.MLP(weights=(numpy.eye(2),), biases=(None,))
 dntk.ntk(net, numpy.ones((2, 2)))
 dntk.tangent_features(net, numpy.ones((2, 2)), sketch=dntk.sketch.SparseSign(8))
 """
-    assert loaded_by(program) <= {"sklearn"}
+    assert loaded_by(program) <= {"scipy"}
 
 
 def test_entry_points_of_backends_load_no_framework():

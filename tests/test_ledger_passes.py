@@ -1,16 +1,10 @@
 """The ledger against PyTorch's own counter of operations: every pass of a network that anything asks for."""
 
-import math
-
 import pytest
-
-import dntk
-from dntk.ledger import LedgerRecorder
 
 torch = pytest.importorskip("torch")
 flop_counter = pytest.importorskip("torch.utils.flop_counter")
 
-from dntk_studies.networks import resnet18
 
 POINTS, KEPT, OUTPUTS = 24, 12, 3
 

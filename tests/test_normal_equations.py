@@ -128,10 +128,11 @@ def test_a_streamed_ridge_is_the_best_gcv_of_the_grid():
     assert solve_statistics(statistics(NUMPY, x, y), ridge=StreamedGCV(grid)).ridge == best
 
 
-def test_a_killed_job_goes_on_after_its_last_whole_chunk(tmp_path):
+@pytest.mark.parametrize("verify_all", [True, False])
+def test_a_killed_job_goes_on_after_its_last_whole_chunk(tmp_path, verify_all):
     x, y = data(dtype="f8")
     parts = [(x[i : i + 20], y[i : i + 20]) for i in range(0, 60, 20)]
-    path, made = tmp_path / "statistics.npz", []
+    path, made = tmp_path / "statistics", []
 
     def chunks(first, fail_at=None):
         for number in range(first, 3):
@@ -142,22 +143,91 @@ def test_a_killed_job_goes_on_after_its_last_whole_chunk(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         accumulate(lambda first: chunks(first, fail_at=2), checkpoint=path)
-    resumed = accumulate(chunks, checkpoint=path)
+    assert made == [0, 1]
+    made.clear()
+    resumed = accumulate(chunks, checkpoint=path, verify_all=verify_all)
     assert made == [0, 1, 2]
     np.testing.assert_array_equal(resumed.gram, accumulate(parts).gram)
     assert resumed.points == 60
-    again = accumulate(parts, checkpoint=path)  # everything is there: nothing is added
-    np.testing.assert_array_equal(again.gram, resumed.gram)
+    whole = accumulate(parts, checkpoint=path)  # everything is there: nothing is added
+    np.testing.assert_array_equal(whole.gram, resumed.gram)
+    once = (part for part in parts)
+    assert accumulate(once, checkpoint=path).points == 60
+    made.clear()
+    assert accumulate(chunks, checkpoint=path, verify_all=False).points == 60
+    assert made == [0, 2]
 
 
-def test_checkpoints_of_other_features_and_other_files_are_refused(tmp_path):
+def test_a_checkpoint_goes_on_in_every_library(library, tmp_path):
     x, y = data()
-    path = tmp_path / "statistics.npz"
-    accumulate([(x, y)], checkpoint=path)
-    with pytest.raises(ValueError, match="`checkpoint` has"):
-        accumulate([(x, y), (x[:, :3], y)], checkpoint=path)
-    path.write_bytes(b"something else")
-    with pytest.raises(ValueError, match="no checkpoint"):
+    parts = [(library.array(x[i : i + 20]), library.array(y[i : i + 20])) for i in range(0, 60, 20)]
+    accumulate(parts[:2], checkpoint=tmp_path / "statistics")
+    resumed = accumulate(parts, checkpoint=tmp_path / "statistics")
+    np.testing.assert_array_equal(host(resumed.gram), host(accumulate(parts).gram))
+
+
+def _other_chunks():
+    x, y = data()
+    swapped = x[:, ::-1]
+    yield "values", [(x[:30] + 1, y[:30]), (x[30:], y[30:])]
+    yield "last digit", [(np.nextafter(x[:30], np.float32(9)), y[:30]), (x[30:], y[30:])]
+    yield "targets", [(x[:30], -y[:30]), (x[30:], y[30:])]
+    yield "columns", [(swapped[:30], y[:30]), (swapped[30:], y[30:])]
+    yield "sizes", [(x[:20], y[:20]), (x[20:], y[20:])]
+    yield "order", [(x[30:], y[30:]), (x[:30], y[:30])]
+    yield "shape", [(x[:30, :3], y[:30]), (x[30:, :3], y[30:])]
+    yield "type", [(x[:30].astype("f8"), y[:30]), (x[30:], y[30:])]
+
+
+@pytest.mark.parametrize("others", [pytest.param(chunks, id=name) for name, chunks in _other_chunks()])
+@pytest.mark.parametrize("verify_all", [True, False])
+@pytest.mark.parametrize("done", [1, 2])
+def test_a_checkpoint_of_other_chunks_is_refused(tmp_path, others, verify_all, done):
+    x, y = data()
+    path = tmp_path / "statistics"
+    accumulate([(x[:30], y[:30]), (x[30:], y[30:])][:done], checkpoint=path)
+    with pytest.raises(dntk.StoreError, match="chunk 0 is not the one that is in the checkpoint"):
+        accumulate(others, checkpoint=path)
+    with pytest.raises(dntk.StoreError, match="chunk 0 is not the one"):
+        accumulate(lambda first: iter(others[first:]), checkpoint=path, verify_all=verify_all)
+
+
+def test_a_chunk_in_the_middle_that_changed_is_noticed(tmp_path):
+    x, y = data()
+    parts = [(x[i : i + 15], y[i : i + 15]) for i in range(0, 60, 15)]
+    accumulate(parts, checkpoint=tmp_path / "statistics")
+    parts[1] = (parts[1][0] * 2, parts[1][1])
+    with pytest.raises(dntk.StoreError, match="chunk 1 is not the one"):
+        accumulate(parts, checkpoint=tmp_path / "statistics")
+    with pytest.raises(ValueError, match="fewer than the 4 that are in"):
+        accumulate(parts[:1], checkpoint=tmp_path / "statistics")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_a_chunk_that_is_not_finite_leaves_the_checkpoint_as_it_was(tmp_path, bad):
+    x, y = data()
+    path, spoilt = tmp_path / "statistics", x.copy()
+    spoilt[40, 2] = bad
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="chunk 1"):
+        accumulate([(x[:30], y[:30]), (spoilt[30:], y[30:])], checkpoint=path)
+    resumed = accumulate([(x[:30], y[:30]), (x[30:], y[30:])], checkpoint=path)
+    assert np.isfinite(resumed.gram).all()
+    assert resumed.points == 60
+
+
+def test_damaged_and_foreign_checkpoints_are_refused_and_empty_ones_begun_anew(tmp_path):
+    x, y = data()
+    path = tmp_path / "statistics"
+    for content in (b"something else", b"PK\x03\x04" * 99, b"\xff" * 8):
+        path.write_bytes(content)
+        with pytest.raises(dntk.StoreError, match="is no checkpoint of statistics"):
+            accumulate([(x, y)], checkpoint=path)
+    path.write_bytes(b"")
+    assert accumulate([(x, y)], checkpoint=path).points == 60
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(dntk.StoreError, match="is damaged"):
         accumulate([(x, y)], checkpoint=path)
 
 

@@ -119,7 +119,7 @@ def named_in(source):
 def hidden_by(source, package, modules):
     """Modules of a package whose names its `__init__` gives to something else."""
     tree = ast.parse(source)
-    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     shown = {alias.asname or alias.name for node in imports for alias in node.names if node.module != package}
     shown |= {name for name, _ in bound_by(tree)}
     return {name for name in shown if f"{package}.{name}" in modules}

@@ -293,13 +293,14 @@ def test_mask_asks_for_the_number_of_parameters():
 
 
 def test_errors_of_maps_without_a_band_come_from_their_variances():
-    assert float(TensorSketch(400).error(9, 0.01)) == pytest.approx(math.sqrt(6.01 / 400 / 0.01))
-    assert float(Kronecker(10, 40).error(9, 0.01)) == pytest.approx(math.sqrt((2 / 40 + 2 / 10 + 4 / 400) / 0.01))
-    assert float(Mask(10, n_parameters=91).error(9, 0.01)) == pytest.approx(math.sqrt(9 / 0.01))
-    assert float(Mask(91, n_parameters=91).error(9, 0.01)) == 0
-    assert float(Mixed(400, 50).error(9, 0.01)) == pytest.approx(math.sqrt((2 / 50 + 6 / 400) / 0.01))
-    assert float(Mixed(400, 50).bound(LAYOUT).error(9, 0.01)) == pytest.approx(math.sqrt(2 / 400 / 0.01))
-    assert float(Mixed(11, 3).bound(LAYOUT).error(9, 0.01)) == pytest.approx(math.sqrt((2 / 3 + 6 / 9) / 0.01))
+    sure = {"confidence": 0.99}
+    assert float(TensorSketch(400).error(9, **sure)) == pytest.approx(math.sqrt(6.01 / 400 / 0.01))
+    assert float(Kronecker(10, 40).error(9, **sure)) == pytest.approx(math.sqrt((2 / 40 + 2 / 10 + 4 / 400) / 0.01))
+    assert float(Mask(10, n_parameters=91).error(9, **sure)) == pytest.approx(math.sqrt(9 / 0.01))
+    assert float(Mask(91, n_parameters=91).error(9, **sure)) == 0
+    assert float(Mixed(400, 50).error(9, **sure)) == pytest.approx(math.sqrt((2 / 50 + 6 / 400) / 0.01))
+    assert float(Mixed(400, 50).bound(LAYOUT).error(9, **sure)) == pytest.approx(math.sqrt(2 / 400 / 0.01))
+    assert float(Mixed(11, 3).bound(LAYOUT).error(9, **sure)) == pytest.approx(math.sqrt((2 / 3 + 6 / 9) / 0.01))
     assert SRHT(400).error(9).kind == "empirical"
     for sketch in (TensorSketch(400), Kronecker(10, 40), Mask(10, n_parameters=91)):
         assert sketch.error(9).kind == "probabilistic"

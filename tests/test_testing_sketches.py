@@ -53,8 +53,8 @@ class Signs:
     def chunk_width(self, rows):
         return max(1, 100 // rows)
 
-    def error(self, n, failure=1e-3):
-        return subspace_error(self.dim, n, failure, theorem="the Gaussian band", kind="empirical")
+    def error(self, n, *, confidence=0.999):
+        return subspace_error(self.dim, n, confidence, theorem="the Gaussian band", kind="empirical")
 
 
 def test_somebodys_own_sketch_passes_in_one_line():
@@ -127,15 +127,15 @@ class Normalising(Signs):
 
 
 class Overconfident(Signs):
-    def error(self, n, failure=1e-3):
-        return moment_error(0.2 / self.dim, n, failure, theorem="a wish")
+    def error(self, n, *, confidence=0.999):
+        return moment_error(0.2 / self.dim, n, confidence, theorem="a wish")
 
 
 class Optimistic(Signs):
     """A band of a tenth of the width."""
 
-    def error(self, n, failure=1e-3):
-        return subspace_error(1000 * self.dim, n, failure, theorem="a wish", kind="probabilistic")
+    def error(self, n, *, confidence=0.999):
+        return subspace_error(1000 * self.dim, n, confidence, theorem="a wish", kind="probabilistic")
 
 
 class Blockwise:

@@ -13,6 +13,7 @@ from dntk.distill.gradients import LocalGlobal, Principal, Solution
 from dntk.estimator.losses import expected_sketch_error
 from dntk.estimator.search import fewest, own_coordinates, resized, smallest
 from tests.libraries import LIBRARIES, host, interpreted
+from tests.mean_kernels import expected_error
 from tests.networks import features, inputs, mlp, targets
 
 NUMPY = LIBRARIES[0]
@@ -107,9 +108,9 @@ def test_a_sketch_that_is_too_small_grows_until_its_error_is_within_the_toleranc
     found = dntk.tangent_features(model, x, sketch=sketch).kernel()
     assert 0 < np.linalg.norm(found - exact) <= 0.1 * np.linalg.norm(exact)
     # At 95% confidence: 1.96 root mean squares, for normal tails. Half as many features would not do.
-    ratio = np.trace(found) / np.linalg.norm(found)
-    assert share.loss == pytest.approx(1.959964 * ((ratio**2 + 1) / sketch.dim) ** 0.5, rel=1e-4)
-    assert 1.96 * ((ratio**2 + 1) / (sketch.dim / 2)) ** 0.5 > 0.09
+    values = dntk.tangent_features(model, x, sketch=sketch).values.astype(np.float64)
+    assert share.loss == pytest.approx(1.959964 * expected_error(values), rel=1e-4)
+    assert 1.96 * expected_error(values) * 2**0.5 > 0.09
     again = dntk.DistilledNTK(model, None, sketch=sketch, ridge=1e-2, tolerance=0.1).fit(x)
     assert again.sketch == sketch
 

@@ -10,7 +10,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 from numpy.polynomial import chebyshev
-from scipy.special import erfcx
 
 from dntk.arrays import device_of, namespace, spans
 from dntk.backend.products import expand, symmetric
@@ -119,6 +118,8 @@ class StandardBackend:
 
 @functools.lru_cache(maxsize=1)
 def _erfc_coefficients() -> tuple[float, ...]:
+    from scipy.special import erfcx
+
     def target(u: Any) -> Any:
         t = (u + 1) / 2
         with np.errstate(divide="ignore"):

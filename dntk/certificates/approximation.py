@@ -1,6 +1,7 @@
 """What can be certified: spans of features with predictors in them, and features in other coordinates."""
 
 import dataclasses
+import math
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -10,6 +11,7 @@ from dntk._target_checks import check_targets
 from dntk.distill.data import Selection
 from dntk.distilled_gradients import DistilledGradients, row_basis
 from dntk.features import TangentFeatures
+from dntk.ledger import count, count_product
 from dntk.solve._ridge import ridge as solve_ridge
 from dntk.solve._ridge import ridge_in_span
 from dntk.solve._same_span import same_span
@@ -130,6 +132,7 @@ def span_of(
     xp = arrays.namespace(basis)
     wide = arrays.accumulation_dtype(basis)
     b = orthonormal_rows(xp.astype(basis, wide, copy=False))
+    count_product(synthetic, b.mT)
     image = xp.astype(synthetic, wide, copy=False) @ b.mT
     scale = xp.max(xp.abs(image))
     scale = xp.where(scale > 0, scale, xp.ones_like(scale))
@@ -140,6 +143,7 @@ def span_of(
 def orthonormal_rows(basis: Float[Array, "c s k"]) -> Float[Array, "c s k"]:
     """Nearly orthonormal rows made orthonormal to the last bits, zero rows left zero, by two Newton steps."""
     for _ in range(2):
+        count(flops=4 * math.prod(basis.shape) * basis.shape[1])
         basis = 1.5 * basis - 0.5 * ((basis @ basis.mT) @ basis)
     return basis
 

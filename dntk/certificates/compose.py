@@ -6,6 +6,7 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import Task, task
 from dntk.bounds import Bound, Intervals, check_confidence
 from dntk.certificates.approximation import OtherFeatures, Regression, Span, as_approximation, regression_on
 from dntk.certificates.certificate import Certificate, PointwiseBound, StageError
@@ -14,6 +15,7 @@ from dntk.certificates.kernel_errors import KernelErrors, feature_errors, span_e
 from dntk.certificates.regression import RegressionErrors, fits_errors, weights_errors
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures
+from dntk.ledger import count_product
 from dntk.solve._ridge import ridge as solve_ridge
 from dntk.types import Array
 
@@ -69,24 +71,43 @@ def certify(
     in-sample residual takes its place.
     """
     check_confidence(confidence, shared=True)
-    regression = regression_on(reference, approximation, targets, ridge)
+    with task("certificate", total=4, unit="parts") as bar:
+        return _certified(reference, approximation, (targets, ridge), confidence, products, seed, bar)
+
+
+def _certified(
+    reference: TangentFeatures,
+    approximation: Any,
+    given: tuple[Float[Array, "n c"] | None, Any],
+    confidence: float,
+    products: int,
+    seed: int,
+    bar: Task,
+) -> Certificate:
+    regression = regression_on(reference, approximation, *given)
     found = as_approximation(reference, approximation, regression)
+    bar.advance()
     failure = (1 - confidence) / 2
     values, scale = _scaled(reference.values)
     scaled = None if regression is None else dataclasses.replace(regression, ridge=regression.ridge / scale**2)
     if isinstance(found, OtherFeatures):
         other = dataclasses.replace(found, values=_wide(found.values) / scale)
         errors = feature_errors(values, other, failure=failure, seed=seed)
+        bar.advance()
         start, predicted = other.values, _predicted_by_features(values, other, scaled, products)
     else:
         span = dataclasses.replace(
             found, squares=found.squares / scale**2, weights=tuple(_wide(w) * scale for w in found.weights)
         )
         errors = span_errors(values, span, failure=failure, seed=seed)
+        bar.advance()
+        count_product(values, span.basis.mT)
         start = values @ span.basis.mT
         predicted = weights_errors(values, span.weights, scaled, steps=products) if scaled and span.weights else None
+    bar.advance()
     block = suggested_start(start, LEADING, seed=seed)
     intervals = eigenvalue_intervals(values, block, failure=failure, seed=seed)
+    bar.advance()
     return assemble(reference, found, errors, intervals, predicted, regression, scale=scale, confidence=confidence)
 
 

@@ -23,6 +23,7 @@ from dntk.bounds import Intervals, check_confidence
 from dntk.certificates.certificate import Certificate
 from dntk.certificates.rounding import allowance
 from dntk.features import TangentFeatures, tangent_features
+from dntk.ledger import count_product
 from dntk.models.base import Model
 from dntk.outputs.inputs import take_points
 from dntk.random import uniforms
@@ -38,6 +39,7 @@ def tangent_residual(phi: TangentFeatures, basis: Float[Array, "c s k"]) -> Floa
     """Σ_c‖(I − Π_c)ψ_c(x)‖² / Σ_c‖ψ_c(x)‖² per point, in [0, 1]; 0 for points whose features are zero."""
     xp = arrays.namespace(phi.values)
     total = xp.sum(phi.values**2, axis=(0, 2))
+    count_product(phi.values, basis.mT)
     inside = xp.sum((phi.values @ basis.mT) ** 2, axis=(0, 2))
     ratio = 1 - inside / xp.where(total > 0, total, xp.ones_like(total))
     return xp.where(total > 0, xp.clip(ratio, min=0, max=1), xp.zeros_like(ratio))

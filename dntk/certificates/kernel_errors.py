@@ -22,6 +22,7 @@ from dntk.certificates.eigenvalues import lehmann
 from dntk.certificates.estimators import frobenius_norm, gaussian_probes, semidefinite_norm
 from dntk.certificates.products import Multiply, difference, residual_kernel
 from dntk.certificates.rounding import allowance
+from dntk.ledger import count_product
 from dntk.types import Array
 
 BLOCK, STEPS = 8, 5
@@ -81,6 +82,7 @@ def span_errors(values: Float[Array, "c n k"], span: Span, *, failure: float, se
     """Errors of projections on a span; ``failure`` is that of the spectral norm."""
     xp = arrays.namespace(values)
     _, n, k = values.shape
+    count_product(values, span.basis.mT)
     scores = values @ span.basis.mT
     traces = xp.sum(values**2, axis=(1, 2))
     trace = span_trace_error(values, scores)
@@ -147,6 +149,7 @@ def _tail(values: Array, scores: Array, traces: Array, size: int) -> Intervals:
     xp = arrays.namespace(values)
     c, n, _ = values.shape
     basis, _ = xp.linalg.qr(_unit(scores))
+    count_product(values.mT, basis)
     image = values.mT @ basis
     quotient = image.mT @ image
     slack = allowance("trace", arrays.epsilon(values), size, float(xp.sum(traces)) / c)
@@ -155,6 +158,7 @@ def _tail(values: Array, scores: Array, traces: Array, size: int) -> Intervals:
     upper = float(xp.sum(left)) / c + slack
     lower = 0.0
     if basis.shape[2] <= _LARGEST_TAIL and basis.shape[2] < n and upper > 4 * slack:
+        count_product(values, image)
         residual = values @ image - basis @ quotient
         leading = lehmann(quotient, residual, left)
         most = xp.sum(xp.clip(leading, min=0), axis=1)

@@ -30,6 +30,7 @@ def residual_kernel(values: Float[Array, "c n k"], basis: Float[Array, "c s k"])
     def multiply(block: Float[Array, "n b"]) -> Float[Array, "n b"]:
         xp = arrays.namespace(values)
         _count(values, block)
+        _count(basis, block)
         inner = block.mT @ values
         return xp.mean((inner - (inner @ basis.mT) @ basis) @ values.mT, axis=0).mT
 

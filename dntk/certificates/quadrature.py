@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.types import Array
 
@@ -65,20 +66,22 @@ def lanczos(
     alphas: list[Array] = []
     betas: list[Array] = []
     alive, scale = norms > 0, xp.zeros_like(norms)
-    for step in range(min(steps, start.shape[2])):
-        image = multiply(basis[-1])
-        alpha = xp.sum(image * basis[-1], axis=2, keepdims=True)
-        image = _orthogonal(image, basis)
-        beta = _lengths(image)
-        scale = xp.maximum(scale, xp.abs(alpha) + beta)
-        # What is left of an exhausted space is rounding.
-        alive = alive & (beta > 8 * start.shape[2] * arrays.epsilon(start) * scale)
-        beta = xp.where(alive, beta, xp.zeros_like(beta))
-        alphas.append(alpha)
-        betas.append(beta)
-        basis.append(xp.where(alive, image / xp.where(alive, beta, xp.ones_like(beta)), xp.zeros_like(image)))
-        if step % 8 == 7 and enough(_on_host(norms, alphas, betas)):
-            break
+    most = min(steps, start.shape[2])
+    with task("Lanczos", total=most, unit="products") as bar:
+        for step in bar.over(range(most)):
+            image = multiply(basis[-1])
+            alpha = xp.sum(image * basis[-1], axis=2, keepdims=True)
+            image = _orthogonal(image, basis)
+            beta = _lengths(image)
+            scale = xp.maximum(scale, xp.abs(alpha) + beta)
+            # What is left of an exhausted space is rounding.
+            alive = alive & (beta > 8 * start.shape[2] * arrays.epsilon(start) * scale)
+            beta = xp.where(alive, beta, xp.zeros_like(beta))
+            alphas.append(alpha)
+            betas.append(beta)
+            basis.append(xp.where(alive, image / xp.where(alive, beta, xp.ones_like(beta)), xp.zeros_like(image)))
+            if step % 8 == 7 and enough(_on_host(norms, alphas, betas)):
+                break
     return _on_host(norms, alphas, betas)
 
 

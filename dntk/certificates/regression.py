@@ -121,6 +121,7 @@ def weights_errors(
     xp = arrays.namespace(values)
     y = _rows(regression.targets, values)
     w = xp.stack([xp.astype(one, values.dtype, copy=False) for one in weights], axis=1)
+    count(flops=6 * values.shape[0] * values.shape[1] * values.shape[2] * w.shape[1])  # this and the next two products
     dual = (y - w @ values.mT) / regression.ridge
     apart = w - dual @ values  # g/λ
     problem = _Problem.of(values, y, regression, dual, w)

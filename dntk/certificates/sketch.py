@@ -9,7 +9,7 @@ the latter for k < n too. Sources: Davidson and Szarek 2001; Courant and Fischer
 hold; k ≥ P does not make a Gaussian sketch an isometry.
 
 Back, a subspace embedding (1 − ε)K ≤ K̂ ≤ (1 + ε)K gives λ_i ∈ [λ̂_i/(1 + ε), λ̂_i/(1 − ε)]; a second moment,
-‖K̂ − K‖_F ≤ ε tr K with probability 1 − δ, gives |λ̂_i − λ_i| ≤ ε tr K by Weyl. ε comes from ``sketch.error(n, δ)``. For
+‖K̂ − K‖_F ≤ ε tr K with probability 1 − δ, gives |λ̂_i − λ_i| ≤ ε tr K by Weyl. ε comes from ``sketch.error``. For
 random signs, sparse signs and Hadamard transforms the band is that of a Gaussian sketch, inside which they stayed in
 all trials: EMPIRICAL, and the theorem's name says so. Kronecker sketches and masks leave that band and have second
 moments only, or nothing.
@@ -95,7 +95,7 @@ def exact_eigenvalues(
     values = np.clip(values, 0, None)
     if error.measure == SUBSPACE:
         lower = values / (1 + error.value)
-        factors = np.square(np.asarray(exact_upper_factors(len(values), outputs, dim, confidence=1 - error.failure)))
+        factors = np.square(np.asarray(exact_upper_factors(len(values), outputs, dim, confidence=error.confidence)))
         whole = 1 / (1 - error.value) if error.value < 1 else math.inf
         upper = _scaled(values, np.minimum(factors, whole))
     else:
@@ -109,7 +109,7 @@ def exact_eigenvalues(
         upper=_like(upper, sketched),
         theorem=error.theorem + (", an empirical band" if error.kind == "empirical" else ""),
         kind=error.kind,
-        confidence=1 - 2 * error.failure,
+        confidence=2 * error.confidence - 1,
     )
 
 
@@ -139,7 +139,7 @@ def _unsketched_eigenvalues(
     None where the theorem leaves even the largest eigenvalue between zero and infinity.
     """
     ends = certificate.eigenvalue_intervals
-    error = sketch.error(len(phi) * phi.n_outputs, failure / 2)
+    error = sketch.error(len(phi) * phi.n_outputs, confidence=1 - failure / 2)
     low, high = (
         exact_eigenvalues(end, error, outputs=phi.n_outputs, dim=phi.dim, points=len(phi), trace=certificate.trace)
         for end in ends
@@ -155,7 +155,7 @@ def _unsketched_eigenvalues(
 
 
 def _unsketched_trace_error(sketched: Bound, phi: TangentFeatures, sketch: StatesError, failure: float) -> Bound | None:
-    error = sketch.error(len(phi), failure / phi.n_outputs)
+    error = sketch.error(len(phi), confidence=1 - failure / phi.n_outputs)
     width = math.sqrt(1 + error.value) - 1
     if error.measure != SUBSPACE or width >= 1:
         return None

@@ -1,12 +1,16 @@
 """A fit: the stages one after the other, and what each cost and lost."""
 
+import contextlib
 import dataclasses
 import functools
 import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import Task, task
 from dntk.backend import backend_of
 from dntk.certificates import HeldOut, Span
 from dntk.certificates.approximation import span_of
@@ -49,7 +53,9 @@ class _Run:
 def fitted(stages: Stages, x: Array, y: Array | None, choices: tuple[str, ...] = ()) -> FittedState:
     """Run all stages on the checked points ``x``; see :meth:`dntk.DistilledNTK.fit`."""
     parts, recorder = stages.parts, LedgerRecorder()
-    run = _run(stages, x, y, checked_targets(parts.model, x, y), recorder)
+    with task("fit", total=6, unit="stages") as bar:
+        run = _run(stages, x, y, checked_targets(parts.model, x, y), functools.partial(_stage, recorder, bar))
+        bar.advance(6 - bar.done)  # a loss that is known takes no stage
     outcome = stages.outcome()
     if outcome is not None and not outcome.met:
         warnings.warn(f"tolerance {outcome}", UserWarning, stacklevel=3)
@@ -82,32 +88,41 @@ def fitted(stages: Stages, x: Array, y: Array | None, choices: tuple[str, ...] =
     )
 
 
-def _run(stages: Stages, x: Array, y: Array | None, targets: Targets, recorder: LedgerRecorder) -> _Run:
-    with recorder.stage("data") as cost:
+def _run(stages: Stages, x: Array, y: Array | None, targets: Targets, stage: Callable[[str], Any]) -> _Run:
+    with stage("data") as cost:
         sketch = stages.sketch(x)
         points = stages.points(x, y, targets, sketch)
         cost.nbytes = points.nbytes
-    with recorder.stage("features") as cost:
+    with stage("features") as cost:
         _say_what_everything_costs(stages.parts, x, sketch)
         phi, sketch = stages.features(points, sketch)
         cost.nbytes = nbytes_of(phi.values)
-    with recorder.stage("ridge"):
+    with stage("ridge"):
         problem = RidgeProblem.of(phi.values, points.targets)
         ridge = one_ridge(stages.parts.ridge, problem)
         fit = solved(problem, ridge, phi)
     if points.residual is None:
-        with recorder.stage("loss of points"):
+        with stage("loss of points"):
             points = dataclasses.replace(points, residual=_measured(stages.parts, x, points, phi, problem))
-    with recorder.stage("gradients") as cost:
+    with stage("gradients") as cost:
         grads = stages.gradients(phi, points.targets, ridge)
         if grads is not None:
             # Leaving points out in a span made from their targets would flatter: keep the error of all features.
             fit = dataclasses.replace(same_span(grads, ridge=ridge), left_out=fit.left_out)
         span = Once(functools.partial(_whole, phi)) if grads is None else Once.made(_of_gradients(grads))
         cost.nbytes = nbytes_of(fit.weights) + (0 if grads is None else nbytes_of(grads.basis))
-    with recorder.stage("spectrum"):
+    with stage("spectrum"):
         spectrum = eigenvalues(phi)
     return _Run(points=points, phi=phi, sketch=sketch, grads=grads, fit=fit, ridge=ridge, span=span, spectrum=spectrum)
+
+
+@contextlib.contextmanager
+def _stage(recorder: LedgerRecorder, fit: Task, name: str) -> Iterator[Any]:
+    """A stage of the fit: timed, counted, and told of as it begins."""
+    with task(name, total=1, unit="stage", announced=True) as bar, recorder.stage(name) as cost:
+        yield cost
+        bar.advance()
+    fit.advance()
 
 
 def _losses(run: _Run, *, points: int, network: Float[Array, "m c"]) -> Losses:

@@ -3,6 +3,7 @@
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.gradient_blocks._paired import paired
 from dntk.ledger import count
 from dntk.models.base import Model
@@ -22,7 +23,9 @@ def linear_outputs(model: Model, x: Array, weights: Float[Array, "c p"]) -> Floa
     dtype = arrays.kernel_dtype(xp, model.dtype)
     every = cotangents_for("each", model.n_outputs, xp=xp, dtype=dtype, device=model.device)
     size = choose_batch_size(model, x, every, None)
-    pieces = [_outputs(model, x[start:stop, ...], every, weights) for start, stop in arrays.spans(x.shape[0], size)]
+    n = x.shape[0]
+    with task("prediction", total=n, unit="points") as bar:
+        pieces = [_outputs(model, x[start:stop, ...], every, weights) for start, stop in bar.spans(n, size)]
     return xp.concat(pieces, axis=0)
 
 

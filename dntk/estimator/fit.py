@@ -140,7 +140,7 @@ class Fit:
         Raises
         ------
         dntk.StoreError
-            The fit was read from a folder that was saved without it.
+            The fit was read from a file that was saved without it.
         """
         return self.state.certificate()
 
@@ -201,7 +201,7 @@ class Fit:
         return dataclasses.replace(self.state.span(), weights=(self.state.weights,))
 
     def save(self, path: str | Path, *, certify: bool = False) -> None:
-        """Write to a folder: safetensors and JSON, checksummed, nothing executable.
+        """Write to a file: safetensors with a manifest, under one checksum, nothing executable; whole or not at all.
 
         A :class:`dntk.MLP` is stored with its weights; of other networks only the fingerprint of the parameters is,
         and :func:`dntk.load` needs the network again. The certificate is stored if it was made; ``certify`` makes it.
@@ -209,7 +209,7 @@ class Fit:
         Raises
         ------
         FileExistsError
-            ``path`` exists and is no stored fit.
+            ``path`` exists and is nothing stored.
         OSError
             The disk is full or not writable; what was at ``path`` is still there.
         """
@@ -253,16 +253,16 @@ def load(path: str | Path, *, model: Model | None = None) -> Fit:
     Parameters
     ----------
     path
-        Folder written by :meth:`Fit.save`.
+        File written by :meth:`Fit.save`.
     model
         The network, from :func:`dntk.as_model`, where it was no dntk.MLP; its parameters must be those of the fit.
 
     Raises
     ------
     FileNotFoundError
-        There is no such folder.
+        There is no such file.
     StoreError
-        The folder is damaged, foreign, of a newer version, or of another network, or needs ``model``.
+        It is damaged, foreign, of another version, or of another network, or needs ``model``.
     ImportError
         It was made with a backend that is not installed.
     """

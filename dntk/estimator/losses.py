@@ -7,6 +7,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.features import TangentFeatures
 from dntk.sketch import Sketch, SketchPlan
+from dntk.sketch._mean_kernel import mean_kernel_error
 from dntk.sketch.error import SUBSPACE, StatesError
 from dntk.types import Array
 
@@ -24,8 +25,8 @@ class Losses:
         selector saw; of K̄, from a sample of 64 other points, where they were chosen by something else; 0 without
         selection.
     sketch_relative_error
-        Expected relative Frobenius error of the sketched mean kernel, √((sr² + 1)/k), from its own spectrum; 0
-        without sketch.
+        Expected relative Frobenius error of the sketched mean kernel: the root mean square over seeds of a Gaussian
+        sketch that all outputs share, from the features themselves; of other sketches an upper bound. 0 without sketch.
     gradients
         s, directions kept per output.
     gradient_trace_residual
@@ -72,26 +73,24 @@ class Losses:
 def expected_sketch_error(
     sketch: Sketch | SketchPlan | None, phi: TangentFeatures, spectrum: Float[Array, " m"]
 ) -> float:
-    """Root mean square of ‖K̂ − K‖_F/‖K‖_F over seeds, from the spectrum of K̂.
+    """Root mean square of ‖K̂ − K̄‖_F/‖K̄‖_F over seeds, from sketched features and the spectrum of K̂.
 
-    With sr = tr K/‖K‖_F it is
-
-    - the plan's;
-    - √((sr² + 1)/k), that of a Gaussian sketch, for it and for those that keep to its band;
-    - at most √V sr for others, of which Var⟨Su, Sv⟩ ≤ V‖u‖²‖v‖² is known.
+    - That of a Gaussian sketch which all outputs share, for those of its band; sparse and random signs have less, see
+      ``dntk.sketch._mean_kernel``;
+    - the plan's, an upper bound, for other sketches that were chosen by a plan;
+    - at most √V sr, sr = tr K̄/‖K̄‖_F, for others, of which Var⟨Su, Sv⟩ ≤ V‖u‖²‖v‖² is known.
     """
-    if isinstance(sketch, SketchPlan):
-        return sketch.expected_error
     if phi.sketch is None:
         return 0.0
     xp = arrays.namespace(spectrum)
     largest = float(spectrum[0])
     if largest == 0:
         return 0.0
+    known = phi.sketch.error(len(phi)) if isinstance(phi.sketch, StatesError) else None
+    if known is None or known.measure == SUBSPACE:
+        return mean_kernel_error(phi.values, spectrum)
+    if isinstance(sketch, SketchPlan):
+        return sketch.expected_error
     scaled = spectrum / largest
     squared = float(xp.sum(scaled) ** 2 / xp.sum(scaled**2))
-    if isinstance(phi.sketch, StatesError):
-        known = phi.sketch.error(len(phi))
-        if known.measure != SUBSPACE:
-            return known.value * float(known.failure * squared) ** 0.5
-    return float((squared + 1) / phi.dim) ** 0.5
+    return known.value * float((1 - known.confidence) * squared) ** 0.5

@@ -1,73 +1,88 @@
-"""Storage of fits as folders of :mod:`dntk.archive`."""
+"""Storage of fits as archives, see :mod:`dntk.archive`."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dntk import arrays
-from dntk.archive import MANIFEST, StoreError, fingerprint, read_arrays, read_manifest, to_host, write_folder
+from dntk.archive import Format, Stored, StoreError, fingerprint, schema
+from dntk.archive import read as read_archive
+from dntk.archive import write as write_archive
 from dntk.backend import backend_of, get_backend
 from dntk.certificates import Certificate, Span
-from dntk.certificates.tolerance_outcome import ToleranceOutcome
+from dntk.certificates.tolerance_outcome import StageShare, ToleranceOutcome
 from dntk.distill.data import DistilledData, distilled_data
 from dntk.estimator.losses import Losses
 from dntk.estimator.once import Once
 from dntk.estimator.state import FittedState
 from dntk.ledger import Ledger, StageCost
+from dntk.models.activations import ACTIVATIONS
 from dntk.models.base import Model
 from dntk.models.mlp import MLP
 from dntk.sketch import SRHT, Gaussian, Kronecker, Mask, Mixed, ParameterMatrix, Rademacher, SparseSign, TensorSketch
 from dntk.types import Array
 
-FORMAT = "dntk.DistilledNTK"
-VERSION = 2
 _SKETCHES: dict[str, type] = {
     family.__name__: family for family in (Gaussian, Kronecker, Mask, Mixed, Rademacher, SRHT, SparseSign, TensorSketch)
 }
+_NETWORK = schema.record(
+    layers=schema.integer(1, 10_000),
+    activation=schema.choice(*ACTIVATIONS),
+    selected=schema.optional(schema.items(schema.text)),
+    backend=schema.text,
+)
+FORMAT = Format(
+    name="dntk.DistilledNTK",
+    version=3,
+    kind="fit",
+    reader="dntk.load(path)",
+    fields={
+        "fingerprint": schema.text,
+        "network": schema.optional(_NETWORK),
+        "sketch": schema.optional(schema.tagged("family", {n: schema.fields_of(f) for n, f in _SKETCHES.items()})),
+        "ridge": schema.number(0, above=True),
+        "made_by": schema.mapping(schema.text),
+        "losses": schema.fields_of(Losses),
+        "certificate": schema.optional(schema.mapping(schema.plain)),
+        "tolerance": schema.optional(
+            schema.fields_of(ToleranceOutcome, shares=schema.items(schema.fields_of(StageShare)))
+        ),
+        "data": schema.optional(distilled_data.DESCRIPTION),
+        "ledger": schema.items(schema.fields_of(StageCost)),
+    },
+)
 
 
 def save(model: Model, state: FittedState, path: str | Path) -> None:
-    """Write a network's fit to the folder ``path``, replacing one that was there; see :meth:`dntk.Fit.save`."""
-    write_folder(path, _tensors(model, state), _manifest(model, state), kind="fit")
+    """Write a network's fit to the file ``path``, replacing one that was there; see :meth:`dntk.Fit.save`."""
+    write_archive(path, FORMAT, _tensors(model, state), _manifest(model, state))
 
 
 def read(path: str | Path, model: Model | None) -> tuple[Model, FittedState]:
     """The network and what was fitted; see :func:`dntk.load`."""
-    folder = Path(path)
-    manifest = _manifest_of(folder)
-    tensors = read_arrays(folder, manifest, kind="fit")
-    try:
-        network = model if model is not None else _stored_network(manifest, tensors)
-        _require_same_network(network, manifest["fingerprint"])
-        return network, _state(network, manifest, tensors)
-    except (KeyError, TypeError) as error:
-        msg = f"{folder / MANIFEST} lacks or misstates {error}: the file is damaged or was edited."
-        raise StoreError(msg) from error
+    stored = read_archive(path, FORMAT, others=(distilled_data.FORMAT,))
+    with stored.building():
+        network = model if model is not None else _stored_network(stored)
+        _require_same_network(network, stored.manifest["fingerprint"])
+        return network, _state(network, stored)
 
 
-def _manifest_of(folder: Path) -> dict[str, Any]:
-    manifest = read_manifest(folder, {FORMAT: VERSION, **distilled_data.FORMATS}, kind="Fit")
-    if manifest["format"] != FORMAT:
-        msg = f"{folder} holds distilled data, not a fit: read it with dntk.distill.data.DistilledData.load(path)."
-        raise StoreError(msg)
-    return manifest
-
-
-def _state(network: Model, manifest: dict[str, Any], tensors: dict[str, Any]) -> FittedState:
-    backend = backend_of(next(iter(network.parameters.values())))
+def _state(network: Model, stored: Stored) -> FittedState:
+    manifest, backend = stored.manifest, backend_of(next(iter(network.parameters.values())))
+    _require_shapes(stored, network)
 
     def array(name: str) -> Any:
-        return backend.from_numpy(tensors[name], device=network.device)
+        return stored.place(name, backend, device=network.device)
 
     tolerance = manifest["tolerance"]
     return FittedState(
         weights=array("weights"),
         span=Once.made(Span(basis=array("basis"), squares=array("squares"))),
-        sketch=_sketch(manifest["sketch"]),
+        sketch=_sketch(manifest["sketch"], network, stored),
         ridge=float(manifest["ridge"]),
         spectrum=array("spectrum"),
-        indices=array("indices") if "indices" in tensors else None,
+        indices=array("indices") if "indices" in stored.arrays else None,
         data=_distilled(manifest["data"], array),
         losses=Losses(**manifest["losses"]),
         ledger=Ledger(stages=tuple(StageCost(**cost) for cost in manifest["ledger"])),
@@ -75,6 +90,18 @@ def _state(network: Model, manifest: dict[str, Any], tensors: dict[str, Any]) ->
         certificate=_certificate(manifest["certificate"], array("weights")),
         made_by=dict(manifest["made_by"]),
     )
+
+
+def _require_shapes(stored: Stored, network: Model) -> None:
+    sizes: dict[str, int] = {}
+    for name, axes in (("weights", "c k"), ("basis", "c s k"), ("squares", "c s"), ("spectrum", "m")):
+        stored.array(name, axes, sizes)
+    if "indices" in stored.arrays:
+        stored.array("indices", "kept", sizes, kind="integral")
+    if stored.manifest["data"] is not None:
+        distilled_data.require_shapes(stored, "data.")
+    if stored.manifest["sketch"] is None and sizes["k"] != network.n_parameters:
+        stored.refuse(f"has weights of {sizes['k']} features, but the network has {network.n_parameters}")
 
 
 def _certificate(stored: dict[str, Any] | None, like: Array) -> Once[Certificate]:
@@ -99,7 +126,7 @@ def _tensors(model: Model, state: FittedState) -> dict[str, Any]:
     if isinstance(model, MLP):
         tensors |= {f"network.weights.{i}": w for i, w in enumerate(model.weights)}
         tensors |= {f"network.biases.{i}": b for i, b in enumerate(model.biases) if b is not None}
-    return {name: to_host(value) for name, value in tensors.items()}
+    return tensors
 
 
 def _manifest(model: Model, state: FittedState) -> dict[str, Any]:
@@ -116,8 +143,6 @@ def _manifest(model: Model, state: FittedState) -> dict[str, Any]:
             "backend": backend_of(model.weights[0]).name,
         }
     return {
-        "format": FORMAT,
-        "version": VERSION,
         "fingerprint": fingerprint(model),
         "network": network,
         "sketch": None if sketch is None else {"family": type(sketch).__name__, **dataclasses.asdict(sketch)},
@@ -131,22 +156,24 @@ def _manifest(model: Model, state: FittedState) -> dict[str, Any]:
     }
 
 
-def _stored_network(manifest: dict[str, Any], tensors: dict[str, Any]) -> Model:
-    stored = manifest["network"]
-    if stored is None:
+def _stored_network(stored: Stored) -> Model:
+    described = stored.manifest["network"]
+    if described is None:
         msg = "the network is not in the file (only dntk.MLP is): pass it, dntk.load(path, model=dntk.as_model(net))."
         raise StoreError(msg)
-    backend = get_backend(stored["backend"])
+    backend = get_backend(described["backend"])
+    layers = range(described["layers"])
 
-    def array(name: str) -> Any:
-        return backend.from_numpy(tensors[name]) if name in tensors else None
+    def placed(name: str, axes: str) -> Any:
+        stored.array(name, axes, {})
+        return stored.place(name, backend)
 
-    layers = range(stored["layers"])
+    biases = (f"network.biases.{i}" for i in layers)
     return MLP(
-        weights=tuple(array(f"network.weights.{i}") for i in layers),
-        biases=tuple(array(f"network.biases.{i}") for i in layers),
-        activation=stored["activation"],
-        selected=None if stored["selected"] is None else tuple(stored["selected"]),
+        weights=tuple(placed(f"network.weights.{i}", "out in") for i in layers),
+        biases=tuple(placed(name, "out") if name in stored.arrays else None for name in biases),
+        activation=described["activation"],
+        selected=None if described["selected"] is None else tuple(described["selected"]),
     )
 
 
@@ -161,16 +188,19 @@ def _distilled(stored: dict[str, Any] | None, array: Callable[[str], Any]) -> Di
     return None if stored is None else DistilledData.of({n: array(f"data.{n}") for n in ("x", "y", "weights")}, stored)
 
 
-def _sketch(stored: dict[str, Any] | None) -> Any:
-    if stored is None:
+def _sketch(described: Mapping[str, Any] | None, network: Model, stored: Stored) -> Any:
+    if described is None:
         return None
-    fields = dict(stored)
-    family = fields.pop("family")
-    if family not in _SKETCHES:
-        msg = f"unknown sketch family {family!r}: this dntk knows {', '.join(_SKETCHES)}."
-        raise StoreError(msg)
+    fields = dict(described)
+    family = _SKETCHES[fields.pop("family")]
     if fields.get("layout") is not None:
         fields["layout"] = tuple(ParameterMatrix(**matrix) for matrix in fields["layout"])
     if "widths" in fields:
         fields["widths"] = tuple((name, width) for name, width in fields["widths"])
-    return _SKETCHES[family](**fields)
+    sketch = family(**fields)
+    if sketch.dim != stored.arrays["weights"].shape[1] or sketch.n_parameters != network.n_parameters:
+        stored.refuse(
+            f"has a sketch of {sketch.n_parameters} parameters to {sketch.dim} features for weights of "
+            f"{stored.arrays['weights'].shape[1]} and a network of {network.n_parameters} parameters"
+        )
+    return sketch

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import Task, task
 from dntk.gradient_blocks import GradientBlock
 from dntk.ledger import count
 from dntk.models._finite_results import require_finite_result
@@ -64,7 +65,8 @@ def ntk(
     form = _FORMS.get(outputs, _ONLY)
     batches = choose_paired_batches(model, x1, cotangents, batch_size, separable=form.joined is not None)
     groups = [cotangents[a:b, :] for a, b in arrays.spans(cotangents.shape[0], batches.functionals)]
-    kernel = form.whole([_assemble(model, x1, x2, group, batches.inputs, form) for group in groups], groups)
+    with task("kernel", total=len(groups) * _pairs(x1, x2, batches.inputs), unit="pairs") as bar:
+        kernel = form.whole([_assemble(model, x1, x2, group, batches.inputs, form, bar) for group in groups], groups)
     inputs = {"x1": x1} if x2 is None else {"x1": x1, "x2": x2}
     require_finite_result(kernel, model, inputs, cotangents, batches.inputs)
     return model.namespace.permute_dims(kernel, (1, 3, 0, 2)) if outputs == "full" else kernel
@@ -107,7 +109,7 @@ def _added(total: Array, part: Array) -> Array:
 
 
 def _assemble(
-    model: Model, x1: Array, x2: Array | None, cotangents: Float[Array, "q c"], size: int, form: _Form
+    model: Model, x1: Array, x2: Array | None, cotangents: Float[Array, "q c"], size: int, form: _Form, bar: Task
 ) -> Array:
     """Kernel from tiles of batches; without ``x2`` only tiles on and above the diagonal are computed."""
     xp = model.namespace
@@ -120,17 +122,27 @@ def _assemble(
             left = list(left)
         if x2 is None:
             tiles[i, i] = form.tile(left, None)
+            bar.advance((stop - start) ** 2)
         for j, (a, b) in enumerate(columns):
             if x2 is None and j <= i:
                 continue
             right = _blocks(model, (x1 if x2 is None else x2)[a:b, ...], cotangents)
             tiles[i, j] = form.tile(left, right)
+            bar.advance((stop - start) * (b - a))
             if x2 is None:
                 tiles[j, i] = form.mirrored(tiles[i, j])
     if len(tiles) == 1:
         return tiles[0, 0]
     lines = [xp.concat([tiles[i, j] for j in range(len(columns))], axis=form.axes[1]) for i in range(len(rows))]
     return xp.concat(lines, axis=form.axes[0])
+
+
+def _pairs(x1: Array, x2: Array | None, size: int) -> int:
+    """Pairs of inputs that are computed: of inputs with themselves those of batches on and above the diagonal."""
+    n = x1.shape[0]
+    if x2 is not None:
+        return n * x2.shape[0]
+    return (n * n + sum((stop - start) ** 2 for start, stop in arrays.spans(n, size))) // 2
 
 
 def _blocks(model: Model, x: Array, cotangents: Float[Array, "q c"]) -> Iterator[GradientBlock]:

@@ -7,6 +7,7 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import Task, task
 from dntk.arrays import itemsize
 from dntk.gradient_blocks._squared_norms import squared_norms
 from dntk.kernels._ntk import ntk
@@ -150,7 +151,8 @@ class NTKOperator:
         neither the kernel nor n × P exists.
         """
         xp, n = self.model.namespace, self.x.shape[0]
-        norms = xp.concat([self._norms(start, stop) for start, stop in arrays.spans(n, self._sizes[1])], axis=1)
+        with task("diagonal", total=n, unit="points") as bar:
+            norms = xp.concat([self._norms(start, stop) for start, stop in bar.spans(n, self._sizes[1])], axis=1)
         if self.outputs == "mean":
             return xp.mean(norms, axis=0)
         if self.outputs == "full":
@@ -183,16 +185,18 @@ class NTKOperator:
         passes = [(a, column) for a in range(functionals) for column in range(v.shape[2])]
         at_once = max(1, BUDGET // (self.model.n_parameters * itemsize(v)))
         slabs = []
-        for start, stop in arrays.spans(len(passes), at_once):
-            chosen = passes[start:stop]
-            tangents = xp.stack([self._pull(v, chosen_pass) for chosen_pass in chosen])
-            slabs.append(self._push(tangents, chosen))
+        n = self.x.shape[0]
+        with task("product", total=2 * n * len(passes), unit="passes") as bar:
+            for start, stop in arrays.spans(len(passes), at_once):
+                chosen = passes[start:stop]
+                tangents = xp.stack([self._pull(v, chosen_pass, bar) for chosen_pass in chosen])
+                slabs.append(self._push(tangents, chosen, bar))
         return xp.reshape(xp.concat(slabs), (functionals, v.shape[2], v.shape[1]))
 
-    def _pull(self, v: Float[Array, "b s r"], chosen: _Pass) -> Float[Array, " p"]:
+    def _pull(self, v: Float[Array, "b s r"], chosen: _Pass, bar: Task) -> Float[Array, " p"]:
         """Jᵀ of one column, summed over batches of inputs."""
         total = None
-        for start, stop in arrays.spans(self.x.shape[0], self._sizes[0]):
+        for start, stop in bar.spans(self.x.shape[0], self._sizes[0]):
             count(jacobian_rows=stop - start)
             part = self.model.vjp(self.x[start:stop, ...], self._cotangents(v, chosen, start, stop))
             total = part if total is None else total + part
@@ -207,7 +211,7 @@ class NTKOperator:
         matrix = functional if self.outputs == "each" else 0
         return v[matrix, start:stop, column][:, None] * self._functionals[functional, :][None, :]
 
-    def _push(self, tangents: Float[Array, "r p"], passes: Sequence[_Pass]) -> Float[Array, "r s"]:
+    def _push(self, tangents: Float[Array, "r p"], passes: Sequence[_Pass], bar: Task) -> Float[Array, "r s"]:
         """J of parameter vectors, each contracted with its pass's functional."""
         xp = self.model.namespace
         functionals = xp.stack([self._functionals[functional, :] for functional, _ in passes])
@@ -219,6 +223,7 @@ class NTKOperator:
                 pieces.append(xp.reshape(moved, (len(passes), -1)))
             else:
                 pieces.append(xp.sum(moved * functionals[:, None, :], axis=2))
+            bar.advance(len(passes) * (stop - start))
         return xp.concat(pieces, axis=1)
 
     def _norms(self, start: int, stop: int) -> Float[Array, "q n"]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.backend import Backend, backend_for_network
 from dntk.gradient_blocks import GradientBlock
 from dntk.types import Array, Namespace
@@ -201,7 +202,9 @@ def check_placement(x: Array, model: Model, name: str) -> None:
 
 def outputs_of(model: Model, x: Array) -> Float[Array, "n c"]:
     """Outputs of the model, checked to be finite; :data:`POINTS` inputs at a time."""
-    pieces = [model(x[start:stop, ...]) for start, stop in arrays.spans(x.shape[0], POINTS)]
+    n = x.shape[0]
+    with task("outputs", total=n, unit="points") as bar:
+        pieces = [model(x[start:stop, ...]) for start, stop in bar.spans(n, POINTS)]
     outputs = pieces[0] if len(pieces) == 1 else model.namespace.concat(pieces, axis=0)
     arrays.require_finite("the network's outputs", outputs)
     return outputs

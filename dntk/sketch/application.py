@@ -5,6 +5,7 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.ledger import count
 from dntk.models._finite_results import require_finite_result
 from dntk.models.base import Model
@@ -39,7 +40,9 @@ def sketched_gradients(
         A gradient is not finite, or a batch size is not positive.
     """
     size = choose_batch_size(model, x, cotangents, batch_size)
-    pieces = [_batch(model, x[start:stop, ...], cotangents, sketch) for start, stop in arrays.spans(x.shape[0], size)]
+    n = x.shape[0]
+    with task("tangent features", total=n, unit="points") as bar:
+        pieces = [_batch(model, x[start:stop, ...], cotangents, sketch) for start, stop in bar.spans(n, size)]
     values = model.namespace.concat(pieces, axis=1)
     require_finite_result(values, model, {"x": x}, cotangents, size)
     return values

@@ -4,8 +4,8 @@ import dataclasses
 import math
 from typing import Protocol, runtime_checkable
 
-from dntk._checks import positive_integer, share
-from dntk.bounds import Kind
+from dntk._checks import positive_integer
+from dntk.bounds import Kind, check_confidence
 
 SUBSPACE = "all eigenvalues, relative"
 FROBENIUS = "Frobenius norm, relative to the trace"
@@ -13,7 +13,7 @@ FROBENIUS = "Frobenius norm, relative to the trace"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SketchError:
-    """Bound on the error of a sketched kernel K̂ of n feature rows, which fails with probability ``failure``.
+    """Bound on the error of a sketched kernel K̂ of n feature rows, which holds with probability ``confidence``.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class SketchError:
     kind
         ``"probabilistic"``: proved, or ``"empirical"``: the band of a Gaussian sketch, inside which this one stayed
         in all trials.
-    failure
+    confidence
         Probability over the seed.
     """
 
@@ -35,50 +35,54 @@ class SketchError:
     measure: str
     theorem: str
     kind: Kind
-    failure: float
+    confidence: float
 
     def __float__(self) -> float:
         return self.value
 
     def __str__(self) -> str:
-        return f"{self.value:.3g} ({self.measure}; {self.kind}, failure {self.failure:g}; {self.theorem})"
+        return f"{self.value:.3g} ({self.measure}; {self.kind}, with probability {self.confidence:.9g}; {self.theorem})"
 
 
 @runtime_checkable
 class StatesError(Protocol):
     """A sketch whose family has a theorem."""
 
-    def error(self, n: int, failure: float = 1e-3) -> SketchError:
+    def error(self, n: int, *, confidence: float = 0.999) -> SketchError:
         """ε for the kernel of n feature rows."""
 
 
-def subspace_error(dim: int, n: int, failure: float, *, theorem: str, kind: Kind) -> SketchError:
-    """The band of Davidson and Szarek for n rows: ε = (1 + √(n/k) + t/√k)² − 1 with t = √(2 ln(2/failure)).
+def subspace_error(dim: int, n: int, confidence: float, *, theorem: str, kind: Kind) -> SketchError:
+    """The band of Davidson and Szarek for n rows: ε = (1 + √(n/k) + t/√k)² − 1 with t = √(2 ln(2/(1 − confidence))).
 
     Raises
     ------
     ValueError
-        ``n`` is not positive or ``failure`` not between 0 and 1.
+        ``n`` is not positive or ``confidence`` not between 0 and 1.
     """
-    _check(n, failure)
-    width = (math.sqrt(n) + math.sqrt(2 * math.log(2 / failure))) / math.sqrt(dim)
-    return SketchError(value=(1 + width) ** 2 - 1, measure=SUBSPACE, theorem=theorem, kind=kind, failure=failure)
+    _check(n, confidence)
+    width = (math.sqrt(n) + math.sqrt(2 * math.log(2 / (1 - confidence)))) / math.sqrt(dim)
+    return SketchError(value=(1 + width) ** 2 - 1, measure=SUBSPACE, theorem=theorem, kind=kind, confidence=confidence)
 
 
-def moment_error(variance: float, n: int, failure: float, *, theorem: str) -> SketchError:
-    """Chebyshev's inequality: Var⟨Su, Sv⟩ ≤ V‖u‖²‖v‖² gives E‖K̂ − K‖_F² ≤ V(tr K)², so ε = √(V/failure).
+def moment_error(variance: float, n: int, confidence: float, *, theorem: str) -> SketchError:
+    """Chebyshev's inequality: Var⟨Su, Sv⟩ ≤ V‖u‖²‖v‖² gives E‖K̂ − K‖_F² ≤ V(tr K)², so ε = √(V/(1 − confidence)).
 
     Raises
     ------
     ValueError
-        ``n`` is not positive or ``failure`` not between 0 and 1.
+        ``n`` is not positive or ``confidence`` not between 0 and 1.
     """
-    _check(n, failure)
+    _check(n, confidence)
     return SketchError(
-        value=math.sqrt(variance / failure), measure=FROBENIUS, theorem=theorem, kind="probabilistic", failure=failure
+        value=math.sqrt(variance / (1 - confidence)),
+        measure=FROBENIUS,
+        theorem=theorem,
+        kind="probabilistic",
+        confidence=confidence,
     )
 
 
-def _check(n: int, failure: float) -> None:
+def _check(n: int, confidence: float) -> None:
     positive_integer("n", n, remedy="the number of feature rows")
-    share("failure", failure, what="a probability between 0 and 1")
+    check_confidence(confidence)

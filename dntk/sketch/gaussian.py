@@ -58,9 +58,9 @@ class Gaussian:
             width=self.chunk_width(rows_of(z)),
         )
 
-    def error(self, n: int, failure: float = 1e-3) -> SketchError:
+    def error(self, n: int, *, confidence: float = 0.999) -> SketchError:
         """ε for the kernel of n feature rows (points times outputs that must hold at once); proved."""
-        return subspace_error(self.dim, n, failure, theorem="Davidson and Szarek 2001", kind="probabilistic")
+        return subspace_error(self.dim, n, confidence, theorem="Davidson and Szarek 2001", kind="probabilistic")
 
     def columns(self, values: Float[Array, "r b"], start: int) -> Float[Array, "r k"]:
         """Contribution of the coordinates [start, start + b) of every row."""

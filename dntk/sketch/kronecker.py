@@ -92,10 +92,10 @@ class Kronecker:
         bound_layout(self)
         return adjoint_in_chunks(self, z, n_parameters, self._backwards, width=self.chunk_width(rows_of(z)))
 
-    def error(self, n: int, failure: float = 1e-3) -> SketchError:
+    def error(self, n: int, *, confidence: float = 0.999) -> SketchError:
         """ε for the kernel of n feature rows, ρ = 1 assumed; it does not depend on n."""
         variance = (2 * self.row_dim + 2 * self.column_dim + 4) / self.dim
-        return moment_error(variance, n, failure, theorem="Chebyshev, variance of a product of Wishart matrices")
+        return moment_error(variance, n, confidence, theorem="Chebyshev, variance of a product of Wishart matrices")
 
     def columns(self, values: Float[Array, "r b"], start: int) -> Float[Array, "r k"]:
         """Contribution of the coordinates [start, start + b) of every row."""

@@ -66,10 +66,10 @@ class Mask:
         spread = backend_of(rows).scatter_add(rows.T, place, self._moved(weights, rows)[:, None], size).T
         return xp.reshape(spread, (*z.shape[:-1], size))
 
-    def error(self, n: int, failure: float = 1e-3) -> SketchError:
+    def error(self, n: int, *, confidence: float = 0.999) -> SketchError:
         """ε for the kernel of n feature rows: it does not depend on n, and is useless unless k is near P."""
         variance = -(-self._bound_size() // self.dim) - 1
-        return moment_error(float(variance), n, failure, theorem="Chebyshev, variance of a stratified sample")
+        return moment_error(float(variance), n, confidence, theorem="Chebyshev, variance of a stratified sample")
 
     def columns(self, values: Float[Array, "r b"], start: int) -> Float[Array, "r k"]:
         """Contribution of the coordinates [start, start + b) of every row."""

@@ -119,12 +119,12 @@ class Mixed:
         bound_layout(self)
         return adjoint_in_chunks(self, z, n_parameters, self._backwards, width=self.chunk_width(rows_of(z)))
 
-    def error(self, n: int, failure: float = 1e-3) -> SketchError:
+    def error(self, n: int, *, confidence: float = 0.999) -> SketchError:
         """ε for the kernel of n feature rows, ρ = 1 assumed; it does not depend on n."""
         widths = [self.inner] if self.layout is None else [self.width_of(matrix) for matrix in self.layout]
         least = min((width for width in widths if width is not None), default=None)
         variance = 2 / self.dim if least is None else 2 / least + 6 / (least * (self.dim // least))
-        return moment_error(variance, n, failure, theorem="Chebyshev, variance of reduced and hashed matrices")
+        return moment_error(variance, n, confidence, theorem="Chebyshev, variance of reduced and hashed matrices")
 
     def columns(self, values: Float[Array, "r b"], start: int) -> Float[Array, "r k"]:
         """Contribution of the coordinates [start, start + b) of every row."""

@@ -59,10 +59,10 @@ class Rademacher:
             width=self.chunk_width(rows_of(z)),
         )
 
-    def error(self, n: int, failure: float = 1e-3) -> SketchError:
+    def error(self, n: int, *, confidence: float = 0.999) -> SketchError:
         """ε for the kernel of n feature rows (points times outputs that must hold at once); empirical."""
         theorem = "the Gaussian band, kept in all of 2,500 trials a family"
-        return subspace_error(self.dim, n, failure, theorem=theorem, kind="empirical")
+        return subspace_error(self.dim, n, confidence, theorem=theorem, kind="empirical")
 
     def columns(self, values: Float[Array, "r b"], start: int) -> Float[Array, "r k"]:
         """Contribution of the coordinates [start, start + b) of every row."""

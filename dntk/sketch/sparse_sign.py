@@ -64,13 +64,13 @@ class SparseSign:
         width = self.chunk_width(rows_of(z) * self.nonzeros)
         return adjoint_in_chunks(self, z, n_parameters, self._gathered, width=width)
 
-    def error(self, n: int, failure: float = 1e-3) -> SketchError:
+    def error(self, n: int, *, confidence: float = 0.999) -> SketchError:
         """ε for the kernel of n feature rows: the Gaussian band, empirical, from 8 nonzeros on; else Chebyshev's."""
         if self.nonzeros >= 8:
             theorem = "the Gaussian band, kept in all of 1,200 trials a family"
-            return subspace_error(self.dim, n, failure, theorem=theorem, kind="empirical")
+            return subspace_error(self.dim, n, confidence, theorem=theorem, kind="empirical")
         theorem = "Chebyshev, variance of Kane and Nelson 2014"
-        return moment_error(2 / self.dim, n, failure, theorem=theorem)
+        return moment_error(2 / self.dim, n, confidence, theorem=theorem)
 
     def columns(self, values: Float[Array, "r b"], start: int) -> Float[Array, "r k"]:
         """Contribution of the coordinates [start, start + b) of every row."""

@@ -77,10 +77,10 @@ class SRHT:
         """Sᵀ z for every row z: the transforms backwards."""
         return adjoint_in_chunks(self, z, n_parameters, self._backwards, width=self.chunk_width(rows_of(z)))
 
-    def error(self, n: int, failure: float = 1e-3) -> SketchError:
+    def error(self, n: int, *, confidence: float = 0.999) -> SketchError:
         """ε for the kernel of n feature rows (points times outputs that must hold at once); empirical."""
         theorem = "the Gaussian band, kept in all of 2,500 trials a family"
-        return subspace_error(self.dim, n, failure, theorem=theorem, kind="empirical")
+        return subspace_error(self.dim, n, confidence, theorem=theorem, kind="empirical")
 
     def columns(self, values: Float[Array, "r b"], start: int) -> Float[Array, "r k"]:
         """Contribution of the coordinates [start, start + b) of every row; blocks cut by the range count as whole."""

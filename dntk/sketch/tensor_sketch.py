@@ -78,10 +78,10 @@ class TensorSketch:
         bound_layout(self)
         return adjoint_in_chunks(self, z, n_parameters, self._gathered, width=self.chunk_width(rows_of(z)))
 
-    def error(self, n: int, failure: float = 1e-3) -> SketchError:
+    def error(self, n: int, *, confidence: float = 0.999) -> SketchError:
         """ε for the kernel of n feature rows; it does not depend on n."""
         theorem = "Chebyshev, variance of TensorSketch"
-        return moment_error((6 + 4 / self.dim) / self.dim, n, failure, theorem=theorem)
+        return moment_error((6 + 4 / self.dim) / self.dim, n, confidence, theorem=theorem)
 
     def columns(self, values: Float[Array, "r b"], start: int) -> Float[Array, "r k"]:
         """Contribution of the coordinates [start, start + b) of every row."""

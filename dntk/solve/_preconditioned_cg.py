@@ -6,6 +6,7 @@ from collections.abc import Callable
 from jaxtyping import Bool, Float
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.types import Array
 
 
@@ -85,20 +86,22 @@ def preconditioned_cg(
     norm = xp.where(norm > 0, norm, xp.ones_like(norm))
     history: list[float] = []
     steps = 0
-    while steps < iterations:
-        if tolerance is not None:
-            history.append(float(xp.max(xp.sqrt(xp.sum(r * r, axis=1)) / norm)))
-            if history[-1] <= tolerance:
-                break
-        image = multiply(p)
-        curvature = xp.sum(p * image, axis=1)
-        active = (rho > floor) & (curvature > tiny)
-        step = _ratio(active, rho, curvature)
-        x, r = x + step[:, None, ...] * p, r - step[:, None, ...] * image
-        z = precondition(r)
-        previous, rho = rho, xp.sum(r * z, axis=1)
-        p = z + _ratio(active, rho, previous)[:, None, ...] * p
-        steps += 1
+    with task("conjugate gradients", total=iterations) as bar:
+        while steps < iterations:
+            if tolerance is not None:
+                history.append(float(xp.max(xp.sqrt(xp.sum(r * r, axis=1)) / norm)))
+                if history[-1] <= tolerance:
+                    break
+            image = multiply(p)
+            curvature = xp.sum(p * image, axis=1)
+            active = (rho > floor) & (curvature > tiny)
+            step = _ratio(active, rho, curvature)
+            x, r = x + step[:, None, ...] * p, r - step[:, None, ...] * image
+            z = precondition(r)
+            previous, rho = rho, xp.sum(r * z, axis=1)
+            p = z + _ratio(active, rho, previous)[:, None, ...] * p
+            steps += 1
+            bar.advance()
     true_residual = rhs - multiply(x)  # the recurrence's own residual drifts from it
     relative = xp.sqrt(xp.sum(true_residual**2, axis=1)) / norm
     within = 100 * arrays.epsilon(rhs) if tolerance is None else tolerance * (1 + 1e-3)

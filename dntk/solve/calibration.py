@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-import scipy.special
 from jaxtyping import Float
 
 from dntk import arrays
@@ -41,6 +40,8 @@ def interval_coverage(
     ValueError
         Targets of another shape, or a level outside (0, 1).
     """
+    from scipy.special import ndtri
+
     xp = _checked(posterior, targets)
     for level in levels:
         if not 0 < level < 1:
@@ -48,7 +49,7 @@ def interval_coverage(
             raise ValueError(msg)
     distance = xp.abs(targets - posterior.mean)
     deviation = xp.sqrt(posterior.predictive_variance)
-    widths = [float(scipy.special.ndtri((1 + level) / 2)) for level in levels]
+    widths = [float(ndtri((1 + level) / 2)) for level in levels]
     return tuple(float(xp.mean(xp.astype(distance <= width * deviation, targets.dtype))) for width in widths)
 
 

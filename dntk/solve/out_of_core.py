@@ -10,9 +10,17 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.random import moved
-from dntk.solve.checkpoint import restored, stored_checkpoint, write_checkpoint
+from dntk.solve.checkpoint import (
+    digest_of,
+    digests_of,
+    require_same_chunk,
+    restored,
+    stored_checkpoint,
+    write_checkpoint,
+)
 from dntk.solve.choice import RidgeChoice, check_grid, check_ridge
 from dntk.solve.conditioning import Jitter, SolveReport, cholesky_solve, condition_estimate, factorise
 from dntk.solve.leave_one_out import DEFAULT_GRID, least, totals
@@ -63,38 +71,70 @@ class StreamedGCV:
         check_grid(self.grid)
 
 
-def accumulate(chunks: Chunks, *, checkpoint: str | Path | None = None) -> NormalEquations:
+def accumulate(chunks: Chunks, *, checkpoint: str | Path | None = None, verify_all: bool = True) -> NormalEquations:
     """Statistics of all chunks, O(k²) of memory; with a checkpoint, from the last whole chunk of an earlier run on.
 
     Parameters
     ----------
     chunks
         Pairs of features and targets, the same ones in the same order in every run; or a function of the number of the
-        first chunk wanted, which saves making those that are done.
+        first chunk wanted.
     checkpoint
-        File, rewritten after every chunk, by a rename, so that a kill at any moment leaves a whole one.
+        File, rewritten after every chunk, by a rename, so that a kill at any moment leaves a whole one. It holds a
+        digest of every chunk.
+    verify_all
+        Whether a run that goes on makes all chunks that are done and compares them with their digests. ``False``, for
+        chunks that are dear: only the first and the last of them, where ``chunks`` is a function.
 
     Raises
     ------
     ValueError
-        No chunks, chunks of different shapes, or a checkpoint of other features.
+        No chunks, chunks of different shapes, or one that is not finite: the checkpoint stays as it was before it.
+    dntk.StoreError
+        The checkpoint is damaged, foreign, or of other chunks.
     """
     path = None if checkpoint is None else Path(checkpoint)
-    done, stored = stored_checkpoint(path)
-    total: NormalEquations | None = None
-    for number, (features, targets) in enumerate(_from(chunks, done), start=done):
-        x, y = _sets(features, targets)
-        if total is None and stored is not None:
-            total = restored(stored, x, y)
-        total = NormalEquations.of(x, y) if total is None else total.update(x, y)
-        if path is not None:
-            write_checkpoint(path, total, number + 1)
-    if total is None and stored is not None:
-        return restored(stored, None, None)
+    stored = stored_checkpoint(path)
+    digests = [] if stored is None else digests_of(stored)
+    done, total = len(digests), None
+    with task("statistics", unit="chunks") as bar:
+        bar.skip(done)
+        for number, (features, targets) in _numbered(chunks, done, verify_all=verify_all):
+            if number < done:
+                require_same_chunk(stored, number, features, targets)
+                total = restored(stored, features) if number == done - 1 else None
+                continue
+            total = _added(total, number, features, targets)
+            if path is not None:
+                digests.append(digest_of(features, targets))
+                write_checkpoint(path, total, digests)
+            bar.advance()
     if total is None:
         msg = "`chunks` gave no chunk: pass at least one pair of features and targets."
+        if done:
+            msg = f"`chunks` gave fewer than the {done} that are in {path}: pass the same ones, or remove the file."
         raise ValueError(msg)
     return total
+
+
+def _added(total: NormalEquations | None, number: int, features: Array, targets: Array) -> NormalEquations:
+    """The sums with one chunk more, which has to be finite."""
+    x, y = _sets(features, targets)
+    arrays.require_finite(f"features of chunk {number}", x)
+    arrays.require_finite(f"targets of chunk {number}", y)
+    return NormalEquations.of(x, y) if total is None else total.update(x, y)
+
+
+def _numbered(chunks: Chunks, done: int, *, verify_all: bool) -> Iterator[tuple[int, Chunk]]:
+    """Chunks with their numbers: those that are done to be compared, then the others."""
+    if not callable(chunks):
+        yield from enumerate(chunks)
+    elif verify_all or done == 0:
+        yield from enumerate(chunks(0))
+    else:
+        for number in sorted({0, done - 1}):
+            yield from zip([number], chunks(number), strict=False)
+        yield from enumerate(chunks(done), start=done)
 
 
 def zarr_chunks(features: Any, targets: Any, *, rows: int | None = None, like: Array | None = None) -> Any:
@@ -182,13 +222,14 @@ def ridge_out_of_core(
     *,
     ridge: float | StreamedGCV = StreamedGCV(),
     checkpoint: str | Path | None = None,
+    verify_all: bool = True,
     jitter: Jitter | None = None,
 ) -> StreamedFit:
     """Ridge regression on chunks of features: one pass, O(n·k²) operations, O(k²) of memory beside one chunk.
 
     Parameters
     ----------
-    chunks, checkpoint
+    chunks, checkpoint, verify_all
         As for :func:`dntk.solve.accumulate`; see :func:`dntk.solve.zarr_chunks` for stored features.
     ridge
         λ, or :class:`dntk.solve.StreamedGCV`: leave-one-out needs a second pass, generalised cross-validation does not.
@@ -197,10 +238,12 @@ def ridge_out_of_core(
 
     Raises
     ------
-    ValueError
+    ValueError, dntk.StoreError
         As :func:`dntk.solve.accumulate` and :func:`dntk.solve.solve_statistics`.
     """
-    return solve_statistics(accumulate(chunks, checkpoint=checkpoint), ridge=ridge, jitter=jitter)
+    return solve_statistics(
+        accumulate(chunks, checkpoint=checkpoint, verify_all=verify_all), ridge=ridge, jitter=jitter
+    )
 
 
 def _chosen(statistics: NormalEquations, ridge: float | StreamedGCV) -> float:
@@ -237,12 +280,6 @@ def _sets(features: Array, targets: Array) -> tuple[Array, Array]:
         )
         raise ValueError(msg)
     return features, targets.T[:, :, None]
-
-
-def _from(chunks: Chunks, first: int) -> Iterable[Chunk]:
-    if callable(chunks):
-        return chunks(first)
-    return (chunk for number, chunk in enumerate(chunks) if number >= first)
 
 
 def _opened(source: Any) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.features import TangentFeatures
 from dntk.ledger import count
@@ -62,7 +63,9 @@ def leading_eigenpairs(
     n, d = features.shape[-2:]
     size = min(size, n)
     if features.ndim == 3:
-        pairs = [leading_eigenpairs(features[c, :, :], size, seed=seed) for c in range(features.shape[0])]
+        outputs = range(features.shape[0])
+        with task("eigenvectors", total=len(outputs), unit="outputs") as bar:
+            pairs = [leading_eigenpairs(features[c, :, :], size, seed=seed) for c in bar.over(outputs)]
         return xp.stack([values for values, _ in pairs]), xp.stack([vectors for _, vectors in pairs])
     if n > _EXACT_POINTS and 4 * (size + OVERSAMPLING) <= min(n, d):
         return randomized_eigenpairs([features], size, seed=seed)

@@ -25,7 +25,7 @@ def check_sketch(
     """Check that a sketch is one seeded linear map with E[SᵀS] = I, however it is applied.
 
     Properties: "protocol", "matrix", "linear", "adjoint", "pieces", "batches", "zero and equal rows", "seeds",
-    "gradient blocks", "unbiased" and, for a sketch with ``error(n, failure)``, "stated error". Rows run over
+    "gradient blocks", "unbiased" and, for a sketch with ``error(n, confidence=)``, "stated error". Rows run over
     magnitudes of 1e-24 to 1e24 and parameters from one number to 324; allowances are rounding bounds, and seven
     standard errors over 200 seeds. A second or two for a dimension of 64 on NumPy.
 
@@ -90,7 +90,7 @@ class _SketchProperties:
             Property(name="unbiased", statement="E[SᵀS] = I over 200 seeds", body=moments.unbiased),
         ]
         if hasattr(self.sketch, "error"):
-            statement = "the kernel's error is as rare, and its second moment as small, as error(n, failure) says"
+            statement = "the kernel's error is as rare, and its second moment as small, as error(n, confidence=) says"
             found.append(Property(name="stated error", statement=statement, body=moments.stated_error))
         return found
 

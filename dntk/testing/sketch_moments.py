@@ -54,19 +54,20 @@ class SketchMoments:
             require(np.all(excess <= 0), f"over {SEEDS} seeds, {name} averages to {found} at {place}")
 
     def stated_error(self) -> None:
-        """Errors exceed ε(failure) no more often than stated, and their second moments are what that implies."""
+        """Errors exceed ε(1 − failure) no more often than stated, and their second moments are what that implies."""
         bound: Any = drawn_sketch(self.sketch, 0, LAYOUT)
         for kind, rows in _feature_rows().items():
-            stated: dict[float, SketchError] = {f: bound.error(len(rows), failure=f) for f in FAILURES}
+            stated: dict[float, SketchError] = {f: bound.error(len(rows), confidence=1 - f) for f in FAILURES}
             for failure, error in stated.items():
                 require(error.measure in (FROBENIUS, SUBSPACE), f"error() states an unknown measure, {error.measure!r}")
-                require(error.failure == failure, f"asked for failure {failure}, error() states {error.failure}")
+                asked = 1 - failure
+                require(error.confidence == asked, f"asked for confidence {asked}, error() states {error.confidence}")
             found = self._errors(rows, stated[FAILURES[0]].measure)
             for failure, error in stated.items():
                 count = int(np.sum(found > float(error) * (1 + 1e-9) + 1e-9))
                 most = int(scipy.stats.binom.isf(SURPRISE, SEEDS, failure))
                 message = f"{count} of {SEEDS} seeds exceed ε = {float(error):.3g} ({error.measure}) on {kind} rows"
-                require(count <= most, f"{message}, which was stated at failure {failure}")
+                require(count <= most, f"{message}, which was stated at confidence {1 - failure:g}")
             self._moment(found, bound, len(rows), kind)
 
     def _errors(self, rows: Host, measure: str) -> Host:
@@ -81,12 +82,12 @@ class SketchMoments:
 
     def _moment(self, found: Host, bound: Any, n: int, kind: str) -> None:
         """E min(X, ε(δ₀))² ≤ ∫ ε(δ)² dδ + δ₀ ε(δ₀)², as P(X > ε(δ)) ≤ δ for all δ says; Chebyshev's states E X²."""
-        squares = [float(bound.error(n, failure=f)) ** 2 * f for f in FAILURES]
+        squares = [float(bound.error(n, confidence=1 - f)) ** 2 * f for f in FAILURES]
         if abs(squares[0] - squares[1]) <= 1e-9 * squares[0]:
             moment = squares[0]
         else:
             edges = np.geomspace(RAREST, 1, 400)
-            values = [float(bound.error(n, failure=float(f))) ** 2 for f in edges[:-1]]  # ε falls: an upper sum
+            values = [float(bound.error(n, confidence=1 - float(f))) ** 2 for f in edges[:-1]]  # ε falls: an upper sum
             moment = float(np.sum(np.diff(edges) * values)) + RAREST * values[0]
             found = np.minimum(found, values[0] ** 0.5)
         mean, error = float(np.mean(found**2)), float(np.std(found**2, ddof=1)) / SEEDS**0.5

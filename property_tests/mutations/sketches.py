@@ -166,7 +166,7 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/sketch/error.py",
-        "width = (math.sqrt(n) + math.sqrt(2 * math.log(2 / failure))) / math.sqrt(dim)",
+        "width = (math.sqrt(n) + math.sqrt(2 * math.log(2 / (1 - confidence)))) / math.sqrt(dim)",
         "width = math.sqrt(n) / math.sqrt(dim)",
         "the Davidson-Szarek band without its probability",
         "tests/test_sketch_error.py",
@@ -180,7 +180,7 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/sketch/error.py",
-        "math.sqrt(variance / failure)",
+        "math.sqrt(variance / (1 - confidence))",
         "math.sqrt(variance)",
         "Chebyshev without its probability",
         "tests/test_sketch_error.py",

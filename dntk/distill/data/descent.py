@@ -12,12 +12,28 @@ from typing import Any, Protocol, runtime_checkable
 
 from dntk import arrays
 from dntk._checks import keep, positive_integer
-from dntk.archive import StoreError, read_arrays, read_manifest, write_folder
+from dntk._progress import task
+from dntk.archive import Format, StoreError, present, read, schema, write
 from dntk.backend import backend_of
 from dntk.types import Array
 
-FORMATS = {"dntk.Checkpoint": 1}
 Variables = Mapping[str, Array]
+
+FORMAT = Format(
+    name="dntk.Checkpoint",
+    version=2,
+    kind="checkpoint",
+    reader="distill(..., checkpoint=path)",
+    fields={
+        "owner": schema.text,
+        "step": schema.integer(),
+        "best_step": schema.integer(),
+        "best_judged": schema.number(finite=False),
+        "first_judged": schema.number(finite=False),
+        "stopped": schema.text,
+        "history": schema.mapping(schema.items(schema.number(finite=False))),
+    },
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +50,7 @@ class Evaluated:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A folder, the steps between two writings, and who may go on from it."""
+    """A file, the steps between two writings, and who may go on from it."""
 
     path: str | Path
     every: int
@@ -103,11 +119,14 @@ def descend(start: Variables, evaluate: Callable[[int, Variables], Evaluated], d
     ``stopped``, where a loss or a gradient is not finite, or the judged number is worse than ``descent.worst``.
     """
     state = _resumed(descent.checkpoint, start) or _fresh(start, descent)
-    while not state.stopped and state.step <= descent.steps:
-        state = _advanced(state, evaluate, descent)
-        due = descent.checkpoint is not None and state.step % descent.checkpoint.every == 0
-        if descent.checkpoint is not None and (due or state.stopped or state.step > descent.steps):
-            _write(descent.checkpoint, state)
+    with task("descent", total=descent.steps + 1) as bar:
+        bar.skip(state.step)
+        while not state.stopped and state.step <= descent.steps:
+            state = _advanced(state, evaluate, descent)
+            bar.advance()
+            due = descent.checkpoint is not None and state.step % descent.checkpoint.every == 0
+            if descent.checkpoint is not None and (due or state.stopped or state.step > descent.steps):
+                _write(descent.checkpoint, state)
     return state
 
 
@@ -183,12 +202,11 @@ def _write(checkpoint: Checkpoint, state: State) -> None:
     tensors |= {f"best.{name}": value for name, value in state.best.items()}
     for name, averages in state.averages.items():
         tensors |= {f"average.{name}.{kind}": value for kind, value in averages.items()}
-    (name,) = FORMATS
-    manifest: dict[str, Any] = {"format": name, "version": FORMATS[name], "owner": checkpoint.owner}
+    manifest: dict[str, Any] = {"owner": checkpoint.owner}
     for field in ("step", "best_step", "best_judged", "first_judged", "stopped"):
         manifest[field] = getattr(state, field)
     manifest["history"] = {key: list(values) for key, values in state.history.items()}
-    write_folder(checkpoint.path, tensors, manifest, kind="checkpoint")
+    write(checkpoint.path, FORMAT, tensors, manifest)
 
 
 def _resumed(checkpoint: Checkpoint | None, start: Variables) -> State | None:
@@ -199,23 +217,28 @@ def _resumed(checkpoint: Checkpoint | None, start: Variables) -> State | None:
     dntk.StoreError
         It is damaged, or of another objective, network or data.
     """
-    if checkpoint is None or not Path(checkpoint.path).exists():
+    if checkpoint is None or not present(checkpoint.path):
         return None
-    folder = Path(checkpoint.path)
-    manifest = read_manifest(folder, FORMATS, kind="checkpoint")
+    stored = read(checkpoint.path, FORMAT)
+    manifest = stored.manifest
     if manifest["owner"] != checkpoint.owner:
         msg = (
-            f"{folder} is a checkpoint of another objective, network, seed or data: choose another path, or remove it."
+            f"{stored.path} is a checkpoint of another objective, network, seed or data: choose another path, or "
+            "remove it."
         )
         raise StoreError(msg)
-    tensors = read_arrays(folder, manifest, kind="checkpoint")
     like = next(iter(start.values()))
+    backend, place = backend_of(like), arrays.device_of(like)
 
     def group(prefix: str) -> dict[str, Array]:
-        chosen = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        backend, place = backend_of(like), arrays.device_of(like)
-        return {name: backend.from_numpy(value, device=place) for name, value in chosen.items()}
+        names = [name for name in stored.arrays if name.startswith(prefix)]
+        return {name.removeprefix(prefix): stored.place(name, backend, device=place) for name in names}
 
+    for name, value in start.items():
+        for group_name in ("now", "best"):
+            found = stored.arrays.get(f"{group_name}.{name}")
+            if found is None or found.shape != tuple(value.shape):
+                stored.refuse(f"has no array '{group_name}.{name}' of shape {tuple(value.shape)}")
     fields = {name: manifest[name] for name in ("step", "best_step", "best_judged", "first_judged", "stopped")}
     return State(
         variables=group("now."),

@@ -7,13 +7,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float, Integer
 
-from dntk.archive import MANIFEST, StoreError, checksum, fingerprint, read_arrays, read_manifest, write_folder
+from dntk.archive import Format, Stored, checksum, fingerprint, read, schema, write
 from dntk.backend import backend_of, get_backend
 from dntk.models.base import Model
 from dntk.types import Array
-
-FORMATS = {"dntk.DistilledData": 1}
-_KIND = "DistilledData"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +34,22 @@ class Provenance:
     seed: int
     model: str
     data: str
+
+
+DESCRIPTION_FIELDS: dict[str, schema.Check] = {
+    "history": schema.mapping(schema.items(schema.number(finite=False))),
+    "provenance": schema.fields_of(Provenance, fields=schema.mapping(schema.plain)),
+    "step": schema.integer(),
+    "stopped": schema.text,
+}
+DESCRIPTION = schema.record_of(DESCRIPTION_FIELDS)
+FORMAT = Format(
+    name="dntk.DistilledData",
+    version=2,
+    kind="set of distilled data",
+    reader="dntk.distill.data.DistilledData.load(path)",
+    fields={"backend": schema.text, **DESCRIPTION_FIELDS},
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,18 +87,16 @@ class DistilledData:
         return self.x.shape[0]
 
     def save(self, path: str | Path) -> None:
-        """Write to a folder: safetensors and JSON, checksummed, nothing executable; whole or not at all.
+        """Write to a file: safetensors with a manifest, checksummed, nothing executable; whole or not at all.
 
         Raises
         ------
         FileExistsError
-            ``path`` exists and holds nothing stored.
+            ``path`` exists and is nothing stored.
         OSError
             The disk is full or not writable; what was at ``path`` is still there.
         """
-        (name,) = FORMATS
-        head = {"format": name, "version": FORMATS[name], "backend": backend_of(self.x).name}
-        write_folder(path, self.arrays, {**head, **self.description}, kind=_KIND)
+        write(path, FORMAT, self.arrays, {"backend": backend_of(self.x).name, **self.description})
 
     @property
     def arrays(self) -> dict[str, Array]:
@@ -115,27 +126,23 @@ class DistilledData:
 
     @classmethod
     def load(cls, path: str | Path, *, backend: str | None = None, device: Any = None) -> "DistilledData":
-        """Read from a folder, as arrays of the library that made them, or of another ``backend``.
+        """Read from a file, as arrays of the library that made them, or of another ``backend``.
 
         Raises
         ------
         FileNotFoundError
-            There is no such folder.
+            There is no such file.
         dntk.StoreError
-            It is damaged, foreign or of a newer version.
+            It is damaged, foreign or of another version.
         ImportError
             The backend is not installed.
         """
-        folder = Path(path)
-        manifest = read_manifest(folder, FORMATS, kind=_KIND)
-        tensors = read_arrays(folder, manifest, kind=_KIND)
-        try:
-            library = get_backend(backend or manifest["backend"])
-            placed = {name: library.from_numpy(tensors[name], device=device) for name in ("x", "y", "weights")}
-            return cls.of(placed, manifest)
-        except (KeyError, TypeError, AttributeError) as error:
-            msg = f"{folder / MANIFEST} lacks or misstates {error}: the file is damaged or was edited."
-            raise StoreError(msg) from error
+        stored = read(path, FORMAT)
+        require_shapes(stored)
+        with stored.building():
+            library = get_backend(backend or stored.manifest["backend"])
+            placed = {name: stored.place(name, library, device=device) for name in ("x", "y", "weights")}
+            return cls.of(placed, stored.manifest)
 
     def grid(
         self, path: str | Path, *, columns: int = 10, channels_last: bool = False, shape: tuple[int, ...] | None = None
@@ -152,6 +159,14 @@ class DistilledData:
         from dntk.distill.data._grid import write_grid
 
         write_grid(self.x, path, columns=columns, channels_last=channels_last, shape=shape)
+
+
+def require_shapes(stored: Stored, prefix: str = "") -> None:
+    """Raise ``StoreError`` unless an archive has inputs, targets and weights of one length under ``prefix``."""
+    sizes: dict[str, int] = {}
+    stored.array(f"{prefix}x", "m ...", sizes, kind="any")
+    stored.array(f"{prefix}weights", "m", sizes)
+    stored.array(f"{prefix}y", "m ...", sizes, kind="any")
 
 
 @runtime_checkable

@@ -5,6 +5,7 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import Task, task
 from dntk.distill.data.base import Selection, check_selection_size
 from dntk.distill.data.residual_kernel import accumulated, picked_in_order
 from dntk.features import TangentFeatures
@@ -36,10 +37,12 @@ class FarthestPoint:
             More points asked than there are.
         """
         check_selection_size(self.size, len(phi))
-        return picked_in_order(phi, _farthest(phi, self.size))
+        with task("farthest points", total=self.size, unit="points") as bar:
+            picks = _farthest(phi, self.size, bar)
+        return picked_in_order(phi, picks)
 
 
-def _farthest(phi: TangentFeatures, size: int) -> list[int]:
+def _farthest(phi: TangentFeatures, size: int, bar: Task) -> list[int]:
     features = accumulated(phi)
     xp = arrays.namespace(features)
     n, d = features.shape
@@ -50,7 +53,7 @@ def _farthest(phi: TangentFeatures, size: int) -> list[int]:
     mean = xp.mean(features, axis=0)
     nearest = _above(noise, squared - 2 * (features @ mean) + xp.sum(mean * mean))
     picks: list[int] = []
-    for step in range(size):
+    for step in bar.over(range(size)):
         pick = int(xp.argmax(nearest))
         picks.append(pick)
         distance = _above(noise, squared + squared[pick] - 2 * (features @ features[pick, :]))

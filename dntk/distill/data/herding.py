@@ -3,6 +3,7 @@
 import dataclasses
 
 from dntk import arrays
+from dntk._progress import Task, task
 from dntk.distill.data.base import Selection, check_selection_size
 from dntk.distill.data.residual_kernel import accumulated, picked_in_order
 from dntk.features import TangentFeatures
@@ -32,10 +33,12 @@ class Herding:
             More points asked than there are.
         """
         check_selection_size(self.size, len(phi))
-        return picked_in_order(phi, _herded(phi, self.size))
+        with task("herding", total=self.size, unit="points") as bar:
+            picks = _herded(phi, self.size, bar)
+        return picked_in_order(phi, picks)
 
 
-def _herded(phi: TangentFeatures, size: int) -> list[int]:
+def _herded(phi: TangentFeatures, size: int, bar: Task) -> list[int]:
     features = accumulated(phi)
     xp, device = arrays.namespace(features), arrays.device_of(features)
     n, d = features.shape
@@ -44,7 +47,7 @@ def _herded(phi: TangentFeatures, size: int) -> list[int]:
     half_norms = xp.sum(features * features, axis=1) / 2
     mean = xp.mean(features, axis=0)
     wanted, picks = mean, []
-    for _ in range(size):
+    for _ in bar.over(range(size)):
         # ‖wanted − φ‖² = ‖wanted‖² − 2(⟨wanted, φ⟩ − ‖φ‖²/2), wanted = (t + 1)μ − Σ φ(x_i)
         gain = features @ wanted - half_norms
         pick = int(xp.argmax(xp.where(taken, xp.full_like(gain, -float("inf")), gain)))

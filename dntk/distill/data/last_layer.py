@@ -5,6 +5,7 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.distill.data.base import DataSelector, Selection
 from dntk.features import TangentFeatures, tangent_features
 from dntk.models.base import POINTS, Model
@@ -55,9 +56,9 @@ def last_layer_features(model: Model, x: Array, *, seed: int = 0) -> TangentFeat
     if head is None:
         return tangent_features(model, x, sketch=SparseSign(_DIM, seed=seed), outputs="sum")
     differentiable, name = head
-    pieces = []
-    for start, stop in arrays.spans(x.shape[0], POINTS):
-        pieces.append(_entering(differentiable, x[start:stop, ...], name))
+    n = x.shape[0]
+    with task("inputs of the last layer", total=n, unit="points") as bar:
+        pieces = [_entering(differentiable, x[start:stop, ...], name) for start, stop in bar.spans(n, POINTS)]
     xp = model.namespace
     entering = xp.concat(pieces, axis=0)
     one = xp.ones((x.shape[0], 1), dtype=entering.dtype, device=arrays.device_of(entering))

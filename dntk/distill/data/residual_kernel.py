@@ -7,6 +7,7 @@ import numpy.typing as npt
 from jaxtyping import Float, Int
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.distill.data.base import Selection
 from dntk.features import TangentFeatures
@@ -126,8 +127,9 @@ def eliminate(
 def picked_in_order(phi: TangentFeatures, order: Sequence[int], weights: Float[Array, " m"] | None = None) -> Selection:
     """Selection of points whose order is known beforehand."""
     kernel = ResidualKernel(phi, len(order))
-    for start, stop in arrays.spans(len(order), BLOCK):
-        kernel.add(order[start:stop])
+    with task("what points leave", total=len(order), unit="points") as bar:
+        for start, stop in bar.spans(len(order), BLOCK):
+            kernel.add(order[start:stop])
     return kernel.selection(weights)
 
 

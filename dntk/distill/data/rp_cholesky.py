@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from dntk import arrays
 from dntk._checks import keep, positive_integer
+from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.distill.data.base import Selection, check_selection_size
 from dntk.distill.data.residual_kernel import BLOCK, ResidualKernel, eliminate
@@ -64,13 +65,15 @@ class RPCholesky:
         check_selection_size(self.size, len(phi))
         kernel = ResidualKernel(phi, self.size)
         turn = 0
-        while len(kernel.indices) < self.size:
-            uniform = self._uniforms(turn)
-            proposals = _propose(kernel, uniform[: self.block])
-            if not proposals:
-                break
-            kernel.add(_accepted(kernel, proposals, uniform[self.block :])[: self.size - len(kernel.indices)])
-            turn += 1
+        with task("drawing points", total=self.size, unit="points") as bar:
+            while len(kernel.indices) < self.size:
+                uniform = self._uniforms(turn)
+                proposals = _propose(kernel, uniform[: self.block])
+                if not proposals:
+                    break
+                kernel.add(_accepted(kernel, proposals, uniform[self.block :])[: self.size - len(kernel.indices)])
+                bar.advance(len(kernel.indices) - bar.done)
+                turn += 1
         missing = self.size - len(kernel.indices)
         if missing:
             rest = self._rest(len(phi), set(kernel.indices))[:missing]

@@ -107,7 +107,7 @@ class TangentResidual:
             Integer classes: those of the starting points become the targets of the result. Default: the network's
             outputs at the distilled inputs.
         checkpoint, every
-            A folder that is written every so many steps; a run that finds one goes on from there.
+            A file that is written every so many steps; a run that finds one goes on from there.
 
         Raises
         ------

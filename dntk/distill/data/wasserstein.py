@@ -107,7 +107,7 @@ class Wasserstein:
         x, y
             The data, with integer classes.
         checkpoint, every
-            A folder that is written every so many steps; a run that finds one goes on from there.
+            A file that is written every so many steps; a run that finds one goes on from there.
 
         Raises
         ------

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import Task, task
 from dntk._target_checks import check_targets
 from dntk.distill.gradients.base import check_size, require_kernel
 from dntk.distill.gradients.orthonormal import REDUNDANT, extended, normalised, remainder
@@ -62,19 +63,21 @@ class Krylov:
         xp = arrays.namespace(y)
         wide = xp.astype(y, spectra[1].dtype, copy=False)
         parts = [phi.values[c, :, :] for c in range(phi.n_outputs)]
-        if self.per_output:
-            each = [
-                _directions([part], wide[:, c : c + 1], (spectra[0][c, :], spectra[1][c, :, : self.size]))
-                for c, part in enumerate(parts)
-            ]
-            directions = xp.stack(each)
-        else:
-            directions = _directions(parts, wide, (spectra[0], spectra[1][:, : self.size]))
+        repeated = len(parts) if self.per_output else 1
+        with task("directions", total=repeated * self.size, unit="directions") as bar:
+            if self.per_output:
+                each = [
+                    _directions([part], wide[:, c : c + 1], (spectra[0][c, :], spectra[1][c, :, : self.size]), bar)
+                    for c, part in enumerate(parts)
+                ]
+                directions = xp.stack(each)
+            else:
+                directions = _directions(parts, wide, (spectra[0], spectra[1][:, : self.size]), bar)
         return distil_along(phi, y, directions, spectra=spectra)
 
 
 def _directions(
-    parts: Sequence[Float[Array, "m k"]], targets: Float[Array, "m q"], spectrum: tuple[Array, Array]
+    parts: Sequence[Float[Array, "m k"]], targets: Float[Array, "m q"], spectrum: tuple[Array, Array], bar: Task
 ) -> Float[Array, "m s"]:
     """Directions of kernel PLS with the kernel K = Σ FFᵀ/q over ``parts``, filled up with the eigenvectors."""
     xp = arrays.namespace(targets)
@@ -90,7 +93,7 @@ def _directions(
     largest = xp.max(xp.abs(targets))
     left = (targets / xp.where(largest > 0, largest, xp.ones_like(largest)))[None, :, :]
     first = xp.sqrt(xp.sum(left * left))
-    for step in range(size):
+    for step in bar.over(range(size)):
         answers = unit_kernel * _image(parts, left[0, :, :])[None, :, :]
         _, mixes = xp.linalg.eigh(_symmetric(left.mT @ answers))
         column = left @ mixes[..., -1:]

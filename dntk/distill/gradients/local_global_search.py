@@ -4,6 +4,7 @@ import dataclasses
 
 from jaxtyping import Float
 
+from dntk._progress import task
 from dntk._target_checks import check_targets
 from dntk.distill.gradients.local_global import LocalGlobal
 from dntk.distill.gradients.partition import Partition
@@ -110,18 +111,20 @@ class LocalGlobalSearch:
         spectrum = LocalGlobal(variance=max(self.variances), size=self.size).spectrum(phi)
         partitions: dict[int, Partition] = {}
         trials, best = [], None
-        for distiller in self._grid():
-            grads = distiller.distill_in(spectrum, y, partitions)
-            predicted = solve_ridge(grads, ridge=chosen).predict(validation)
-            trial = LocalGlobalTrial(
-                distiller=distiller,
-                size=grads.size,
-                mse=mean_squared_error(predicted, truth),
-                fidelity=fidelity(predicted, truth),
-            )
-            trials.append(trial)
-            if best is None or trial.mse < best[0].mse:
-                best = (trial, grads)
+        grid = self._grid()
+        with task("configurations", total=len(grid), unit="trials") as bar:
+            for distiller in bar.over(grid):
+                grads = distiller.distill_in(spectrum, y, partitions)
+                predicted = solve_ridge(grads, ridge=chosen).predict(validation)
+                trial = LocalGlobalTrial(
+                    distiller=distiller,
+                    size=grads.size,
+                    mse=mean_squared_error(predicted, truth),
+                    fidelity=fidelity(predicted, truth),
+                )
+                trials.append(trial)
+                if best is None or trial.mse < best[0].mse:
+                    best = (trial, grads)
         assert best is not None
         return LocalGlobalChoice(distiller=best[0].distiller, gradients=best[1], trials=tuple(trials))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import Task, task
 from dntk._target_checks import check_targets
 from dntk.distill.gradients.base import check_size, require_kernel
 from dntk.distill.gradients.orthonormal import compressed, extended
@@ -85,7 +86,8 @@ class Solution:
         rank = min(len(phi), max(self.rank, self.size))
         spectra = coverage_spectra(phi, per_output=self.per_output, size=rank, seed=self.seed)
         own = spectra if self.per_output else leading_eigenpairs(phi.values, rank, seed=self.seed)
-        alphas = self._solutions(phi.values, y, ridge, own[0][..., :rank], own[1][..., :rank])
+        with task("solutions", total=phi.n_outputs, unit="outputs") as bar:
+            alphas = self._solutions(phi.values, y, ridge, own[0][..., :rank], own[1][..., :rank], bar)
         vectors = spectra[1][..., : self.size]
         if self.per_output:
             images = alphas if alphas.shape[2] <= self.size else _images(phi.values, alphas, ridge)
@@ -108,12 +110,12 @@ class Solution:
         return _solutions_first(block, vectors[None, :, :], self.size)[0, :, :]
 
     def _solutions(
-        self, features: Array, y: Array, ridge: float, values: Array, vectors: Array
+        self, features: Array, y: Array, ridge: float, values: Array, vectors: Array, bar: Task
     ) -> Float[Array, "c m q"]:
         """α for every multiple of the ridge by conjugate gradients, in the precision of the eigenvectors."""
         xp = arrays.namespace(features)
         found = []
-        for c in range(features.shape[0]):
+        for c in bar.over(range(features.shape[0])):
             multiply = self._kernel(features[c : c + 1, :, :], vectors.dtype)
             rhs = xp.astype(y[:, c], vectors.dtype, copy=False)[None, :]
             solutions = []

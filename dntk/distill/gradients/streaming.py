@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._checks import keep, positive_integer
+from dntk._progress import task
 from dntk._target_checks import check_targets
 from dntk.distill.gradients.frequent_directions import FrequentDirections
 from dntk.distill.gradients.streamed import StreamedGradients
@@ -57,10 +58,11 @@ class Streaming:
             another shape than their features.
         """
         found: StreamedGradients | None = None
-        for phi, targets in chunks:
-            if found is None:
-                found = self._empty(phi, targets)
-            found = self._with_chunk(found, phi, targets)
+        with task("streamed gradients", unit="chunks") as bar:
+            for phi, targets in bar.over(chunks):
+                if found is None:
+                    found = self._empty(phi, targets)
+                found = self._with_chunk(found, phi, targets)
         if found is None:
             msg = "`chunks` is empty: pass at least one pair of features and targets."
             raise ValueError(msg)

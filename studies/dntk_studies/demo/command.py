@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+import dntk
 from dntk.report.plots import require_matplotlib
 from dntk_studies.demo._report import write_demo_report
 from dntk_studies.demo._run import STEPS, run
@@ -26,7 +27,7 @@ def demo(
         raise ValueError(msg)
     out.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description:<42}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with dntk.progress(None), Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=STEPS)
 
         def progress(step: str) -> None:

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+import dntk
 from dntk_studies.reproduce._presets import preset
 from dntk_studies.reproduce._run import figures_of, prepare, run
 
@@ -31,7 +32,7 @@ def reproduce(
     folder = out or Path(f"reproduce-{settings.data}" + ("-quick" if quick else ""))
     console = Console(width=None if sys.stdout.isatty() else 130)
     columns = (TextColumn("{task.description:<48}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with dntk.progress(None), Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=None)
 
         def progress(step: str) -> None:

@@ -1,0 +1,28 @@
+"""Files that appear whole or not at all, and archives: arrays and a manifest in one file under one checksum.
+
+An archive is a safetensors file that any reader of that format opens. Its metadata hold the manifest, JSON that is
+checked against a schema, and a SHA-256 of every other byte of the file. Nothing in it is executed.
+"""
+
+from dntk.archive import schema
+from dntk.archive.digests import checksum, fingerprint, to_host
+from dntk.archive.errors import StoreError
+from dntk.archive.files import expanded, present, write_whole, written_whole
+from dntk.archive.formats import Format, read, write
+from dntk.archive.stored import Stored
+
+__all__ = [
+    "Format",
+    "StoreError",
+    "Stored",
+    "checksum",
+    "expanded",
+    "fingerprint",
+    "present",
+    "read",
+    "schema",
+    "to_host",
+    "write",
+    "write_whole",
+    "written_whole",
+]

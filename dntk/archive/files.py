@@ -1,0 +1,141 @@
+"""Files that appear whole or not at all.
+
+A file is written beside its destination under a name that ends in ``.part``, flushed to the disk, and renamed: at every
+moment there is the old one or the new one. A full disk or a killed process leaves what was there before, and the next
+writer removes the ``.part`` that is left.
+"""
+
+import contextlib
+import errno
+import os
+import platform
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_ABANDONED = 24 * 3600
+"""Seconds without a change after which the unfinished file of another machine counts as left behind."""
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with ``~`` replaced by the home directory."""
+    return Path(path).expanduser()
+
+
+def present(path: str | Path) -> bool:
+    """Whether there is something at a path to go on from; an empty file, as a full disk may leave, is nothing."""
+    place = expanded(path)
+    return os.path.lexists(place) and not (place.is_file() and place.stat().st_size == 0)
+
+
+@contextlib.contextmanager
+def written_whole(path: str | Path, *, size: int = 0) -> Iterator[BinaryIO]:
+    """A stream to a new file that takes the place of ``path`` when the block ends without an error.
+
+    The file is on the disk before it is renamed, and its mode follows the umask. Where ``path`` is a link, what it
+    leads to is replaced. ``size`` is the number of bytes to come, if known.
+
+    Raises
+    ------
+    OSError
+        The disk is full, for ``size`` before anything is written, or not writable; what was at ``path`` is still there.
+    """
+    destination = Path(os.path.realpath(expanded(path)))
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    _collect(destination)
+    _require_space(destination, size)
+    part, stream = _opened_part(destination)
+    try:
+        with stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+            if fcntl is None:
+                stream.close()  # Windows renames no open file
+            os.replace(part, destination)
+        _sync_folder(destination.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write a file whole or not at all, see :func:`written_whole`."""
+    with written_whole(path, size=len(content)) as stream:
+        stream.write(content)
+
+
+def _opened_part(destination: Path) -> tuple[Path, BinaryIO]:
+    """A new file beside the destination, locked while it is written so that nobody takes it for left behind."""
+    while True:
+        part = destination.with_name(f"{_prefix(destination)}{_here()}-{secrets.token_hex(8)}.part")
+        stream = part.open("xb")
+        if fcntl is None or not _locked(stream) or part.exists():
+            return part, stream
+        stream.close()  # another writer collected it before it was locked
+
+
+def _collect(destination: Path) -> None:
+    """Remove unfinished files of this destination whose writers are gone."""
+    prefix = _prefix(destination)
+    try:
+        names = [entry.name for entry in os.scandir(destination.parent) if entry.name.startswith(prefix)]
+    except OSError:
+        return
+    for part in (destination.with_name(name) for name in names if name.endswith(".part")):
+        with contextlib.suppress(OSError):
+            if _left_behind(part, own=part.name.startswith(f"{prefix}{_here()}-")):
+                part.unlink()
+
+
+def _left_behind(part: Path, *, own: bool) -> bool:
+    """Whether nobody writes a file any more: locks tell on this machine, its age on others."""
+    if own and fcntl is not None:
+        with part.open("rb+") as stream:
+            return _locked(stream)
+    return time.time() - part.stat().st_mtime > _ABANDONED
+
+
+def _locked(stream: BinaryIO) -> bool:
+    """Take a lock; False where another holds it, or the disk has none."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _prefix(destination: Path) -> str:
+    return f".{destination.name}."
+
+
+def _here() -> str:
+    """Name of the machine, as part of a file's."""
+    return "".join(c if c.isalnum() else "_" for c in platform.node()[:32]) or "local"
+
+
+def _require_space(destination: Path, size: int) -> None:
+    free = shutil.disk_usage(destination.parent).free
+    if size > free:
+        msg = (
+            f"No space left: {destination} takes {size:,} bytes and its disk has {free:,} free; make room, or choose "
+            "another path"
+        )
+        raise OSError(errno.ENOSPC, msg)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the renaming to the disk, where folders can be opened."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)

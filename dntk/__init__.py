@@ -20,7 +20,7 @@ if typing.TYPE_CHECKING:
     from dntk.features import TangentFeatures, tangent_features
     from dntk.kernels import NTKOperator, ntk
     from dntk.ledger import Ledger
-    from dntk.models import MLP, Model, as_model, bridge
+    from dntk.models import MLP, Model, as_model, bridge, points
 
 __version__ = "0.1.0"
 
@@ -35,7 +35,7 @@ _HOMES = {
     "features": ("TangentFeatures", "tangent_features"),
     "kernels": ("NTKOperator", "ntk"),
     "ledger": ("Ledger",),
-    "models": ("MLP", "Model", "as_model", "bridge"),
+    "models": ("MLP", "Model", "as_model", "bridge", "points"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -62,6 +62,7 @@ __all__ = [
     "metrics",
     "ntk",
     "outputs",
+    "points",
     "progress",
     "sketch",
     "solve",

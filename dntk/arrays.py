@@ -6,6 +6,7 @@ from typing import Any
 
 import array_api_compat
 
+from dntk._foreign import require_plain_array
 from dntk.types import Array, Namespace
 
 
@@ -38,6 +39,8 @@ def require_same_place(**arrays: Any) -> Namespace:
         They live on different devices.
     """
     names = list(arrays)
+    for name, value in arrays.items():
+        require_plain_array(name, value)
     try:
         xp = array_api_compat.array_namespace(*arrays.values())
     except TypeError as error:
@@ -63,12 +66,21 @@ def is_floating(x: Array) -> bool:
     return bool(xp.isdtype(x.dtype, "real floating"))
 
 
+def cast(name: str, x: Array, dtype: str = "float32") -> str:
+    """How the library of ``x`` writes the conversion of an array of this name: what a remedy can say."""
+    if hasattr(x, "astype"):
+        return f"{name}.astype('{dtype}')"
+    xp = array_api_compat.array_namespace(x)
+    root = xp.__name__.removeprefix("array_api_compat.").partition(".")[0]
+    return f"{name}.to(torch.{dtype})" if root == "torch" else f"{root}.astype({name}, {root}.{dtype})"
+
+
 def require_floating(name: str, x: Array) -> None:
     """Raise ``TypeError`` unless ``x`` is real floating point."""
     if not is_floating(x):
         msg = (
             f"`{name}` has dtype {x.dtype}, but derivatives need floating point: convert it, for images for example "
-            f"with {name}.astype(float32) / 255, scaled as in training."
+            f"with {cast(name, x)} / 255, scaled as in training."
         )
         raise TypeError(msg)
 

@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeAlias
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import share
+from dntk._text import printable
 from dntk.backend import backend_of
 from dntk.types import Array
 
@@ -59,6 +61,7 @@ class Bound:
             return float(self.value)
         return float(arrays.namespace(self.value).max(self.value))
 
+    @printable
     def __str__(self) -> str:
         trust = trust_in(self)
         return f"at most {float(self):.4g}, {trust} ({self.theorem})"
@@ -128,9 +131,7 @@ def check_confidence(confidence: float, *, shared: bool = False) -> None:
 
     ``shared``: several statements share 1 − confidence; it has to keep digits enough for that, and be 1e-13 or more.
     """
-    if not 0 < confidence < 1:
-        msg = f"`confidence` must be between 0 and 1, got {confidence!r}: use for example 0.999."
-        raise ValueError(msg)
+    confidence = share("confidence", confidence, what="between 0 and 1", remedy="use for example 0.999")
     if shared and confidence > _MOST_SHARED:
         msg = f"`confidence` must be at most 1 - 1e-13, got {confidence!r}: several statements share what is left."
         raise ValueError(msg)

@@ -1,12 +1,14 @@
 """The command line. Exit codes: 0 done, 2 bad input with one clear line, 1 a fault."""
 
 import importlib.metadata
+import io
 import sys
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from dntk._text import PLAIN
 from dntk.backend import backends as installed
 
 GROUP = "dntk.commands"
@@ -42,6 +44,9 @@ def add_commands() -> None:
 
 def main() -> None:
     """Run the command line; expected errors become one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal of ASCII alone gets words for what it lacks
+            stream.reconfigure(errors=PLAIN)
     add_commands()
     try:
         app(standalone_mode=True)

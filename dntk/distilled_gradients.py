@@ -14,7 +14,7 @@ from dntk.spectrum._coverage import coverage as energy_coverage
 from dntk.spectrum._coverage import weighted_gap
 from dntk.spectrum.eigen import leading_eigenpairs, mean_eigenpairs
 from dntk.spectrum.holding import eigenpairs_holding, energies, held_by, traces
-from dntk.spectrum.rank import truncation_rank
+from dntk.spectrum.rank import rank_holding
 from dntk.types import Array
 
 _ALL_POINTS = 2048  # up to here coverage is measured on all eigenvectors
@@ -187,7 +187,7 @@ def _coverage(spectra: tuple[Array, Array], u: Array, phi: TangentFeatures) -> t
         totals = traces(phi, per_output=u.ndim == 3)
         rest = [[max(0.0, total - held)] for total, held in zip(totals, held_by(stack), strict=True)]
         stack = xp.concat([stack, xp.asarray(rest, dtype=values.dtype, device=arrays.device_of(values))], axis=1)
-    rank = max(1, *(truncation_rank(stack[c, :]) for c in range(stack.shape[0])))
+    rank = max(1, *(rank_holding(stack[c, :]) for c in range(stack.shape[0])))
     rank = min(rank, values.shape[-1])
     covered = energy_coverage(vectors[..., :rank], xp.astype(u, vectors.dtype, copy=False))
     return covered, weighted_gap(values[..., :rank], covered)

@@ -8,9 +8,12 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import require_kind
+from dntk._foreign import require_plain_array
 from dntk.backend import backend_of
+from dntk.checkpoints import Checkpoints, KeptRows, digest
 from dntk.ledger import count
-from dntk.models.base import Model
+from dntk.models.base import Model, checked_inputs, require_model
 from dntk.outputs import FeatureOutputs, KernelOutputs
 from dntk.outputs.functionals import check_output_index, cotangents_for
 from dntk.sketch.application import bind, sketched_gradients
@@ -41,6 +44,7 @@ class TangentFeatures:
     sketch: Any = None
 
     def __post_init__(self) -> None:
+        require_plain_array("values", self.values)
         xp = arrays.namespace(self.values)
         arrays.require_floating("values", self.values)
         if self.values.ndim == 2:
@@ -67,19 +71,23 @@ class TangentFeatures:
         """Indices on the device of the features, from an index, indices or a mask, checked to exist."""
         xp, device, n = arrays.namespace(self.values), arrays.device_of(self.values), len(self)
         if isinstance(points, int | list | tuple | np.generic | np.ndarray):
-            points = backend_of(self.values).from_numpy(np.atleast_1d(np.asarray(points)), device=device)
+            host = np.atleast_1d(np.asarray(points))
+            require_plain_array("points", host)
+            points = backend_of(self.values).from_numpy(host, device=device)
         arrays.require_same_place(features=self.values, points=points)
         points = xp.reshape(points, (1,)) if points.ndim == 0 else points
         if xp.isdtype(points.dtype, "bool"):
             if points.shape != (n,):
-                msg = f"the mask has shape {tuple(points.shape)}, but there are {n} points: expected ({n},)."
+                msg = f"`points` is a mask of shape {tuple(points.shape)}, but there are {n} points: expected ({n},)."
                 raise ValueError(msg)
             points = xp.nonzero(points)[0]
         if not xp.isdtype(points.dtype, "integral") or points.ndim != 1 or points.shape[0] == 0:
-            msg = f"points are chosen by indices or by a mask of at least one point, got {points.dtype} {points.shape}."
+            found = f"`points` has dtype {points.dtype}, shape {tuple(points.shape)}"
+            msg = f"{found}: pass integer indices (s,) or a mask ({n},), of at least one point."
             raise ValueError(msg)
         if int(xp.min(points)) < -n or int(xp.max(points)) >= n:
-            msg = f"an index from {int(xp.min(points))} to {int(xp.max(points))} is asked of {n} points."
+            found = f"`points` has indices from {int(xp.min(points))} to {int(xp.max(points))}"
+            msg = f"{found}, but there are {n} points: pass indices from 0 to {n - 1}."
             raise IndexError(msg)
         return xp.where(points < 0, points + n, points)
 
@@ -137,6 +145,7 @@ class TangentFeatures:
 
     def require_comparable(self, other: "TangentFeatures", name: str) -> None:
         """Raise unless inner products between the two sets of features mean anything."""
+        require_features(name, other)
         arrays.require_same_place(features=self.values, **{name: other.values})
         if (self.n_outputs, self.dim) != (other.n_outputs, other.dim):
             msg = (
@@ -156,6 +165,7 @@ def tangent_features(
     sketch: AnySketch,
     outputs: FeatureOutputs = "each",
     batch_size: int | None = None,
+    memory_limit: int | None = None,
 ) -> TangentFeatures:
     """Sketched tangent features ψ_c(x) = S ∇_θ f_c(x) of every input.
 
@@ -174,6 +184,9 @@ def tangent_features(
         two cost one backward pass and give features of one output.
     batch_size
         Inputs differentiated at once; default: as many as keep gradient blocks within a memory budget.
+    memory_limit
+        Bytes that the features, while they are put together, and gradients may take beside the network and ``x``;
+        default: gradient blocks of 1 GiB.
 
     Returns
     -------
@@ -190,14 +203,42 @@ def tangent_features(
     -----
     Memory O(batch · C · k + the blocks of one batch + one chunk): neither n × P nor P × k exists.
     """
-    xp = model.namespace
+    return kept_features(
+        model, x, sketch=sketch, outputs=outputs, batch_size=batch_size, memory_limit=memory_limit, kept=None
+    )
+
+
+def kept_features(
+    model: Model,
+    x: Array,
+    *,
+    sketch: AnySketch,
+    outputs: FeatureOutputs = "each",
+    batch_size: int | None = None,
+    memory_limit: int | None = None,
+    kept: tuple[Checkpoints, str] | None,
+) -> TangentFeatures:
+    """As :func:`tangent_features`; with a folder and a name their batches are kept there, or found there.
+
+    The name tells points apart; another sketch, output or batch size has entries of its own.
+    """
+    xp = require_model(model).namespace
     check_sketch(sketch)
     if outputs in ("mean", "full"):
         msg = f"features have no `outputs`={outputs!r}: take 'each', then ask for .kernel(outputs={outputs!r})."
         raise ValueError(msg)
-    model.check_inputs(x)
+    x = checked_inputs(model, x)
     dtype = arrays.kernel_dtype(xp, model.dtype)
     cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=dtype, device=model.device)
     meant = resolved(sketch, model, x, outputs=outputs)
     bound = None if meant is None else bind(meant, model)
-    return TangentFeatures(sketched_gradients(model, x, bound, cotangents, batch_size), bound)
+    rows = None if kept is None else KeptRows(kept[0], f"{kept[1]}-{digest(bound, outputs)}")
+    values = sketched_gradients(model, x, bound, cotangents, batch_size, memory_limit=memory_limit, kept=rows)
+    return TangentFeatures(values, bound)
+
+
+def require_features(name: str, value: Any) -> TangentFeatures:
+    """The features; ``TypeError`` where they are none, with how an array becomes some."""
+    expected = f"dntk.TangentFeatures; wrap an array (n, k) or (C, n, k), dntk.TangentFeatures({name})"
+    require_kind(name, value, TangentFeatures, expected=expected)
+    return value

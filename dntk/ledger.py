@@ -81,10 +81,10 @@ class LedgerRecorder:
         try:
             yield counter
         finally:
-            seconds = time.perf_counter() - start
+            seconds = time.perf_counter() - start + counter.seconds
             _current.reset(token)
             count(**{**dataclasses.asdict(counter), "nbytes": 0})
-            self._stages.append(StageCost(stage=name, **dataclasses.asdict(counter), seconds=seconds))
+            self._stages.append(StageCost(stage=name, **{**dataclasses.asdict(counter), "seconds": seconds}))
 
     def ledger(self) -> Ledger:
         """The costs so far."""
@@ -98,15 +98,41 @@ class _Counter:
     backward_passes: int = 0
     flops: int = 0
     nbytes: int = 0
+    seconds: float = 0.0
 
 
 _current: ContextVar[_Counter | None] = ContextVar("dntk_ledger", default=None)
 
 
+@dataclasses.dataclass
+class Spent:
+    """What some part of a stage cost."""
+
+    jacobian_rows: int = 0
+    flops: int = 0
+    seconds: float = 0.0
+
+
+@contextlib.contextmanager
+def spent() -> Iterator[Spent]:
+    """What the block costs, known when it ends; rows and operations only inside a stage."""
+    counter, cost, start = _current.get() or _Counter(), Spent(), time.perf_counter()
+    rows, flops, restored = counter.jacobian_rows, counter.flops, counter.seconds
+    yield cost
+    cost.jacobian_rows, cost.flops = counter.jacobian_rows - rows, counter.flops - flops
+    cost.seconds = time.perf_counter() - start + counter.seconds - restored
+
+
 def count(
-    *, jacobian_rows: int = 0, forward_passes: int = 0, backward_passes: int = 0, flops: int = 0, nbytes: int = 0
+    *,
+    jacobian_rows: int = 0,
+    forward_passes: int = 0,
+    backward_passes: int = 0,
+    flops: int = 0,
+    nbytes: int = 0,
+    seconds: float = 0.0,
 ) -> None:
-    """Add work to the stage that is being recorded, if any."""
+    """Add work to the stage that is being recorded, if any; ``seconds`` are those of an earlier run."""
     counter = _current.get()
     if counter is not None:
         counter.jacobian_rows += jacobian_rows
@@ -114,6 +140,7 @@ def count(
         counter.backward_passes += backward_passes
         counter.flops += flops
         counter.nbytes += nbytes
+        counter.seconds += seconds
 
 
 def count_product(left: Array, right: Array) -> None:

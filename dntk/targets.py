@@ -3,7 +3,8 @@
 from jaxtyping import Float, Integer
 
 from dntk import arrays
-from dntk._target_checks import check_labels
+from dntk._checks import positive_integer
+from dntk._target_checks import check_classes, check_labels
 from dntk.types import Array
 
 __all__ = ["one_hot"]
@@ -22,10 +23,8 @@ def one_hot(labels: Integer[Array, " n"], n_classes: int, *, like: Array) -> Flo
     xp = arrays.require_same_place(labels=labels, like=like)
     arrays.require_points("labels", labels)
     check_labels("labels", labels, points=labels.shape[0])
-    if int(xp.min(labels)) < 0 or int(xp.max(labels)) >= n_classes:
-        found = f"{int(xp.min(labels))} to {int(xp.max(labels))}"
-        msg = f"`labels` run from {found}, but the classes are 0 to {n_classes - 1}."
-        raise ValueError(msg)
+    n_classes = positive_integer("n_classes", n_classes)
+    check_classes("labels", labels, classes=n_classes)
     if int(xp.min(labels)) == int(xp.max(labels)):
         msg = f"all labels are of one class ({int(labels[0])}): a classifier needs at least two."
         raise ValueError(msg)

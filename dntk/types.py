@@ -52,3 +52,9 @@ else:
 
 Namespace: TypeAlias = Any
 """An array namespace such as ``array_api_compat.numpy``."""
+
+Batch: TypeAlias = Any
+"""Inputs of a network: an array (n, ...), or a nest of arrays that share their first axis."""
+
+Inputs: TypeAlias = Any
+"""A batch, or a source of points that batches are read from; see :mod:`dntk.models.batches`."""

@@ -26,7 +26,7 @@ def main() -> None:
     print(certificate)
     lower, upper = certificate.eigenvalue_intervals
     print(f"largest eigenvalue between {float(lower[0]):.4g} and {float(upper[0]):.4g}")
-    low, high = certificate.held_out_residual
+    low, high = certificate.dropped_residual
     print(f"gradients of dropped images outside the span: {float(low[0]):.1%} to {float(high[0]):.1%}")
 
 

@@ -5,7 +5,7 @@ PUBLIC = {
     "dntk": """
         MLP Bound Certificate DistilledGradients DistilledNTK Fit Ledger Model NTKOperator
         ProgressEvent StoreError TangentFeatures as_model backends bridge certify checking distill load metrics ntk
-        outputs progress sketch solve spectrum tangent_features targets
+        outputs points progress sketch solve spectrum tangent_features targets
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
@@ -17,7 +17,7 @@ PUBLIC = {
         backends entries expand get_backend root_modules symmetric
     """,
     "dntk.certificates": """
-        Bound Certificate FittedPredictor HeldOut Intervals Kind Span SpanCertificate StageError
+        Bound Certificate FittedPredictor DroppedPoints Intervals Kind Span SpanCertificate StageError
         TraceEstimate all_angles certified_trace_loss certify distilled_eigenvalues
         eigenvalues_above eigenvalues_from_trace eigenvalues_near energy_error exact_eigenvalues
         excess_objective frobenius_norm frobenius_residual gaussian_probes hutch_plus_plus
@@ -41,9 +41,9 @@ PUBLIC = {
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
     "dntk.kernels": "NTKOperator ntk",
     "dntk.metrics": "accuracy fidelity mean_squared_error predicted_labels",
-    "dntk.models": "MLP InputDifferentiable Model as_model bridge",
+    "dntk.models": "MLP InputDifferentiable Model Points Stateful as_model bridge points",
     "dntk.models.adapter": """
-        PROBES Framework Memo OutputCount close evaluate examine in_order offsets_of require_input
+        PROBES Framework Memo OutputCount close evaluate examine in_order offsets_of require_array require_input
         require_outputs require_parameters require_shape size_of split stored_block total_size
     """,
     "dntk.outputs": "FeatureOutputs KernelOutputs Labelled TransformedModel labelled log_softmax loss margin",

@@ -282,3 +282,9 @@ def test_sizes_are_numbers_of_entries_and_add_up():
 def test_root_modules_are_those_of_every_base():
     assert {"numpy", "builtins"} <= root_modules(np.float64(1))
     assert root_modules(Fault()) == {"tests", "builtins"}
+
+
+def test_nests_are_refused_where_one_array_is_taken():
+    adapter.require_array(X, "x")
+    with pytest.raises(TypeError, match="`x` is a tuple, but the network takes one array"):
+        adapter.require_array((X, X), "x")

@@ -292,9 +292,19 @@ def test_a_disk_that_is_too_full_is_said_before_anything_is_written(tmp_path, mo
 
     stored(tmp_path / "archive")
     monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1000, 900, 100))
-    with pytest.raises(OSError, match=r"takes [\d,]+ bytes and its disk has 100 free; make room") as caught:
+    with pytest.raises(OSError, match=r"archive takes [\d,]+ bytes, its disk has 100 free") as caught:
         stored(tmp_path / "archive", size=4)
     assert caught.value.errno == errno.ENOSPC
+    monkeypatch.undo()
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match=r"No space left: .*archive takes [\d,]+ bytes") as caught:
+        stored(tmp_path / "archive", size=5)
+    assert caught.value.errno == errno.ENOSPC
+    assert [p.name for p in tmp_path.iterdir()] == ["archive"]
     assert read(tmp_path / "archive", THING).manifest["size"] == 3
 
 
@@ -382,6 +392,8 @@ def test_shapes_are_checked_by_letters(tmp_path):
     for name, axes, kind in (("x", "k c", "floating"), ("x", "c", "floating"), ("x", "c k m", "floating")):
         with pytest.raises(StoreError, match="expected"):
             stored.array(name, axes, sizes, kind=kind)
+    with pytest.raises(StoreError, match=r"of shape \(0, 2\), expected \(n, k\)"):
+        stored.array("e", "n k", {})
     with pytest.raises(StoreError, match="of int64, expected floating"):
         stored.array("n", "c", sizes)
     with pytest.raises(StoreError, match="has no array 'w'"):

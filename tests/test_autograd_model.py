@@ -466,7 +466,7 @@ class TestRefusals:
             (np.ones((2, 3), np.float32), TypeError, "`x` has dtype float32, but the parameters have float64"),
             (np.full((2, 3), np.inf), ValueError, "`x` has NaN or infinite"),
             (np.ones((2, 4)), ValueError, r"fails on inputs of shape \(2, 4\)"),
-            ([[1.0, 2.0, 3.0]], TypeError, "expected arrays of one namespace"),
+            ([[1.0, 2.0, 3.0]], TypeError, "`x` is a list: convert it to one array first"),
         ],
         ids=["empty", "integers", "precision", "infinite", "width", "list"],
     )

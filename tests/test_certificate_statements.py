@@ -13,7 +13,14 @@ import pytest
 
 import dntk
 from dntk import certificates
-from dntk.certificates import HeldOut, compose, posterior_variance, span_certificate, tangent_residual, with_unsketched
+from dntk.certificates import (
+    DroppedPoints,
+    compose,
+    posterior_variance,
+    span_certificate,
+    tangent_residual,
+    with_unsketched,
+)
 from dntk.certificates.certificate import StageError
 from dntk.certificates.rounding import allowance
 from dntk.distill.gradients import Principal, Solution, Streaming
@@ -133,7 +140,9 @@ def test_the_rest_of_the_kernel_is_bounded_from_the_seed(monkeypatch):
 
 def test_points_that_were_not_kept_are_drawn_from_the_seed():
     model, x = mlp(NUMPY), inputs(NUMPY, n=400)
-    first, again, other = (HeldOut.of(model, x, np.arange(50), rows=10, seed=seed).x for seed in (1, 1, 2))
+    first, again, other = (
+        DroppedPoints.of(model, x, np.arange(50), rows=10, seed=seed, least=64).x for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first, again)
     assert len({row.tobytes() for row in first} & {row.tobytes() for row in other}) < len(first) / 2
 
@@ -193,7 +202,7 @@ def test_a_residual_of_points_in_the_span_is_rounding():
     model, x = mlp(NUMPY), inputs(NUMPY, n=20)
     phi = dntk.tangent_features(model, x, sketch=None)
     basis = np.stack([np.linalg.svd(v, full_matrices=False)[2] for v in phi.values])
-    found = HeldOut.of(model, x, np.arange(5), rows=10, seed=0).residual(basis, None, confidence=0.999)
+    found = DroppedPoints.of(model, x, np.arange(5), rows=10, seed=0).residual(basis, None, confidence=0.999)
     assert found.upper[0] >= 0.99 * allowance("trace residual", float(np.finfo("f4").eps), phi.dim, 1.0)
 
 

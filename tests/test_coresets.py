@@ -5,6 +5,7 @@ import pytest
 
 import dntk
 from dntk.distill.data import Balanced, FarthestPoint, Herding, KMeans, Leverage, Random, RPCholesky
+from dntk.distill.data._lloyd import clusters
 from tests.libraries import LIBRARIES, host
 from tests.networks import features
 
@@ -235,6 +236,34 @@ def test_k_means_finds_separated_clusters_and_weighs_them():
         chosen = np.linalg.norm(points[index] - members.mean(0))
         # Mini-batches leave the centre within a standard error or so of the mean of the members.
         assert chosen <= np.min(distances) + 4 * 0.1 * np.sqrt(8 / len(members))
+
+
+def test_k_means_on_a_sketch_finds_the_clusters_and_the_members_nearest_to_their_means(library):
+    """Points of 3,000 numbers, in clusters farther apart than a sketch of 1,024 can confuse."""
+    rng = np.random.default_rng(3)
+    labels = np.repeat(np.arange(5), [30, 25, 20, 15, 10])
+    points = (rng.normal(size=(5, 3000))[labels] + 0.3 * rng.normal(size=(100, 3000))).astype("f4")
+    found = KMeans(5, seed=1).select(dntk.TangentFeatures(library.array(points[None], "f4")))
+    chosen = [int(i) for i in host(found.indices)]
+    assert [int(labels[i]) for i in chosen] == [0, 1, 2, 3, 4]
+    np.testing.assert_allclose(host(found.weights), np.array([30, 25, 20, 15, 10]) / 20, rtol=1e-6)
+    for cluster, i in enumerate(chosen):
+        members = np.flatnonzero(labels == cluster)
+        distances = np.linalg.norm(points[members] - points[members].mean(0), axis=1)
+        # The largest and the smallest differ by about 3%: rounding of float32 is far below.
+        assert np.linalg.norm(points[i] - points[members].mean(0)) <= np.min(distances) * (1 + 1e-5)
+
+
+def test_k_means_is_as_good_as_that_of_scikit_learn():
+    rng = np.random.default_rng(4)
+    points = (rng.normal(size=(40, 12)) @ rng.normal(size=(12, 60)))[rng.integers(40, size=600)]
+    points = np.tanh(points / 4 + 0.5 * rng.normal(size=points.shape))
+    from sklearn.cluster import KMeans as Theirs
+
+    labels = clusters(points, 30, seed=0)
+    own = sum(np.sum((points[labels == c] - points[labels == c].mean(0)) ** 2) for c in np.unique(labels))
+    best = min(Theirs(30, n_init=1, random_state=seed).fit(points).inertia_ for seed in range(3))
+    assert own <= 1.03 * best
 
 
 def test_leverage_scores_are_those_of_dense_linear_algebra(library):

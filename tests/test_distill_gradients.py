@@ -116,6 +116,34 @@ def test_principal_directions_lose_least_trace():
         assert distil_along(phi, y, u).trace_residual >= best
 
 
+def test_two_outputs_may_lose_less_in_another_shared_span_than_in_the_principal_one():
+    """K¹ = e₁e₁ᵀ and K² = 0.49 e₂e₂ᵀ: e₁ loses K², e₁ + e₂ nothing. The best of K̄ is not the best output by output."""
+    phi = dntk.TangentFeatures(np.array([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.7]]]))
+    y = np.ones((2, 2))
+    assert Principal(1).distill(phi, y).trace_residual == pytest.approx(0.49 / 1.49)
+    assert distil_along(phi, y, np.full((2, 1), 0.5**0.5)).trace_residual == pytest.approx(0, abs=1e-15)
+    assert Principal(1, per_output=True).distill(phi, y).trace_residual == pytest.approx(0, abs=1e-15)
+
+
+@pytest.mark.parametrize("make", [Principal, lambda s: Solution(s, ridge=0.1, per_output=False)])
+def test_shared_spans_lose_at_least_the_tails_of_each_output_and_at_most_that_of_their_mean(make):
+    """The tail of the mean kernel is no lower bound, as was once stated: most cases lose less."""
+    below = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        values = rng.standard_normal((3, 6, 8)) * np.geomspace(1, 0.1, 8)
+        phi, s = dntk.TangentFeatures(values), int(rng.integers(3, 6))
+        grads = make(s).distill(phi, rng.standard_normal((6, 3)))
+        each = np.linalg.eigvalsh(values @ values.mT)[:, ::-1]
+        mean = np.linalg.eigvalsh(np.mean(values @ values.mT, axis=0))[::-1]
+        solutions = 0 if make is Principal else 3
+        lost = grads.trace_residual * np.sum(mean)
+        assert np.mean(np.sum(each[:, s:], axis=1)) <= lost * (1 + 1e-9) + 1e-12
+        assert lost <= np.sum(mean[s - solutions :]) * (1 + 1e-9)
+        below += lost < np.sum(mean[s:])
+    assert below > 30
+
+
 def test_principal_finds_the_same_directions_by_randomized_iteration(monkeypatch):
     phi, y = features(NUMPY, c=1, n=120, k=150, decay=0.5, dtype="f8"), targets(NUMPY, c=1, n=120, dtype="f8")
     exact = Principal(5).distill(phi, y)

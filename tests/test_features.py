@@ -216,7 +216,7 @@ def test_features_of_other_shapes_are_refused(shape):
 
 @pytest.mark.usefixtures("unchecked")
 def test_features_that_are_no_array_are_refused():
-    with pytest.raises(TypeError, match=r"expected arrays.*builtins\.list.*asarray"):
+    with pytest.raises(TypeError, match=r"`values` is a list: convert.*asarray"):
         dntk.TangentFeatures([[1.0, 2.0]])
 
 
@@ -282,7 +282,7 @@ def test_bad_inputs_batch_sizes_and_overflow_are_refused():
     model = tanh_model(NUMPY, *random_network(), np.float64)
     with pytest.raises(ValueError, match=r"`x` has shape .*takes 3 features"):
         dntk.tangent_features(model, np.ones((2, 4)), sketch=None)
-    with pytest.raises(ValueError, match="`batch_size` must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
         dntk.tangent_features(model, points(2), sketch=None, batch_size=0)
     huge = tanh_model(NUMPY, [np.full((1, 1), 1e200)], [np.zeros(1)], np.float64)
     with np.errstate(over="ignore"), pytest.raises(ValueError, match="the network's outputs"):

@@ -213,7 +213,7 @@ class TestItsCertificate:
     @pytest.fixture(scope="class")
     @classmethod
     def fits(cls):
-        model, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, n=200, dtype="f8")
+        model, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, n=600, dtype="f8")
         spec = dntk.DistilledNTK(model, Random(80), dntk.sketch.SparseSign(64), Principal(3), RIDGE)
         return [dataclasses.replace(spec, seed=seed).fit(x) for seed in (0, 0, 1)]
 
@@ -230,7 +230,7 @@ class TestItsCertificate:
     def test_all_its_statements_share_one_probability_of_failing(self, fits):
         found = fits[0].certificate
         assert found.confidence == 0.999
-        assert found.held_out_residual.confidence == pytest.approx(1 - 0.001 / 4)
+        assert found.dropped_residual.confidence == pytest.approx(1 - 0.001 / 4)
         spent = 1 - found.eigenvalue_intervals.confidence + 1 - found.spectral_error.confidence
         assert 0 < spent <= 0.001 / 2 * (1 + 1e-9)
 
@@ -243,8 +243,8 @@ class TestItsCertificate:
 
     def test_its_random_starts_and_its_sample_follow_the_seed(self, fits):
         same, again, other = (fit.certificate for fit in fits)
-        np.testing.assert_array_equal(same.held_out_residual.upper, again.held_out_residual.upper)
-        assert same.held_out_residual.upper != other.held_out_residual.upper
+        np.testing.assert_array_equal(same.dropped_residual.upper, again.dropped_residual.upper)
+        assert same.dropped_residual.upper != other.dropped_residual.upper
         assert float(same.spectral_error) == float(again.spectral_error)
         assert float(same.spectral_error) != float(other.spectral_error)
 

@@ -121,7 +121,7 @@ def test_processes_refuse_what_makes_no_sense():
     phi, y = features(NUMPY), targets(NUMPY)
     with pytest.raises(ValueError, match="`signal` must"):
         gaussian_process(phi, y, noise=0.1, signal=0.0)
-    with pytest.raises(ValueError, match="`ridge` must be positive"):
+    with pytest.raises(ValueError, match="`noise` must be positive"):
         gaussian_process(phi, y, noise=-1.0)
     process = gaussian_process(phi, y, noise=0.1)
     with pytest.raises(ValueError, match="`phi` has 3 outputs of 7"):

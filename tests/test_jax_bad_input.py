@@ -173,7 +173,7 @@ def test_failures_of_modules_say_what_to_do():
     ("x", "error", "message"),
     [
         (np.ones((5, 3), np.float32), TypeError, "is a numpy array, but the model computes with jax.numpy"),
-        ([[1.0]], TypeError, "expected arrays of one namespace"),
+        ([[1.0]], TypeError, "`x` is a list: convert it to one array first"),
         (X.astype(jnp.float16), TypeError, r"has dtype float16, but the parameters have float32.*x\.astype\(float32\)"),
         (X.astype(jnp.complex64), TypeError, "dtype complex64"),
         (X[:0], ValueError, "is empty"),

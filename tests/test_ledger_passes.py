@@ -12,7 +12,7 @@ from dntk.ledger import LedgerRecorder
 torch = pytest.importorskip("torch")
 counters = pytest.importorskip("torch.utils.flop_counter")
 
-from tests.torch_networks import one_thread
+from tests.torch_networks import one_thread  # noqa: E402
 
 POINTS, KEPT, OUTPUTS = 20, 8, 4
 NETWORKS = {"mlp": ((1, 8, 8), 16), "cnn": ((3, 8, 8), 4), "resnet18": ((3, 16, 16), 4), "vit": ((3, 32, 32), 16)}
@@ -38,7 +38,7 @@ def last_third(net):
     return "|".join(name.replace(".", r"\.") for name in names[len(names) * 2 // 3 :])
 
 
-def by_shapes(name):
+def by_shapes():
     """What PyTorch's counter does not know or gets wrong: attention, oneDNN products, convolutions in groups."""
 
     def raw(formula):
@@ -74,7 +74,7 @@ def by_shapes(name):
 def both():
     """Yields a function that, afterwards, gives the ledger's operations over PyTorch's."""
     recorder = LedgerRecorder()
-    counter = counters.FlopCounterMode(display=False, custom_mapping=by_shapes("cpu"))
+    counter = counters.FlopCounterMode(display=False, custom_mapping=by_shapes())
     with counter, recorder.stage("it"):
         yield lambda: recorder.ledger()["it"].flops / counter.get_total_flops()
 
@@ -118,7 +118,9 @@ def test_passes_are_counted_beside_their_operations():
 
 
 def test_a_grouped_convolution_is_counted_by_its_own_channels():
-    net = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3, groups=4, padding=1), torch.nn.Flatten(), torch.nn.Linear(128, 2))
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(4, 8, 3, groups=4, padding=1), torch.nn.Flatten(), torch.nn.Linear(128, 2)
+    )
     model, x, recorder = dntk.as_model(net.eval()), torch.randn(5, 4, 4, 4), LedgerRecorder()
     with recorder.stage("probes"):
         model.vjp(x, torch.ones(5, 2))

@@ -335,7 +335,7 @@ def test_one_input_without_its_batch_axis_is_refused():
 @pytest.mark.usefixtures("unchecked")
 def test_integer_images_are_refused_with_the_conversion(library):
     model = mlp(library, *random_parameters())
-    with pytest.raises(TypeError, match=r"`x` has dtype .*int32.*convert.*x\.astype\(float32\) / 255"):
+    with pytest.raises(TypeError, match=r"`x` has dtype .*int32.*convert.*x.*float32.*\) / 255"):
         model(library.array(np.ones((4, 3), dtype=np.int32)))
 
 
@@ -365,7 +365,7 @@ def test_inputs_of_another_namespace_are_refused():
 
 @pytest.mark.usefixtures("unchecked")
 def test_inputs_that_are_no_array_are_refused():
-    with pytest.raises(TypeError, match=r"expected arrays.*got builtins\.list"):
+    with pytest.raises(TypeError, match="`x` is a list: convert it to one array first"):
         numpy_mlp()([[1.0, 2.0, 3.0]])
 
 

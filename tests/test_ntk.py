@@ -161,7 +161,7 @@ def test_unknown_outputs_are_refused_with_those_that_exist(library):
 @pytest.mark.parametrize("batch_size", [0, -3])
 def test_batch_size_below_one_is_refused(batch_size):
     model = tanh_model(NUMPY, *random_network(), np.float64)
-    with pytest.raises(ValueError, match=rf"`batch_size` must be an integer of at least 1, got {batch_size}"):
+    with pytest.raises(ValueError, match=rf"`batch_size` must be a positive integer, got {batch_size}"):
         dntk.ntk(model, points(3), batch_size=batch_size)
 
 

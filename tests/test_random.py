@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from dntk._checks import check_seed
 from dntk.random import WORDS_PER_COUNTER, normals, uniforms, words
-from dntk.random.streams import check_seed
 
 MASK = 2**64 - 1
 # Failure probability of every statistical test of this file, at its fixed seed.

@@ -280,7 +280,7 @@ def test_a_damaged_network_is_named(finished, tmp_path):
     shutil.copytree(finished[0], out)
     (out / "networks" / "mlp-0" / "training.safetensors").write_bytes(b"not a network")
     (out / "units" / "networks-mlp-0.json").unlink()
-    with pytest.raises(ValueError, match=r"training\.safetensors is damaged"):
+    with pytest.raises(ValueError, match=r"training\.safetensors is damaged or foreign"):
         run(start(out))
 
 
@@ -332,7 +332,7 @@ def test_images_that_were_moved_are_pixels_with_as_many_of_every_class(method, t
         (("--figure", "5"), "--figure 5: expected one of 1, 2, 3, 4, all"),
         (("--data", "mnist"), "--data mnist: expected one of cifar10"),
         (("--data", "imagewoof"), "--data imagewoof needs --data-dir DIR"),
-        (("--data", "imagenette", "--data-dir", "nowhere"), "has no folder train"),
+        (("--data", "imagenette", "--data-dir", "nowhere"), "is no folder: pass the one that has the data"),
         (("--quick", "--out", "taken"), "holds no results of `dntk reproduce`"),
     ],
 )

@@ -13,6 +13,7 @@ from dntk.backend import BackendStatus, entries
 from dntk.bounds import Intervals
 from dntk.certificates import StageError, certify
 from dntk.distill import data, gradients
+from dntk.models import batches
 from dntk.outputs import FeatureOutputs, KernelOutputs, Labelled, TransformedModel, labelled, margin
 from dntk.random import drawing_dtype, integers_of, signs_of
 from dntk.sketch import Interval, LayerPlan, Layout, ParameterMatrix, SketchDiagnosis, choose, diagnose, layout_of
@@ -195,7 +196,7 @@ def test_labelled_inputs_keep_their_labels_when_they_are_cut():
     x, labels = inputs(NUMPY, n=5), np.asarray([0, 1, 2, 0, 1])
     both = labelled(x, labels)
     assert isinstance(both, Labelled)
-    np.testing.assert_array_equal(both[1:3].y, labels[1:3])
+    np.testing.assert_array_equal(batches.span(both, 1, 3).y, labels[1:3])
     taken = both.take(np.asarray([4, 0]))
     np.testing.assert_array_equal(taken.x, x[[4, 0]])
     np.testing.assert_array_equal(taken.y, labels[[4, 0]])

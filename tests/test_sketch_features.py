@@ -267,6 +267,7 @@ def test_features_stream(monkeypatch, sketch):
     """Neither n × P nor P × k numbers ever exist: the peak is that of a batch's features, its blocks and a chunk."""
     for module in ("gaussian", "kronecker", "mask", "mixed", "rademacher", "sparse_sign", "srht", "tensor_sketch"):
         monkeypatch.setattr(f"dntk.sketch.{module}.CHUNK_ENTRIES", 2**17)
+    monkeypatch.setattr("dntk.sketch.slabs.PIECES", 1)
     model, x = mlp(NUMPY, (100, 300, 200, 3)), inputs(NUMPY, 64, 100)
     sketch = dataclasses.replace(sketch, seed=2)
     with dntk.checking(False):

@@ -3,6 +3,7 @@ import pytest
 
 import dntk
 from dntk.distill.gradients import Principal, Solution
+from dntk.distill.gradients.orthonormal import REDUNDANT, extended
 from dntk.solve import ridge, same_span
 from dntk.spectrum import leading_eigenpairs
 from tests.libraries import LIBRARIES, host, interpreted
@@ -96,3 +97,17 @@ def test_shared_and_own_directions_agree_where_all_kernels_are_equal(library):
 def test_senseless_multiples_are_refused(multiples):
     with pytest.raises(ValueError, match="multiples|positive"):
         Solution(2, multiples=multiples)
+
+
+def test_candidates_almost_in_the_span_become_orthogonal_to_it(library):
+    """One pass of Gram-Schmidt would leave eps over the share of the candidate outside the span."""
+    rng = np.random.default_rng(0)
+    kept, _ = np.linalg.qr(rng.normal(size=(60, 12)))
+    kept = host(library.array(kept[None], "f4")).astype("f4")
+    outside = rng.normal(size=(60, 1))
+    outside /= np.linalg.norm(outside)
+    candidate = kept[0] @ rng.normal(size=(12, 1)) / 12**0.5 + 20 * REDUNDANT * outside
+    found = host(extended(library.array(kept, "f4"), library.array(candidate[None], "f4"), 13)).astype("f8")[0]
+    assert np.linalg.norm(found[:, 12]) > 0.5  # it was taken
+    # Two passes: rounding of a product of 60 terms for each of 12 directions, and that of making the basis float32.
+    assert np.linalg.norm(found[:, :12].T @ found[:, 12]) <= 60 * 12**0.5 * 2**-23

@@ -40,7 +40,7 @@ def test_labels_of_any_integer_type_are_classes(dtype):
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [([0, 1, 3], "run from 0 to 3, but the classes are 0 to 2"), ([-1, 1], "run from -1 to 1, but")],
+    [([0, 1, 3], "has labels from 0 to 3, but the classes are 0 to 2"), ([-1, 1], "has labels from -1 to 1, but")],
 )
 def test_labels_outside_the_classes_are_refused(library, labels, message):
     with pytest.raises(ValueError, match=f"`labels` {message}"):

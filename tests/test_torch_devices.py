@@ -71,3 +71,14 @@ def test_narrow_networks_on_a_device_have_float32_kernels(dtype, device):
     assert found.dtype == torch.float32
     # At most twelve operations follow each other, each rounding once; a kernel is a product of two gradients.
     assert float((found.cpu().double() - expected).norm() / expected.norm()) < 2 * 12 * torch.finfo(dtype).eps
+
+
+def test_recurrent_layers_are_run_without_cudnn(device):
+    # cuDNN's recurrent layers refuse to be differentiated in evaluation mode.
+    net, x, found = network("recurrent").to(device), batch("recurrent").to(device), []
+    net.cell.register_forward_hook(lambda *_: found.append(torch.backends.cudnn.enabled))
+    before = torch.backends.cudnn.enabled
+    dntk.as_model(net)(x)
+    assert found
+    assert device.type != "cuda" or not any(found)
+    assert torch.backends.cudnn.enabled == before

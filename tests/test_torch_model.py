@@ -265,17 +265,6 @@ def test_fused_transformer_layers_are_never_run(monkeypatch):
     assert outputs.shape == (5, 3)
 
 
-def test_recurrent_layers_are_run_without_cudnn():
-    # cuDNN's recurrent layers refuse to be differentiated in evaluation mode.
-    net, x, found = network("recurrent"), batch("recurrent"), []
-    net.cell.register_forward_hook(lambda *_: found.append(torch.backends.cudnn.enabled))
-    before = torch.backends.cudnn.enabled
-    dntk.as_model(net)(x)
-    assert found
-    assert not any(found)
-    assert torch.backends.cudnn.enabled == before
-
-
 def test_padding_positions_have_no_gradient():
     net, x = network("text"), torch.full((3, 6), 2)
     x[:, 0] = 1

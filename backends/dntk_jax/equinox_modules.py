@@ -33,7 +33,7 @@ def network_of_equinox(module: Any) -> Network:
     def outputs(arrays: Any, x: Any) -> Any:
         return jax.vmap(equinox.combine(arrays, rest))(x)
 
-    return network_of(outputs, params, kind=f"the module {type(module).__name__}", remedy=_REMEDY)
+    return network_of(outputs, params, kind=f"the module {type(module).__name__}", remedy=_REMEDY, rest=rest)
 
 
 def require_inference(module: Any) -> None:

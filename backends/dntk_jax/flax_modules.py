@@ -69,7 +69,7 @@ def _network_of_nnx(module: Any) -> Network:
         # A copy of the other state: what the call writes into it (counters, caches) must not stay.
         return nnx.merge(graph, state, jax.tree_util.tree_map(lambda leaf: leaf, rest))(x)
 
-    return network_of(outputs, params, kind=f"the module {type(module).__name__}")
+    return network_of(outputs, params, kind=f"the module {type(module).__name__}", rest=rest)
 
 
 def _require_evaluation_mode(module: Any) -> None:
@@ -105,4 +105,5 @@ def _network_of_linen(module: Any, variables: Any) -> Network:
         " If it is in training mode (dropout that needs random numbers, batch statistics that are written), build it "
         "with deterministic=True and use_running_average=True."
     )
-    return network_of(outputs, variables["params"], kind=f"the module {type(module).__name__}", remedy=remedy)
+    kind = f"the module {type(module).__name__}"
+    return network_of(outputs, variables["params"], kind=kind, remedy=remedy, rest=rest)

@@ -82,6 +82,16 @@ class JaxModel(InputDifferentiable):
         return {name: self.network.parameters[name] for name in self.selected}
 
     @property
+    def state(self) -> Mapping[str, Array]:
+        """All arrays by name, running statistics included."""
+        return self.network.state
+
+    @property
+    def structure(self) -> Callable[..., Any]:
+        """The function."""
+        return self.network.function
+
+    @property
     def n_parameters(self) -> int:
         """Number P of selected parameters."""
         return total_size(self.parameters)

@@ -18,18 +18,24 @@ Values = Mapping[str, Any]
 class Network:
     """Outputs ``function(values, x)`` for all parameters by name; ``kind`` and ``remedy`` are for messages.
 
+    ``state`` has all arrays by name: parameters, and what the function keeps beside them, such as running statistics.
     ``function`` is traceable and without side effects that matter; ``forward`` is the same, compiled per shape.
     """
 
     kind: str
     remedy: str
     parameters: Mapping[str, Array]
+    state: Mapping[str, Array]
     function: Callable[[Values, Any], Any]
     forward: Callable[[Values, Any], Any]
 
 
-def network_of(function: Callable[[Any, Any], Any], tree: Any, *, kind: str, remedy: str = "") -> Network:
+def network_of(
+    function: Callable[[Any, Any], Any], tree: Any, *, kind: str, remedy: str = "", rest: Any = None
+) -> Network:
     """Network whose parameters are the floating-point leaves of a pytree; all other leaves are left as they are.
+
+    ``rest`` is a pytree of what the function uses beside them, to tell the network from another.
 
     Parameters are called by their path, such as ``layers.0.kernel``, and ordered as ``jax.tree_util`` orders leaves.
     Numbers that are Python floats are parameters too, as they are for ``jax.grad``.
@@ -50,12 +56,31 @@ def network_of(function: Callable[[Any, Any], Any], tree: Any, *, kind: str, rem
         return function(jax.tree_util.tree_unflatten(structure, filled), x)
 
     parameters = {name: _array(leaves[place], own) for place, name in names.items()}
-    return Network(kind=kind, remedy=remedy, parameters=parameters, function=outputs, forward=jax.jit(outputs))
+    return Network(
+        kind=kind,
+        remedy=remedy,
+        parameters=parameters,
+        state={**parameters, **_others(paths, set(names), "constant"), **_others(_paths(rest), set(), "rest")},
+        function=outputs,
+        forward=jax.jit(outputs),
+    )
 
 
 def exact_products() -> Any:
     """Context in which products keep all digits of the dtype, also where an accelerator would round their factors."""
     return jax.default_matmul_precision("highest")
+
+
+def _paths(tree: Any) -> list[tuple[Any, Any]]:
+    return jax.tree_util.tree_flatten_with_path(tree)[0]
+
+
+def _others(paths: list[tuple[Any, Any]], places: set[int], prefix: str) -> dict[str, Any]:
+    """Arrays among leaves by path, without those at some places and without keys of random streams."""
+    arrays = (jax.Array, np.ndarray, np.generic)
+    chosen = [pair for place, pair in enumerate(paths) if place not in places and isinstance(pair[1], arrays)]
+    plain = [(path, leaf) for path, leaf in chosen if not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)]
+    return {f"{prefix}.{jax.tree_util.keystr(path)}": jnp.asarray(leaf) for path, leaf in plain}
 
 
 def _is_parameter(leaf: Any) -> bool:
@@ -67,8 +92,13 @@ def _is_parameter(leaf: Any) -> bool:
 
 
 def _array(leaf: Any, dtype: Any) -> Any:
-    """The leaf as a JAX array; a Python float takes the dtype of the arrays beside it."""
-    return jnp.asarray(leaf, dtype=dtype) if isinstance(leaf, float) else jnp.asarray(leaf)
+    """The leaf as a JAX array; a Python float takes the dtype of the arrays beside it.
+
+    NumPy's are copied: JAX may use their memory, which their owner may write to.
+    """
+    if isinstance(leaf, float):
+        return jnp.asarray(leaf, dtype=dtype)
+    return leaf if isinstance(leaf, jax.Array) else jnp.array(leaf)
 
 
 def _name(path: Any) -> str:

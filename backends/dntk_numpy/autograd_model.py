@@ -95,6 +95,16 @@ class AutogradModel(Model):
         return {name: self.every[name] for name in self.selected}
 
     @property
+    def state(self) -> Mapping[str, Array]:
+        """All arrays of the nest by name."""
+        return self.every
+
+    @property
+    def structure(self) -> Any:
+        """The function."""
+        return self.function
+
+    @property
     def n_parameters(self) -> int:
         """Number P of selected parameters."""
         return total_size(self.parameters)

@@ -28,14 +28,14 @@ def pull(
     kept: list[torch.Tensor | None] = [None] * len(layers)
     parts: dict[str, list[DenseBlock | None]] = {name: [] for name in stored}
     for q, found in enumerate(captured.passes(cotangents)):
-        single = _by_layer(captured, (None if grad is None else grad[None] for grad in found))
+        single = by_layer(captured, (None if grad is None else grad[None] for grad in found))
         for name, (sites, layout) in stored.items():
             block: Any = block_of(sites, captured, single, layout=layout, name=name)
             parts[name].append(block)
         for position, grad in enumerate(found):
             if layers[position] in needed:
                 kept[position] = _collected(kept[position], grad, q, count)
-    pulled = _by_layer(captured, (None if values is None else values.movedim(1, 0) for values in kept))
+    pulled = by_layer(captured, (None if values is None else values.movedim(1, 0) for values in kept))
     return pulled, {name: _stacked(found) for name, found in parts.items()}
 
 
@@ -43,7 +43,8 @@ def _layers_of(placed: Mapping[str, Placed]) -> set[torch.nn.Module | Functions]
     return {site.layer for sites, _ in placed.values() for site in sites}
 
 
-def _by_layer(captured: Capture, values: Iterable[torch.Tensor | None]) -> Pulled:
+def by_layer(captured: Capture, values: Iterable[torch.Tensor | None]) -> Pulled:
+    """Values of all calls, in the order of passes, by the layer that was called."""
     pulled: dict[torch.nn.Module | Functions, list[torch.Tensor | None]] = {layer: [] for layer in captured.calls}
     for (layer, _), value in zip(captured.order, values, strict=True):
         pulled[layer].append(value)

@@ -1,6 +1,7 @@
 """What PyTorch tensors need beyond the array API standard."""
 
 import dataclasses
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import array_api_compat.torch as xp
@@ -9,7 +10,8 @@ import torch
 from array_api_compat import array_namespace
 
 from dntk.types import Array, Namespace
-from dntk_torch import products
+from dntk_torch import products, state
+from dntk_torch._scatter import scatter_add
 from dntk_torch.model import TorchModel
 
 _HOST = 1  # kDLCPU in DLPack's list of devices
@@ -47,17 +49,8 @@ class TorchBackend:
         return torch.from_dlpack(_forwards(x))
 
     def scatter_add(self, updates: Any, index: Any, weights: Any, size: int) -> Array:
-        """Rows, one nonzero of every update at a time; on CPU and CUDA the same to the last bit at every call."""
-        out = torch.zeros((size, updates.shape[1]), dtype=updates.dtype, device=updates.device)
-        rows = updates.contiguous()  # strided ones are added number by number
-        scaled = torch.empty_like(rows)
-        for position in range(index.shape[1]):
-            torch.mul(rows, weights[:, position, None], out=scaled)
-            if out.device.type == "cuda":  # where `index_add_` adds in any order, and this one sorts
-                out.index_put_((index[:, position],), scaled, accumulate=True)
-            else:
-                out.index_add_(0, index[:, position], scaled)
-        return out
+        """Rows in the order of where they go; the same to the last bit at every call."""
+        return scatter_add(updates, index, weights, size)
 
     def triangular_solve(self, factor: Any, rhs: Any, *, lower: bool) -> Array:
         """PyTorch's batched triangular solve."""
@@ -86,6 +79,10 @@ class TorchBackend:
     def working_set(self, x: Any) -> int:
         """2¹⁹ entries, a processor's cache; 2²³ on accelerators, where a start costs more than caches save."""
         return 2**19 if x.device.type == "cpu" else 2**23
+
+    def marks(self, values: Sequence[Any]) -> Hashable:
+        """A token that differs where one of the tensors changed."""
+        return state.marks_of(values)
 
     def synchronize(self, x: Any) -> None:
         """Wait for the tensor's device."""

@@ -6,7 +6,8 @@ import torch
 
 from dntk import arrays
 from dntk.models.adapter import close, evaluate, examine
-from dntk_torch.execution import Values, detached, run, without_graph
+from dntk_torch.execution import detached, run, without_graph
+from dntk_torch.private_copy import Values
 from dntk_torch.requirements import FRAMEWORK
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,9 +11,10 @@ from torch.autograd.graph import get_gradient_edge
 from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
 from dntk_torch.calls import Functions, LayerCall, Use
-from dntk_torch.execution import Values, own_precision, run
+from dntk_torch.execution import own_precision, prepared, run_copy
 from dntk_torch.functional_capture import Recorder
 from dntk_torch.layers import kind_of, merged
+from dntk_torch.private_copy import Values
 
 Pulled = Mapping[torch.nn.Module | Functions, list[torch.Tensor | None]]
 """Cotangents (q, *output) of every call of a layer."""
@@ -46,11 +47,11 @@ class Capture:
         """Every call with its layer, in the order of :meth:`passes`."""
         return [(layer, call) for layer, calls in self.calls.items() for call in calls]
 
-    def passes(self, cotangents: torch.Tensor) -> Iterator[tuple[torch.Tensor | None, ...]]:
+    def passes(self, cotangents: torch.Tensor, *, keep: bool = False) -> Iterator[tuple[torch.Tensor | None, ...]]:
         """Cotangents (*output) of every call, by one backward pass per row of ``cotangents`` (q, n, C).
 
         Gradients of parameters are not formed. ``None`` for a call that the outputs cannot be
-        traced back to.
+        traced back to. The graph is gone with the last pass unless it is to ``keep``.
         """
         edges, last = [call.edge for _, call in self.order], cotangents.shape[0] - 1
         for q, cotangent in enumerate(cotangents if edges else ()):
@@ -58,7 +59,7 @@ class Capture:
                 self.outputs,
                 edges,
                 grad_outputs=cotangent.to(self.outputs.dtype),
-                retain_graph=q < last,
+                retain_graph=keep or q < last,
                 allow_unused=True,
             )
 
@@ -109,20 +110,24 @@ def capture(
             return output.clone() if shielded else None
         return None
 
-    # Before the user's own hooks, so that the recorded output is the layer's.
-    handles = [
-        layer.register_forward_hook(record, prepend=True, with_kwargs=True)
-        for layer in layers
-        if isinstance(layer, torch.nn.Module)
-    ]
-    try:
-        with recorder if functions else contextlib.nullcontext():
-            outputs = run(module, parameters, x)
-    finally:
-        for handle in handles:
-            handle.remove()
+    copy, handles = prepared(module, parameters), []
+    for layer in layers:
+        watched_copy = copy.of(layer) if isinstance(layer, torch.nn.Module) else None
+        if watched_copy is not None:
+            # Before the user's own hooks, so that the recorded output is the layer's.
+            hook = _for(layer, record)
+            handles.append(watched_copy.register_forward_hook(hook, prepend=True, with_kwargs=True))
+    with recorder if functions else contextlib.nullcontext():
+        outputs = run_copy(copy, x)
+    for handle in handles:
+        handle.remove()  # a checkpoint calls layers again on the way back
     calls.update({layer: recorder.calls for layer in functions})
     return Capture(outputs=outputs, calls=calls, escaped=frozenset(recorder.escaped))
+
+
+def _for(layer: Any, record: Callable[..., Any]) -> Callable[..., Any]:
+    """A hook that records the call of a copy as that of the layer."""
+    return lambda _copy, args, kwargs, output: record(layer, args, kwargs, output)
 
 
 def block_of(
@@ -139,7 +144,7 @@ def block_of(
         if name in capture.escaped and isinstance(site.layer, Functions):
             return None
         for call, cotangents in zip(capture.calls[site.layer], pulled[site.layer], strict=True):
-            for use in _uses(site, call, name):
+            for use in uses_of(site, call, name):
                 if cotangents is None or call.overwritten():
                     return None
                 laid = LAYOUTS[layout](call.input, cotangents, n, use.feature_axes)
@@ -151,7 +156,8 @@ def block_of(
     return merged(blocks) if blocks else None
 
 
-def _uses(site: Site, call: LayerCall, name: str) -> list[Use]:
+def uses_of(site: Site, call: LayerCall, name: str) -> list[Use]:
+    """What a call at a site does with a parameter."""
     if isinstance(site.layer, Functions):
         return [use for use in call.uses if use.name == name]
     kind = kind_of(site.layer)

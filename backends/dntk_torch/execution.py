@@ -1,25 +1,44 @@
-"""Runs a module as a pure function of its parameters, and leaves no trace in it.
+"""Runs a module as a pure function of its parameters, and leaves no trace in it or in any other thread.
 
-Parameters are passed through ``torch.func.functional_call``; buffers are copies; attributes that
-``forward`` sets (caches, stored attention maps) are put back afterwards. The caller's autograd,
-inference and autocast modes do not reach the computation.
+Every run is that of a private copy of the module's structure. The caller's autograd, inference and autocast modes do
+not reach the computation.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Iterator
+from typing import Any
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-Values = Mapping[str, torch.Tensor]
+from dntk_torch.plain_operations import Plain
+from dntk_torch.private_copy import PrivateCopy, Values, private_copy
+from dntk_torch.process_wide import FORWARD_MODE, quiet, without_cudnn
+
+_FUSED = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer, torch.nn.TransformerEncoder)
 
 
 def run(module: torch.nn.Module, parameters: Values, x: torch.Tensor) -> torch.Tensor:
     """Output of ``module`` with its parameters replaced by ``parameters``, on a copy of ``x``."""
-    buffers = {name: value.clone() for name, value in module.named_buffers()}
-    with _unchanged(module), _recurrence(module):
+    return run_copy(prepared(module, parameters), x)
+
+
+def prepared(module: torch.nn.Module, parameters: Values) -> PrivateCopy:
+    """A private copy of ``module`` with other parameters, whose layers do without what has no derivative."""
+    copy = private_copy(module, parameters)
+    for layer in copy.module.modules():
+        if isinstance(layer, _FUSED):
+            _without_fast_path(layer)
+    return copy
+
+
+def run_copy(copy: PrivateCopy, x: torch.Tensor) -> torch.Tensor:
+    """Output of a private copy on a copy of ``x``."""
+    recurrent = x.is_cuda and any(isinstance(part, torch.nn.RNNBase) for part in copy.module.modules())
+    with without_cudnn() if recurrent else contextlib.nullcontext():
         # The copy keeps the caller's tensor intact where the first layer works in place.
-        return torch.func.functional_call(module, {**parameters, **buffers}, (x.clone(),))
+        outputs: torch.Tensor = copy.module(x.clone())
+    return outputs
 
 
 def detached(module: torch.nn.Module, differentiated: Iterator[str] | list[str] | tuple[str, ...] = ()) -> Values:
@@ -36,27 +55,29 @@ def detached(module: torch.nn.Module, differentiated: Iterator[str] | list[str] 
 
 @contextlib.contextmanager
 def differentiable(device: torch.device) -> Iterator[None]:
-    """Autograd on, whatever the caller switched off; fused layers without derivative off."""
-    with (
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        own_precision(device),
-        _no_fused_layers(),
-    ):
+    """Autograd on, whatever the caller switched off."""
+    with torch.inference_mode(False), torch.enable_grad(), own_precision(device):
         yield
 
 
 @contextlib.contextmanager
 def without_graph(device: torch.device) -> Iterator[None]:
     """As :func:`differentiable`, but recording nothing: the same function, evaluated only."""
-    with torch.inference_mode(False), torch.no_grad(), own_precision(device), _no_fused_layers():
+    with torch.inference_mode(False), torch.no_grad(), own_precision(device):
         yield
 
 
 @contextlib.contextmanager
 def transformable(device: torch.device) -> Iterator[None]:
-    """As :func:`differentiable`, with attention by plain products for forward mode and vmap."""
-    with differentiable(device), sdpa_kernel(SDPBackend.MATH):
+    """As :func:`differentiable`, with attention by plain products for forward mode and vmap, and without warnings."""
+    with differentiable(device), Plain(), quiet():
+        yield
+
+
+@contextlib.contextmanager
+def forward_mode(device: torch.device) -> Iterator[None]:
+    """As :func:`transformable`, for forward mode, one thread at a time."""
+    with FORWARD_MODE, transformable(device):
         yield
 
 
@@ -67,35 +88,21 @@ def own_precision(device: torch.device) -> contextlib.AbstractContextManager[Non
     return torch.autocast(device.type, enabled=False)
 
 
-@contextlib.contextmanager
-def _no_fused_layers() -> Iterator[None]:
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+def _without_fast_path(layer: torch.nn.Module) -> None:
+    """Let a layer run under a mode of torch, where it does without fused operations, which have no derivative.
 
+    Also where a checkpoint runs the layer again on the way back. PyTorch's own switch is that of the whole process.
+    """
+    own, found = vars(layer).get("forward"), weakref.ref(layer)
 
-def _recurrence(module: torch.nn.Module) -> contextlib.AbstractContextManager[None]:
-    """Recurrent layers in PyTorch's own code, as that of cuDNN has no derivative in evaluation mode."""
-    if not any(isinstance(part, torch.nn.RNNBase) for part in module.modules()):
-        return contextlib.nullcontext()
-    return torch.backends.cudnn.flags(enabled=False)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        with Plain(attention=False):
+            return own(*args, **kwargs) if own is not None else type(layer_of()).forward(layer_of(), *args, **kwargs)
 
+    def layer_of() -> Any:
+        return found()  # no reference: the copy is gone with its last user, not with the next collection
 
-@contextlib.contextmanager
-def _unchanged(module: torch.nn.Module) -> Iterator[None]:
-    """Put attributes and buffer tables of every submodule back on leaving."""
-    before = [(part, dict(vars(part)), dict(part._buffers)) for part in module.modules()]
-    try:
-        yield
-    finally:
-        for part, attributes, buffers in before:
-            vars(part).clear()
-            vars(part).update(attributes)
-            part._buffers.clear()
-            part._buffers.update(buffers)
+    vars(layer)["forward"] = forward
 
 
 def _rewritten_in_forward(module: torch.nn.Module) -> set[int]:

@@ -6,17 +6,16 @@ parameters are recognised by identity or, where a function is given a part of on
 they share.
 """
 
-import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch.autograd.graph import get_gradient_edge
-from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from dntk_torch.calls import LayerCall, Use
 from dntk_torch.operations import OPERATIONS, Argument, Read
+from dntk_torch.plain_operations import OPENED
 
 
 class Recorder(TorchFunctionMode):  # type: ignore[misc]
@@ -36,11 +35,11 @@ class Recorder(TorchFunctionMode):  # type: ignore[misc]
     def __torch_function__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function of torch, and record it where it concerns a parameter."""
         kwargs = kwargs or {}
-        if func in _OPENED:
+        if func in OPENED:
             with self:
-                return _OPENED[func](*args, **kwargs)
+                return OPENED[func](*args, **kwargs)
         output = func(*args, **kwargs)
-        given = [name for value in _tensors((args, kwargs)) if (name := self._name(value))]
+        given = [name for value in tensors((args, kwargs)) if (name := self._name(value))]
         if not given:
             return output
         found = _read(func, output, args, kwargs)
@@ -49,7 +48,7 @@ class Recorder(TorchFunctionMode):  # type: ignore[misc]
             if len(uses) < len(given):  # some went in as an input
                 self.escaped.update(given)
             return self._recorded(found, uses, output)
-        if not all(self._name(value) for value in _tensors(output)):
+        if not all(self._name(value) for value in tensors(output)):
             self.escaped.update(given)
         return output
 
@@ -99,25 +98,12 @@ def _read(func: Any, output: Any, args: Any, kwargs: Any) -> Read | None:
         return None  # a form of the call that the reader does not know, such as one with ``out``
 
 
-def _tensors(values: Any) -> Iterator[torch.Tensor]:
+def tensors(values: Any) -> Iterator[torch.Tensor]:
     """All tensors in nested arguments."""
     if isinstance(values, torch.Tensor):
         yield values
     elif isinstance(values, list | tuple):
         for value in values:
-            yield from _tensors(value)
+            yield from tensors(value)
     elif isinstance(values, dict):
-        yield from _tensors(list(values.values()))
-
-
-def _opened(function: Any) -> Callable[..., Any]:
-    """A function of torch written in Python, without the question that hides what it calls from modes."""
-    names = {**function.__globals__, "has_torch_function": lambda _tensors: False}
-    copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
-    copy.__kwdefaults__ = function.__kwdefaults__
-    return copy
-
-
-_OPENED: Mapping[Any, Callable[..., Any]] = {
-    functional.multi_head_attention_forward: _opened(functional.multi_head_attention_forward),
-}
+        yield from tensors(list(values.values()))

@@ -1,8 +1,6 @@
 """Derivatives of a module in its inputs, and what enters its layers."""
 
-import contextlib
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,7 +11,8 @@ from dntk.models.adapter import close
 from dntk.models.input_gradients import Observed
 from dntk_torch.behaviour import tolerance
 from dntk_torch.counting import counted
-from dntk_torch.execution import Values, detached, differentiable, run, transformable
+from dntk_torch.execution import detached, differentiable, forward_mode, prepared, run, run_copy, transformable
+from dntk_torch.private_copy import Values
 from dntk_torch.requirements import BATCH_NORMS
 
 InputGradient = Callable[[torch.nn.Module, tuple[str, ...], torch.Tensor, torch.Tensor, Values], torch.Tensor]
@@ -50,8 +49,8 @@ def head_of(module: torch.nn.Module, x: torch.Tensor) -> str:
     def note(layer: torch.nn.Module, _: Any) -> None:
         called.append(linear[layer])
 
-    with torch.no_grad(), _hooked(dict.fromkeys(linear, note)):
-        run(module, detached(module), x[:1])
+    with torch.no_grad():
+        _run_hooked(module, x[:1], dict.fromkeys(linear, note))
     if not called:
         msg = "the network calls no torch.nn.Linear: name the layer whose inputs are the penultimate features."
         raise ValueError(msg)
@@ -73,9 +72,9 @@ def observe(module: torch.nn.Module, x: torch.Tensor, names: tuple[str, ...]) ->
             # A copy: what comes after may overwrite the layer's input.
             captured[layer] = arguments[0].clone()
 
-    with differentiable(x.device), _hooked(dict.fromkeys(layers.values(), keep)):
+    with differentiable(x.device):
         point = x.detach().clone().requires_grad_(True)
-        outputs = run(module, detached(module), point)
+        outputs = _run_hooked(module, point, dict.fromkeys(layers.values(), keep))
     for name, layer in layers.items():
         if layer not in captured:
             msg = f"the layer {name!r} is not called with a tensor in the network's forward: name another."
@@ -117,10 +116,7 @@ def by_forward_mode(
         every = torch.func.vmap(pushed)(tangents)
         return (cotangents.to(every.dtype) * every).sum()
 
-    with transformable(x.device), warnings.catch_warnings():
-        # Forward mode compiles its rules with what PyTorch itself has deprecated since.
-        warnings.filterwarnings("ignore", message="`torch.jit")
-        warnings.filterwarnings("ignore", message="There is a performance drop")
+    with forward_mode(x.device):
         found: torch.Tensor = torch.func.vmap(torch.func.grad(along))(x.clone(), dict(directions))
     return found.detach()
 
@@ -168,14 +164,20 @@ def agreeing(
     return close(found, expected, tolerance(expected))
 
 
-@contextlib.contextmanager
-def _hooked(hooks: Mapping[torch.nn.Module, Callable[..., None]]) -> Iterator[None]:
-    handles = [layer.register_forward_pre_hook(hook) for layer, hook in hooks.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+def _run_hooked(
+    module: torch.nn.Module, x: torch.Tensor, hooks: Mapping[torch.nn.Module, Callable[..., None]]
+) -> torch.Tensor:
+    """Outputs; each layer's hook is given the layer and what enters its copy."""
+    copy = prepared(module, detached(module))
+    for layer, hook in hooks.items():
+        watched = copy.of(layer)
+        if watched is not None:
+            watched.register_forward_pre_hook(_for(layer, hook))
+    return run_copy(copy, x)
+
+
+def _for(layer: torch.nn.Module, hook: Callable[..., None]) -> Callable[..., None]:
+    return lambda _copy, arguments: hook(layer, arguments)
 
 
 def _gradient(ends: list[torch.Tensor], leaf: torch.Tensor, cotangents: list[torch.Tensor]) -> torch.Tensor:

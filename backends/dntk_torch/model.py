@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 import array_api_compat.torch as xp
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
 from dntk.models.adapter import (
+    PROBES,
     Memo,
     OutputCount,
     Passes,
@@ -26,9 +27,12 @@ from dntk.models.base import Cotangents, per_input
 from dntk.models.batching import measured_bytes
 from dntk.models.input_gradients import InputDifferentiable, Observed
 from dntk.types import Array, Namespace
-from dntk_torch import inputs, requirements
+from dntk_torch import inputs, requirements, state
 from dntk_torch._example_inputs import guessed_outputs
+from dntk_torch._placing import misplaced
 from dntk_torch._pulling import pull
+from dntk_torch._signature import signature
+from dntk_torch._watching import moves_rows, require_own_parameters
 from dntk_torch.behaviour import evaluated, examined
 from dntk_torch.capture import Capture, Pulled, block_of, capture, watched
 from dntk_torch.counting import counted, operations_of, probed
@@ -46,6 +50,7 @@ class _Findings:
     plans: Memo[Plan] = dataclasses.field(default_factory=Memo)
     pushes: Memo[Push] = dataclasses.field(default_factory=Memo)
     input_gradients: Memo[inputs.InputGradient] = dataclasses.field(default_factory=Memo)
+    moving: Memo[bool] = dataclasses.field(default_factory=Memo)
     sizes: Memo[tuple[int, int]] = dataclasses.field(default_factory=Memo)
     passes: Passes = dataclasses.field(default_factory=Passes)
 
@@ -54,8 +59,9 @@ class _Findings:
 class TorchModel(InputDifferentiable):
     """A PyTorch network in evaluation mode, differentiable in the parameters called ``selected``.
 
-    Make it with :meth:`of`. The module is never changed: parameters, gradients, buffers, attributes
-    and hooks are after every call what they were before. Linear layers, convolutions, embeddings
+    Make it with :meth:`of`. The module itself is never run and never changed: every run is that of a private copy of
+    its structure as it then is, which shares its parameters. So threads may call one model, and run the module,
+    at once; changes between calls are seen. Linear layers, convolutions, embeddings
     and norms give their gradients in factored or closed form wherever a check on a few inputs
     confirms it; all other parameters are differentiated input by input.
 
@@ -100,8 +106,18 @@ class TorchModel(InputDifferentiable):
     @property
     def parameters(self) -> Mapping[str, Array]:
         """Selected parameters by name, in the module's order."""
-        every = dict(self.module.named_parameters())
+        every = requirements.present(self.module, self.selected)
         return {name: every[name].detach() for name in self.selected}
+
+    @property
+    def state(self) -> Mapping[str, Array]:
+        """All parameters and persistent buffers by name."""
+        return state.state_of(self.module)
+
+    @property
+    def structure(self) -> Hashable:
+        """Kinds and settings of all submodules, and buffers that are not persistent, such as caches."""
+        return state.structure_of(self.module)
 
     @property
     def n_parameters(self) -> int:
@@ -152,8 +168,14 @@ class TorchModel(InputDifferentiable):
         The first inputs of a new shape or dtype are run, as in :func:`dntk.models.adapter.examine`.
         """
         requirements.require_evaluation_mode(self.module)
+        requirements.present(self.module, self.selected)
         require_input(x, self, name, convert=FRAMEWORK.convert, kinds=kinds_of_inputs(self.module))
-        self._findings.outputs.look(x, probed(lambda: examined(self.module, torch.as_tensor(x))))
+        self._findings.outputs.look(x, probed(lambda: self._examined(torch.as_tensor(x))), of=signature(self.module))
+
+    def _examined(self, x: torch.Tensor) -> int:
+        count = examined(self.module, x)
+        require_own_parameters(self.module, self.selected, x[:1])
+        return count
 
     def gradient_blocks(self, x: Array, cotangents: Cotangents) -> Iterator[GradientBlock]:
         """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter.
@@ -164,7 +186,8 @@ class TorchModel(InputDifferentiable):
         """
         self.check_inputs(x)
         functionals = per_input(cotangents, x.shape[0], self.n_outputs)
-        self._plan(x)
+        if self._plan(x).layouts:
+            self._moves(x)  # before the passes, as what is looked at once is no part of them
         first: Any = functionals[:1, :1]
         self._findings.passes.backward(
             x,
@@ -189,7 +212,8 @@ class TorchModel(InputDifferentiable):
         self.check_inputs(x)
         require_shape("tangents", tangents, self.n_parameters, "parameter")
         points, named = torch.as_tensor(x), self._by_name(tangents)
-        push = self._findings.pushes(x, probed(lambda: make_push(self.module, self.selected, points)), enough=1)
+        now = signature(self.module)
+        push = self._findings.pushes(x, probed(lambda: make_push(self.module, self.selected, points)), of=now, enough=1)
 
         def once(q: int) -> int:
             copies = {name: value[:1].expand(q, *value.shape[1:]) for name, value in named.items()}
@@ -237,7 +261,7 @@ class TorchModel(InputDifferentiable):
         def find() -> inputs.InputGradient:
             return inputs.by_forward_mode if inputs.agreeing(*data) else inputs.by_backward_mode
 
-        way = self._findings.input_gradients(x, probed(find), enough=1)
+        way = self._findings.input_gradients(x, probed(find), of=signature(self.module), enough=1)
 
         def once(q: int) -> int:
             copies = {name: value[:1, :1].expand(1, q, *value.shape[2:]) for name, value in data[4].items()}
@@ -270,10 +294,16 @@ class TorchModel(InputDifferentiable):
         return split(torch.as_tensor(directions).detach(), self.parameters)
 
     def _plan(self, x: Any) -> Plan:
-        return self._findings.plans(x, probed(lambda: make_plan(self.module, self.selected, x)))
+        return self._findings.plans(
+            x, probed(lambda: make_plan(self.module, self.selected, x)), of=signature(self.module)
+        )
+
+    def _moves(self, x: Any) -> bool:
+        find = probed(lambda: moves_rows(self.module, x[:PROBES]))
+        return self._findings.moving(x, find, of=signature(self.module))
 
     def _blocks(self, x: Any, cotangents: Any) -> Iterator[GradientBlock]:
-        plan = self._plan(x)
+        plan, misled = self._plan(x), set()
         captured: Capture | None = None
         pulled: Pulled = {}
         stored: dict[str, DenseBlock | None] = {}
@@ -285,6 +315,8 @@ class TorchModel(InputDifferentiable):
                 captured = capture(self.module, values, x, layers, shielded=plan.shielded)
                 arrays.require_finite("the network's outputs", captured.outputs.detach())
                 factored, small = plan.placed(stored=False), plan.placed(stored=True)
+                if self._moves(x):
+                    misled = misplaced(captured, cotangents, {**factored, **small})
                 pulled, stored = pull(captured, cotangents, factored, small)
         stored.update(self._per_sample(plan.per_sample, x, cotangents))
         absorbed = False
@@ -293,11 +325,13 @@ class TorchModel(InputDifferentiable):
                 absorbed = False
                 continue
             block: Any = stored.pop(name, None)
-            if block is None and captured is not None and name not in plan.stored:
+            if name in misled:
+                block = None
+            elif block is None and captured is not None and name not in plan.stored:
                 layout = plan.layouts[name]
                 block = block_of(plan.sites[name], captured, pulled, layout=layout, name=name)
             if block is None:
-                # These inputs took another way through the network than those of the probe.
+                # These inputs took another way through the network than those of the probe, one after the other.
                 block = self._per_sample({name: by_loop}, x, cotangents)[name]
             if name in plan.with_bias and isinstance(block, FactoredBlock) and not block.transposed:
                 block, absorbed = dataclasses.replace(block, bias=True), True

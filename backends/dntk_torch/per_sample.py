@@ -1,11 +1,11 @@
 """Derivatives of any module: per-sample gradients, and products with the Jacobian."""
 
-import warnings
 from collections.abc import Callable
 
 import torch
 
-from dntk_torch.execution import Values, detached, run, transformable
+from dntk_torch.execution import detached, differentiable, forward_mode, run, transformable
+from dntk_torch.private_copy import Values
 
 PerSample = Callable[[torch.nn.Module, list[str], torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]
 """(module, parameter names, inputs (n, ...), cotangents (q, n, C)) to gradients (q, n, p) by name."""
@@ -33,8 +33,7 @@ def by_vmap(
         rows = [pull(u)[0] for u in functionals.to(primal.dtype)]
         return {name: torch.stack([row[name].flatten() for row in rows]) for name in names}
 
-    with transformable(x.device), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="There is a performance drop")
+    with transformable(x.device):
         gradients = torch.func.vmap(one, (0, 1))(x.clone(), cotangents.clone())
     return {name: gradients[name].detach().movedim(0, 1) for name in names}
 
@@ -46,7 +45,7 @@ def by_loop(
     values = detached(module, names)
     chosen = [values[name] for name in names]
     rows: dict[str, list[torch.Tensor]] = {name: [] for name in names}
-    with transformable(x.device):
+    with differentiable(x.device):
         for point, functionals in zip(x.split(1), cotangents.split(1, dim=1), strict=True):
             outputs = run(module, values, point)
             per_cotangent = [gradient(outputs, chosen, u.to(outputs.dtype)) for u in functionals]
@@ -76,9 +75,7 @@ def push_forward(module: torch.nn.Module, tangents: Values, x: torch.Tensor) -> 
 
     count = next(iter(tangents.values())).shape[0]
     derivatives = []
-    with transformable(x.device), warnings.catch_warnings():
-        # Forward mode compiles its rules with what PyTorch itself has deprecated since.
-        warnings.filterwarnings("ignore", message="`torch.jit")
+    with forward_mode(x.device):
         for q in range(count):
             direction = {name: tangent[q] for name, tangent in tangents.items()}
             derivatives.append(torch.func.jvp(outputs, (chosen,), (direction,))[1].detach())

@@ -1,11 +1,10 @@
 """Networks of 16-bit numbers: what a check compares, and what runs."""
 
-import copy
-
 import torch
 
 from dntk_torch.execution import detached, run, without_graph
 from dntk_torch.per_sample import PerSample, by_loop, by_vmap
+from dntk_torch.private_copy import private_copy
 
 
 def in_single_precision(module: torch.nn.Module, x: torch.Tensor) -> tuple[torch.nn.Module, torch.Tensor]:
@@ -17,7 +16,11 @@ def in_single_precision(module: torch.nn.Module, x: torch.Tensor) -> tuple[torch
     if not parameter.is_floating_point() or torch.finfo(parameter.dtype).bits >= 32:
         return module, x
     try:
-        wide, inputs = copy.deepcopy(module).float(), x.float() if x.is_floating_point() else x
+        own = {
+            name: torch.nn.Parameter(value.detach(), requires_grad=value.requires_grad)
+            for name, value in module.named_parameters()
+        }
+        wide, inputs = private_copy(module, own).module.float(), x.float() if x.is_floating_point() else x
         with without_graph(x.device):
             run(wide, detached(wide), inputs)
     except torch.OutOfMemoryError:

@@ -36,8 +36,14 @@ def inner(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def expand(cotangents: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-    """Σ_t g_qit ⊗ a_it, flattened (q, n, b·a)."""
-    (q, n, _, b), a = cotangents.shape, inputs.shape[2]
+    """Σ_t g_qit ⊗ a_it, flattened (q, n, b·a), a view of (n, q, b·a) where the cotangents lie so.
+
+    Then one product per input serves all functionals: twice as fast as one for each functional, where these are small.
+    """
+    (q, n, t, b), a = cotangents.shape, inputs.shape[2]
+    joined = cotangents.permute(1, 0, 3, 2)
+    if joined.is_contiguous():
+        return torch.bmm(joined.view(n, q * b, t), inputs).view(n, q, b * a).movedim(1, 0)
     out = cotangents.new_empty((q, n, b, a))
     for values, gradients in zip(cotangents, out, strict=True):
         torch.bmm(values.mT, inputs, out=gradients)  # in place: with few positions a copy costs as much as the product

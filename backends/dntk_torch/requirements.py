@@ -54,8 +54,21 @@ def usable_module(net: Any) -> torch.nn.Module:
     return module
 
 
+def present(module: torch.nn.Module, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """All parameters by name; ``ValueError`` where one of ``names`` is no longer there."""
+    every: dict[str, torch.Tensor] = dict(module.named_parameters())
+    missing = [name for name in names if name not in every]
+    if missing:
+        msg = f"the network no longer has the parameter {missing[0]!r}: make the model again with dntk.as_model(net)."
+        raise ValueError(msg)
+    return every
+
+
 def require_evaluation_mode(module: torch.nn.Module) -> None:
-    """Raise ``ValueError`` where any submodule is in training mode."""
+    """Raise ``ValueError`` where any submodule is in training mode, or parametrised weights are remembered."""
+    if torch.nn.utils.parametrize._cache_enabled:
+        msg = "parametrised weights are being cached, so that calls may see old ones: leave parametrize.cached() first."
+        raise ValueError(msg)
     for name, layer in module.named_modules():
         if layer.training:
             msg = (

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from dntk._text import printable
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ProgressEvent:
@@ -43,6 +45,7 @@ class ProgressEvent:
             return None
         return max(0, self.total - self.done) / self.rate
 
+    @printable
     def __str__(self) -> str:
         """``fit: tangent features 120 of 500 points, 40 points/s, 9.5 s left``."""
         total = "" if self.total is None else f" of {self.total:,}"

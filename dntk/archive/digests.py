@@ -1,22 +1,47 @@
 """Digests of arrays and of networks, equal on every library and device."""
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+import zlib
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from dntk import arrays
 from dntk.backend import backend_of
 from dntk.models.base import Model
+from dntk.models.state import state_of, structure_of
 from dntk.types import Array
 
 BFLOAT16 = "bfloat16"
 
 
 def fingerprint(model: Model) -> str:
-    """SHA-256 of the names, shapes, types and values of the selected parameters."""
-    return checksum(model.parameters)
+    """SHA-256 of all arrays of a network, buffers included, and of the names of the selected parameters."""
+    selected = "\0".join(model.parameters)
+    return hashlib.sha256(f"{selected}\0{checksum(state_of(model))}".encode()).hexdigest()
+
+
+@runtime_checkable
+class MarksArrays(Protocol):
+    """A backend that knows a cheaper way than to read all values whether arrays are what they were."""
+
+    def marks(self, values: Sequence[Array]) -> Hashable:
+        """A token that differs where one of the arrays may have changed; compared within one process only."""
+
+
+def mark(model: Model) -> Hashable:
+    """A token that differs where the arrays or the structure of a network may have changed; reads its arrays once."""
+    state = state_of(model)
+    values = list(state.values())
+    backend = backend_of(values[0])
+    marks = backend.marks(values) if isinstance(backend, MarksArrays) else tuple(crc32(to_host(v)) for v in values)
+    return tuple(state), tuple(model.parameters), structure_of(model), marks
+
+
+def crc32(host: Any) -> int:
+    """CRC of a NumPy array's bytes, which read as fast as memory does and notices any single change."""
+    return zlib.crc32(raw_bytes(host))
 
 
 def checksum(arrays: Mapping[str, Array]) -> str:

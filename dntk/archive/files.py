@@ -21,6 +21,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _ABANDONED = 24 * 3600
 """Seconds without a change after which the unfinished file of another machine counts as left behind."""
 
@@ -62,6 +63,10 @@ def written_whole(path: str | Path, *, size: int = 0) -> Iterator[BinaryIO]:
                 stream.close()  # Windows renames no open file
             os.replace(part, destination)
         _sync_folder(destination.parent)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise OSError(error.errno, _no_space(destination, size)) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -77,9 +82,10 @@ def _opened_part(destination: Path) -> tuple[Path, BinaryIO]:
     while True:
         part = destination.with_name(f"{_prefix(destination)}{_here()}-{secrets.token_hex(8)}.part")
         stream = part.open("xb")
-        if fcntl is None or not _locked(stream) or part.exists():
+        # Another writer may have locked it to remove it, or have removed it, before it was locked here.
+        if _locked(stream) is not False and part.exists():
             return part, stream
-        stream.close()  # another writer collected it before it was locked
+        stream.close()
 
 
 def _collect(destination: Path) -> None:
@@ -90,25 +96,23 @@ def _collect(destination: Path) -> None:
     except OSError:
         return
     for part in (destination.with_name(name) for name in names if name.endswith(".part")):
-        with contextlib.suppress(OSError):
-            if _left_behind(part, own=part.name.startswith(f"{prefix}{_here()}-")):
-                part.unlink()
+        with contextlib.suppress(OSError), part.open("rb+") as stream:
+            locked = _locked(stream) if part.name.startswith(f"{prefix}{_here()}-") else None
+            old = time.time() - part.stat().st_mtime > _ABANDONED
+            if locked or (locked is None and old):
+                part.unlink()  # with the lock held: whoever gets it next sees that the file is gone
 
 
-def _left_behind(part: Path, *, own: bool) -> bool:
-    """Whether nobody writes a file any more: locks tell on this machine, its age on others."""
-    if own and fcntl is not None:
-        with part.open("rb+") as stream:
-            return _locked(stream)
-    return time.time() - part.stat().st_mtime > _ABANDONED
-
-
-def _locked(stream: BinaryIO) -> bool:
-    """Take a lock; False where another holds it, or the disk has none."""
+def _locked(stream: BinaryIO) -> bool | None:
+    """Take a lock; False where another process holds it, ``None`` where the system or the disk has no locks."""
+    if fcntl is None:
+        return None
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
     return True
 
 
@@ -122,13 +126,16 @@ def _here() -> str:
 
 
 def _require_space(destination: Path, size: int) -> None:
-    free = shutil.disk_usage(destination.parent).free
-    if size > free:
-        msg = (
-            f"No space left: {destination} takes {size:,} bytes and its disk has {free:,} free; make room, or choose "
-            "another path"
-        )
-        raise OSError(errno.ENOSPC, msg)
+    if size > shutil.disk_usage(destination.parent).free:
+        raise OSError(errno.ENOSPC, _no_space(destination, size))
+
+
+def _no_space(destination: Path, size: int) -> str:
+    free, need = shutil.disk_usage(destination.parent).free, f" takes {size:,} bytes" if size else ""
+    return (
+        f"No space left: {destination}{need}, its disk has {free:,} free; what was there is still there. Make room, or "
+        "choose another path"
+    )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -131,11 +131,14 @@ def record_of(fields: Mapping[str, Check]) -> Check:
     return checked
 
 
-def fields_of(kind: type, **known: Check) -> Check:
-    """The fields of a dataclass, by their types unless ``known``: numbers, strings, flags, and anything for others."""
-    hints = get_type_hints(kind)
+def fields_of(kind: type, by_type: Mapping[Any, Check] | None = None, /, **known: Check) -> Check:
+    """The fields of a dataclass, by their types unless ``known``: numbers, strings, flags, and anything for others.
+
+    ``by_type`` has checks of further types.
+    """
+    hints, checks = get_type_hints(kind), {**_BY_TYPE, **(by_type or {})}
     names = [field.name for field in dataclasses.fields(kind)]
-    return record_of({name: known.get(name, _BY_TYPE.get(hints[name], plain)) for name in names})
+    return record_of({name: known.get(name, checks.get(hints[name], plain)) for name in names})
 
 
 def tagged(tag: str, kinds: Mapping[str, Check]) -> Check:
@@ -148,6 +151,15 @@ def tagged(tag: str, kinds: Mapping[str, Check]) -> Check:
         kinds[value[tag]]({name: item for name, item in value.items() if name != tag}, where)
 
     return checked
+
+
+def numbers(value: Any, where: str) -> None:
+    """A number, or nested lists of numbers, none of them empty."""
+    if isinstance(value, list) and value:
+        for position, item in enumerate(value):
+            numbers(item, f"{where}[{position}]")
+    else:
+        number(finite=False)(value, where)
 
 
 def plain(value: Any, where: str) -> None:

@@ -34,7 +34,8 @@ class Stored:
         Raises
         ------
         StoreError
-            There is none of that name, or it has another shape or kind (``floating``, ``integral`` or ``any``).
+            There is none of that name, or it is empty or of another shape or kind (``floating``, ``integral``,
+            ``any``).
         """
         if name not in self.arrays:
             self.refuse(f"has no array {name!r}")
@@ -43,7 +44,7 @@ class Stored:
         letters = letters[: len(letters) - free]
         shape = value.shape[: len(letters)]
         known = tuple(sizes.get(letter, size) for letter, size in zip(letters, shape, strict=False))
-        if len(shape) < len(letters) or shape != known or (value.ndim > len(letters) and not free):
+        if len(shape) < len(letters) or shape != known or (value.ndim > len(letters) and not free) or 0 in value.shape:
             self.refuse(f"has an array {name!r} of shape {value.shape}, expected ({', '.join(axes.split())})")
         if value.dtype.kind not in _KINDS[kind]:
             self.refuse(f"has an array {name!r} of {value.dtype}, expected {kind} numbers")

@@ -4,6 +4,7 @@ from dntk.bounds import Bound, Intervals, Kind
 from dntk.certificates.approximation import FittedPredictor, Span
 from dntk.certificates.certificate import Certificate, StageError
 from dntk.certificates.compose import certified_trace_loss, certify
+from dntk.certificates.dropped import DroppedPoints, sampled_mean, tangent_residual
 from dntk.certificates.eigenvalues import distilled_eigenvalues, eigenvalues_from_trace, leading_eigenvalues
 from dntk.certificates.estimators import (
     TraceEstimate,
@@ -14,7 +15,6 @@ from dntk.certificates.estimators import (
     spectral_norm,
     xtrace,
 )
-from dntk.certificates.held_out import HeldOut, sampled_mean, tangent_residual
 from dntk.certificates.kernel_errors import eigenvalues_above, frobenius_residual, trace_residual
 from dntk.certificates.perturbation import (
     all_angles,
@@ -31,8 +31,8 @@ from dntk.certificates.span_regression import SpanCertificate, span_certificate
 __all__ = [
     "Bound",
     "Certificate",
+    "DroppedPoints",
     "FittedPredictor",
-    "HeldOut",
     "Intervals",
     "Kind",
     "Span",

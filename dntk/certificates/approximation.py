@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import kind_of
 from dntk._target_checks import check_targets
 from dntk.distill.data import Selection
 from dntk.distilled_gradients import DistilledGradients, row_basis
@@ -116,7 +117,7 @@ def as_approximation(
         reference.require_comparable(TangentFeatures(span.basis, approximation.sketch), "approximation")
         return span
     msg = (
-        f"`approximation` is a {type(approximation).__name__}: expected DistilledGradients, a Selection, "
+        f"`approximation` is {kind_of(approximation)}: expected DistilledGradients, a Selection, "
         "TangentFeatures of the same points, or a fit of a DistilledNTK."
     )
     raise TypeError(msg)

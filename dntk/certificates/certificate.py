@@ -6,6 +6,7 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._text import printable
 from dntk.bounds import Bound, Intervals, Kind
 from dntk.certificates import verdict
 from dntk.certificates.prediction import pointwise, posterior_variance
@@ -24,6 +25,7 @@ class StageError:
     theorem: str
     kind: Kind = "deterministic"
 
+    @printable
     def __str__(self) -> str:
         return f"{self.stage:12} {self.error:.2%} {self.measure} ({self.theorem})"
 
@@ -70,7 +72,7 @@ class Certificate:
         (C,): excess of the regression objective, ‖Ψ(w − w*)‖² + λ‖w − w*‖².
     unsketched_eigenvalue_intervals, unsketched_trace_error
         Of the kernel of the same points without sketch, where the sketch's family has a theorem that reaches so far.
-    held_out_residual
+    dropped_residual
         (1,): mean tangent residual of the points that were not kept, from a sample of them.
     ridge, target_norm
         λ, and the root mean square of the targets.
@@ -97,7 +99,7 @@ class Certificate:
     energy_error: Bound | None = None
     unsketched_eigenvalue_intervals: Intervals | None = None
     unsketched_trace_error: Bound | None = None
-    held_out_residual: Intervals | None = None
+    dropped_residual: Intervals | None = None
     ridge: float | None = None
     target_norm: float | None = None
     stages: tuple[StageError, ...] = ()
@@ -128,6 +130,7 @@ class Certificate:
         """The stage that lost most; the earlier one where two lost the same."""
         return max(self.stages, key=lambda stage: stage.error) if self.stages else None
 
+    @printable
     def __str__(self) -> str:
         """A verdict in words, from the kernel to the predictor and the stages."""
         worst = self.worst_stage
@@ -139,7 +142,7 @@ class Certificate:
             verdict.eigenvalues_line(self.eigenvalue_intervals),
             *verdict.prediction_lines(self.prediction_error, self.target_norm or 0.0),
             *verdict.unsketched_lines(self.unsketched_eigenvalue_intervals, self.unsketched_trace_error, self.trace),
-            *verdict.held_out_lines(self.held_out_residual),
+            *verdict.dropped_lines(self.dropped_residual),
             *(str(stage) for stage in self.stages),
         ]
         if worst is not None:

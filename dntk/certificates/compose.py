@@ -6,6 +6,7 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import check_seed, positive_integer
 from dntk._progress import Task, task
 from dntk.bounds import Bound, Intervals, check_confidence
 from dntk.certificates.approximation import OtherFeatures, Regression, Span, as_approximation, regression_on
@@ -14,7 +15,7 @@ from dntk.certificates.eigenvalues import eigenvalue_intervals, suggested_start
 from dntk.certificates.kernel_errors import KernelErrors, feature_errors, span_errors, span_trace_error
 from dntk.certificates.regression import RegressionErrors, fits_errors, weights_errors
 from dntk.distilled_gradients import DistilledGradients
-from dntk.features import TangentFeatures
+from dntk.features import TangentFeatures, require_features
 from dntk.ledger import count_product
 from dntk.solve._ridge import ridge as solve_ridge
 from dntk.types import Array
@@ -70,7 +71,10 @@ def certify(
     device has it. Where it has not, λ has to exceed the rounding of the kernel for Gauss-Radau to say anything, and the
     in-sample residual takes its place.
     """
+    require_features("reference", reference)
     check_confidence(confidence, shared=True)
+    positive_integer("products", products)
+    seed = check_seed(seed)
     with task("certificate", total=4, unit="parts") as bar:
         return _certified(reference, approximation, (targets, ridge), confidence, products, seed, bar)
 
@@ -97,7 +101,10 @@ def _certified(
         start, predicted = other.values, _predicted_by_features(values, other, scaled, products)
     else:
         span = dataclasses.replace(
-            found, squares=found.squares / scale**2, weights=tuple(_wide(w) * scale for w in found.weights)
+            found,
+            basis=_wide(found.basis),
+            squares=found.squares / scale**2,
+            weights=tuple(_wide(w) * scale for w in found.weights),
         )
         errors = span_errors(values, span, failure=failure, seed=seed)
         bar.advance()

@@ -61,13 +61,13 @@ def unsketched_lines(intervals: Intervals | None, error: Bound | None, trace: fl
     return lines
 
 
-def held_out_lines(residual: Intervals | None) -> list[str]:
+def dropped_lines(residual: Intervals | None) -> list[str]:
     """What is known of the points that were not kept."""
     if residual is None:
         return []
     lower, upper = _ends(residual)
     return [
-        f"held out     mean tangent residual between {lower[0]:.2%} and {upper[0]:.2%}, {trust_in(residual)} "
+        f"dropped      mean tangent residual between {lower[0]:.2%} and {upper[0]:.2%}, {trust_in(residual)} "
         f"({residual.theorem})"
     ]
 

@@ -1,6 +1,7 @@
 """The whole method behind one specification, and the value that it fits."""
 
-from dntk.estimator.fit import Fit, Query, load
+from dntk.estimator._query import Query
+from dntk.estimator.fit import Fit, load
 from dntk.estimator.losses import Losses
 from dntk.estimator.specification import DistilledNTK
 

@@ -12,20 +12,23 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk._progress import Task, task
 from dntk.backend import backend_of
-from dntk.certificates import HeldOut, Span
+from dntk.certificates import DroppedPoints, Span
 from dntk.certificates.approximation import span_of
+from dntk.certificates.dropped import FEW
 from dntk.distill.gradients.base import require_kernel
 from dntk.distilled_gradients import DistilledGradients, row_basis
 from dntk.estimator.certification import Evidence
 from dntk.estimator.defaults import cost_of_everything
 from dntk.estimator.losses import Losses, expected_sketch_error
 from dntk.estimator.once import Once
-from dntk.estimator.points import KeptPoints, Targets, checked_targets
+from dntk.estimator.points import KeptPoints, Targets, checked_targets, dim_of
 from dntk.estimator.stages import Parts, Stages
 from dntk.estimator.state import FittedState
-from dntk.features import TangentFeatures, tangent_features
+from dntk.features import TangentFeatures
+from dntk.identity import Watch
 from dntk.ledger import LedgerRecorder, nbytes_of
 from dntk.metrics import fidelity
+from dntk.models import batches
 from dntk.models.base import outputs_of
 from dntk.sketch import Sketch, SketchPlan
 from dntk.solve import RidgeFit, same_span
@@ -53,21 +56,23 @@ class _Run:
 def fitted(stages: Stages, x: Array, y: Array | None, choices: tuple[str, ...] = ()) -> FittedState:
     """Run all stages on the checked points ``x``; see :meth:`dntk.DistilledNTK.fit`."""
     parts, recorder = stages.parts, LedgerRecorder()
+    watch = Watch.of(parts.model, x)
     with task("fit", total=6, unit="stages") as bar:
         run = _run(stages, x, y, checked_targets(parts.model, x, y), functools.partial(_stage, recorder, bar))
         bar.advance(6 - bar.done)  # a loss that is known takes no stage
     outcome = stages.outcome()
     if outcome is not None and not outcome.met:
         warnings.warn(f"tolerance {outcome}", UserWarning, stacklevel=3)
+    watch.require_same(parts.model)
     network = run.points.targets if y is None else outputs_of(parts.model, run.points.x)
-    losses = _losses(run, points=x.shape[0], network=network)
+    losses = _losses(run, points=batches.count(x), network=network)
     evidence = Evidence(
         phi=run.phi,
         grads=run.grads,
         targets=run.points.targets,
         ridge=run.ridge,
         span=run.span,
-        held_out=_not_kept(parts, x, run),
+        dropped=_not_kept(parts, x, run, stages.keep.memory_limit),
         losses=losses,
         tolerance=outcome,
         seed=parts.seed,
@@ -84,11 +89,14 @@ def fitted(stages: Stages, x: Array, y: Array | None, choices: tuple[str, ...] =
         ledger=recorder.ledger(),
         tolerance=outcome,
         certificate=Once(evidence.certificate),
+        memory_limit=stages.keep.memory_limit,
+        network=watch,
         made_by={"data": repr(parts.data), "gradients": repr(parts.gradients), "choices": "; ".join(choices)},
     )
 
 
 def _run(stages: Stages, x: Array, y: Array | None, targets: Targets, stage: Callable[[str], Any]) -> _Run:
+    keep = stages.keep
     with stage("data") as cost:
         sketch = stages.sketch(x)
         points = stages.points(x, y, targets, sketch)
@@ -99,11 +107,12 @@ def _run(stages: Stages, x: Array, y: Array | None, targets: Targets, stage: Cal
         cost.nbytes = nbytes_of(phi.values)
     with stage("ridge"):
         problem = RidgeProblem.of(phi.values, points.targets)
-        ridge = one_ridge(stages.parts.ridge, problem)
-        fit = solved(problem, ridge, phi)
+        fit = keep.regression(phi, lambda: solved(problem, one_ridge(stages.parts.ridge, problem), phi))
+        ridge = float(fit.ridge)  # type: ignore[arg-type]  # one for all outputs
     if points.residual is None:
         with stage("loss of points"):
-            points = dataclasses.replace(points, residual=_measured(stages.parts, x, points, phi, problem))
+            left = keep.number("loss of points", phi.values, lambda: _measured(stages, x, points, phi, problem))
+        points = dataclasses.replace(points, residual=left)
     with stage("gradients") as cost:
         grads = stages.gradients(phi, points.targets, ridge)
         if grads is not None:
@@ -112,7 +121,7 @@ def _run(stages: Stages, x: Array, y: Array | None, targets: Targets, stage: Cal
         span = Once(functools.partial(_whole, phi)) if grads is None else Once.made(_of_gradients(grads))
         cost.nbytes = nbytes_of(fit.weights) + (0 if grads is None else nbytes_of(grads.basis))
     with stage("spectrum"):
-        spectrum = eigenvalues(phi)
+        spectrum = keep.array("spectrum", phi.values, lambda: eigenvalues(phi))
     return _Run(points=points, phi=phi, sketch=sketch, grads=grads, fit=fit, ridge=ridge, span=span, spectrum=spectrum)
 
 
@@ -142,21 +151,23 @@ def _losses(run: _Run, *, points: int, network: Float[Array, "m c"]) -> Losses:
     )
 
 
-def _not_kept(parts: Parts, x: Array, run: _Run) -> HeldOut | None:
+def _not_kept(parts: Parts, x: Array, run: _Run, limit: int | None) -> DroppedPoints | None:
     """A sample of the points that were not kept; made inputs keep none of them."""
-    rows = x.shape[0] + len(run.phi) * run.phi.n_outputs
-    return HeldOut.of(parts.model, x, run.points.indices, rows=rows, seed=parts.seed)
+    rows = batches.count(x) + len(run.phi) * run.phi.n_outputs
+    dropped = DroppedPoints.of(parts.model, x, run.points.indices, rows=rows, seed=parts.seed)
+    return None if dropped is None else dataclasses.replace(dropped, memory_limit=limit)
 
 
-def _measured(parts: Parts, x: Array, points: KeptPoints, phi: TangentFeatures, problem: RidgeProblem) -> float:
+def _measured(stages: Stages, x: Array, points: KeptPoints, phi: TangentFeatures, problem: RidgeProblem) -> float:
     """Share of the trace of K̄ that the kept points leave, from a sample of 64 of the others.
 
     k(x, x) − k_xᵀ(K̄ + μI)⁻¹k_x of every sampled point, with μ as small as the precision of the features lets it be.
     """
-    sample = HeldOut.of(parts.model, x, points.indices, rows=0, seed=parts.seed)
+    parts = stages.parts
+    sample = DroppedPoints.of(parts.model, x, points.indices, rows=0, seed=parts.seed, least=FEW)
     if sample is None:
         return 0.0
-    others = tangent_features(parts.model, sample.x, sketch=phi.sketch)
+    others = stages.keep.features("measured", parts.model, sample.x, sketch=phi.sketch)
     xp = arrays.namespace(phi.values)
     own = xp.mean(arrays.in_float64(xp.sum(others.values**2, axis=2)), axis=0)
     total = float(xp.sum(own))
@@ -169,15 +180,14 @@ def _measured(parts: Parts, x: Array, points: KeptPoints, phi: TangentFeatures, 
     across = xp.astype(phi.kernel(others), gram.dtype, copy=False)
     half = backend_of(factor).triangular_solve(factor, across, lower=True)
     left = float(xp.sum(xp.clip(own - xp.sum(half * half, axis=0), min=0))) / total
-    return left * sample.population / x.shape[0]
+    return left * sample.population / batches.count(x)
 
 
 def _say_what_everything_costs(parts: Parts, x: Array, sketch: Sketch | SketchPlan | None) -> None:
     """Warn before features of all of many points are made."""
     if parts.data is not None:
         return
-    plain = sketch.sketch if isinstance(sketch, SketchPlan) else sketch
-    cost = cost_of_everything(parts.model, x, parts.model.n_parameters if plain is None else plain.dim)
+    cost = cost_of_everything(parts.model, x, dim_of(sketch, parts.model))
     if cost:
         warnings.warn(cost, UserWarning, stacklevel=5)
 

@@ -4,9 +4,9 @@ import dataclasses
 
 from jaxtyping import Float
 
-from dntk.certificates import Certificate, HeldOut, Span, certify, with_unsketched
+from dntk.certificates import Certificate, DroppedPoints, Span, certify, with_unsketched
 from dntk.certificates.certificate import StageError
-from dntk.certificates.held_out import with_held_out
+from dntk.certificates.dropped import with_dropped
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distilled_gradients import DistilledGradients
 from dntk.estimator.losses import Losses
@@ -31,7 +31,7 @@ class Evidence:
         The regression.
     span
         What was kept, and the predictor in it.
-    held_out
+    dropped
         A sample of the points that were not kept, if there are any.
     losses, tolerance
         What every stage lost, and whether a tolerance was met.
@@ -44,7 +44,7 @@ class Evidence:
     targets: Float[Array, "m c"]
     ridge: float
     span: Once[Span]
-    held_out: HeldOut | None
+    dropped: DroppedPoints | None
     losses: Losses
     tolerance: ToleranceOutcome | None
     seed: int
@@ -55,7 +55,7 @@ class Evidence:
         approximation = phi if self.grads is None else self.grads
         found = certify(phi, approximation, self.targets, self.ridge, 1 - failure / 2, seed=self.seed)
         found = with_unsketched(found, phi, confidence=1 - failure / 4)
-        found = with_held_out(found, self.held_out, self.span().basis, phi.sketch, confidence=1 - failure / 4)
+        found = with_dropped(found, self.dropped, self.span().basis, phi.sketch, confidence=1 - failure / 4)
         stages = (*earlier_stages(self.losses), *(stage for stage in found.stages if stage.stage != "sketch"))
         return dataclasses.replace(found, stages=stages, confidence=CONFIDENCE, tolerance=self.tolerance)
 
@@ -63,7 +63,7 @@ class Evidence:
 def earlier_stages(losses: Losses) -> tuple[StageError, StageError]:
     """What was lost before there were features: measured or expected, and part of no bound set against them.
 
-    What theorems say of it stands in the certificate's statements on held-out points and on the unsketched kernel.
+    What theorems say of it stands in the certificate's statements on dropped points and on the unsketched kernel.
     """
     return (
         StageError(

@@ -6,6 +6,7 @@ import logging
 from dntk.arrays import itemsize
 from dntk.distill.data import KMeans, LastLayer, RPCholesky
 from dntk.estimator.stages import GRADIENTS, Parts
+from dntk.models import batches
 from dntk.models.base import Model
 from dntk.types import Array
 
@@ -30,7 +31,7 @@ def settled(parts: Parts, x: Array) -> tuple[Parts, tuple[str, ...]]:
     reasons = []
     data = parts.data
     if isinstance(data, str):
-        data, why = _points(x.shape[0], parts.seed)
+        data, why = _points(batches.count(x), parts.seed)
         reasons.append(why)
     if isinstance(parts.gradients, str):
         reasons.append(f"gradients: Solution, at most {GRADIENTS}: the prediction's direction, then the kernel's own")
@@ -40,20 +41,28 @@ def settled(parts: Parts, x: Array) -> tuple[Parts, tuple[str, ...]]:
 
 
 def settled_for_search(parts: Parts) -> tuple[Parts, tuple[str, ...]]:
-    """Parts to begin a search for a tolerance with: its sizes are found, and losses of its points must be known."""
-    data = RPCholesky(POINTS // 10, seed=parts.seed) if isinstance(parts.data, str) else parts.data
+    """Parts to begin a search for a tolerance with, whose sizes are found, and what is chosen and why.
+
+    Points are drawn by what they leave of one functional's kernel, a backward pass a point: the search needs them in an
+    order in which the first are worth most, and few of them where the tolerance allows.
+    """
+    reasons: tuple[str, ...] = ()
+    data = parts.data
+    if isinstance(data, str):
+        data = RPCholesky(POINTS // 10, seed=parts.seed)
+        reasons = ("points: as few as the tolerance allows, by what they leave of one functional's kernel",)
     gradients = None if isinstance(parts.gradients, str) else parts.gradients
-    return dataclasses.replace(parts, data=data, gradients=gradients), ()
+    return dataclasses.replace(parts, data=data, gradients=gradients), reasons
 
 
 def cost_of_everything(model: Model, x: Array, dim: int) -> str:
     """What features of all points take, in words; empty where that is little."""
-    nbytes = x.shape[0] * model.n_outputs * dim * itemsize(next(iter(model.parameters.values())))
+    nbytes = batches.count(x) * model.n_outputs * dim * itemsize(next(iter(model.parameters.values())))
     if nbytes <= MEMORY:
         return ""
     return (
-        f"all {x.shape[0]:,} points are kept: their features take {nbytes / 2**30:.3g} GiB, "
-        f'{x.shape[0] * model.n_outputs:,} gradients. data="auto" keeps {POINTS}.'
+        f"all {batches.count(x):,} points are kept: their features take {nbytes / 2**30:.3g} GiB, "
+        f'{batches.count(x) * model.n_outputs:,} gradients. data="auto" keeps {POINTS}.'
     )
 
 

@@ -6,38 +6,27 @@ from pathlib import Path
 from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
-from dntk._target_checks import check_labels
-from dntk.certificates import Certificate, Span, posterior_variance, tangent_residual
+from dntk._checks import folder
+from dntk._foreign import require_plain_array
+from dntk._target_checks import check_classes, check_labels
+from dntk._text import printable
+from dntk.bounds import Intervals
+from dntk.certificates import Certificate, Span, posterior_variance, sampled_mean, tangent_residual
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData
 from dntk.estimator import storage
 from dntk.estimator._prediction import linear_outputs
+from dntk.estimator._query import Query
 from dntk.estimator._report import write_report
 from dntk.estimator.losses import Losses
 from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures, tangent_features
 from dntk.ledger import Ledger
 from dntk.metrics import accuracy, fidelity, predicted_labels
-from dntk.models.base import Model, outputs_of
+from dntk.models import batches
+from dntk.models.base import Model, checked_inputs, outputs_of, require_model
 from dntk.sketch import Sketch
 from dntk.types import Array
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Query:
-    """What a fit says of queries, see :meth:`Fit.query`.
-
-    Parameters
-    ----------
-    prediction, uncertainty
-        (n, C), as :meth:`Fit.predict` (to rounding) and :meth:`Fit.uncertainty`.
-    trust
-        (n,), as :meth:`Fit.trust`.
-    """
-
-    prediction: Float[Array, "n c"]
-    uncertainty: Float[Array, "n c"]
-    trust: Float[Array, " n"]
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
@@ -46,7 +35,10 @@ class Fit:
 
     A value: nothing in it changes, and copies and pickles are whole. The certificate, and the span of a fit without
     synthetic gradients, are made when they are first read, once, whatever threads ask. Calls that run the network are
-    as safe in threads as its model: those of a PyTorch module are not, and must come one at a time.
+    as safe in threads as its model; dntk's own models are, also while the network itself is run by others.
+
+    It belongs to the network as it was when fitted. Calls that run the network look at all its arrays first, as fast as
+    memory is read, and refuse one that changed since.
     """
 
     model: Model
@@ -58,17 +50,18 @@ class Fit:
         Raises
         ------
         TypeError, ValueError
-            Inputs that the model does not take.
+            Inputs that the model does not take, or a network that changed since the fit.
 
         Notes
         -----
         One forward and C backward passes, and the work of C forward passes; the weights are brought from the sketch to
         the parameters first, O(C·P). No gradient of a point is expanded or sketched.
         """
-        self.model.check_inputs(x)
+        x = checked_inputs(self.model, x)
+        self.state.network.require_same(self.model)
         state = self.state
         weights = state.weights if state.sketch is None else state.sketch.adjoint(state.weights)
-        return linear_outputs(self.model, x, weights)
+        return linear_outputs(self.model, x, weights, state.memory_limit)
 
     def query(self, x: Array) -> "Query":
         """Prediction, uncertainty and trust of every query from one pass over their features.
@@ -78,7 +71,7 @@ class Fit:
         Raises
         ------
         TypeError, ValueError
-            Inputs that the model does not take.
+            Inputs that the model does not take, or a network that changed since the fit.
         """
         phi = self._features(x)
         return Query(
@@ -93,11 +86,15 @@ class Fit:
 
     def score(self, x: Array, y: Integer[Array, " n"]) -> float:
         """Accuracy: share of points whose predicted class is the label."""
-        check_labels("y", y, points=x.shape[0])
+        x = checked_inputs(self.model, x)
+        require_plain_array("y", y)
+        check_labels("y", y, points=batches.count(x))
+        check_classes("y", y, classes=max(2, self.model.n_outputs))
         return accuracy(self.predict(x), y)
 
     def fidelity(self, x: Array) -> float:
         """Share of points where the predictor and the network choose the same class."""
+        x = checked_inputs(self.model, x)
         return fidelity(self.predict(x), outputs_of(self.model, x))
 
     def kernel(self, x1: Array, x2: Array | None = None) -> Float[Array, "n1 n2"]:
@@ -128,6 +125,20 @@ class Fit:
         """
         return self._deviation(self._features(x))
 
+    def held_out_residual(self, x: Array, *, confidence: float = 0.99) -> Intervals:
+        """Interval of the mean of :meth:`trust` over unseen points, from some that were held out.
+
+        ``x`` are independent draws from the distribution that is asked about, none of them among the points that were
+        fitted. The interval holds with this probability over them; fifty draws of small residuals end near 0.2 at 99%,
+        a thousand near 0.02. A tolerance says nothing of unseen points, and this nothing of the training points.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs that the model does not take; a confidence that is not between 0 and 1.
+        """
+        return sampled_mean(self.trust(x), None, confidence=confidence, what="unseen points")
+
     @property
     def certificate(self) -> Certificate:
         """Bounds on what was lost between the features of the kept points and the predictor, each with its theorem.
@@ -135,13 +146,15 @@ class Fit:
         With it, where points were dropped, the mean tangent residual of those that were not kept, from a sample of
         them; and what the sketch's theorem says of the kernel without sketch. Made when it is first read, from the
         features and the sampled points that are held until then: a Jacobian of the sample (a fifth of the rows of the
-        fit, 64 to 512 points), and O(m·C·k·(s + 40)) operations.
+        fit, 256 to 512 points), and O(m·C·k·(s + 40)) operations.
 
         Raises
         ------
         dntk.StoreError
             The fit was read from a file that was saved without it.
         """
+        if not self.state.certificate.is_made:
+            self.state.network.require_same(self.model)
         return self.state.certificate()
 
     @property
@@ -203,16 +216,20 @@ class Fit:
     def save(self, path: str | Path, *, certify: bool = False) -> None:
         """Write to a file: safetensors with a manifest, under one checksum, nothing executable; whole or not at all.
 
-        A :class:`dntk.MLP` is stored with its weights; of other networks only the fingerprint of the parameters is,
-        and :func:`dntk.load` needs the network again. The certificate is stored if it was made; ``certify`` makes it.
+        A :class:`dntk.MLP` is stored with its weights; of other networks a digest of all parameters and buffers is,
+        and :func:`dntk.load` needs the network again. Four inputs of the fit are stored too, with the network's outputs
+        there, by which another structure shows. The certificate is stored if it was made; ``certify`` makes it.
 
         Raises
         ------
         FileExistsError
             ``path`` exists and is nothing stored.
+        ValueError
+            The network changed since the fit.
         OSError
             The disk is full or not writable; what was at ``path`` is still there.
         """
+        self.state.network.require_same(self.model)
         if certify:
             self.state.certificate()
         storage.save(self.model, self.state, path)
@@ -221,6 +238,7 @@ class Fit:
         """Write a self-contained HTML page: losses, certificate, spectrum and costs. Makes the certificate."""
         write_report(self.state, path)
 
+    @printable
     def __repr__(self) -> str:
         """Points, what was kept of them, and what that is worth."""
         state, losses = self.state, self.state.losses
@@ -234,7 +252,8 @@ class Fit:
         )
 
     def _features(self, x: Array) -> TangentFeatures:
-        return tangent_features(self.model, x, sketch=self.state.sketch)
+        self.state.network.require_same(self.model)
+        return tangent_features(self.model, x, sketch=self.state.sketch, memory_limit=self.state.memory_limit)
 
     def _deviation(self, phi: TangentFeatures) -> Float[Array, "n c"]:
         """√v̂ of queries given by their features."""
@@ -255,7 +274,8 @@ def load(path: str | Path, *, model: Model | None = None) -> Fit:
     path
         File written by :meth:`Fit.save`.
     model
-        The network, from :func:`dntk.as_model`, where it was no dntk.MLP; its parameters must be those of the fit.
+        The network, from :func:`dntk.as_model`, where it was no dntk.MLP. It must be that of the fit in all
+        parameters and buffers, and in what it makes of them at four inputs of the fit.
 
     Raises
     ------
@@ -266,7 +286,9 @@ def load(path: str | Path, *, model: Model | None = None) -> Fit:
     ImportError
         It was made with a backend that is not installed.
     """
-    return Fit(*storage.read(path, model))
+    if model is not None:
+        require_model(model)
+    return Fit(*storage.read(folder("path", path), model))
 
 
 def _headline(certificate: Certificate) -> str:

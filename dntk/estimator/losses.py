@@ -5,6 +5,7 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._text import printable
 from dntk.features import TangentFeatures
 from dntk.sketch import Sketch, SketchPlan
 from dntk.sketch._mean_kernel import mean_kernel_error
@@ -22,8 +23,8 @@ class Losses:
         n and m.
     data_trace_residual
         Relative trace residual of the kernel of all points, given the kept ones, for the functional that the
-        selector saw; of K̄, from a sample of 64 other points, where they were chosen by something else; 0 without
-        selection.
+        selector saw; of K̄, from a sample of 64 other points, where they were chosen by something else, and from what
+        a tolerance had read; 0 without selection.
     sketch_relative_error
         Expected relative Frobenius error of the sketched mean kernel: the root mean square over seeds of a Gaussian
         sketch that all outputs share, from the features themselves; of other sketches an upper bound. 0 without sketch.
@@ -55,6 +56,7 @@ class Losses:
     loo_error: float
     fidelity: float
 
+    @printable
     def __str__(self) -> str:
         """A verdict in words."""
         data, gradients = self.data_trace_residual, self.gradient_trace_residual

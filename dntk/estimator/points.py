@@ -1,21 +1,24 @@
 """The points that a kernel is kept on: all, chosen, or made; with targets, and what they leave of the kernel."""
 
 import dataclasses
+from collections.abc import Callable
 
 from jaxtyping import Float, Int
 
 from dntk import arrays
-from dntk._target_checks import check_labels, check_targets
+from dntk._target_checks import check_classes, check_labels, check_targets
 from dntk.archive import StoreError, fingerprint
-from dntk.distill.data.base import DataSelector, InputSelector, Selection
+from dntk.arrays import itemsize
+from dntk.distill.data.base import InputSelector, Selection
 from dntk.distill.data.distilled_data import DataDistiller, DistilledData
-from dntk.distill.data.draws import minibatch, take
+from dntk.distill.data.draws import minibatch
 from dntk.distill.data.nystrom_residual import residual
-from dntk.features import tangent_features
+from dntk.estimator.resumption import Keep, require_memory
+from dntk.features import TangentFeatures
 from dntk.ledger import nbytes_of
 from dntk.metrics import predicted_labels
+from dntk.models import batches
 from dntk.models.base import Model, outputs_of
-from dntk.outputs.inputs import take_points
 from dntk.sketch import Sketch, SketchPlan
 from dntk.targets import one_hot
 from dntk.types import Array
@@ -72,41 +75,63 @@ def checked_targets(model: Model, x: Array, y: Array | None) -> Targets:
     TypeError, ValueError
         Targets or labels of another length, of one class, or not finite.
     """
-    like = outputs_of(model, x[:1, ...])
+    like = outputs_of(model, batches.first(x))
     if y is None:
         return Targets(model=model, given=None, like=like)
     xp = arrays.require_same_place(outputs=like, y=y)
     if xp.isdtype(y.dtype, "integral") and y.ndim == 1:
-        check_labels("y", y, points=x.shape[0])
+        check_labels("y", y, points=batches.count(x))
+        check_classes("y", y, classes=model.n_outputs)
         given = one_hot(y, model.n_outputs, like=like)
     else:
-        given = check_targets(y, like, points=x.shape[0], outputs=model.n_outputs)
+        given = check_targets(y, like, points=batches.count(x), outputs=model.n_outputs, name="y")
     return Targets(model=model, given=given, like=like)
 
 
 def all_points(x: Array, targets: Targets) -> KeptPoints:
     """All points."""
-    every = targets.model.namespace.arange(x.shape[0], device=targets.model.device)
+    every = targets.model.namespace.arange(batches.count(x), device=targets.model.device)
     return KeptPoints(x=x, targets=targets.at(x, every), residual=0.0, indices=every)
 
 
 def selected(
-    selector: DataSelector, model: Model, x: Array, targets: Targets, *, sketch: Sketch | SketchPlan | None
+    select: Callable[[TangentFeatures], Selection],
+    model: Model,
+    x: Array,
+    targets: Targets,
+    *,
+    sketch: Sketch | SketchPlan | None,
+    keep: Keep,
 ) -> KeptPoints:
-    """Points that a selector chooses by the features of one functional."""
-    phi = tangent_features(model, x, sketch=sketch, outputs="sum")
-    return of_selection(selector.select(phi), x, targets)
+    """Points that are chosen by the features of one functional."""
+
+    def make() -> Selection:
+        dim = dim_of(sketch, model)
+        # Features, their batches, and the same in float64.
+        needed = batches.count(x) * dim * (2 * itemsize(targets.like) + 8)
+        remedy = 'Choose by less, data="auto", or take a smaller sketch.'
+        require_memory(keep.memory_limit, needed, "features of all points, by which points are chosen,", remedy)
+        return select(keep.features("selecting", model, x, sketch=sketch, outputs="sum"))
+
+    return of_selection(keep.selection(targets.like, make), x, targets)
 
 
-def chosen_inputs(selector: InputSelector, model: Model, x: Array, targets: Targets) -> KeptPoints:
+def dim_of(sketch: Sketch | SketchPlan | None, model: Model) -> int:
+    """Features per output that a sketch or plan makes of a model's gradients."""
+    plain = sketch.sketch if isinstance(sketch, SketchPlan) else sketch
+    return model.n_parameters if plain is None else plain.dim
+
+
+def chosen_inputs(selector: InputSelector, model: Model, x: Array, targets: Targets, *, keep: Keep) -> KeptPoints:
     """Points that are chosen by something cheaper than their tangent features."""
-    return dataclasses.replace(of_selection(selector.select_inputs(model, x), x, targets), residual=None)
+    selection = keep.selection(targets.like, lambda: selector.select_inputs(model, x))
+    return dataclasses.replace(of_selection(selection, x, targets), residual=None)
 
 
 def of_selection(selection: Selection, x: Array, targets: Targets) -> KeptPoints:
     """Chosen points."""
     left = float(selection.residual_trace[-1])
-    chosen = take_points(x, selection.indices)
+    chosen = batches.take(x, selection.indices)
     return KeptPoints(
         x=chosen,
         targets=targets.at(chosen, selection.indices),
@@ -123,6 +148,7 @@ def distilled(
     targets: Targets,
     *,
     sketch: Sketch | SketchPlan | None,
+    keep: Keep,
 ) -> KeptPoints:
     """Inputs that an objective makes, or has made, with the residual of one functional on a sample of the data.
 
@@ -140,20 +166,24 @@ def distilled(
             raise StoreError(msg)
         model.check_inputs(data.x, "data.x")
     elif isinstance(source, DataDistiller):
-        data = source.distill(model, x, _classes(model, x, y))
+        data = keep.distilled(source, model, x, _classes(model, x, y))
     else:
         msg = (
             f"`data` is a {type(source).__name__}: expected a selector of points, an objective with distill(model, x, "
             "y), DistilledData, or None."
         )
         raise TypeError(msg)
-    sample = take(x, minibatch(x.shape[0], _SAMPLE, seed=data.provenance.seed, step=0))
-    features = [tangent_features(model, points, sketch=sketch, outputs="sum").joined() for points in (sample, data.x)]
-    wide = [arrays.namespace(f).astype(f, arrays.accumulation_dtype(f), copy=False) for f in features]
+    sample = batches.take(x, minibatch(batches.count(x), _SAMPLE, seed=data.provenance.seed, step=0))
+
+    def left() -> float:
+        both = (("sampled", sample), ("distilled-inputs", data.x))
+        features = [keep.features(name, model, at, sketch=sketch, outputs="sum").joined() for name, at in both]
+        return max(0.0, residual(*(arrays.in_float64(f) for f in features), ridge=1e-9))
+
     return KeptPoints(
         x=data.x,
         targets=_targets(data, model, y, targets.like),
-        residual=max(0.0, residual(*wide, ridge=1e-9)),
+        residual=keep.number("loss of distilled inputs", targets.like, left),
         data=data,
     )
 

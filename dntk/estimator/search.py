@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from dntk import arrays
 from dntk.backend import backend_of
-from dntk.certificates import certified_trace_loss
 from dntk.distill.data import DataSelector, Selection
 from dntk.distill.gradients import GradientDistiller
 from dntk.distilled_gradients import DistilledGradients
+from dntk.estimator.frame import Frame
+from dntk.estimator.trace_loss import Loss, LossOf
 from dntk.features import TangentFeatures
 from dntk.types import Array
 
@@ -55,37 +55,31 @@ def shortest(selector: DataSelector, phi: TangentFeatures, allowed: float) -> Se
 
 
 def fewest(
-    distiller: GradientDistiller, phi: TangentFeatures, targets: Float[Array, "m c"], allowed: float
-) -> DistilledGradients:
-    """The fewest gradients whose certified trace error is at most the allowed share of the trace, or the most."""
-    if resized(distiller, 1) is None:
-        return distiller.distill(phi, targets)
-    turned = own_coordinates(phi)
+    distiller: GradientDistiller, frame: Frame, targets: Float[Array, "m c"], loss: LossOf, allowed: float
+) -> tuple[DistilledGradients, Loss]:
+    """The fewest gradients whose loss has its upper end within what is allowed, or the most that there are.
 
-    def grown(size: int, features: TangentFeatures) -> tuple[DistilledGradients, float]:
-        one: GradientDistiller = resized(distiller, size)
-        grads = one.distill(features, targets)
-        return grads, certified_trace_loss(features, grads)
-
-    first, most = getattr(distiller, "size", None) or FIRST, min(len(phi), phi.dim)
-    found = smallest(lambda size: grown(size, turned)[1] <= allowed, first=first, most=most)
-    size = most if found is None else found
-    grads, loss = grown(size, phi)
-    while loss > allowed and size < most:  # by rounding, which other coordinates change
-        size += 1
-        grads, loss = grown(size, phi)
-    return grads
-
-
-def own_coordinates(phi: TangentFeatures) -> TangentFeatures:
-    """Features of the same kernels with as many coordinates as points, where they have more: Ψ^c = R^cᵀQ^cᵀ gives R^cᵀ.
-
-    Sizes are tried on them: what a distiller and its certificate do depends on kernels alone. Cost O(C·m²·k), once.
+    Sizes are tried in the coordinates of the frame: what a distiller does depends on kernels alone.
     """
-    if phi.dim <= len(phi):
-        return phi
-    _, upper = arrays.namespace(phi.values).linalg.qr(phi.values.mT)
-    return TangentFeatures(upper.mT)
+
+    def grown(size: int, phi: TangentFeatures) -> tuple[DistilledGradients, Loss]:
+        one: GradientDistiller = distiller if fixed else resized(distiller, size)
+        grads = one.distill(phi, targets)
+        return grads, loss(grads.basis)
+
+    phi, fixed = frame.kept, resized(distiller, 1) is None
+    most = min(len(phi), phi.dim)
+    if fixed:
+        return grown(most, phi)
+    turned = frame.turned
+    first = getattr(distiller, "size", None) or FIRST
+    found = smallest(lambda size: float(grown(size, turned)[1].upper) <= allowed, first=first, most=most)
+    size = most if found is None else found
+    grads, lost = grown(size, phi)
+    while float(lost.upper) > allowed and size < most:  # by rounding, which other coordinates change
+        size += 1
+        grads, lost = grown(size, phi)
+    return grads, lost
 
 
 def resized(part: Any, size: int) -> Any:

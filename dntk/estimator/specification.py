@@ -1,22 +1,29 @@
 """The whole method behind one specification: points, sketched features, synthetic gradients, ridge regression."""
 
 import dataclasses
+import inspect
+from pathlib import Path
 from typing import Any, Literal
 
+from dntk._checks import check_seed, keep, kind_of, require_kind
 from dntk.distill.data import DataDistiller, DataSelector, DistilledData, InputSelector
 from dntk.distill.gradients import GradientDistiller
 from dntk.estimator._fitting import fitted
 from dntk.estimator.defaults import settled, settled_for_search
 from dntk.estimator.fit import Fit
+from dntk.estimator.resumption import Keep
 from dntk.estimator.stages import AsGiven, Parts, Stages
 from dntk.estimator.tolerance import WithinTolerance, check_tolerance
-from dntk.models.base import Model
-from dntk.random.streams import check_seed
+from dntk.models.base import Model, checked_inputs, require_model
 from dntk.sketch import Sketch, SketchPlan
 from dntk.sketch.resolution import check_sketch
-from dntk.solve.rules import Ridge
+from dntk.solve.rules import Ridge, rule_of
 from dntk.types import Array
 
+_KINDS: dict[str, Any] = {
+    "data": DataSelector | InputSelector | DataDistiller | DistilledData,
+    "gradients": GradientDistiller,
+}
 _EXAMPLES = {"data": "dntk.distill.data.KMeans(500)", "gradients": "dntk.distill.gradients.Solution(5)"}
 
 
@@ -48,9 +55,11 @@ class DistilledNTK:
     seed
         Of the automatic sketch, and of the samples and random starts of the certificate.
     tolerance
-        Relative loss of the kernel, between 0 and 1, that the smallest sizes are to be found for; ``None``: parts as
-        they are given. Dropping points and directions may lose this share of the trace together, of which points take
-        at most half; a sketch may change the kernel by this much in relative Frobenius norm with 95% confidence.
+        Relative loss of the kernel, between 0 and 1, that few points and gradients are to be found for; ``None``: parts
+        as they are given. No more than this share of the trace of K̄, the mean kernel of all outputs as sketched, over
+        all points of ``x`` may lie outside the span that is kept: read in full, or from a sample of many points with
+        99% confidence. Apart from that a sketch may change the kernel by this much in relative Frobenius norm,
+        expected with 95% confidence. Nothing is said of unseen points: see :meth:`dntk.Fit.held_out_residual`.
 
         Sizes of ``data``, ``sketch`` and ``gradients`` are then where the search begins, by doubling and bisection;
         ``sketch="auto"`` is chosen for the tolerance, ``gradients=None`` stands for ``Solution`` of the size found.
@@ -73,16 +82,21 @@ class DistilledNTK:
     tolerance: float | None = None
 
     def __post_init__(self) -> None:
-        _require_model(self.model)
+        require_model(self.model)
         check_sketch(self.sketch)
-        for name, part in (("data", self.data), ("gradients", self.gradients)):
-            if isinstance(part, str) and part != "auto":
-                msg = f"`{name}`={part!r}: expected an object such as {_EXAMPLES[name]}, 'auto', or None."
-                raise ValueError(msg)
-        check_seed(self.seed)
+        for name in _KINDS:
+            _check_part(name, getattr(self, name))
+        rule_of(self.ridge)
+        keep(self, seed=check_seed(self.seed))
         check_tolerance(self.tolerance)
 
-    def fit(self, x: Array, y: Array | None = None) -> Fit:
+    def fit(
+        self,
+        x: Array,
+        y: Array | None = None,
+        checkpoint: str | Path | None = None,
+        memory_limit: int | None = None,
+    ) -> Fit:
         """Distil the kernel at the points ``x`` and fit its predictor.
 
         Parameters
@@ -94,22 +108,35 @@ class DistilledNTK:
             network's own outputs. At distilled inputs targets are the network's outputs too, or, where labels are
             given, those of the distilled data. An objective that needs classes and is given no labels takes those
             that the network predicts.
+        checkpoint
+            A folder, made where it is missing, in which every stage keeps what it made, features batch by batch. The
+            same call goes on from there after an interruption, to the same result bit for bit; it is not removed.
+        memory_limit
+            Bytes that features, gradients and kernels may take beside the network and ``x``, in the fit and where the
+            fit predicts; default: gradient blocks of 1 GiB beside the features.
 
         Raises
         ------
         TypeError, ValueError
             Inputs that the model does not take, that are empty or not finite; targets or labels of another length,
             of one class, or not finite; more points or gradients asked than there are; a network whose tangent
-            features are zero.
+            features are zero; a memory limit that a stage is known to exceed.
+        dntk.StoreError
+            The folder is of another specification, network or data, or damaged.
+        OSError
+            The folder has other files, or its disk cannot take the features.
 
         Warns
         -----
         UserWarning
             A tolerance was asked for and is not met; what comes nearest is fitted.
         """
-        self.model.check_inputs(x)
+        x = checked_inputs(self.model, x)
         parts, choices = self._parts(x)
-        stages: Stages = AsGiven(parts) if self.tolerance is None else WithinTolerance(parts, self.tolerance)
+        keep = Keep.of(self, x, y, checkpoint, memory_limit)
+        stages: Stages = (
+            AsGiven(parts, keep) if self.tolerance is None else WithinTolerance(parts, self.tolerance, keep)
+        )
         return Fit(self.model, fitted(stages, x, y, choices))
 
     def _parts(self, x: Array) -> tuple[Parts, tuple[str, ...]]:
@@ -125,7 +152,25 @@ class DistilledNTK:
         return settled(parts, x) if self.tolerance is None else settled_for_search(parts)
 
 
-def _require_model(model: Any) -> None:
-    if not isinstance(model, Model):
-        msg = f"`model` is a {type(model).__name__}: wrap the network first, model = dntk.as_model(net)."
+def _check_part(name: str, part: Any) -> None:
+    """Raise unless this is a selector, distiller or word that the argument ``name`` takes."""
+    expected = f"an object such as {_EXAMPLES[name]}, 'auto', or None"
+    if isinstance(part, str) and part != "auto":
+        msg = f"`{name}`={part!r}: expected {expected}."
+        raise ValueError(msg)
+    if part is None or isinstance(part, str):
+        return
+    if hasattr(part, "dtype"):  # tensors have methods `size` and `select`, too
+        msg = f"`{name}` is {kind_of(part)}: expected {expected}."
         raise TypeError(msg)
+    require_kind(name, part, _KINDS[name], expected=expected)
+    if hasattr(part, "distill") and _distils_data(part) != (name == "data"):
+        other = "gradients" if name == "data" else "data"
+        msg = f"`{name}` is {kind_of(part)}, which distils {other}: pass it as `{other}`. Expected {expected}."
+        raise TypeError(msg)
+
+
+def _distils_data(part: Any) -> bool:
+    """Whether ``distill`` takes a model and its data, (model, x, y), and not features and targets."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in kinds for p in inspect.signature(part.distill).parameters.values()) > 2

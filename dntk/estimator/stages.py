@@ -5,13 +5,16 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
 
+from dntk.arrays import itemsize
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DataDistiller, DataSelector, DistilledData, InputSelector, LastLayer
 from dntk.distill.gradients import GradientDistiller, Solution
 from dntk.distill.gradients.base import at_ridge
 from dntk.distilled_gradients import DistilledGradients
-from dntk.estimator.points import KeptPoints, Targets, all_points, chosen_inputs, distilled, selected
-from dntk.features import TangentFeatures, tangent_features
+from dntk.estimator.points import KeptPoints, Targets, all_points, chosen_inputs, dim_of, distilled, selected
+from dntk.estimator.resumption import NOWHERE, Keep, require_memory
+from dntk.features import TangentFeatures
+from dntk.models import batches
 from dntk.models.base import Model
 from dntk.sketch import Sketch, SketchPlan, automatic
 from dntk.solve.rules import Ridge
@@ -42,6 +45,10 @@ class Stages(Protocol):
     def parts(self) -> Parts:
         """What was given."""
 
+    @property
+    def keep(self) -> Keep:
+        """Where stages keep what they made."""
+
     def sketch(self, x: Array) -> Sketch | SketchPlan | None:
         """The sketch to begin with."""
 
@@ -65,12 +72,13 @@ class AsGiven:
     """The stages of a fit by its parts as they are."""
 
     parts: Parts
+    keep: Keep = NOWHERE
 
     def sketch(self, x: Array) -> Sketch | SketchPlan | None:
         """The sketch that was given, or the one chosen for as many points as are kept."""
         given = self.parts.sketch
         if isinstance(given, str):
-            kept = kept_count(self.parts.data, x.shape[0])
+            kept = kept_count(self.parts.data, batches.count(x))
             return automatic(self.parts.model, x, n=kept, seed=self.parts.seed)
         return given
 
@@ -81,23 +89,32 @@ class AsGiven:
         if data is None:
             return all_points(x, targets)
         if isinstance(data, InputSelector):
-            return chosen_inputs(data, model, x, targets)
+            return chosen_inputs(data, model, x, targets, keep=self.keep)
         if isinstance(data, DataSelector):
-            return selected(data, model, x, targets, sketch=sketch)
-        return distilled(data, model, x, y, targets, sketch=sketch)
+            return selected(data.select, model, x, targets, sketch=sketch, keep=self.keep)
+        return distilled(data, model, x, y, targets, sketch=sketch, keep=self.keep)
 
     def features(
         self, points: KeptPoints, sketch: Sketch | SketchPlan | None
     ) -> tuple[TangentFeatures, Sketch | SketchPlan | None]:
         """Features of the kept points, and the sketch or plan that made them."""
-        return tangent_features(self.parts.model, points.x, sketch=sketch), sketch
+        model, m = self.parts.model, points.targets.shape[0]
+        dim = dim_of(sketch, model)
+        # Features with their batches; one output of them and a few matrices per output in float64.
+        side, size = min(m, dim), itemsize(points.targets)
+        needed = 2 * size * model.n_outputs * m * dim + 8 * (2 * m * dim + 4 * model.n_outputs * side**2)
+        require_memory(self.keep.memory_limit, needed, "features and kernels", "Keep fewer points, or pass a sketch.")
+        return self.keep.features("features", model, points.x, sketch=sketch), sketch
 
     def gradients(self, phi: TangentFeatures, targets: Float[Array, "m c"], ridge: float) -> DistilledGradients | None:
         """Synthetic gradients where gradients are distilled, for λ unless their distiller was given its own."""
         distiller = self.parts.gradients
         if isinstance(distiller, str):
             distiller = Solution(min(len(phi), GRADIENTS), seed=self.parts.seed)
-        return None if distiller is None else at_ridge(distiller, ridge).distill(phi, targets)
+        if distiller is None:
+            return None
+        settled = at_ridge(distiller, ridge)
+        return self.keep.gradients(phi, lambda: settled.distill(phi, targets))
 
     def outcome(self) -> None:
         """No tolerance was asked for."""

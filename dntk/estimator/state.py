@@ -11,6 +11,7 @@ from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData
 from dntk.estimator.losses import Losses
 from dntk.estimator.once import Once
+from dntk.identity import Watch
 from dntk.ledger import Ledger
 from dntk.types import Array
 
@@ -39,6 +40,10 @@ class FittedState:
         Made when it is first read; until then it holds the features of the kept points.
     made_by
         The parts of the specification, in words.
+    network
+        Which network it is of, and whether that is still the same.
+    memory_limit
+        Bytes that predictions may take beside the network and their inputs; it is not stored.
     """
 
     weights: Float[Array, "c k"]
@@ -53,3 +58,5 @@ class FittedState:
     tolerance: ToleranceOutcome | None
     certificate: Once[Certificate]
     made_by: Mapping[str, str]
+    network: Watch
+    memory_limit: int | None = None

@@ -5,17 +5,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dntk import arrays
-from dntk.archive import Format, Stored, StoreError, fingerprint, schema
+from dntk.archive import Format, Stored, StoreError, schema
 from dntk.archive import read as read_archive
 from dntk.archive import write as write_archive
 from dntk.backend import backend_of, get_backend
 from dntk.certificates import Certificate, Span
-from dntk.certificates.tolerance_outcome import StageShare, ToleranceOutcome
+from dntk.certificates.schema import CERTIFICATE, TOLERANCE
+from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData, distilled_data
+from dntk.estimator import _probe
 from dntk.estimator.losses import Losses
 from dntk.estimator.once import Once
 from dntk.estimator.state import FittedState
+from dntk.identity import Identity, Watch
 from dntk.ledger import Ledger, StageCost
 from dntk.models.activations import ACTIVATIONS
 from dntk.models.base import Model
@@ -39,15 +41,15 @@ FORMAT = Format(
     reader="dntk.load(path)",
     fields={
         "fingerprint": schema.text,
+        "place": schema.text,
+        "probe": schema.optional(_probe.form),
         "network": schema.optional(_NETWORK),
         "sketch": schema.optional(schema.tagged("family", {n: schema.fields_of(f) for n, f in _SKETCHES.items()})),
         "ridge": schema.number(0, above=True),
         "made_by": schema.mapping(schema.text),
         "losses": schema.fields_of(Losses),
-        "certificate": schema.optional(schema.mapping(schema.plain)),
-        "tolerance": schema.optional(
-            schema.fields_of(ToleranceOutcome, shares=schema.items(schema.fields_of(StageShare)))
-        ),
+        "certificate": schema.optional(CERTIFICATE),
+        "tolerance": TOLERANCE,
         "data": schema.optional(distilled_data.DESCRIPTION),
         "ledger": schema.items(schema.fields_of(StageCost)),
     },
@@ -64,11 +66,33 @@ def read(path: str | Path, model: Model | None) -> tuple[Model, FittedState]:
     stored = read_archive(path, FORMAT, others=(distilled_data.FORMAT,))
     with stored.building():
         network = model if model is not None else _stored_network(stored)
-        _require_same_network(network, stored.manifest["fingerprint"])
-        return network, _state(network, stored)
+        identity = _identity(network, stored)
+    watch = Watch(identity)
+    found = watch.difference(network)
+    if found:
+        msg = f"`model` is not the network of the fit in {stored.path}: {found}. Pass the one that was fitted."
+        raise StoreError(msg)
+    with stored.building():
+        return network, _state(network, stored, watch)
 
 
-def _state(network: Model, stored: Stored) -> FittedState:
+def _identity(network: Model, stored: Stored) -> Identity:
+    backend, sizes = backend_of(next(iter(network.parameters.values()))), dict[str, int]()
+    form = stored.manifest["probe"]
+
+    def placed(name: str, axes: str, kind: str) -> Any:
+        stored.array(name, axes, sizes, kind=kind)
+        return stored.place(name, backend, device=network.device)
+
+    return Identity(
+        digest=stored.manifest["fingerprint"],
+        place=stored.manifest["place"],
+        probe=None if form is None else _probe.rebuilt(form, lambda i: placed(f"probe.{i}", "n ...", "any")),
+        outputs=placed("probe.outputs", "n c", "floating"),
+    )
+
+
+def _state(network: Model, stored: Stored, watch: Watch) -> FittedState:
     manifest, backend = stored.manifest, backend_of(next(iter(network.parameters.values())))
     _require_shapes(stored, network)
 
@@ -89,6 +113,7 @@ def _state(network: Model, stored: Stored) -> FittedState:
         tolerance=None if tolerance is None else ToleranceOutcome.from_dict(tolerance),
         certificate=_certificate(manifest["certificate"], array("weights")),
         made_by=dict(manifest["made_by"]),
+        network=watch,
     )
 
 
@@ -119,6 +144,9 @@ def _not_stored() -> Certificate:
 def _tensors(model: Model, state: FittedState) -> dict[str, Any]:
     span = state.span()
     tensors = {"weights": state.weights, "basis": span.basis, "squares": span.squares, "spectrum": state.spectrum}
+    identity = state.network.identity
+    tensors |= {f"probe.{i}": value for i, value in enumerate(_probe.described(identity.probe)[1])}
+    tensors["probe.outputs"] = identity.outputs
     if state.indices is not None:
         tensors["indices"] = state.indices
     if state.data is not None:
@@ -143,7 +171,9 @@ def _manifest(model: Model, state: FittedState) -> dict[str, Any]:
             "backend": backend_of(model.weights[0]).name,
         }
     return {
-        "fingerprint": fingerprint(model),
+        "fingerprint": state.network.identity.digest,
+        "place": state.network.identity.place,
+        "probe": _probe.described(state.network.identity.probe)[0],
         "network": network,
         "sketch": None if sketch is None else {"family": type(sketch).__name__, **dataclasses.asdict(sketch)},
         "ridge": state.ridge,
@@ -175,13 +205,6 @@ def _stored_network(stored: Stored) -> Model:
         activation=described["activation"],
         selected=None if described["selected"] is None else tuple(described["selected"]),
     )
-
-
-def _require_same_network(model: Model, expected: str) -> None:
-    arrays.namespace(*model.parameters.values())
-    if fingerprint(model) != expected:
-        msg = "`model` is not the network of the fit: its parameters (names, shapes, types or values) differ."
-        raise StoreError(msg)
 
 
 def _distilled(stored: dict[str, Any] | None, array: Callable[[str], Any]) -> DistilledData | None:

@@ -2,28 +2,32 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import positive_integer
 from dntk._progress import Task, task
 from dntk.gradient_blocks import GradientBlock
 from dntk.ledger import count
+from dntk.models import batches
 from dntk.models._finite_results import require_finite_result
-from dntk.models.base import Model
+from dntk.models.base import Model, checked_inputs
 from dntk.models.batching import choose_paired_batches
 from dntk.outputs import KernelOutputs
 from dntk.outputs.functionals import cotangents_for
-from dntk.types import Array
+from dntk.types import Array, Batch, Inputs
 
 
 def ntk(
     model: Model,
-    x1: Array,
-    x2: Array | None = None,
+    x1: Inputs,
+    x2: Inputs | None = None,
     *,
     outputs: KernelOutputs = "mean",
     batch_size: int | None = None,
+    memory_limit: int | None = None,
 ) -> Float[Array, "*kernel"]:
     """Exact neural tangent kernel between inputs, K^c_ij = ⟨∇_θ f_c(x_i), ∇_θ f_c(x_j)⟩.
 
@@ -38,6 +42,9 @@ def ntk(
         the kernel of (1/√C) Σ_c f_c (pNTK), one backward pass. An integer c: (n1, n2), K^c, one backward pass.
     batch_size
         Inputs differentiated at once; default: as many as keep gradient blocks within a memory budget.
+    memory_limit
+        Bytes that the kernel, while it is put together, and gradients may take beside the network and the inputs;
+        default: gradient blocks of 2 GiB.
 
     Returns
     -------
@@ -57,13 +64,22 @@ def ntk(
     each group; with b batches of inputs the network is differentiated b(b + 1)/2 times on pairs of batches. Source:
     Novak, Sohl-Dickstein and Schoenholz, *Fast finite width neural tangent kernel*, ICML 2022.
     """
-    for name, x in (("x1", x1), ("x2", x2)):
-        if x is not None:
-            model.check_inputs(x, name)
+    if batch_size is not None:
+        batch_size = positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen")
+    x1 = checked_inputs(model, x1, "x1")
+    x2 = None if x2 is None else checked_inputs(model, x2, "x2")
     place = {"xp": model.namespace, "dtype": arrays.kernel_dtype(model.namespace, model.dtype), "device": model.device}
     cotangents = cotangents_for(outputs, model.n_outputs, **place)
     form = _FORMS.get(outputs, _ONLY)
-    batches = choose_paired_batches(model, x1, cotangents, batch_size, separable=form.joined is not None)
+    batches = choose_paired_batches(
+        model,
+        x1,
+        cotangents,
+        batch_size,
+        separable=form.joined is not None,
+        held=2 * _kernel_bytes(model, x1, x1 if x2 is None else x2, outputs, place["dtype"]),
+        memory_limit=memory_limit,
+    )
     groups = [cotangents[a:b, :] for a, b in arrays.spans(cotangents.shape[0], batches.functionals)]
     with task("kernel", total=len(groups) * _pairs(x1, x2, batches.inputs), unit="pairs") as bar:
         kernel = form.whole([_assemble(model, x1, x2, group, batches.inputs, form, bar) for group in groups], groups)
@@ -109,15 +125,15 @@ def _added(total: Array, part: Array) -> Array:
 
 
 def _assemble(
-    model: Model, x1: Array, x2: Array | None, cotangents: Float[Array, "q c"], size: int, form: _Form, bar: Task
+    model: Model, x1: Inputs, x2: Inputs | None, cotangents: Float[Array, "q c"], size: int, form: _Form, bar: Task
 ) -> Array:
     """Kernel from tiles of batches; without ``x2`` only tiles on and above the diagonal are computed."""
     xp = model.namespace
-    rows = list(arrays.spans(x1.shape[0], size))
-    columns = rows if x2 is None else list(arrays.spans(x2.shape[0], size))
+    rows = list(arrays.spans(batches.count(x1), size))
+    columns = rows if x2 is None else list(arrays.spans(batches.count(x2), size))
     tiles: dict[tuple[int, int], Array] = {}
     for i, (start, stop) in enumerate(rows):
-        left: Iterable[GradientBlock] = _blocks(model, x1[start:stop, ...], cotangents)
+        left: Iterable[GradientBlock] = _blocks(model, batches.span(x1, start, stop), cotangents)
         if len(columns) > 1:  # used more than once: kept, where otherwise one block at a time exists
             left = list(left)
         if x2 is None:
@@ -126,7 +142,7 @@ def _assemble(
         for j, (a, b) in enumerate(columns):
             if x2 is None and j <= i:
                 continue
-            right = _blocks(model, (x1 if x2 is None else x2)[a:b, ...], cotangents)
+            right = _blocks(model, batches.span(x1 if x2 is None else x2, a, b), cotangents)
             tiles[i, j] = form.tile(left, right)
             bar.advance((stop - start) * (b - a))
             if x2 is None:
@@ -137,16 +153,22 @@ def _assemble(
     return xp.concat(lines, axis=form.axes[0])
 
 
-def _pairs(x1: Array, x2: Array | None, size: int) -> int:
+def _kernel_bytes(model: Model, x1: Inputs, x2: Inputs, outputs: KernelOutputs, dtype: Any) -> int:
+    """Bytes of the kernel."""
+    matrices = {"each": model.n_outputs, "full": model.n_outputs**2}.get(str(outputs), 1)
+    return matrices * batches.count(x1) * batches.count(x2) * model.namespace.finfo(dtype).bits // 8
+
+
+def _pairs(x1: Inputs, x2: Inputs | None, size: int) -> int:
     """Pairs of inputs that are computed: of inputs with themselves those of batches on and above the diagonal."""
-    n = x1.shape[0]
+    n = batches.count(x1)
     if x2 is not None:
-        return n * x2.shape[0]
+        return n * batches.count(x2)
     return (n * n + sum((stop - start) ** 2 for start, stop in arrays.spans(n, size))) // 2
 
 
-def _blocks(model: Model, x: Array, cotangents: Float[Array, "q c"]) -> Iterator[GradientBlock]:
-    count(jacobian_rows=x.shape[0] * cotangents.shape[0])
+def _blocks(model: Model, x: Batch, cotangents: Float[Array, "q c"]) -> Iterator[GradientBlock]:
+    count(jacobian_rows=batches.count(x) * cotangents.shape[0])
     return model.gradient_blocks(x, cotangents)
 
 

@@ -12,7 +12,8 @@ from dntk.arrays import itemsize
 from dntk.gradient_blocks._squared_norms import squared_norms
 from dntk.kernels._ntk import ntk
 from dntk.ledger import count
-from dntk.models.base import Model, check_placement, outputs_of
+from dntk.models import batches
+from dntk.models.base import Model, check_placement, checked_inputs, outputs_of
 from dntk.models.batching import BUDGET, choose_batch_size
 from dntk.outputs import KernelOutputs
 from dntk.outputs.functionals import cotangents_for
@@ -74,25 +75,23 @@ class NTKOperator:
 
     def __post_init__(self) -> None:
         model, x = self.model, self.x
-        if not isinstance(model, Model):
-            msg = f"`model` is a {type(model).__name__}: wrap the network first, model = dntk.as_model(net)."
-            raise TypeError(msg)
-        model.check_inputs(x)
-        outputs_of(model, x[:1, ...])  # some networks tell their number of outputs only by running
+        x = checked_inputs(model, x)
+        object.__setattr__(self, "x", x)
+        outputs_of(model, batches.first(x))  # some networks tell their number of outputs only by running
         place = {"xp": model.namespace, "dtype": self.dtype, "device": model.device}
         functionals = cotangents_for(self.outputs, model.n_outputs, **place)
         # A product sends one functional through the network at a time, the diagonal all of them.
         one = functionals[:1, :]
         sizes = tuple(choose_batch_size(model, x, u, self.batch_size) for u in (one, functionals))
-        for start, stop in arrays.spans(x.shape[0], sizes[0]):
-            outputs_of(model, x[start:stop, ...])
+        for start, stop in arrays.spans(batches.count(x), sizes[0]):
+            outputs_of(model, batches.span(x, start, stop))
         object.__setattr__(self, "_functionals", functionals)
         object.__setattr__(self, "_sizes", sizes)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(n, n); (C, n, n) for ``"each"``; (n·C, n·C) for ``"full"``."""
-        n = self.x.shape[0]
+        n = batches.count(self.x)
         if self.outputs == "each":
             return self.model.n_outputs, n, n
         side = n * self.model.n_outputs if self.outputs == "full" else n
@@ -150,7 +149,7 @@ class NTKOperator:
         Cost: one forward and q backward passes to outputs of layers, q = 1 for ``"sum"`` and an integer, C otherwise;
         neither the kernel nor n × P exists.
         """
-        xp, n = self.model.namespace, self.x.shape[0]
+        xp, n = self.model.namespace, batches.count(self.x)
         with task("diagonal", total=n, unit="points") as bar:
             norms = xp.concat([self._norms(start, stop) for start, stop in bar.spans(n, self._sizes[1])], axis=1)
         if self.outputs == "mean":
@@ -185,7 +184,7 @@ class NTKOperator:
         passes = [(a, column) for a in range(functionals) for column in range(v.shape[2])]
         at_once = max(1, BUDGET // (self.model.n_parameters * itemsize(v)))
         slabs = []
-        n = self.x.shape[0]
+        n = batches.count(self.x)
         with task("product", total=2 * n * len(passes), unit="passes") as bar:
             for start, stop in arrays.spans(len(passes), at_once):
                 chosen = passes[start:stop]
@@ -196,9 +195,9 @@ class NTKOperator:
     def _pull(self, v: Float[Array, "b s r"], chosen: _Pass, bar: Task) -> Float[Array, " p"]:
         """Jᵀ of one column, summed over batches of inputs."""
         total = None
-        for start, stop in bar.spans(self.x.shape[0], self._sizes[0]):
+        for start, stop in bar.spans(batches.count(self.x), self._sizes[0]):
             count(jacobian_rows=stop - start)
-            part = self.model.vjp(self.x[start:stop, ...], self._cotangents(v, chosen, start, stop))
+            part = self.model.vjp(batches.span(self.x, start, stop), self._cotangents(v, chosen, start, stop))
             total = part if total is None else total + part
         assert total is not None
         return total
@@ -217,8 +216,8 @@ class NTKOperator:
         functionals = xp.stack([self._functionals[functional, :] for functional, _ in passes])
         pieces = []
         # Outputs and activations are held per input and vector, and the batch is the room for one vector.
-        for start, stop in arrays.spans(self.x.shape[0], max(1, self._sizes[0] // len(passes))):
-            moved = self.model.jvp(self.x[start:stop, ...], tangents)
+        for start, stop in arrays.spans(batches.count(self.x), max(1, self._sizes[0] // len(passes))):
+            moved = self.model.jvp(batches.span(self.x, start, stop), tangents)
             if self.outputs == "full":
                 pieces.append(xp.reshape(moved, (len(passes), -1)))
             else:
@@ -229,7 +228,7 @@ class NTKOperator:
     def _norms(self, start: int, stop: int) -> Float[Array, "q n"]:
         count(jacobian_rows=(stop - start) * self._functionals.shape[0])
         total = None
-        for block in self.model.gradient_blocks(self.x[start:stop, ...], self._functionals):
+        for block in self.model.gradient_blocks(batches.span(self.x, start, stop), self._functionals):
             part = squared_norms(block)
             total = part if total is None else total + part
         assert total is not None

@@ -5,7 +5,7 @@ by way of DLPack. What the network gives, outputs, gradient blocks and products,
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 import array_api_compat
@@ -15,6 +15,7 @@ from dntk import arrays
 from dntk.backend import Backend, backend_of, get_backend
 from dntk.gradient_blocks import DenseBlock, GradientBlock
 from dntk.models.base import Cotangents, Model, check_placement, require_model
+from dntk.models.state import state_of, structure_of
 from dntk.types import Array, Namespace
 
 
@@ -85,6 +86,16 @@ class BridgedModel(Model):
     def parameters(self) -> Mapping[str, Array]:
         """Selected parameters by name: views of the model's own."""
         return {name: self._out(value) for name, value in self.model.parameters.items()}
+
+    @property
+    def state(self) -> Mapping[str, Array]:
+        """All arrays of the model inside, as they are there."""
+        return state_of(self.model)
+
+    @property
+    def structure(self) -> Hashable:
+        """That of the model inside."""
+        return structure_of(self.model)
 
     def __call__(self, x: Array) -> Float[Array, "n c"]:
         """Outputs at the inputs ``x``."""

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 from dntk import arrays
 from dntk.gradient_blocks._require_finite import require_finite
+from dntk.models import batches
 from dntk.models.base import Cotangents, Model
-from dntk.types import Array
+from dntk.types import Array, Inputs
 
 
 def require_finite_result(
-    result: Array, model: Model, inputs: Mapping[str, Array], cotangents: Cotangents, batch_size: int
+    result: Array, model: Model, inputs: Mapping[str, Inputs], cotangents: Cotangents, batch_size: int
 ) -> None:
     """Raise ``ValueError`` unless a kernel or features made of gradients at named ``inputs`` are finite.
 
@@ -25,8 +26,8 @@ def require_finite_result(
     if bool(xp.all(xp.isfinite(result))):
         return
     for name, x in inputs.items():
-        for start, stop in arrays.spans(x.shape[0], batch_size):
-            for block in model.gradient_blocks(x[start:stop, ...], cotangents):
+        for start, stop in arrays.spans(batches.count(x), batch_size):
+            for block in model.gradient_blocks(batches.span(x, start, stop), cotangents):
                 require_finite(block, name=name, first_row=start)
     msg = (
         f"the gradients are finite, but their products overflow {result.dtype}: scale the network's outputs down, or "

@@ -8,14 +8,21 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import kind_of
+from dntk._foreign import require_plain_array
 from dntk._progress import task
 from dntk.backend import Backend, backend_for_network
 from dntk.gradient_blocks import GradientBlock
-from dntk.types import Array, Namespace
+from dntk.models import batches
+from dntk.models.nests import leaves
+from dntk.types import Array, Batch, Inputs, Namespace
 
 Cotangents: TypeAlias = Float[Array, "q c"] | Float[Array, "q n c"]
 """q linear functionals of the outputs: the same for every input, or each input's own."""
 
+
+_LOOKED_AT = 4
+"""Points of a source that are checked before it is used."""
 
 POINTS = 256
 """Inputs that are evaluated at once where only outputs, or what enters a layer, are wanted."""
@@ -53,10 +60,10 @@ class Model(Protocol):
     def parameters(self) -> Mapping[str, Array]:
         """Selected parameters by name, in the order of the flattened vector."""
 
-    def __call__(self, x: Array) -> Float[Array, "n c"]:
+    def __call__(self, x: Batch) -> Float[Array, "n c"]:
         """Outputs at the inputs ``x``."""
 
-    def check_inputs(self, x: Array, name: str = "x") -> None:
+    def check_inputs(self, x: Batch, name: str = "x") -> None:
         """Raise a clear error unless ``x`` can be an input: namespace, device, dtype, shape, finite values.
 
         Afterwards :attr:`n_outputs` is known, also of networks that tell it only by running.
@@ -65,17 +72,17 @@ class Model(Protocol):
     def subset(self, pattern: str) -> "Model":
         """The same network, differentiated only in parameters whose whole name matches ``pattern``."""
 
-    def gradient_blocks(self, x: Array, cotangents: Cotangents) -> Iterator[GradientBlock]:
+    def gradient_blocks(self, x: Batch, cotangents: Cotangents) -> Iterator[GradientBlock]:
         """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter.
 
         Cotangents (q, n, C) give each input functionals of its own, ⟨cotangents[q, i], f(x_i)⟩. Raises
         ``ValueError`` where outputs are not finite, as their gradients then mean nothing.
         """
 
-    def jvp(self, x: Array, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
+    def jvp(self, x: Batch, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
         """Directional derivatives of all outputs along q parameter vectors."""
 
-    def vjp(self, x: Array, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
+    def vjp(self, x: Batch, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters."""
 
 
@@ -149,10 +156,11 @@ def _attributes(value: Any) -> list[str]:
 
 
 def require_model(model: Any, name: str = "model") -> Model:
-    """The model; ``TypeError`` where it is none."""
-    if not isinstance(model, Model):
-        kind = f"{type(model).__module__}.{type(model).__qualname__}".removeprefix("builtins.")
-        msg = f"`{name}` is a {kind}: wrap the network first, {name} = dntk.as_model(net)."
+    """The model; ``TypeError`` where it is none, with what makes one of it."""
+    if isinstance(model, type) or not isinstance(model, Model):
+        wrapped = getattr(model, "module", None) if type(model).__name__.endswith("DataParallel") else None
+        net = "net" if wrapped is None else "net.module"
+        msg = f"`{name}` is {kind_of(model)}: wrap the network first, {name} = dntk.as_model({net})."
         raise TypeError(msg)
     return model
 
@@ -174,8 +182,8 @@ def select_names(names: list[str], pattern: str | None) -> list[str]:
     return chosen
 
 
-def check_placement(x: Array, model: Model, name: str) -> None:
-    """Raise unless ``x`` is an array of the model's namespace and device, has points, and is finite.
+def check_placement(x: Batch, model: Model, name: str) -> None:
+    """Raise unless ``x`` is an array of the model's namespace and device, has points, and is finite, or a nest of such.
 
     Raises
     ------
@@ -184,10 +192,26 @@ def check_placement(x: Array, model: Model, name: str) -> None:
     ValueError
         ``x`` is on another device, empty, or not finite.
     """
+    parts = list(leaves(x, name))
+    if not parts:
+        msg = f"`{name}` holds no array: pass the inputs of the network."
+        raise ValueError(msg)
+    for part_name, part in parts:
+        require_plain_array(part_name, part, _root(model))
+        _check_part(part, model, part_name)
+    for part_name, part in parts[1:]:
+        if part.shape[0] != parts[0][1].shape[0]:
+            msg = (
+                f"`{part_name}` has {part.shape[0]} entries along its first axis, but `{parts[0][0]}` has "
+                f"{parts[0][1].shape[0]}: every part of a batch has one entry per input."
+            )
+            raise ValueError(msg)
+
+
+def _check_part(x: Any, model: Model, name: str) -> None:
     xp = arrays.namespace(x)
     if xp is not model.namespace:
-        ours = model.namespace.__name__.removeprefix("array_api_compat.")
-        theirs = xp.__name__.removeprefix("array_api_compat.")
+        ours, theirs = (space.__name__.removeprefix("array_api_compat.") for space in (model.namespace, xp))
         msg = f"`{name}` is a {theirs} array, but the model computes with {ours}: convert it to {ours} first."
         raise TypeError(msg)
     if arrays.device_of(x) != model.device:
@@ -200,11 +224,32 @@ def check_placement(x: Array, model: Model, name: str) -> None:
     arrays.require_finite(name, x)
 
 
-def outputs_of(model: Model, x: Array) -> Float[Array, "n c"]:
+def _root(model: Model) -> str:
+    """Name of the library that the model computes with."""
+    return str(model.namespace.__name__.removeprefix("array_api_compat.").partition(".")[0])
+
+
+def checked_inputs(model: Model, x: Any, name: str = "x") -> Inputs:
+    """Inputs as every algorithm takes them: sources bound to the model's library and device, all else unchanged.
+
+    Of what is read from a source the first points are checked here, the others when they are read.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The model does not take them; see :meth:`Model.check_inputs`.
+    """
+    require_model(model)
+    inputs = batches.bound(x, like=next(iter(model.parameters.values())))
+    model.check_inputs(batches.first(inputs, _LOOKED_AT) if batches.is_read(inputs) else inputs, name)
+    return inputs
+
+
+def outputs_of(model: Model, x: Inputs) -> Float[Array, "n c"]:
     """Outputs of the model, checked to be finite; :data:`POINTS` inputs at a time."""
-    n = x.shape[0]
+    n = batches.count(x)
     with task("outputs", total=n, unit="points") as bar:
-        pieces = [model(x[start:stop, ...]) for start, stop in bar.spans(n, POINTS)]
+        pieces = [model(batches.span(x, start, stop)) for start, stop in bar.spans(n, POINTS)]
     outputs = pieces[0] if len(pieces) == 1 else model.namespace.concat(pieces, axis=0)
     arrays.require_finite("the network's outputs", outputs)
     return outputs

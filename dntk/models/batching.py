@@ -6,9 +6,10 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 
-from dntk._checks import integer
+from dntk._checks import positive_integer
+from dntk.models import batches
 from dntk.models.base import Model
-from dntk.types import Array
+from dntk.types import Array, Inputs
 
 BUDGET = 2**31
 """Bytes of gradient blocks that may be alive at once where no batch size is given: 2 GiB.
@@ -26,25 +27,43 @@ ALONE = 2**30
 class SizedModel(Protocol):
     """A model that remembers how many bytes its gradient blocks take."""
 
-    def block_bytes(self, x: Array, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
+    def block_bytes(self, x: Inputs, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
         """Bytes per input for one functional, and for each further one."""
 
 
-def measured_bytes(model: Model, x: Array, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
+def measured_bytes(model: Model, x: Inputs, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
     """Bytes of the gradient blocks of the first input for one functional, and for each further one."""
     first = further = 0
-    for block in model.gradient_blocks(x[:1, ...], cotangents[:1, ...]):
+    for block in model.gradient_blocks(batches.first(x), cotangents[:1, ...]):
         first, further = first + block.nbytes, further + block.cotangent_nbytes
     return first, further
 
 
-def choose_batch_size(model: Model, x: Array, cotangents: Float[Array, "q c"], batch_size: int | None) -> int:
-    """``batch_size`` if given, else as many inputs as fit :data:`ALONE`, measured on the first input."""
+def choose_batch_size(
+    model: Model,
+    x: Inputs,
+    cotangents: Float[Array, "q c"],
+    batch_size: int | None,
+    *,
+    held: int = 0,
+    memory_limit: int | None = None,
+) -> int:
+    """``batch_size`` if given, else as many inputs as fit :data:`ALONE`, measured on the first input.
+
+    ``memory_limit`` is a bound in bytes on blocks and on what is ``held`` beside them.
+
+    Raises
+    ------
+    ValueError
+        ``batch_size`` is no positive integer; not even the blocks of one input fit the memory limit.
+    """
     if batch_size is not None:
-        return integer("batch_size", batch_size, least=1)
-    if x.shape[0] == 1:
+        return positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen")
+    if batches.count(x) == 1 and memory_limit is None:
         return 1
-    return _fitting(_sizes(model, x, cotangents), x.shape[0], cotangents.shape[0], ALONE)
+    sizes = _sizes(model, x, cotangents)
+    budget = _within(memory_limit, held, sizes, cotangents.shape[0], ALONE, sides=1)
+    return _fitting(sizes, batches.count(x), cotangents.shape[0], budget)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,21 +75,34 @@ class PairedBatches:
 
 
 def choose_paired_batches(
-    model: Model, x: Array, cotangents: Float[Array, "q c"], batch_size: int | None, *, separable: bool
+    model: Model,
+    x: Inputs,
+    cotangents: Float[Array, "q c"],
+    batch_size: int | None,
+    *,
+    separable: bool,
+    held: int = 0,
+    memory_limit: int | None = None,
 ) -> PairedBatches:
     """Batches for a kernel, all pairs of which have to be alive together where one does not suffice.
+
+    ``memory_limit`` and ``held`` as for :func:`choose_batch_size`.
 
     With b batches the inputs are differentiated (b + 1)/2 times. ``separable`` kernels do not mix functionals, and
     need that less often with fewer functionals at once, each group at the cost of a forward pass of its own: the
     group with the fewest passes is taken, counting one for a forward and one for every backward pass.
     """
-    n, q = x.shape[0], cotangents.shape[0]
-    if batch_size is not None or n == 1:
+    n, q = batches.count(x), cotangents.shape[0]
+    if batch_size is not None or (n == 1 and memory_limit is None):
         return PairedBatches(
-            inputs=1 if batch_size is None else integer("batch_size", batch_size, least=1), functionals=q
+            inputs=1
+            if batch_size is None
+            else positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen"),
+            functionals=q,
         )
     sizes = _sizes(model, x, cotangents)
-    fitting = functools.partial(_fitting, sizes, n, budget=BUDGET, sides=2)
+    budget = _within(memory_limit, held, sizes, 1 if separable else q, BUDGET, sides=2)
+    fitting = functools.partial(_fitting, sizes, n, budget=budget, sides=2)
     groups = sorted({-(-q // parts) for parts in range(1, q + 1)}, reverse=True) if separable else [q]
 
     def passes(group: int) -> float:
@@ -81,9 +113,26 @@ def choose_paired_batches(
     return PairedBatches(inputs=fitting(best), functionals=best)
 
 
-def _sizes(model: Model, x: Array, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
+def _sizes(model: Model, x: Inputs, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
     measure = model.block_bytes if isinstance(model, SizedModel) else lambda *data: measured_bytes(model, *data)
-    return measure(x, cotangents)
+    # One alone cannot show how bytes grow with inputs of several sizes, and points of a source have to be read.
+    return measure(batches.first(x, 2) if batches.is_read(x) else x, cotangents)
+
+
+def _within(limit: int | None, held: int, sizes: tuple[int, int], functionals: int, default: int, *, sides: int) -> int:
+    """Bytes for blocks: the default, or half of what a limit leaves, as a batch is copied while it is worked on."""
+    if limit is None:
+        return default
+    first, further = sizes
+    each = sides * (first + (functionals - 1) * further)
+    budget = (limit - held) // 2
+    if budget < each:
+        msg = (
+            f"`memory_limit`={limit:,} bytes do not suffice: the result and its parts take {held:,}, and gradients of "
+            f"one input {2 * each:,}. Pass at least {held + 2 * each:,}, fewer points, or a smaller sketch."
+        )
+        raise ValueError(msg)
+    return min(default, budget)
 
 
 def _fitting(sizes: tuple[int, int], n: int, functionals: int, budget: int, sides: int = 1) -> int:

@@ -13,7 +13,8 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.models.base import Model
+from dntk._foreign import require_plain_array
+from dntk.models.base import Model, require_model
 from dntk.types import Array
 
 Pull = Callable[[Float[Array, "n c"], Mapping[str, Float[Array, "n t d"]]], Array]
@@ -67,6 +68,7 @@ def require_input_gradients(model: Model, x: Array, name: str = "x") -> InputDif
     TypeError
         The model's backend does not differentiate in inputs, or the inputs are integers.
     """
+    require_model(model)
     if not isinstance(model, InputDifferentiable):
         msg = (
             f"`model` is a {type(model).__name__}, which is not differentiable in its inputs: inputs can be optimised "
@@ -74,7 +76,7 @@ def require_input_gradients(model: Model, x: Array, name: str = "x") -> InputDif
             "dntk.distill.data.RPCholesky."
         )
         raise TypeError(msg)
-    arrays.namespace(x)
+    require_plain_array(name, x)
     if not arrays.is_floating(x):
         msg = (
             f"`{name}` has dtype {x.dtype}: integers such as token ids have no gradient and cannot be distilled, but "

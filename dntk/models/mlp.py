@@ -16,7 +16,16 @@ from dntk.backend import backend_of, get_backend
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
 from dntk.ledger import count
 from dntk.models.activations import ACTIVATIONS
-from dntk.models.adapter import Operations, offsets_of, require_input, require_shape, size_of, split, total_size
+from dntk.models.adapter import (
+    Operations,
+    offsets_of,
+    require_array,
+    require_input,
+    require_shape,
+    size_of,
+    split,
+    total_size,
+)
 from dntk.models.base import Cotangents, per_input, select_names
 from dntk.models.input_gradients import Observed
 from dntk.models.mlp_inputs import pull_layers, tangent_input_gradient
@@ -104,6 +113,16 @@ class MLP:
         return every if self.selected is None else {n: a for n, a in every.items() if n in self.selected}
 
     @property
+    def state(self) -> Mapping[str, Array]:
+        """All parameters by name, selected or not."""
+        return {**numbered("weights", self.weights), **numbered("biases", self.biases)}
+
+    @property
+    def structure(self) -> str:
+        """The activation."""
+        return self.activation
+
+    @property
     def n_parameters(self) -> int:
         """Number P of selected parameters."""
         return total_size(self.parameters)
@@ -148,6 +167,7 @@ class MLP:
 
     def check_inputs(self, x: Array, name: str = "x") -> None:
         """Raise a clear error unless ``x`` is a finite (n, d) array of the network's namespace, device and dtype."""
+        require_array(x, name)
         require_input(x, self, name)
         width = self.weights[0].shape[1]
         if x.ndim != 2 or x.shape[1] != width:

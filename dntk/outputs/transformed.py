@@ -1,13 +1,14 @@
 """A function of a network's outputs as a model, by the chain rule."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 
 from dntk.gradient_blocks import GradientBlock
 from dntk.models.base import Cotangents, Model, outputs_of, per_input, require_model
+from dntk.models.state import state_of, structure_of
 from dntk.outputs.inputs import split
 from dntk.outputs.labels import LabelSource
 from dntk.types import Array, Namespace
@@ -75,6 +76,16 @@ class TransformedModel(Model):
     def parameters(self) -> Mapping[str, Array]:
         """The network's selected parameters."""
         return self.base.parameters
+
+    @property
+    def state(self) -> Mapping[str, Array]:
+        """All arrays of the network."""
+        return state_of(self.base)
+
+    @property
+    def structure(self) -> Hashable:
+        """That of the network, and the function of its outputs."""
+        return structure_of(self.base), type(self.function)
 
     def subset(self, pattern: str) -> "TransformedModel":
         """The same function, differentiated only in parameters whose whole name matches ``pattern``."""

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Integer
 
-from dntk._checks import is_integer
 from dntk.arrays import device_of, namespace
 from dntk.backend import backend_of
 from dntk.random.philox import philox_words, scaled
@@ -126,13 +125,6 @@ def uniforms(*, seed: int, stream: str, count: int) -> npt.NDArray[np.float64]:
     """The first ``count`` uniform numbers in [0, 1) of a stream."""
     padded = -(-count // WORDS_PER_COUNTER) * WORDS_PER_COUNTER
     return words(seed=seed, stream=stream, start=0, count=padded)[:count].astype(np.float64) * 2.0**-32
-
-
-def check_seed(seed: int) -> None:
-    """Raise ``ValueError`` unless ``seed`` is an integer in [0, 2^64)."""
-    if not is_integer(seed) or not 0 <= seed < 2**64:
-        msg = f"`seed` must be an integer from 0 to 2^64 - 1, got {seed!r}."
-        raise ValueError(msg)
 
 
 def _key(seed: int, stream: str) -> tuple[int, int]:

@@ -5,14 +5,16 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._progress import task
+from dntk._progress import Task, task
+from dntk.checkpoints import KeptRows
 from dntk.ledger import count
+from dntk.models import batches
 from dntk.models._finite_results import require_finite_result
 from dntk.models.base import Model
 from dntk.models.batching import choose_batch_size
 from dntk.sketch.base import LayoutSketch, Sketch, sketch_blocks
 from dntk.sketch.layout import layout_of
-from dntk.types import Array
+from dntk.types import Array, Batch, Inputs
 
 
 def bind(sketch: Sketch, model: Model) -> Sketch:
@@ -27,30 +29,69 @@ def bind(sketch: Sketch, model: Model) -> Sketch:
 
 def sketched_gradients(
     model: Model,
-    x: Array,
+    x: Inputs,
     sketch: Sketch | None,
     cotangents: Float[Array, "q c"],
     batch_size: int | None = None,
+    *,
+    memory_limit: int | None = None,
+    kept: KeptRows | None = None,
 ) -> Float[Array, "q n k"]:
     """S ∇_θ⟨u_q, f(x_i)⟩ by a bound sketch, or whole gradients, of checked inputs.
+
+    ``memory_limit`` bounds gradient blocks and the result, which is put together from batches; ``kept`` is where
+    batches stay on the disk, from which an interrupted call goes on.
 
     Raises
     ------
     ValueError
-        A gradient is not finite, or a batch size is not positive.
+        A gradient is not finite, or a batch size is not positive; the memory limit is too small.
+    OSError
+        The disk cannot take the features.
     """
-    size = choose_batch_size(model, x, cotangents, batch_size)
-    n = x.shape[0]
+    n, dtype = batches.count(x), arrays.kernel_dtype(model.namespace, model.dtype)
+    each = cotangents.shape[0] * (model.n_parameters if sketch is None else sketch.dim)
+    each *= model.namespace.finfo(dtype).bits // 8
+    size = choose_batch_size(model, x, cotangents, batch_size, held=2 * n * each, memory_limit=memory_limit)
     with task("tangent features", total=n, unit="points") as bar:
-        pieces = [_batch(model, x[start:stop, ...], cotangents, sketch) for start, stop in bar.spans(n, size)]
+        if kept is None:
+            pieces = [
+                _batch(model, batches.span(x, start, stop), cotangents, sketch) for start, stop in bar.spans(n, size)
+            ]
+        else:
+            kept = kept.of_batches(size)
+            kept.require_space(n, size, each)
+            pieces = [_kept(model, x, cotangents, sketch, size, kept, span, bar) for span in kept.spans(n, size)]
     values = model.namespace.concat(pieces, axis=1)
     require_finite_result(values, model, {"x": x}, cotangents, size)
     return values
 
 
-def _batch(model: Model, x: Array, cotangents: Float[Array, "q c"], sketch: Sketch | None) -> Float[Array, "q n k"]:
+def _kept(
+    model: Model,
+    x: Inputs,
+    cotangents: Float[Array, "q c"],
+    sketch: Sketch | None,
+    size: int,
+    kept: KeptRows,
+    span: tuple[int, int],
+    bar: Task,
+) -> Float[Array, "q n k"]:
+    """The features of a span of points, from the disk where they are there."""
+    first, last = span
+
+    def make() -> Float[Array, "q n k"]:
+        parts = (batches.span(x, first + a, first + b) for a, b in bar.spans(last - first, size))
+        return model.namespace.concat([_batch(model, part, cotangents, sketch) for part in parts], axis=1)
+
+    if kept.holds(first, last):
+        bar.skip(last - first)
+    return kept.rows(first, last, make, cotangents)
+
+
+def _batch(model: Model, x: Batch, cotangents: Float[Array, "q c"], sketch: Sketch | None) -> Float[Array, "q n k"]:
     xp = model.namespace
-    count(jacobian_rows=x.shape[0] * cotangents.shape[0])
+    count(jacobian_rows=batches.count(x) * cotangents.shape[0])
     if sketch is None:
         blocks = sorted(model.gradient_blocks(x, cotangents), key=lambda block: block.offset)
         return xp.concat([block.dense() for block in blocks], axis=2)

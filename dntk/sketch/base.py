@@ -8,10 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._checks import keep, positive_integer
+from dntk._checks import check_seed, keep, positive_integer
 from dntk.gradient_blocks import FactoredBlock, GradientBlock
 from dntk.ledger import count
-from dntk.random.streams import check_seed
 from dntk.sketch.layout import Layout, check_layout
 from dntk.types import Array
 

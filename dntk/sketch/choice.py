@@ -4,11 +4,10 @@ import dataclasses
 import math
 from typing import Any
 
-from dntk._checks import positive_integer, share
-from dntk.models.base import Model
+from dntk._checks import check_seed, positive_integer, share
+from dntk.models import batches
+from dntk.models.base import Model, checked_inputs, require_model
 from dntk.outputs import FeatureOutputs
-from dntk.outputs.inputs import take_points
-from dntk.random.streams import check_seed
 from dntk.sketch.concentration import LayerProbe, NetworkProbe, probe
 from dntk.sketch.cost import exact_cost, reduced_cost, tensor_cost, whole_cost
 from dntk.sketch.layout import layout_of
@@ -75,8 +74,12 @@ def choose(
     -----
     Cost: gradients of ``points`` inputs, and t²·(a + b) or b·a·(t + b) operations for each, output and layer.
     """
-    _check(n, error, confidence, dim, points)
-    check_seed(seed)
+    require_model(model)
+    n, points, seed = positive_integer("n", n), positive_integer("points", points), check_seed(seed)
+    dim = None if dim is None else positive_integer("dim", dim)
+    error, confidence = (
+        share(name, value, what="between 0 and 1") for name, value in (("error", error), ("confidence", confidence))
+    )
     budget = (error / deviations(confidence)) ** 2
     seen = _unseen(model, outputs) if x is None else probe(model, _spaced(model, x, points), outputs, n)
     options = [_sparse(seen, budget, dim, seed)]
@@ -89,7 +92,7 @@ def choose(
         raise ValueError(msg)
 
     best = min(found, key=lambda option: _total(option, seen, n))
-    probed = 0 if x is None else min(points, x.shape[0])
+    probed = 0 if x is None else min(points, batches.count(x))
     return _plan(best, seen, n=n, error=error, confidence=confidence, probed=probed)
 
 
@@ -112,7 +115,7 @@ def cheapest(
     options = [plain, _mixed(seen, 2 * plain.variance, dim, seed), _tensor(seen, 2 * plain.variance, dim, seed)]
     best = min((option for option in options if option is not None), key=lambda option: _total(option, seen, n))
     error = best.variance**0.5 * deviations(0.95)
-    return _plan(best, seen, n=n, error=error, confidence=0.95, probed=min(points, x.shape[0]))
+    return _plan(best, seen, n=n, error=error, confidence=0.95, probed=min(points, batches.count(x)))
 
 
 def _total(option: "_Option", seen: NetworkProbe, n: int) -> float:
@@ -259,14 +262,7 @@ def _unseen(model: Model, outputs: FeatureOutputs) -> NetworkProbe:
 
 def _spaced(model: Model, x: Array, points: int) -> Array:
     """Evenly spaced inputs."""
-    model.check_inputs(x)
-    total = x.shape[0]
+    x = checked_inputs(model, x)
+    total = batches.count(x)
     places = [i * total // points for i in range(points)] if total > points else list(range(total))
-    return take_points(x, model.namespace.asarray(places, device=model.device))
-
-
-def _check(n: int, error: float, confidence: float, dim: int | None, points: int) -> None:
-    for name, value in (("n", n), ("points", points), ("dim", 1 if dim is None else dim)):
-        positive_integer(name, value)
-    for name, number in (("error", error), ("confidence", confidence)):
-        share(name, number, what="between 0 and 1")
+    return batches.take(x, model.namespace.asarray(places, device=model.device))

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.backend import backend_of
 from dntk.gradient_blocks import FactoredBlock, GradientBlock, IndexedBlock
+from dntk.models import batches
 from dntk.models.base import Model
 from dntk.models.batching import choose_batch_size
 from dntk.outputs import FeatureOutputs
@@ -66,7 +67,7 @@ def probe(model: Model, x: Array, outputs: FeatureOutputs, n: int) -> NetworkPro
     xp, layout = model.namespace, layout_of(model)
     dtype = arrays.kernel_dtype(xp, model.dtype)
     cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=dtype, device=model.device)
-    x = x[: choose_batch_size(model, x, cotangents, None), ...]
+    x = batches.first(x, choose_batch_size(model, x, cotangents, None))
     found = []
     for block in model.gradient_blocks(x, cotangents):
         parts = block.separated() if isinstance(block, FactoredBlock) else (block,)

@@ -8,8 +8,10 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._checks import integer, share
+from dntk._text import printable
 from dntk.backend import backend_of
 from dntk.kernels._ntk import ntk
+from dntk.models import batches
 from dntk.models.base import Model
 from dntk.outputs.functionals import cotangents_for
 from dntk.random import uniforms
@@ -29,6 +31,7 @@ class Interval:
     lower: float
     upper: float
 
+    @printable
     def __str__(self) -> str:
         return f"{self.mean:.2%} [{self.lower:.2%}, {self.upper:.2%}]"
 
@@ -59,6 +62,7 @@ class SketchDiagnosis:
     eigenvalue_errors: tuple[Interval, ...]
     worst_eigenvalue_error: Interval
 
+    @printable
     def __str__(self) -> str:
         lines = [
             f"{self.sketch} on {self.points} inputs, {self.draws} seeds, {self.confidence:.0%} intervals of the mean",
@@ -142,11 +146,11 @@ def _sampled(x: Array, sample: int, seed: int) -> Array:
     """Random inputs without replacement, in their order."""
     arrays.namespace(x)
     arrays.require_points("x", x)
-    if x.shape[0] <= sample:
+    if batches.count(x) <= sample:
         return x
-    chosen = np.sort(np.argsort(uniforms(seed=seed, stream="diagnose", count=x.shape[0]), kind="stable")[:sample])
+    chosen = np.sort(np.argsort(uniforms(seed=seed, stream="diagnose", count=batches.count(x)), kind="stable")[:sample])
     index = backend_of(x).from_numpy(chosen, device=arrays.device_of(x))
-    return arrays.namespace(x).take(x, index, axis=0)
+    return batches.take(x, index)
 
 
 def _mean_kernel(model: Model, x: Array, sketch: Sketch) -> Float[Array, "n n"]:

@@ -5,6 +5,7 @@ import math
 from typing import Protocol, runtime_checkable
 
 from dntk._checks import positive_integer
+from dntk._text import printable
 from dntk.bounds import Kind, check_confidence
 
 SUBSPACE = "all eigenvalues, relative"
@@ -40,6 +41,7 @@ class SketchError:
     def __float__(self) -> float:
         return self.value
 
+    @printable
     def __str__(self) -> str:
         return f"{self.value:.3g} ({self.measure}; {self.kind}, with probability {self.confidence:.9g}; {self.theorem})"
 

@@ -2,15 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 
 from jaxtyping import Float, Int
 
 from dntk import arrays
 from dntk._checks import keep, positive_integer
 from dntk.backend import backend_of
-from dntk.gradient_blocks import FactoredBlock, GradientBlock, IndexedBlock
+from dntk.gradient_blocks import GradientBlock, IndexedBlock
 from dntk.random import integers_of, moved, nearby_signs, nearby_words, signs_of
 from dntk.sketch.base import (
     CHUNK_ENTRIES,
@@ -26,6 +25,7 @@ from dntk.sketch.base import (
 from dntk.sketch.error import SketchError, moment_error
 from dntk.sketch.layout import Layout, ParameterMatrix, Part, factors_in, parts_of
 from dntk.sketch.placement import Placement
+from dntk.sketch.slabs import Piece, SlabSums, is_enough, pieces_of
 from dntk.types import Array
 
 WORKING_SETS = 2
@@ -144,50 +144,67 @@ class Mixed:
 
     def blocks(self, blocks: Iterable[GradientBlock]) -> Float[Array, "q n k"]:
         """Sum of the contributions of all blocks; coordinates that are hashed one by one are hashed together."""
-        total: Any = None
-        waiting: list[tuple[int, Array]] = []
+        sums: SlabSums | None = None
+        waiting: list[Piece] = []
         for block in blocks:
-            q, n = block.shape
-            found = self._reduced(block)
-            if found is not None:
-                total = _added(total, found)
+            sums = SlabSums.like(block, self.dim) if sums is None else sums
+            if self._reduced(block, sums):
                 continue
-            for start, values in _pieces(block, self.chunk_width(q * n)):
-                waiting.append((block.offset + start, values))
-                if sum(piece.shape[2] for _, piece in waiting) * q * n > CHUNK_ENTRIES:
-                    total, waiting = _added(total, self._together(waiting)), []
-        return _added(total, self._together(waiting)) if waiting else total
+            for start, values in pieces_of(block, sums):
+                waiting += self._hashed_parts(start, values, sums)
+                if is_enough(waiting, sums):
+                    sums.add_hashed(waiting, self._entries)
+                    waiting = []
+        assert sums is not None
+        sums.add_hashed(waiting, self._entries)
+        return sums.values()
 
-    def _reduced(self, block: GradientBlock) -> Float[Array, "q n k"] | None:
-        """Contribution of a block whose matrix is reduced without expanding it, if it is such a one."""
+    def _reduced(self, block: GradientBlock, sums: SlabSums) -> bool:
+        """Add a block whose matrix is reduced without expanding it, if it is such a one."""
         matrix = self._table(block)
         if matrix is not None and isinstance(block, IndexedBlock):
-            return self._looked_up(block, matrix)
+            found = self._looked_up(block, matrix)
+            for slab, (start, stop) in enumerate(sums.spans):
+                sums.add(slab, _joined(found[:, start:stop, :]))
+            return True
         factors = factors_in(bound_layout(self), block)
-        if factors is None:
-            return None
-        part, left, right = factors
-        width = self.width_of(part.matrix)
-        return None if width is None else self._expanded(part, left, right, width)
+        width = None if factors is None else self.width_of(factors[0].matrix)
+        if factors is None or width is None:
+            return False
+        self._expand(*factors, width, sums)
+        return True
 
-    def _expanded(self, part: Part, left: Array, right: Array, width: int) -> Float[Array, "q n k"]:
-        """Σ_t left_t ⊗ R right_t, placed, in slabs of inputs."""
+    def _expand(self, part: Part, left: Array, right: Array, width: int, sums: SlabSums) -> None:
+        """Add Σ_t left_t ⊗ R right_t, placed, some inputs at a time."""
         xp = arrays.namespace(left)
         (n, t), h = left.shape[1:3], left.shape[3]
         q = max(left.shape[0], right.shape[0])
         count_products(2 * n * t * width * (right.shape[0] * right.shape[3] + q * h) + 2 * q * n * h * width)
-        # (m, columns) times (columns, t): positions last, as the expansion wants them.
-        reduced = (self._signs(part, width, like=right).T @ right.mT).mT
-        placement = self._placement(part.matrix, width)
-        pieces = []
+        signs, placement = self._signs(part, width, like=right), self._placement(part.matrix, width)
         entries = WORKING_SETS * backend_of(left).working_set(left)
-        for start, stop in arrays.spans(n, max(1, entries // (q * h * width))):
-            one, two = left[:, start:stop, ...], reduced[:, start:stop, ...]
-            # Where the weight is stored as (a, b), its columns belong to the outputs.
-            rows = backend_of(one).expand(one, two[0, ...]) if two.shape[0] == 1 else one.mT @ two
-            placed = placement.placed(xp.reshape(rows, (q * (stop - start), h, width)), part)
-            pieces.append(xp.reshape(placed, (q, stop - start, placed.shape[1])))
-        return self._filled(xp.concat(pieces, axis=1))
+        for slab, (first, last) in enumerate(sums.spans):
+            pieces = []
+            for start, stop in arrays.spans(last - first, max(1, entries // (q * h * width))):
+                one = left[:, first + start : first + stop, ...]
+                # (m, columns) times (columns, t): positions last, as the expansion wants them.
+                two = (signs.T @ right[:, first + start : first + stop, ...].mT).mT
+                # Where the weight is stored as (a, b), its columns belong to the outputs.
+                rows = backend_of(one).expand(one, two[0, ...]) if two.shape[0] == 1 else one.mT @ two
+                rows = _joined(xp.reshape(rows, (q, stop - start, h * width)))
+                pieces.append(placement.placed(xp.reshape(rows, (rows.shape[0], h, width)), part))
+            sums.add(slab, self._filled(xp.concat(pieces, axis=0) if len(pieces) > 1 else pieces[0]))
+
+    def _hashed_parts(self, start: int, values: list[Array], sums: SlabSums) -> list[Piece]:
+        """Pieces of matrices that are not reduced; those of others are added."""
+        found: list[Piece] = []
+        for part in parts_of(bound_layout(self), start, start + values[0].shape[2]):
+            own = [each[:, :, part.start : part.stop] for each in values]
+            if self.width_of(part.matrix) is None:
+                found.append((start + part.start, own))
+                continue
+            for slab, each in enumerate(own):
+                sums.add(slab, self._part(part, _joined(each)))
+        return found
 
     def _table(self, block: GradientBlock) -> ParameterMatrix | None:
         """The reduced matrix that a look-up table is, if it is one whole."""
@@ -216,26 +233,6 @@ class Mixed:
         count_products(2 * r * height * width * (across + 1))
         rows = xp.reshape(values, (r, height, across)) @ self._signs(part, width, like=values)
         return self._filled(self._placement(part.matrix, width).placed(rows, part))
-
-    def _together(self, pieces: list[tuple[int, Array]]) -> Float[Array, "q n k"]:
-        """Contributions of several pieces; those that are hashed by one scatter."""
-        xp = arrays.namespace(pieces[0][1])
-        q, n = pieces[0][1].shape[:2]
-        total, hashed, entries = None, [], []
-        for start, values in pieces:
-            rows = xp.reshape(values, (q * n, values.shape[2]))
-            for part in parts_of(bound_layout(self), start, start + values.shape[2]):
-                if self.width_of(part.matrix) is not None:
-                    total = _added(total, self._part(part, rows[:, part.start : part.stop]))
-                else:
-                    hashed.append(rows[:, part.start : part.stop])
-                    entries.append(self._hashes(part, like=rows))
-        if hashed:
-            index, signs = (xp.concat(list(each))[:, None] for each in zip(*entries, strict=True))
-            updates = xp.concat(hashed, axis=1).T
-            count_products(2 * q * n * index.shape[0])
-            total = _added(total, backend_of(updates).scatter_add(updates, index, signs, self.dim).T)
-        return xp.reshape(total, (q, n, self.dim))
 
     def _backwards(self, rows: Float[Array, "r k"], start: int, stop: int) -> Float[Array, "r b"]:
         xp = arrays.namespace(rows)
@@ -276,35 +273,29 @@ class Mixed:
         )
 
     def _hashes(self, part: Part, *, like: Array) -> tuple[Int[Array, " b"], Float[Array, " b"]]:
-        """Place and sign of every coordinate of a part; coordinate i of all uses word i of a stream."""
-        xp = arrays.namespace(like)
+        """Place and sign of every coordinate of a part."""
         first = part.matrix.offset + part.rows[0] * part.matrix.columns + part.columns[0]
-        drawn = nearby_words(like, seed=self.seed, stream="mixed-hash", start=first, count=part.stop - part.start)
+        index, signs = self._entries(first, first + part.stop - part.start, like)
+        return index[:, 0], signs[:, 0]
+
+    def _entries(self, start: int, stop: int, like: Array) -> tuple[Int[Array, "b 1"], Float[Array, "b 1"]]:
+        """The same of coordinates of all, of which number i uses word i of a stream."""
+        xp = arrays.namespace(like)
+        drawn = nearby_words(like, seed=self.seed, stream="mixed-hash", start=start, count=stop - start)
         kind = xp.__array_namespace_info__().default_dtypes(device=arrays.device_of(like))["indexing"]
         index = xp.astype(moved(integers_of(drawn, self.dim), like), kind, copy=False)
-        return index, xp.astype(moved(signs_of(drawn, like), like), like.dtype, copy=False)
+        return index[:, None], xp.astype(moved(signs_of(drawn, like), like), like.dtype, copy=False)[:, None]
+
+
+def _joined(values: Float[Array, "q n b"]) -> Float[Array, "nq b"]:
+    """Rows of one input side by side, as in :class:`SlabSums`."""
+    xp, (q, n, b) = arrays.namespace(values), values.shape
+    return xp.reshape(xp.permute_dims(values, (1, 0, 2)), (n * q, b))
 
 
 def _sides(part: Part) -> tuple[int, int]:
     return part.rows[1] - part.rows[0], part.columns[1] - part.columns[0]
 
 
-def _pieces(block: GradientBlock, width: int) -> Iterator[tuple[int, Float[Array, "q n b"]]]:
-    """Dense pieces; a small factored block in one, by the product that serves all functionals."""
-    if isinstance(block, FactoredBlock) and block.size <= width and not (block.transposed or block.bias):
-        count_products(2 * block.size * block.shape[0] * math.prod(block.inputs.shape[:2]))
-        yield 0, backend_of(block.inputs).expand(block.cotangents, block.inputs)
-    else:
-        yield from block.chunks(width)
-
-
 def _plus(total: Array | None, more: Array) -> Array:
     return more if total is None else total + more
-
-
-def _added(total: Any, more: Array) -> Any:
-    """The sum in float64 where the device has it, in the memory of ``total``."""
-    if total is None:
-        return arrays.namespace(more).astype(more, arrays.accumulation_dtype(more))  # a copy, which is added to
-    total += arrays.in_float64(more)
-    return total

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from dntk._text import printable
 from dntk.sketch.base import Sketch
 from dntk.sketch.concentration import LayerProbe
 
@@ -49,6 +50,7 @@ class SketchPlan:
     layers: tuple[LayerPlan, ...]
     probed: int
 
+    @printable
     def __repr__(self) -> str:
         asked = f"error {self.error:g} at confidence {self.confidence:g} for n = {self.n:,} inputs"
         if self.exact_is_cheaper:

@@ -3,6 +3,8 @@
 import math
 from typing import Any, Literal, TypeAlias
 
+from dntk._checks import require_kind
+from dntk.models import batches
 from dntk.models.base import Model
 from dntk.outputs.functionals import FeatureOutputs
 from dntk.sketch.base import Sketch
@@ -44,7 +46,7 @@ def resolved(
     """
     check_sketch(sketch)
     if isinstance(sketch, str):
-        return resolved(automatic(model, x, n=x.shape[0], outputs=outputs, seed=seed), model, x)
+        return resolved(automatic(model, x, n=batches.count(x), outputs=outputs, seed=seed), model, x)
     return sketch.sketch if isinstance(sketch, SketchPlan) else sketch
 
 
@@ -53,9 +55,9 @@ def check_sketch(sketch: Any) -> None:
     if isinstance(sketch, str) and sketch != "auto":
         msg = f"`sketch`={sketch!r}: expected a sketch, a plan, None, or 'auto'."
         raise ValueError(msg)
-    if sketch is not None and not isinstance(sketch, str | SketchPlan | Sketch):
-        msg = (
-            f"`sketch`={sketch!r}: expected a sketch such as dntk.sketch.SparseSign(4096), a plan of "
-            "dntk.sketch.choose, 'auto', or None for all parameters."
+    if sketch is not None and not isinstance(sketch, str):
+        expected = (
+            "a sketch such as dntk.sketch.SparseSign(4096), a plan of dntk.sketch.choose, 'auto', or None for all "
+            "parameters"
         )
-        raise TypeError(msg)
+        require_kind("sketch", sketch, SketchPlan | Sketch, expected=expected)

@@ -1,6 +1,7 @@
 """The sparse sign sketch: s nonzeros ±1/√s per coordinate, in s blocks of rows (block SJLT, OSNAP)."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Float
@@ -8,6 +9,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk._checks import is_integer, keep
 from dntk.backend import backend_of
+from dntk.gradient_blocks import GradientBlock
 from dntk.random import WORDS_PER_COUNTER, integers_of, moved, nearby_words, signs_of
 from dntk.sketch.base import (
     CHUNK_ENTRIES,
@@ -18,6 +20,7 @@ from dntk.sketch.base import (
     rows_of,
 )
 from dntk.sketch.error import SketchError, moment_error, subspace_error
+from dntk.sketch.slabs import hashed
 from dntk.types import Array
 
 
@@ -77,6 +80,10 @@ class SparseSign:
         count_products(2 * values.shape[0] * values.shape[1] * self.nonzeros)
         index, weights = self._entries(start, start + values.shape[1], like=values)
         return backend_of(values).scatter_add(values.T, index, weights, self.dim).T
+
+    def blocks(self, blocks: Iterable[GradientBlock]) -> Float[Array, "q n k"]:
+        """Sum of the contributions of all blocks, the coordinates of several at a time."""
+        return hashed(blocks, self.dim, lambda start, stop, like: self._entries(start, stop, like=like))
 
     def chunk_width(self, rows: int) -> int:
         """Coordinates whose piece of gradients fits the bound on temporaries."""

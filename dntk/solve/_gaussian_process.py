@@ -6,10 +6,10 @@ import math
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import positive_finite
 from dntk.features import TangentFeatures
 from dntk.ledger import count
 from dntk.solve._ridge import outputs_of
-from dntk.solve.choice import check_ridge
 from dntk.solve.conditioning import Jitter, SolveReport, inverse_factor
 from dntk.solve.marginal_likelihood import MarginalLikelihood, most_likely_ridge
 from dntk.solve.normal_equations import ROWS
@@ -148,16 +148,14 @@ def gaussian_process(
     O(n·k·min(n, k) + min(n, k)³). With d = min(n, k): log p(y) = −½[yᵀ(K + λI)⁻¹y/σ² + n log σ²λ −
     d log λ + log det(G + λI) + n log 2π].
     """
-    if signal is not None and not (signal > 0 and math.isfinite(signal)):
-        msg = f"`signal` must be positive and finite, got {signal}; leave it out to have it estimated."
-        raise ValueError(msg)
+    if signal is not None:
+        signal = positive_finite("signal", signal, remedy="leave it out to have it estimated")
     y, _ = outputs_of(features, targets)
     problem = RidgeProblem.of(features.values, y)
     if noise is None or isinstance(noise, MarginalLikelihood):
         ridge = most_likely_ridge(problem, noise or MarginalLikelihood(), signal)
     else:
-        check_ridge(float(noise))
-        ridge = float(noise)
+        ridge = positive_finite("noise", noise, remedy="pass a number, or leave it out to have it estimated")
     return _fit(features, problem, ridge, signal, jitter)
 
 

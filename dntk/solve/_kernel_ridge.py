@@ -5,6 +5,7 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._foreign import require_plain_array
 from dntk._target_checks import check_targets
 from dntk.ledger import count
 from dntk.solve.conditioning import Jitter, cholesky_solve, factorise, inverse_factor
@@ -65,6 +66,7 @@ def kernel_ridge(
         Shapes that do not fit, a ridge that is not positive, a system that is singular to rounding, or a zero kernel
         with ``"loo"``.
     """
+    require_plain_array("kernel", kernel)
     xp = arrays.namespace(kernel)
     arrays.require_floating("kernel", kernel)
     if kernel.ndim != 3 or kernel.shape[1] != kernel.shape[2]:

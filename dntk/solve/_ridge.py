@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import kind_of
+from dntk._foreign import require_plain_array
 from dntk._target_checks import check_targets
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures
@@ -87,6 +89,7 @@ def ridge(
 def outputs_of(features: TangentFeatures, targets: Array) -> tuple[Float[Array, "n c"], bool]:
     """Checked targets, and whether several of them share one set of features; ``TypeError`` for other things."""
     _require_features(features)
+    require_plain_array("targets", targets)
     shared = features.n_outputs == 1 and targets.ndim == 2 and targets.shape[1] > 1
     outputs = targets.shape[1] if shared else features.n_outputs
     return check_targets(targets, features.values, points=len(features), outputs=outputs), shared
@@ -96,7 +99,7 @@ def _require_features(features: object) -> None:
     if isinstance(features, TangentFeatures):
         return
     msg = (
-        f"`features` is of type {type(features).__name__}: expected dntk.TangentFeatures. Wrap an array (n, k) or "
+        f"`features` is {kind_of(features)}: expected dntk.TangentFeatures. Wrap an array (n, k) or "
         "(C, n, k) in dntk.TangentFeatures(values); StreamedGradients have solvers of their own, .solve(ridge) and "
         ".same_span(chunks, ridge); NormalEquations go to dntk.solve.solve_statistics(statistics, ridge=...); "
         "DistilledGradients only to dntk.solve.ridge and dntk.solve.same_span."
@@ -113,6 +116,9 @@ def check_weights(sample_weights: Array, like: Float[Array, "c n k"]) -> Float[A
         Another number of weights than points, one that is negative or not finite, or none that is positive.
     """
     xp = arrays.require_same_place(features=like, sample_weights=sample_weights)
+    if not xp.isdtype(sample_weights.dtype, ("integral", "real floating")):
+        msg = f"`sample_weights` has dtype {sample_weights.dtype}: expected numbers of at least 0, one per point."
+        raise TypeError(msg)
     if sample_weights.ndim != 1 or sample_weights.shape[0] != like.shape[1]:
         msg = f"`sample_weights` has shape {tuple(sample_weights.shape)}: expected one per point, ({like.shape[1]},)."
         raise ValueError(msg)
@@ -215,9 +221,11 @@ def synthetic_targets(
     """Targets of the reference points and of the synthetic gradients, from either or from the stored ones."""
     if targets is None:
         return grads.reference_targets, grads.targets
+    require_plain_array("targets", targets)
     c, m, s = grads.projected.shape
     if tuple(targets.shape) == (c, s) and (m, c) != (c, s):
         arrays.require_same_place(gradients=grads.values, targets=targets)
+        arrays.require_floating("targets", targets)
         arrays.require_finite("targets", targets)
         return grads.reference_targets, targets
     y = check_targets(targets, grads.values, points=m, outputs=c)

@@ -5,6 +5,7 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import require_kind
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures
 from dntk.solve._ridge import ridge as solve_ridge
@@ -43,6 +44,7 @@ def same_span(
     ValueError
         As :func:`dntk.solve.ridge`.
     """
+    require_kind("grads", grads, DistilledGradients, expected="DistilledGradients, as Principal(20).distill(phi, y)")
     xp = arrays.namespace(grads.values)
     reference, _ = synthetic_targets(grads, targets)
     chosen = ridge_in_span(grads, targets, ridge)

@@ -1,13 +1,13 @@
 """How λ is chosen: leave-one-out, generalised cross-validation or k folds, over a whole path of ridges."""
 
 import dataclasses
-import math
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import check_seed, integer, keep, kind_of, positive_finite
 from dntk.ledger import count
 from dntk.solve.folds import fold_errors
 from dntk.solve.leave_one_out import dual_errors, least, primal_errors, totals
@@ -92,9 +92,7 @@ class KFold:
 
     def __post_init__(self) -> None:
         check_grid(self.grid)
-        if isinstance(self.folds, bool) or not isinstance(self.folds, int) or self.folds < 2:
-            msg = f"`folds` must be an integer of at least 2, got {self.folds!r}."
-            raise ValueError(msg)
+        keep(self, folds=integer("folds", self.folds, least=2), seed=check_seed(self.seed))
 
     def errors(self, problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Float[Array, "g q r"], float]:
         """Mean squared residuals on the held-out folds; ``ValueError`` for fewer points than folds."""
@@ -141,25 +139,25 @@ def _chosen(choice: RidgeChoice, errors: Array, ridges: list[float], floor: floa
     return tuple(least(totals(one), ridges, floor) for one in each)
 
 
-def check_grid(grid: Sequence[float] | None) -> None:
+def check_grid(grid: Any) -> None:
     """Raise ``ValueError`` for an empty grid or a candidate that is not positive."""
     if grid is None:
         return
-    if len(grid) == 0:
+    if isinstance(grid, str | bytes | Mapping) or not isinstance(grid, Iterable) or getattr(grid, "ndim", 1) != 1:
+        msg = f"`ridge` is {kind_of(grid)}: expected a number, a sequence of them, 'loo' or a rule."
+        raise TypeError(msg)
+    values = list(grid)
+    if not values:
         msg = "`ridge` is an empty grid: pass at least one positive number, or 'loo'."
         raise ValueError(msg)
-    for value in grid:
-        check_ridge(float(value))
+    for value in values:
+        check_ridge(value)
 
 
-def check_ridge(ridge: float) -> None:
-    """Raise ``ValueError`` unless λ is positive and finite."""
-    if not (ridge > 0 and math.isfinite(ridge)):
-        msg = (
-            f"`ridge` must be positive and finite, got {ridge}: use a small one such as 1e-6 times the kernel's mean "
-            "diagonal, or 'loo'."
-        )
-        raise ValueError(msg)
+def check_ridge(ridge: Any) -> float:
+    """λ as a number; ``ValueError`` unless it is positive and finite."""
+    remedy = "use a small one such as 1e-6 times the kernel's mean diagonal, or 'loo'"
+    return positive_finite("ridge", ridge, remedy=remedy)
 
 
 def _dual_gcv(problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Array, float]:

@@ -7,8 +7,8 @@ import numpy.typing as npt
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import check_seed
 from dntk.random import uniforms
-from dntk.random.streams import check_seed
 from dntk.solve.normal_equations import NormalEquations
 from dntk.solve.problem import RidgeProblem, combined, grams
 from dntk.types import Array

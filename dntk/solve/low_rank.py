@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import check_seed, keep
 from dntk.backend import backend_of
 from dntk.random import WORDS_PER_COUNTER, moved, normals, uniforms
-from dntk.random.streams import check_seed
 from dntk.solve._preconditioned_cg import Preconditioner
 from dntk.solve.conditioning import cholesky
 from dntk.solve.kernel_operator import KernelOperator
@@ -43,7 +43,7 @@ class RandomizedNystrom:
 
     def __post_init__(self) -> None:
         _check_ranks(self.rank, self.largest)
-        check_seed(self.seed)
+        keep(self, seed=check_seed(self.seed))
 
     def build(self, kernel: KernelOperator, ridge: float, like: Float[Array, "c n q"]) -> Preconditioner:
         """Eigenpairs of the Nyström approximation."""
@@ -86,7 +86,7 @@ class RPCholeskyPreconditioner:
 
     def __post_init__(self) -> None:
         _check_ranks(self.rank, self.largest)
-        check_seed(self.seed)
+        keep(self, seed=check_seed(self.seed))
 
     def build(self, kernel: KernelOperator, ridge: float, like: Float[Array, "c n q"]) -> Preconditioner:
         """Eigenpairs of the partial factorisation."""

@@ -2,7 +2,8 @@
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,9 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import kind_of
 from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.random import moved
+from dntk.solve._checked_pair import checked_pair
 from dntk.solve.checkpoint import (
     digest_of,
     digests_of,
@@ -99,12 +102,13 @@ def accumulate(chunks: Chunks, *, checkpoint: str | Path | None = None, verify_a
     done, total = len(digests), None
     with task("statistics", unit="chunks") as bar:
         bar.skip(done)
-        for number, (features, targets) in _numbered(chunks, done, verify_all=verify_all):
+        for number, chunk in _numbered(chunks, done, verify_all=verify_all):
+            features, targets = checked_pair(chunk, number)
             if number < done:
                 require_same_chunk(stored, number, features, targets)
                 total = restored(stored, features) if number == done - 1 else None
                 continue
-            total = _added(total, number, features, targets)
+            total = _added(total, features, targets)
             if path is not None:
                 digests.append(digest_of(features, targets))
                 write_checkpoint(path, total, digests)
@@ -117,16 +121,20 @@ def accumulate(chunks: Chunks, *, checkpoint: str | Path | None = None, verify_a
     return total
 
 
-def _added(total: NormalEquations | None, number: int, features: Array, targets: Array) -> NormalEquations:
-    """The sums with one chunk more, which has to be finite."""
+def _added(total: NormalEquations | None, features: Array, targets: Array) -> NormalEquations:
+    """The sums with one checked chunk more."""
     x, y = _sets(features, targets)
-    arrays.require_finite(f"features of chunk {number}", x)
-    arrays.require_finite(f"targets of chunk {number}", y)
     return NormalEquations.of(x, y) if total is None else total.update(x, y)
 
 
 def _numbered(chunks: Chunks, done: int, *, verify_all: bool) -> Iterator[tuple[int, Chunk]]:
     """Chunks with their numbers: those that are done to be compared, then the others."""
+    if not callable(chunks) and (
+        not isinstance(chunks, Iterable) or isinstance(chunks, str | bytes | Mapping) or hasattr(chunks, "dtype")
+    ):
+        found = f"`chunks` is {kind_of(chunks)}"
+        msg = f"{found}: expected pairs of arrays, (features, targets), or a function of a number."
+        raise TypeError(msg)
     if not callable(chunks):
         yield from enumerate(chunks)
     elif verify_all or done == 0:
@@ -290,4 +298,4 @@ def _opened(source: Any) -> Any:
     except ImportError as error:
         msg = 'stored features are read by zarr, which is not installed: pip install "dntk[zarr]".'
         raise ImportError(msg) from error
-    return zarr.open_array(source, mode="r")
+    return zarr.open_array(os.path.expanduser(source), mode="r")

@@ -1,11 +1,12 @@
 """How λ is given: a number, a rule, or a convenience form of one; and what it comes to for a problem."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from jaxtyping import Float
 
-from dntk.solve.choice import LeaveOneOut, PerOutput, RidgeChoice, check_ridge, choose
+from dntk._checks import real, require_kind
+from dntk.solve.choice import LeaveOneOut, PerOutput, RidgeChoice, check_grid, check_ridge, choose
 from dntk.solve.problem import RidgeProblem
 from dntk.types import Array
 
@@ -22,12 +23,14 @@ def rule_of(ridge: Ridge) -> float | RidgeChoice | PerOutput:
             )
             raise ValueError(msg)
         return LeaveOneOut()
-    if isinstance(ridge, int | float):
-        check_ridge(float(ridge))
-        return float(ridge)
+    if ridge is None or isinstance(ridge, bool) or real(ridge) is not None:
+        return check_ridge(ridge)
+    if isinstance(ridge, type):
+        require_kind("ridge", ridge, RidgeChoice, expected="a number, a sequence of them, 'loo' or a rule")
     if isinstance(ridge, PerOutput | RidgeChoice):
         return ridge
-    return LeaveOneOut([float(value) for value in ridge])
+    check_grid(ridge)
+    return LeaveOneOut([float(value) for value in cast(Sequence[float], ridge)])
 
 
 def resolve(ridge: Ridge, problem: RidgeProblem) -> float | tuple[float, ...]:

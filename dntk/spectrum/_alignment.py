@@ -17,9 +17,19 @@ def alignment(kernel: Float[Array, "n n"], targets: Float[Array, " n *c"]) -> fl
         Another number of targets than points, or a kernel or targets that are zero throughout.
     """
     xp = arrays.require_same_place(kernel=kernel, targets=targets)
+    for name, value in (("kernel", kernel), ("targets", targets)):
+        arrays.require_floating(name, value)
+        arrays.require_finite(name, value)
+    if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or targets.ndim not in (1, 2) or 0 in targets.shape:
+        shapes = f"`kernel` has shape {tuple(kernel.shape)}, `targets` {tuple(targets.shape)}"
+        msg = f"{shapes}: expected a square matrix (n, n) and targets (n,) or (n, C)."
+        raise ValueError(msg)
+    if kernel.dtype != targets.dtype:
+        kernel, targets = arrays.in_float64(kernel), arrays.in_float64(targets)
     columns = targets[:, None] if targets.ndim == 1 else targets
     if columns.shape[0] != kernel.shape[0]:
-        msg = f"`targets` has {columns.shape[0]} rows, but the kernel has {kernel.shape[0]} points."
+        found = f"`targets` has {columns.shape[0]} rows, but the kernel has {kernel.shape[0]} points"
+        msg = f"{found}: pass one row per point."
         raise ValueError(msg)
     # Alignment has no scale: without one, squares stay within the range of the dtype.
     kernel, columns = _unit(kernel), _unit(columns)

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.features import TangentFeatures
+from dntk.features import TangentFeatures, require_features
 from dntk.spectrum.eigen import leading_eigenpairs
 from dntk.spectrum.rank import truncation_rank
 from dntk.types import Array
@@ -15,7 +15,15 @@ def coverage(vectors: Float[Array, "*c m r"], directions: Float[Array, "*c m s"]
     1 − c_j is the squared residual of u_j. For directions that live on clusters it is Σ_h ‖U_hᵀ u_j[I_h]‖², unlike the
     maximum over clusters of normalised shares, which can report 1 where one per cent is covered.
     """
-    xp = arrays.namespace(vectors, directions)
+    xp = arrays.require_same_place(vectors=vectors, directions=directions)
+    for name, value in (("vectors", vectors), ("directions", directions)):
+        _require_columns(name, value)
+    if vectors.ndim != directions.ndim or vectors.shape[:-1] != directions.shape[:-1]:
+        shapes = f"`vectors` has shape {tuple(vectors.shape)}, `directions` {tuple(directions.shape)}"
+        msg = f"{shapes}: pass columns of the same points, (m, r) and (m, s)."
+        raise ValueError(msg)
+    if vectors.dtype != directions.dtype:
+        vectors, directions = arrays.in_float64(vectors), arrays.in_float64(directions)
     return xp.clip(xp.sum((directions.mT @ vectors) ** 2, axis=-2), min=0, max=1)
 
 
@@ -58,7 +66,9 @@ def coverage_gap(features: TangentFeatures, directions: Float[Array, "m s"], eps
     ValueError
         The directions have another number of rows than there are points.
     """
+    require_features("features", features)
     xp = arrays.require_same_place(features=features.values, directions=directions)
+    _require_columns("directions", directions)
     if directions.ndim != 2 or directions.shape[0] != len(features):
         msg = f"`directions` has shape {tuple(directions.shape)}: expected ({len(features)}, s), a row per point."
         raise ValueError(msg)
@@ -72,3 +82,12 @@ def weighted_gap(values: Float[Array, "*c r"], covered: Float[Array, "*c r"]) ->
     xp = arrays.namespace(values, covered)
     total = float(xp.sum(values))
     return 0.0 if total <= 0 else min(1.0, max(0.0, 1 - float(xp.sum(values * covered)) / total))
+
+
+def _require_columns(name: str, value: Array) -> None:
+    """Raise unless these are columns of finite numbers, one at least."""
+    arrays.require_floating(name, value)
+    if value.ndim not in (2, 3) or 0 in value.shape:
+        msg = f"`{name}` has shape {tuple(value.shape)}: expected one row per point and at least one column."
+        raise ValueError(msg)
+    arrays.require_finite(name, value)

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import positive_integer
+from dntk._foreign import require_plain_array
 from dntk._progress import task
 from dntk.backend import backend_of
-from dntk.features import TangentFeatures
+from dntk.features import TangentFeatures, require_features
 from dntk.ledger import count
 from dntk.spectrum.randomized import OVERSAMPLING, normal_matrix, randomized_eigenpairs
 from dntk.types import Array
@@ -45,7 +47,7 @@ def eigenvalues(kernel: TangentFeatures | Float[Array, "*c n n"], size: int | No
         xp = arrays.namespace(kernel)
         wide = arrays.in_float64(kernel)
         values = xp.flip(xp.linalg.eigvalsh((wide + wide.mT) / 2), axis=-1)
-    return values if size is None else values[..., :size]
+    return values if size is None else values[..., : positive_integer("size", size)]
 
 
 def leading_eigenpairs(
@@ -59,9 +61,10 @@ def leading_eigenpairs(
     float64 where the device has it; randomized passes multiply in the features' own precision, and one last pass
     finds the eigenvalues of the subspace in float64. Of several matrices one at a time is widened.
     """
+    _require_matrices("features", features)
     xp = arrays.namespace(features)
     n, d = features.shape[-2:]
-    size = min(size, n)
+    size = min(positive_integer("size", size), n)
     if features.ndim == 3:
         outputs = range(features.shape[0])
         with task("eigenvectors", total=len(outputs), unit="outputs") as bar:
@@ -80,7 +83,8 @@ def mean_eigenpairs(
     features: TangentFeatures, size: int, *, seed: int = 0
 ) -> tuple[Float[Array, " r"], Float[Array, "n r"]]:
     """Leading eigenpairs of K̄, as :func:`leading_eigenpairs` of the joined features, which are formed where small."""
-    c, n, k = features.values.shape
+    c, n, k = require_features("features", features).values.shape
+    size = positive_integer("size", size)
     if n > _EXACT_POINTS and 4 * (size + OVERSAMPLING) <= min(n, c * k):
         values, vectors = randomized_eigenpairs([features.values[i, :, :] for i in range(c)], min(size, n), seed=seed)
         return values / c, vectors
@@ -168,7 +172,17 @@ def _triangle(phi: TangentFeatures) -> Float[Array, "r n"]:
     return triangle
 
 
+def _require_matrices(name: str, features: Array) -> None:
+    require_plain_array(name, features)
+    arrays.require_floating(name, features)
+    if features.ndim not in (2, 3) or 0 in features.shape:
+        msg = f"`{name}` has shape {tuple(features.shape)}: expected (points, features), or one such for each output."
+        raise ValueError(msg)
+    arrays.require_finite(name, features)
+
+
 def _require_square(kernel: Array) -> None:
+    require_plain_array("kernel", kernel)
     arrays.require_floating("kernel", kernel)
     if kernel.ndim < 2 or kernel.shape[-1] != kernel.shape[-2] or kernel.shape[-1] == 0:
         msg = f"`kernel` has shape {tuple(kernel.shape)}: expected symmetric matrices (..., n, n), or TangentFeatures."

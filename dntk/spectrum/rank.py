@@ -3,6 +3,8 @@
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import not_negative, positive, share
+from dntk._foreign import require_plain_array
 from dntk.features import TangentFeatures
 from dntk.spectrum.eigen import eigenvalues
 from dntk.types import Array
@@ -21,10 +23,11 @@ def truncation_rank(kernel: Spectrum, epsilon: float = 0.05) -> int:
     ValueError
         ``epsilon`` is not in [0, 1).
     """
-    if not 0 <= epsilon < 1:
-        msg = f"`epsilon` must be in [0, 1), got {epsilon}."
-        raise ValueError(msg)
-    values = _spectrum(kernel)
+    return rank_holding(_spectrum(kernel), share("epsilon", epsilon, what="in [0, 1)", zero=True))
+
+
+def rank_holding(values: Float[Array, " n"], epsilon: float = 0.05) -> int:
+    """Least r whose first values hold 1 − ε of their sum; 0 where that is not positive."""
     xp = arrays.namespace(values)
     held = xp.cumulative_sum(values)
     total = float(held[-1])
@@ -43,25 +46,36 @@ def effective_dimension(kernel: Spectrum, ridge: float) -> float:
     ValueError
         ``ridge`` is not positive.
     """
-    if not ridge > 0:
-        msg = f"`ridge` must be positive, got {ridge}."
-        raise ValueError(msg)
+    ridge = positive("ridge", ridge)
     values = _spectrum(kernel)
     return float(arrays.namespace(values).sum(values / (values + ridge)))
 
 
 def condition_number(kernel: Spectrum, ridge: float = 0.0) -> float:
     """(λ_1 + λ) / (λ_n + λ); infinite for a singular kernel without ridge."""
-    values = _spectrum(kernel)
+    ridge, values = not_negative("ridge", ridge), _spectrum(kernel)
     smallest = float(values[-1]) + ridge
     return (float(values[0]) + ridge) / smallest if smallest > 0 else float("inf")
 
 
 def _spectrum(kernel: TangentFeatures | Array) -> Float[Array, " n"]:
-    if not isinstance(kernel, TangentFeatures) and kernel.ndim == 1:
-        return kernel
+    if not isinstance(kernel, TangentFeatures):
+        require_plain_array("kernel", kernel)
+        if kernel.ndim == 1 and kernel.shape[0]:
+            return _descending(kernel)
     values = eigenvalues(kernel)
     if values.ndim != 1:
         msg = f"expected one kernel (n, n), got a stack of {values.shape[0]}: pass them one at a time."
+        raise ValueError(msg)
+    return values
+
+
+def _descending(values: Float[Array, " n"]) -> Float[Array, " n"]:
+    """Eigenvalues as they are given; ``ValueError`` where they are no spectrum in descending order."""
+    arrays.require_floating("kernel", values)
+    arrays.require_finite("kernel", values)
+    xp = arrays.namespace(values)
+    if values.shape[0] > 1 and bool(xp.any(values[1:] > values[:-1])):
+        msg = "`kernel` has eigenvalues that are not in descending order: pass xp.flip(xp.sort(values))."
         raise ValueError(msg)
     return values

@@ -57,9 +57,9 @@ MUTANTS = [
         CHECK + "[numpy]",
     ),
     Mutant(
-        "backends/dntk_torch/backend.py",
-        "torch.mul(rows, weights[:, position, None], out=scaled)",
-        "torch.mul(rows, weights[:, 0, None], out=scaled)",
+        "backends/dntk_torch/_scatter.py",
+        "per_sample_weights=weights.reshape(-1)[order]",
+        "per_sample_weights=weights[:, :1].expand(-1, index.shape[1]).reshape(-1)[order]",
         "PyTorch adds every nonzero with the first one's weight",
         CHECK + "[torch]",
     ),

@@ -114,10 +114,10 @@ _SEEDS = [
         STATED + "test_the_rest_of_the_kernel_is_bounded_from_the_seed",
     ),
     Mutant(
-        "dntk/certificates/held_out.py",
+        "dntk/certificates/dropped.py",
         "uniforms(seed=seed, stream",
         "uniforms(seed=0, stream",
-        "the held-out sample ignores the seed",
+        "the sample of dropped points ignores the seed",
         STATED + "test_points_that_were_not_kept_are_drawn_from_the_seed",
     ),
 ]
@@ -215,10 +215,10 @@ _ROUNDING = [
         STATED + "test_the_variance_of_what_is_known_is_its_rounding",
     ),
     Mutant(
-        "dntk/certificates/held_out.py",
+        "dntk/certificates/dropped.py",
         "confidence=confidence, rounding=rounding, what",
         "confidence=confidence, what",
-        "the held-out interval has no allowance for rounding",
+        "the interval of dropped points has no allowance for rounding",
         STATED + "test_a_residual_of_points_in_the_span_is_rounding",
     ),
     Mutant(
@@ -267,7 +267,7 @@ _STAGES = [
         STATED + "test_stages_say_how_they_are_known",
     ),
     Mutant(
-        "dntk/certificates/held_out.py",
+        "dntk/certificates/dropped.py",
         "ratio = 1 - inside / xp",
         "ratio = 0.5 - 0.5 * inside / xp",
         "the tangent residual is halved",

@@ -8,14 +8,16 @@ SAYS = FIT + "TestWhatItSays::"
 CERTIFICATE = FIT + "TestItsCertificate::"
 VALUE = FIT + "TestItIsAValue::"
 TOLERANCE = "tests/test_tolerance.py::"
+TRACE = "tests/test_trace_loss.py::"
 STORAGE = "tests/test_storage.py::"
+IDENTITY = "tests/test_identity.py::"
 ESTIMATOR = "dntk/estimator/"
 
 MUTANTS = [
     Mutant(
         ESTIMATOR + "stages.py",
-        "at_ridge(distiller, ridge).distill",
-        "distiller.distill",
+        "settled = at_ridge(distiller, ridge)",
+        "settled = distiller",
         "directions are made at a ridge of the distiller's own",
         ASKED + "test_of_a_given_ridge[10.0]",
     ),
@@ -175,10 +177,66 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "storage.py",
-        "if fingerprint(model) != expected:",
-        "if False:",
+        "found = watch.difference(network)",
+        'found = ""',
         "a fit is read with any network",
         STORAGE + "test_a_network_with_other_parameters_is_refused",
+    ),
+    Mutant(
+        "dntk/identity.py",
+        "if now == self._seen:",
+        "if self._seen is not None:",
+        "a fit uses a network that was trained on since",
+        IDENTITY + "test_a_perceptron_whose_arrays_were_written_to_is_refused",
+    ),
+    Mutant(
+        "dntk/identity.py",
+        "if distance <= allowed:",
+        "if True:",
+        "other activations under the same weights pass",
+        IDENTITY + "test_the_same_weights_under_another_activation_are_refused",
+    ),
+    Mutant(
+        "dntk/archive/digests.py",
+        "{checksum(state_of(model))}",
+        "{checksum(model.parameters)}",
+        "running statistics and bodies that are not selected do not count",
+        IDENTITY + "test_a_network_that_differs_in_anything_is_refused_where_a_fit_is_read",
+    ),
+    Mutant(
+        "backends/dntk_torch/state.py",
+        "zlib.crc32(value.contiguous().reshape(-1).view(torch.uint8).numpy())",
+        "value._version",
+        "what is written through .data or NumPy goes unnoticed",
+        IDENTITY + "test_a_pytorch_network_that_changed_since_the_fit_is_refused_by_all_that_runs_it",
+    ),
+    Mutant(
+        "dntk/archive/formats.py",
+        "if digest.hexdigest().encode() != head[_DIGEST]:",
+        "if False:",
+        "damage in a file goes unnoticed",
+        "tests/test_archive.py::test_every_flipped_bit_and_every_cut_is_noticed",
+    ),
+    Mutant(
+        "dntk/archive/files.py",
+        "os.replace(part, destination)",
+        "destination.unlink(missing_ok=True), os.replace(part, destination)",
+        "there is a moment in which no file is there",
+        "tests/test_archive.py::test_readers_and_writers_of_one_file_see_whole_archives_only",
+    ),
+    Mutant(
+        "dntk/_text.py",
+        "text.encode(encoding, PLAIN)",
+        "text.encode(encoding)",
+        "a λ cannot be printed where there is ASCII only",
+        "tests/test_text.py::test_texts_hold_only_what_standard_output_can_show",
+    ),
+    Mutant(
+        "dntk/archive/files.py",
+        "if locked or (locked is None and old):",
+        "if True:",
+        "the file of a writer that is alive is taken for left behind",
+        "tests/test_archive.py::test_what_a_dead_writer_left_is_removed_and_what_a_living_one_writes_is_not",
     ),
     Mutant(
         ESTIMATOR + "storage.py",
@@ -209,18 +267,67 @@ MUTANTS = [
         TOLERANCE + "test_a_sketch_that_is_too_small_grows_until_its_error_is_within_the_tolerance",
     ),
     Mutant(
-        ESTIMATOR + "tolerance.py",
-        "allowed = self.tolerance - lost if lost < self.tolerance else self.tolerance / 2",
-        "allowed = self.tolerance",
-        "gradients may lose all of the tolerance beside the points",
-        TOLERANCE + "test_sizes_are_the_smallest_that_lose_no_more_than_the_tolerance[numpy]",
+        ESTIMATOR + "trace_loss.py",
+        "value=share, theorem=theorem",
+        "value=share / 2, theorem=theorem",
+        "half of what was lost of all points is said",
+        TOLERANCE + "test_what_is_promised_is_the_loss_of_all_training_points_at_all_outputs[numpy]",
+    ),
+    Mutant(
+        ESTIMATOR + "trace_loss.py",
+        "energies.outside(basis), energies.lengths\n                known[energies.positions] = True",
+        "energies.outside(None), energies.lengths\n                known[energies.positions] = True",
+        "directions that were dropped are not counted",
+        TOLERANCE + "test_what_is_promised_is_the_loss_of_all_training_points_at_all_outputs[numpy]",
+    ),
+    Mutant(
+        ESTIMATOR + "trace_loss.py",
+        "drawn[own.positions] = False",
+        "drawn[own.positions] = True",
+        "kept points are bet on as if they had been drawn",
+        TRACE + "test_a_sampled_loss_has_its_upper_end_above_the_truth_at_every_seed[None]",
+    ),
+    Mutant(
+        ESTIMATOR + "trace_loss.py",
+        "times[alive] / lengths[alive]",
+        "times[alive]",
+        "points are drawn uniformly and bet on as if by length",
+        TRACE + "test_points_are_drawn_in_proportion_to_their_lengths",
+    ),
+    Mutant(
+        ESTIMATOR + "trace_loss.py",
+        "return math.inf, _PROVED",
+        "return 1.0, _PROVED",
+        "features under any sketch are taken to be no longer than gradients",
+        TRACE + "test_a_sketch_without_theorem_has_all_points_read",
     ),
     Mutant(
         ESTIMATOR + "tolerance.py",
-        "selection = shortest(data, phi, self.tolerance / 2)",
-        "selection = shortest(data, phi, self.tolerance)",
+        "enough = np.flatnonzero(left <= self.tolerance / 2)",
+        "enough = np.flatnonzero(left <= self.tolerance)",
         "points may lose all of the tolerance",
-        TOLERANCE + "test_sizes_are_the_smallest_that_lose_no_more_than_the_tolerance[numpy]",
+        TOLERANCE + "test_what_is_promised_is_the_loss_of_all_training_points_at_all_outputs[numpy]",
+    ),
+    Mutant(
+        "dntk/certificates/betting.py",
+        "remaining = np.maximum(left - _before(shares), np.finfo(np.float64).tiny)",
+        "remaining = np.maximum(left - 0 * _before(shares), np.finfo(np.float64).tiny)",
+        "draws without replacement are bet on as draws with replacement",
+        "tests/test_betting.py::test_wealth_is_the_largest_mean_of_the_bets_so_far",
+    ),
+    Mutant(
+        "dntk/certificates/betting.py",
+        "1 / (reach * remaining + np.maximum(seen, 0))",
+        "np.inf",
+        "more is staked than can be lost",
+        "tests/test_betting.py::test_wealth_is_the_largest_mean_of_the_bets_so_far",
+    ),
+    Mutant(
+        "dntk/estimator/fit.py",
+        "sampled_mean(self.trust(x), None,",
+        "sampled_mean(self.trust(x), x.shape[0],",
+        "held-out points are all the unseen points that there are",
+        "tests/test_composed_certificate.py::test_held_out_points_tell_of_unseen_ones_and_of_no_others",
     ),
     Mutant(
         ESTIMATOR + "tolerance.py",
@@ -228,13 +335,6 @@ MUTANTS = [
         "distiller = Solution(FIRST) if given is None else given",
         "gradients found for a tolerance are made at a ridge of their own",
         TOLERANCE + "test_the_regression_within_a_tolerance_is_the_one_that_was_asked_for",
-    ),
-    Mutant(
-        ESTIMATOR + "search.py",
-        "selection.first(int(enough[0]) + 1)",
-        "selection.first(int(enough[0]) + 2)",
-        "one point more is kept than is needed",
-        TOLERANCE + "test_sizes_are_the_smallest_that_lose_no_more_than_the_tolerance[numpy]",
     ),
     Mutant(
         ESTIMATOR + "search.py",
@@ -266,7 +366,7 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "_fitting.py",
-        "return left * sample.population / x.shape[0]",
+        "return left * sample.population / batches.count(x)",
         "return left",
         "the sample of dropped points stands for all points",
         "tests/test_estimator.py::TestWhatIsDoneWithoutBeingTold::"

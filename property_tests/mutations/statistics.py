@@ -151,6 +151,13 @@ MUTANTS = [
         CHUNKS,
     ),
     Mutant(
+        "dntk/solve/checkpoint.py",
+        "if digest_of(features, targets) != bytes(",
+        "if False and bytes(",
+        "a checkpoint of other chunks is gone on from",
+        "tests/test_normal_equations.py::test_a_checkpoint_of_other_chunks_is_refused",
+    ),
+    Mutant(
         "dntk/solve/out_of_core.py",
         "digests.append(digest_of(features, targets))",
         "digests += [digest_of(features, targets)] if number else []",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dntk._checks import positive_integer
-from dntk.archive import to_host
+from dntk.archive import expanded, to_host, written_whole
 from dntk.types import Array
 
 
@@ -39,7 +39,9 @@ def write_grid(
         axes = figure.add_subplot(rows, columns, place)
         axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes.set_axis_off()
-    figure.savefig(path, dpi=100)
+    destination = expanded(path)
+    with written_whole(destination) as stream:
+        figure.savefig(stream, dpi=100, format=destination.suffix[1:] or "png")
 
 
 def _images(x: Any, channels_last: bool, shape: tuple[int, ...] | None) -> Any:

@@ -9,8 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from dntk._checks import check_seed
 from dntk.random import uniforms
-from dntk.random.streams import check_seed
 
 Points = npt.NDArray[np.float64]
 

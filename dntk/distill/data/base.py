@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float, Int
 
 from dntk._checks import positive_integer
-from dntk.features import TangentFeatures
+from dntk.features import TangentFeatures, require_features
 from dntk.models.base import Model
 from dntk.types import Array
 
@@ -71,6 +71,12 @@ class InputSelector(Protocol):
 
     def select_inputs(self, model: Model, x: Array) -> Selection:
         """Chosen points of the inputs ``x``."""
+
+
+def check_selection(size: int, phi: TangentFeatures) -> None:
+    """Raise unless these are features, of ``size`` points or more."""
+    require_features("phi", phi)
+    check_selection_size(size, len(phi))
 
 
 def check_selection_size(size: int, points: int) -> None:

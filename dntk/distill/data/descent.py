@@ -6,15 +6,17 @@ that a run that was interrupted goes on from its last checkpoint as if nothing h
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from dntk import arrays
-from dntk._checks import keep, positive_integer
+from dntk._checks import keep, not_negative
 from dntk._progress import task
-from dntk.archive import Format, StoreError, present, read, schema, write
+from dntk.archive import Format, Stored, StoreError, present, read, schema, to_host, write
 from dntk.backend import backend_of
+from dntk.identity import Identity, outputs_differ
 from dntk.types import Array
 
 Variables = Mapping[str, Array]
@@ -26,6 +28,7 @@ FORMAT = Format(
     reader="distill(..., checkpoint=path)",
     fields={
         "owner": schema.text,
+        "place": schema.text,
         "step": schema.integer(),
         "best_step": schema.integer(),
         "best_judged": schema.number(finite=False),
@@ -50,14 +53,20 @@ class Evaluated:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A file, the steps between two writings, and who may go on from it."""
+    """A file, the seconds between two writings, and who may go on from it.
+
+    ``owner`` is a digest of the objective, its data and the network's arrays. ``network`` tells the rest of the
+    network, and ``rounding`` is the unit of rounding of its dtype.
+    """
 
     path: str | Path
-    every: int
+    every: float
     owner: str
+    network: Identity
+    rounding: float
 
     def __post_init__(self) -> None:
-        keep(self, every=positive_integer("every", self.every, remedy="the steps between two checkpoints"))
+        keep(self, every=not_negative("every", self.every, remedy="the seconds between two checkpoints"))
 
 
 @runtime_checkable
@@ -119,15 +128,35 @@ def descend(start: Variables, evaluate: Callable[[int, Variables], Evaluated], d
     ``stopped``, where a loss or a gradient is not finite, or the judged number is worse than ``descent.worst``.
     """
     state = _resumed(descent.checkpoint, start) or _fresh(start, descent)
-    with task("descent", total=descent.steps + 1) as bar:
+    with task("descent", total=descent.steps + 1) as bar, _Writer(descent.checkpoint) as writer:
         bar.skip(state.step)
         while not state.stopped and state.step <= descent.steps:
             state = _advanced(state, evaluate, descent)
             bar.advance()
-            due = descent.checkpoint is not None and state.step % descent.checkpoint.every == 0
-            if descent.checkpoint is not None and (due or state.stopped or state.step > descent.steps):
-                _write(descent.checkpoint, state)
+            writer.saw(state, last=bool(state.stopped) or state.step > descent.steps)
     return state
+
+
+class _Writer:
+    """Writes the state of a run now and then, at its end, and when it is interrupted by hand."""
+
+    def __init__(self, checkpoint: Checkpoint | None) -> None:
+        self._checkpoint, self._written = checkpoint, time.monotonic()
+        self._state: State | None = None
+
+    def saw(self, state: State, *, last: bool) -> None:
+        """The run has come so far."""
+        self._state = state
+        if self._checkpoint is not None and (last or time.monotonic() - self._written >= self._checkpoint.every):
+            _write(self._checkpoint, state)
+            self._state, self._written = None, time.monotonic()
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is KeyboardInterrupt and self._checkpoint is not None and self._state is not None:
+            _write(self._checkpoint, self._state)
 
 
 def _advanced(state: State, evaluate: Callable[[int, Variables], Evaluated], descent: Descent) -> State:
@@ -202,7 +231,8 @@ def _write(checkpoint: Checkpoint, state: State) -> None:
     tensors |= {f"best.{name}": value for name, value in state.best.items()}
     for name, averages in state.averages.items():
         tensors |= {f"average.{name}.{kind}": value for kind, value in averages.items()}
-    manifest: dict[str, Any] = {"owner": checkpoint.owner}
+    tensors["outputs"] = checkpoint.network.outputs
+    manifest: dict[str, Any] = {"owner": checkpoint.owner, "place": checkpoint.network.place}
     for field in ("step", "best_step", "best_judged", "first_judged", "stopped"):
         manifest[field] = getattr(state, field)
     manifest["history"] = {key: list(values) for key, values in state.history.items()}
@@ -227,6 +257,7 @@ def _resumed(checkpoint: Checkpoint | None, start: Variables) -> State | None:
             "remove it."
         )
         raise StoreError(msg)
+    _require_same_outputs(checkpoint.network, checkpoint.rounding, stored)
     like = next(iter(start.values()))
     backend, place = backend_of(like), arrays.device_of(like)
 
@@ -247,3 +278,13 @@ def _resumed(checkpoint: Checkpoint | None, start: Variables) -> State | None:
         history={key: tuple(values) for key, values in manifest["history"].items()},
         **fields,
     )
+
+
+def _require_same_outputs(network: Identity, rounding: float, stored: Stored) -> None:
+    """Raise unless the network makes of its parameters, which are the same, what it made of them."""
+    before = stored.array("outputs", "n c", {})
+    same_place = stored.manifest["place"] == network.place
+    found = outputs_differ(to_host(network.outputs), before, rounding=rounding, same_place=same_place)
+    if found:
+        msg = f"{stored.path} is a checkpoint of another network: {found}. Choose another path, or remove it."
+        raise StoreError(msg)

@@ -6,7 +6,7 @@ import numpy.typing as npt
 from dntk import arrays
 from dntk._checks import positive_integer
 from dntk._checks import share as checked_share
-from dntk._target_checks import check_labels
+from dntk._target_checks import check_classes, check_labels
 from dntk.archive import to_host
 from dntk.backend import backend_of
 from dntk.random import uniforms
@@ -69,9 +69,7 @@ def by_class(labels: Array, n_classes: int, *, at_least: int) -> list[Indices]:
     positive_integer("per_class", at_least)
     check_labels("y", labels, points=labels.shape[0])
     host = to_host(labels)
-    if host.min() < 0 or host.max() >= n_classes:
-        msg = f"`y` has labels from {host.min()} to {host.max()}, but the classes are 0 to {n_classes - 1}."
-        raise ValueError(msg)
+    check_classes("y", labels, classes=n_classes)
     members = [np.flatnonzero(host == label) for label in range(n_classes)]
     for label, places in enumerate(members):
         if len(places) < at_least:

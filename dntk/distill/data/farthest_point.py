@@ -5,8 +5,9 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import keep, positive_integer
 from dntk._progress import Task, task
-from dntk.distill.data.base import Selection, check_selection_size
+from dntk.distill.data.base import Selection, check_selection
 from dntk.distill.data.residual_kernel import accumulated, picked_in_order
 from dntk.features import TangentFeatures
 from dntk.ledger import count
@@ -28,6 +29,9 @@ class FarthestPoint:
 
     size: int
 
+    def __post_init__(self) -> None:
+        keep(self, size=positive_integer("size", self.size))
+
     def select(self, phi: TangentFeatures) -> Selection:
         """Chosen points, with the residual trace after each pick.
 
@@ -36,7 +40,7 @@ class FarthestPoint:
         ValueError
             More points asked than there are.
         """
-        check_selection_size(self.size, len(phi))
+        check_selection(self.size, phi)
         with task("farthest points", total=self.size, unit="points") as bar:
             picks = _farthest(phi, self.size, bar)
         return picked_in_order(phi, picks)

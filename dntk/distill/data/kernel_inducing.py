@@ -6,7 +6,9 @@ from pathlib import Path
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import check_seed, keep, positive_integer
 from dntk._target_checks import check_labels
+from dntk.checkpoints import Checkpoints
 from dntk.distill.data.adam import Adam
 from dntk.distill.data.descent import Descent, Evaluated, Variables, descend
 from dntk.distill.data.distilled_data import DistilledData, provenance_of
@@ -14,13 +16,13 @@ from dntk.distill.data.draws import Indices, balanced, minibatch, split, take
 from dntk.distill.data.limits import Limits, check_limits, within
 from dntk.distill.data.nystrom_residual import damped
 from dntk.distill.data.prediction_losses import PredictionLoss, SquaredError
-from dntk.distill.data.settings import check_settings, checkpoint_at, spread
+from dntk.distill.data.settings import check_settings, checkpoint_at, kept_beside, spread
 from dntk.distill.data.tangents import Tangents
 from dntk.ledger import count
-from dntk.models.base import Model
+from dntk.models import batches
+from dntk.models.base import Model, checked_inputs
 from dntk.models.input_gradients import require_input_gradients
 from dntk.outputs import FeatureOutputs
-from dntk.random.streams import check_seed
 from dntk.sketch.resolution import AnySketch, resolved
 from dntk.targets import one_hot
 from dntk.types import Array
@@ -71,8 +73,16 @@ class KernelInducing:
 
     def __post_init__(self) -> None:
         rate = 1.0 if self.label_learning_rate is None else self.label_learning_rate
-        check_settings(steps=self.steps, learning_rate=self.learning_rate, label_learning_rate=rate, ridge=self.ridge)
-        check_seed(self.seed)
+        positive_integer("per_class", self.per_class)
+        check_settings(
+            steps=self.steps,
+            decays=self.decays,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            label_learning_rate=rate,
+            ridge=self.ridge,
+        )
+        keep(self, seed=check_seed(self.seed))
 
     def distill(
         self,
@@ -81,7 +91,7 @@ class KernelInducing:
         y: Array | None = None,
         *,
         checkpoint: str | Path | None = None,
-        every: int = 100,
+        every: float = 30.0,
     ) -> DistilledData:
         """Distilled inputs, whose targets are the classes (m,), or the learned targets (m, C).
 
@@ -92,7 +102,8 @@ class KernelInducing:
         x, y
             The data, with integer classes.
         checkpoint, every
-            A file that is written every so many steps; a run that finds one goes on from there.
+            A file that is written every so many seconds, and beside it a folder, its name with ``.data`` added, of what
+            was made of all data; a run that finds them goes on from there.
 
         Raises
         ------
@@ -104,13 +115,15 @@ class KernelInducing:
         dntk.StoreError
             A checkpoint of another run.
         """
+        x = batches.whole(checked_inputs(model, x))
         differentiable = require_input_gradients(model, x)
-        model.check_inputs(x)
         check_limits(self.limits, x)
         labels = required_labels(y, x)
         provenance = provenance_of(self, model, {"x": x, "y": labels})
+        stored = checkpoint_at(checkpoint, every, provenance, model, x)
         sketch = resolved(self.sketch, model, x, outputs=self.outputs, seed=self.seed)
-        problem = _Problem.of(self, Tangents(model=differentiable, sketch=sketch, outputs=self.outputs), x, labels)
+        tangents = Tangents(model=differentiable, sketch=sketch, outputs=self.outputs)
+        problem = _Problem.of(self, tangents, x, labels, kept_beside(stored))
         start = {"x": take(x, problem.chosen), **self.loss.start(problem.targets)}
         rates = {**dict.fromkeys(start, self.learning_rate), "x": self.learning_rate * spread(x)}
         if self.label_learning_rate is not None:
@@ -120,7 +133,7 @@ class KernelInducing:
             rates=rates,
             optimiser=Adam(decays=self.decays),
             project=lambda variables: {**variables, "x": within(variables["x"], self.limits)},
-            checkpoint=checkpoint_at(checkpoint, every, provenance),
+            checkpoint=stored,
         )
         state = descend(start, problem.evaluate, descent)
         outputs = model(state.best["x"])
@@ -150,11 +163,13 @@ class _Problem:
     own_targets: Float[Array, "m c"]
 
     @classmethod
-    def of(cls, objective: KernelInducing, tangents: Tangents, x: Array, labels: Array) -> "_Problem":
+    def of(
+        cls, objective: KernelInducing, tangents: Tangents, x: Array, labels: Array, kept: Checkpoints | None
+    ) -> "_Problem":
         model = tangents.model
         fit, held = split(x.shape[0], objective.held_out, seed=objective.seed)
         chosen = fit[balanced(take(labels, fit), model.n_outputs, objective.per_class, seed=objective.seed)]
-        every = tangents.features(x)
+        every = tangents.features(x, kept)
         known, judges = tangents.joined(every[fit]), tangents.joined(every[held])
         goals = one_hot(labels, model.n_outputs, like=known)
         return cls(
@@ -237,7 +252,7 @@ def required_labels(y: Array | None, x: Array) -> Array:
         Their number is not that of the points.
     """
     if y is None:
-        msg = "`y` is missing: this objective needs the integer class of every point, shape (n,)."
+        msg = "`y` is missing: this objective needs classes, pass one integer per point, shape (n,)."
         raise TypeError(msg)
     arrays.require_same_place(x=x, y=y)
     check_labels("y", y, points=x.shape[0])

@@ -8,9 +8,10 @@ from dntk import arrays
 from dntk._progress import task
 from dntk.distill.data.base import DataSelector, Selection
 from dntk.features import TangentFeatures, tangent_features
-from dntk.models.base import POINTS, Model
+from dntk.models import batches
+from dntk.models.base import POINTS, Model, checked_inputs
 from dntk.models.input_gradients import InputDifferentiable
-from dntk.outputs import Labelled
+from dntk.models.nests import is_array
 from dntk.sketch import SparseSign
 from dntk.types import Array
 
@@ -46,7 +47,7 @@ class LastLayer:
         TypeError, ValueError
             Inputs that the model does not take; more points asked than there are.
         """
-        model.check_inputs(x)
+        x = checked_inputs(model, x)
         return self.selector.select(last_layer_features(model, x, seed=self.seed))
 
 
@@ -56,21 +57,22 @@ def last_layer_features(model: Model, x: Array, *, seed: int = 0) -> TangentFeat
     if head is None:
         return tangent_features(model, x, sketch=SparseSign(_DIM, seed=seed), outputs="sum")
     differentiable, name = head
-    n = x.shape[0]
+    n = batches.count(x)
     with task("inputs of the last layer", total=n, unit="points") as bar:
-        pieces = [_entering(differentiable, x[start:stop, ...], name) for start, stop in bar.spans(n, POINTS)]
+        pieces = [_entering(differentiable, batches.span(x, start, stop), name) for start, stop in bar.spans(n, POINTS)]
     xp = model.namespace
     entering = xp.concat(pieces, axis=0)
-    one = xp.ones((x.shape[0], 1), dtype=entering.dtype, device=arrays.device_of(entering))
+    one = xp.ones((batches.count(x), 1), dtype=entering.dtype, device=arrays.device_of(entering))
     return TangentFeatures(xp.concat([entering, one], axis=1))
 
 
 def _head(model: Model, x: Array) -> tuple[InputDifferentiable, str] | None:
     """The model and the name of its last linear layer, if both are known."""
-    if not isinstance(model, InputDifferentiable) or isinstance(x, Labelled) or not arrays.is_floating(x):
+    one = batches.first(x)
+    if not isinstance(model, InputDifferentiable) or not is_array(one) or not arrays.is_floating(one):
         return None
     try:
-        return model, model.head(x[:1, ...])
+        return model, model.head(one)
     except ValueError:  # it has no such layer
         return None
 

@@ -6,14 +6,13 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._checks import keep, positive_integer
+from dntk._checks import check_seed, keep, positive_integer
 from dntk.backend import backend_of
-from dntk.distill.data.base import Selection, check_selection_size
+from dntk.distill.data.base import Selection, check_selection
 from dntk.distill.data.residual_kernel import accumulated, picked_in_order
 from dntk.features import TangentFeatures
 from dntk.ledger import count
 from dntk.random import uniforms
-from dntk.random.streams import check_seed
 from dntk.sketch import SparseSign
 from dntk.types import Array
 
@@ -53,7 +52,7 @@ class Leverage:
     dim: int | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
+        keep(self, size=positive_integer("size", self.size), seed=check_seed(self.seed))
         if self.ridge is not None and not 0 < self.ridge < float("inf"):
             msg = f"`ridge` must be a positive number, got {self.ridge!r}: leave it out for one that fits `size`."
             raise ValueError(msg)
@@ -88,7 +87,7 @@ class Leverage:
         ValueError
             More points asked than there are.
         """
-        check_selection_size(self.size, len(phi))
+        check_selection(self.size, phi)
         features = self._reduced(accumulated(phi))
         xp = arrays.namespace(features)
         n, q = features.shape

@@ -1,14 +1,17 @@
 """The loss of matching every class's features and statistics, as a function of inputs."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Protocol, runtime_checkable
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.archive import to_host
 from dntk.backend import backend_of
+from dntk.checkpoints import Checkpoints
 from dntk.distill.data.augmentation import Augmentation
 from dntk.distill.data.barycentres import Barycentre
 from dntk.distill.data.class_statistics import Moments, mismatch, moments, unit
@@ -76,19 +79,21 @@ class MatchingProblem:
 
     @classmethod
     def of(
-        cls, objective: _Settings, model: InputDifferentiable, x: Array, members: list[Indices]
+        cls,
+        objective: _Settings,
+        model: InputDifferentiable,
+        x: Array,
+        members: list[Indices],
+        kept: Checkpoints | None,
     ) -> "MatchingProblem":
-        """The problem for the points of every class at ``members``."""
+        """The problem for the points of every class at ``members``; what classes are to match is kept, if asked."""
         head = objective.features or model.head(x)
         names = model.batch_norms() if objective.statistics is None else objective.statistics
         goals = []
-        for label, places in enumerate(members):
-            features, statistics = _observed(model, x, places, head, names)
-            support, weights = objective.barycentre.summarise(
-                to_host(features).astype("f8"), objective.per_class, seed=objective.seed + label
-            )
-            placed = on_device_of(support, features), on_device_of(weights, features)
-            goals.append(Goal(placed[0], placed[1], statistics))
+        with task("classes", total=len(members), unit="classes") as bar:
+            for label, places in enumerate(bar.over(members)):
+                make = functools.partial(_goal, objective, model, x, (label, places), head, names)
+                goals.append(make() if kept is None else _kept_goal(kept, label, make, x))
         return cls(objective=objective, model=model, head=head, goals=goals)
 
     def evaluate(self, step: int, variables: Variables) -> Evaluated:
@@ -156,6 +161,41 @@ class MatchingProblem:
                 cotangents[name].append(total)
         share = 1 / len(self.goals)
         return terms, xp.concat(slopes) * share, {name: xp.concat(parts) * share for name, parts in cotangents.items()}
+
+
+def _goal(
+    objective: _Settings,
+    model: InputDifferentiable,
+    x: Array,
+    members: tuple[int, Indices],
+    head: str,
+    names: tuple[str, ...],
+) -> Goal:
+    """What the inputs of a class, given with the places of its points, are to match."""
+    label, places = members
+    features, statistics = _observed(model, x, places, head, names)
+    support, weights = objective.barycentre.summarise(
+        to_host(features).astype("f8"), objective.per_class, seed=objective.seed + label
+    )
+    return Goal(on_device_of(support, features), on_device_of(weights, features), statistics)
+
+
+def _kept_goal(kept: Checkpoints, label: int, make: Callable[[], Goal], like: Array) -> Goal:
+    """The goal of a class from the folder, where it is put if it is not there."""
+
+    def entry() -> tuple[dict[str, Array], dict[str, Any]]:
+        goal = make()
+        tensors = {"features": goal.features, "weights": goal.weights}
+        for name, found in goal.statistics.items():
+            tensors |= {f"mean.{name}": found.mean, f"variance.{name}": found.variance}
+        return tensors, {name: found.count for name, found in goal.statistics.items()}
+
+    found, counts = kept.kept(f"class-{label}", entry, like)
+    statistics = {
+        name: Moments(mean=found[f"mean.{name}"], variance=found[f"variance.{name}"], count=count)
+        for name, count in counts.items()
+    }
+    return Goal(found["features"], found["weights"], statistics)
 
 
 def _observed(

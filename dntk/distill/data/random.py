@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from dntk.distill.data.base import Selection, check_selection_size
+from dntk._checks import check_seed, keep, positive_integer
+from dntk.distill.data.base import Selection, check_selection
 from dntk.distill.data.residual_kernel import picked_in_order
 from dntk.features import TangentFeatures
 from dntk.random import uniforms
-from dntk.random.streams import check_seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Random:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
+        keep(self, size=positive_integer("size", self.size), seed=check_seed(self.seed))
 
     def select(self, phi: TangentFeatures) -> Selection:
         """Chosen points, with the residual trace they leave.
@@ -32,6 +32,6 @@ class Random:
         ValueError
             More points asked than there are.
         """
-        check_selection_size(self.size, len(phi))
+        check_selection(self.size, phi)
         order = np.argsort(uniforms(seed=self.seed, stream="random-selection", count=len(phi)), kind="stable")
         return picked_in_order(phi, order[: self.size].tolist())

@@ -6,14 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dntk import arrays
-from dntk._checks import keep, positive_integer
+from dntk._checks import check_seed, keep, positive_integer
 from dntk._progress import task
 from dntk.backend import backend_of
-from dntk.distill.data.base import Selection, check_selection_size
+from dntk.distill.data.base import Selection, check_selection
 from dntk.distill.data.residual_kernel import BLOCK, ResidualKernel, eliminate
 from dntk.features import TangentFeatures
 from dntk.random import WORDS_PER_COUNTER, uniforms, words
-from dntk.random.streams import check_seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +50,7 @@ class RPCholesky:
     block: int = dataclasses.field(default=BLOCK, kw_only=True)
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
+        keep(self, size=positive_integer("size", self.size), seed=check_seed(self.seed))
         keep(self, block=positive_integer("block", self.block))
 
     def select(self, phi: TangentFeatures) -> Selection:
@@ -62,7 +61,7 @@ class RPCholesky:
         ValueError
             More points asked than there are.
         """
-        check_selection_size(self.size, len(phi))
+        check_selection(self.size, phi)
         kernel = ResidualKernel(phi, self.size)
         turn = 0
         with task("drawing points", total=self.size, unit="points") as bar:

@@ -6,16 +6,23 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dntk import arrays
-from dntk._checks import integer
+from dntk._checks import decays as checked_decays
+from dntk._checks import integer, positive_integer
 from dntk._checks import positive as checked_positive
+from dntk.checkpoints import Checkpoints
 from dntk.distill.data.descent import Checkpoint
 from dntk.distill.data.distilled_data import Provenance
+from dntk.identity import Identity, rounding_of
+from dntk.models.base import Model
 from dntk.types import Array
 
 
-def check_settings(*, steps: int, **positive: float) -> None:
-    """Raise ``ValueError`` unless ``steps`` is a number of steps, and the others are positive."""
+def check_settings(*, steps: int, decays: tuple[float, float], batch_size: int | None, **positive: float) -> None:
+    """Raise ``ValueError`` unless steps, decays and batches are possible ones, and the others positive."""
     integer("steps", steps, least=0)
+    checked_decays("decays", decays)
+    if batch_size is not None:
+        positive_integer("batch_size", batch_size)
     for name, value in positive.items():
         checked_positive(name, value)
 
@@ -25,9 +32,21 @@ def spread(x: Array) -> float:
     return float(arrays.namespace(x).std(x)) or 1.0
 
 
-def checkpoint_at(path: str | Path | None, every: int, provenance: Provenance) -> Checkpoint | None:
-    """A checkpoint that belongs to one objective, network and data."""
+def checkpoint_at(
+    path: str | Path | None, every: float, provenance: Provenance, model: Model, x: Array
+) -> Checkpoint | None:
+    """A checkpoint that belongs to one objective, network and data ``x``."""
     if path is None:
         return None
     owner = hashlib.sha256(json.dumps(asdict(provenance), sort_keys=True).encode()).hexdigest()
-    return Checkpoint(path=path, every=every, owner=owner)
+    network = Identity.of(model, x, digest=provenance.model)
+    return Checkpoint(path=path, every=every, owner=owner, network=network, rounding=rounding_of(model))
+
+
+def kept_beside(checkpoint: Checkpoint | None) -> Checkpoints | None:
+    """Where what is made of all data once is kept: a folder beside the checkpoint."""
+    if checkpoint is None:
+        return None
+    folder = Checkpoints.at(f"{checkpoint.path}.data", {"objective, network, seed or data": checkpoint.owner})
+    folder.require_network(checkpoint.network, checkpoint.rounding)
+    return folder

@@ -6,8 +6,10 @@ from pathlib import Path
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._target_checks import check_labels
+from dntk._checks import check_seed, keep, positive_integer
+from dntk._target_checks import check_classes, check_labels
 from dntk.archive import to_host
+from dntk.checkpoints import Checkpoints
 from dntk.distill.data.adam import Adam
 from dntk.distill.data.base import DataSelector
 from dntk.distill.data.descent import Descent, Evaluated, State, Variables, descend
@@ -16,13 +18,13 @@ from dntk.distill.data.draws import Indices, minibatch, split, take
 from dntk.distill.data.limits import Limits, check_limits, within
 from dntk.distill.data.nystrom_residual import residual, residual_gradient
 from dntk.distill.data.rp_cholesky import RPCholesky
-from dntk.distill.data.settings import check_settings, checkpoint_at, spread
+from dntk.distill.data.settings import check_settings, checkpoint_at, kept_beside, spread
 from dntk.distill.data.tangents import Tangents
 from dntk.features import TangentFeatures
-from dntk.models.base import Model
+from dntk.models import batches
+from dntk.models.base import Model, checked_inputs
 from dntk.models.input_gradients import require_input_gradients
 from dntk.outputs import FeatureOutputs
-from dntk.random.streams import check_seed
 from dntk.sketch.resolution import AnySketch, resolved
 from dntk.spectrum import eigenvalues
 from dntk.types import Array
@@ -83,8 +85,15 @@ class TangentResidual:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_settings(steps=self.steps, learning_rate=self.learning_rate, jitter=self.jitter)
-        check_seed(self.seed)
+        positive_integer("size", self.size)
+        check_settings(
+            steps=self.steps,
+            decays=self.decays,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            jitter=self.jitter,
+        )
+        keep(self, seed=check_seed(self.seed))
 
     def distill(
         self,
@@ -93,7 +102,7 @@ class TangentResidual:
         y: Array | None = None,
         *,
         checkpoint: str | Path | None = None,
-        every: int = 100,
+        every: float = 30.0,
     ) -> DistilledData:
         """Distilled inputs.
 
@@ -107,7 +116,8 @@ class TangentResidual:
             Integer classes: those of the starting points become the targets of the result. Default: the network's
             outputs at the distilled inputs.
         checkpoint, every
-            A file that is written every so many steps; a run that finds one goes on from there.
+            A file that is written every so many seconds, and beside it a folder, its name with ``.data`` added, of what
+            was made of all data; a run that finds them goes on from there.
 
         Raises
         ------
@@ -118,22 +128,24 @@ class TangentResidual:
         dntk.StoreError
             A checkpoint of another run.
         """
+        x = batches.whole(checked_inputs(model, x))
         differentiable = require_input_gradients(model, x)
-        model.check_inputs(x)
         check_limits(self.limits, x)
         if y is not None:
             check_labels("y", y, points=x.shape[0])
+            check_classes("y", y, classes=max(2, model.n_outputs))
         labels = {} if y is None else {"y": y}
         provenance = provenance_of(self, model, {"x": x, **labels})
+        stored = checkpoint_at(checkpoint, every, provenance, model, x)
         sketch = resolved(self.sketch, model, x, outputs=self.outputs, seed=self.seed)
         tangents = Tangents(model=differentiable, sketch=sketch, outputs=self.outputs)
-        problem = _Problem.of(self, tangents, x)
+        problem = _Problem.of(self, tangents, x, kept_beside(stored))
         descent = Descent(
             steps=self.steps,
             rates={"x": self.learning_rate * spread(x)},
             optimiser=Adam(decays=self.decays),
             project=lambda variables: {"x": within(variables["x"], self.limits)},
-            checkpoint=checkpoint_at(checkpoint, every, provenance),
+            checkpoint=stored,
             worst=lambda first: (1 + first) / 2,  # half of what the start explained is lost
         )
         state = descend({"x": take(x, problem.chosen)}, problem.evaluate, descent)
@@ -152,9 +164,9 @@ class _Problem:
     tail: float
 
     @classmethod
-    def of(cls, objective: TangentResidual, tangents: Tangents, x: Array) -> "_Problem":
+    def of(cls, objective: TangentResidual, tangents: Tangents, x: Array, kept: Checkpoints | None) -> "_Problem":
         fit, held = split(x.shape[0], objective.held_out, seed=objective.seed)
-        every = tangents.features(x)
+        every = tangents.features(x, kept)
         known, judges = every[fit], every[held]
         selector = objective.start or RPCholesky(objective.size, seed=objective.seed)
         selection = selector.select(known)

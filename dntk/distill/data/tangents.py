@@ -5,8 +5,9 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk.checkpoints import Checkpoints
 from dntk.distill.data.pulling import pull_features
-from dntk.features import TangentFeatures, tangent_features
+from dntk.features import TangentFeatures, kept_features
 from dntk.models.input_gradients import InputDifferentiable
 from dntk.outputs import FeatureOutputs
 from dntk.outputs.functionals import cotangents_for
@@ -25,9 +26,10 @@ class Tangents:
     sketch: Sketch | None
     outputs: FeatureOutputs
 
-    def features(self, x: Array) -> TangentFeatures:
-        """Features of inputs."""
-        return tangent_features(self.model, x, sketch=self.sketch, outputs=self.outputs)
+    def features(self, x: Array, kept: Checkpoints | None = None) -> TangentFeatures:
+        """Features of inputs; of all data they are kept in a folder, if there is one."""
+        place = None if kept is None else (kept, "features")
+        return kept_features(self.model, x, sketch=self.sketch, outputs=self.outputs, kept=place)
 
     def joined(self, phi: TangentFeatures) -> Float[Array, "n d"]:
         """F, in float64 where the device has it."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dntk import arrays
+from dntk._checks import check_seed, keep, positive_integer
 from dntk.distill.data.adam import Adam
 from dntk.distill.data.augmentation import Augmentation
 from dntk.distill.data.barycentres import Barycentre, FreeSupport, require_transport
@@ -16,11 +17,11 @@ from dntk.distill.data.kernel_inducing import required_labels
 from dntk.distill.data.limits import Limits, check_limits, within
 from dntk.distill.data.matching import MatchingProblem, on_device_of
 from dntk.distill.data.prediction_losses import log_softmax
-from dntk.distill.data.settings import check_settings, checkpoint_at, spread
-from dntk.models.base import Model
+from dntk.distill.data.settings import check_settings, checkpoint_at, kept_beside, spread
+from dntk.models import batches
+from dntk.models.base import Model, checked_inputs
 from dntk.models.input_gradients import require_input_gradients
 from dntk.random import normals
-from dntk.random.streams import check_seed
 from dntk.types import Array
 
 
@@ -86,8 +87,14 @@ class Wasserstein:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_settings(steps=self.steps, learning_rate=self.learning_rate, batch_size=self.batch_size)
-        check_seed(self.seed)
+        positive_integer("per_class", self.per_class)
+        check_settings(
+            steps=self.steps,
+            decays=self.decays,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+        )
+        keep(self, seed=check_seed(self.seed))
 
     def distill(
         self,
@@ -96,7 +103,7 @@ class Wasserstein:
         y: Array | None = None,
         *,
         checkpoint: str | Path | None = None,
-        every: int = 100,
+        every: float = 30.0,
     ) -> DistilledData:
         """Distilled inputs, class after class.
 
@@ -107,7 +114,8 @@ class Wasserstein:
         x, y
             The data, with integer classes.
         checkpoint, every
-            A file that is written every so many steps; a run that finds one goes on from there.
+            A file that is written every so many seconds, and beside it a folder, its name with ``.data`` added, of what
+            was made of all data; a run that finds them goes on from there.
 
         Raises
         ------
@@ -121,20 +129,21 @@ class Wasserstein:
         dntk.StoreError
             A checkpoint of another run.
         """
+        x = batches.whole(checked_inputs(model, x))
         differentiable = require_input_gradients(model, x)
-        model.check_inputs(x)
         check_limits(self.limits, x)
         labels = required_labels(y, x)
         members = by_class(labels, model.n_outputs, at_least=self.per_class)
         require_transport()
         provenance = provenance_of(self, model, {"x": x, "y": labels})
-        problem = MatchingProblem.of(self, differentiable, x, members)
+        stored = checkpoint_at(checkpoint, every, provenance, model, x)
+        problem = MatchingProblem.of(self, differentiable, x, members, kept_beside(stored))
         descent = Descent(
             steps=self.steps,
             rates={"x": self.learning_rate * spread(x)},
             optimiser=Adam(decays=self.decays),
             project=lambda variables: {"x": within(variables["x"], self.limits)},
-            checkpoint=checkpoint_at(checkpoint, every, provenance),
+            checkpoint=stored,
         )
         state = descend({"x": _noise(x, problem.size, self.limits, self.seed)}, problem.evaluate, descent)
         return self._result(problem, state, labels, provenance)

@@ -4,9 +4,10 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 
+from dntk import arrays
 from dntk._checks import positive_integer
 from dntk.distilled_gradients import DistilledGradients
-from dntk.features import TangentFeatures
+from dntk.features import TangentFeatures, require_features
 from dntk.types import Array
 
 
@@ -31,8 +32,9 @@ def at_ridge(distiller: GradientDistiller, ridge: float) -> GradientDistiller:
     return distiller.at_ridge(ridge) if isinstance(distiller, TakesRidge) else distiller
 
 
-def check_size(size: int, points: int) -> None:
-    """Raise ``ValueError`` unless 1 ≤ size ≤ points."""
+def check_size(size: int, phi: TangentFeatures) -> None:
+    """Raise unless these are features of at least ``size`` ≥ 1 points."""
+    points = len(require_features("phi", phi))
     positive_integer("size", size)
     if size > points:
         msg = f"`size`={size} gradients are asked of {points} points: at most {points} directions exist there."
@@ -41,8 +43,7 @@ def check_size(size: int, points: int) -> None:
 
 def require_kernel(phi: TangentFeatures) -> None:
     """Raise ``ValueError`` where all features are zero: a dead network has no directions."""
-    from dntk import arrays
-
+    require_features("phi", phi)
     if float(arrays.namespace(phi.values).max(arrays.namespace(phi.values).abs(phi.values))) == 0:
         msg = (
             "all tangent features are zero: the network's outputs do not depend on the selected parameters at these "

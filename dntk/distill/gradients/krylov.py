@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import check_seed, keep, positive_integer
 from dntk._progress import Task, task
 from dntk._target_checks import check_targets
 from dntk.distill.gradients.base import check_size, require_kernel
@@ -48,6 +49,9 @@ class Krylov:
     per_output: bool = True
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        keep(self, size=positive_integer("size", self.size), seed=check_seed(self.seed))
+
     def distill(self, phi: TangentFeatures, targets: Float[Array, "m c"]) -> DistilledGradients:
         """Synthetic gradients along the Krylov directions.
 
@@ -56,7 +60,7 @@ class Krylov:
         ValueError
             More gradients than points, zero features, or targets of another shape.
         """
-        check_size(self.size, len(phi))
+        check_size(self.size, phi)
         require_kernel(phi)
         y = check_targets(targets, phi.values, points=len(phi), outputs=phi.n_outputs)
         spectra = coverage_spectra(phi, per_output=self.per_output, size=self.size, seed=self.seed)

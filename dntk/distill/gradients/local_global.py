@@ -5,12 +5,11 @@ import dataclasses
 from jaxtyping import Float, Int
 
 from dntk import arrays
-from dntk._checks import keep, positive_integer
+from dntk._checks import check_seed, keep, positive_integer, share
 from dntk.distill.gradients.base import check_size, require_kernel
 from dntk.distill.gradients.partition import Partition, Spectrum
 from dntk.distilled_gradients import DistilledGradients, distil_along
 from dntk.features import TangentFeatures
-from dntk.random.streams import check_seed
 from dntk.spectrum._coverage import coverage as energy_coverage
 from dntk.types import Array
 
@@ -86,12 +85,11 @@ class LocalGlobal:
 
     def __post_init__(self) -> None:
         for name, value in (("variance", self.variance), ("coverage", self.coverage)):
-            if not 0 < value <= 1:
-                msg = f"`{name}` must be in (0, 1], got {value}."
-                raise ValueError(msg)
-        if self.clusters is not None:
-            keep(self, clusters=positive_integer("clusters", self.clusters))
-        check_seed(self.seed)
+            keep(self, **{name: share(name, value, what="in (0, 1]", one=True)})
+        for name in ("clusters", "size"):
+            if getattr(self, name) is not None:
+                keep(self, **{name: positive_integer(name, getattr(self, name))})
+        keep(self, seed=check_seed(self.seed))
 
     def distill(
         self, phi: TangentFeatures, targets: Float[Array, "m c"], *, spectra: tuple[Array, Array] | None = None
@@ -123,7 +121,7 @@ class LocalGlobal:
         """
         require_kernel(phi)
         if self.size is not None:
-            check_size(self.size, len(phi))
+            check_size(self.size, phi)
         # One more than the budget, so that a rank beyond it is seen to be.
         return Spectrum.of(phi, self.variance, None if self.size is None else self.size + 1, known)
 

@@ -40,9 +40,6 @@ def remainder(basis: Float[Array, "g m s"], column: Float[Array, "g m 1"]) -> tu
     rest = unit - basis @ (basis.mT @ unit)
     rest = rest - basis @ (basis.mT @ rest)  # the first pass leaves rounding times the part removed
     direction, share = normalised(rest)
-    # Where little was left, normalising has magnified what rounding left inside the span.
-    direction = direction - basis @ (basis.mT @ direction)
-    direction, _ = normalised(direction)
     return direction, xp.reshape(share, (share.shape[0],))
 
 

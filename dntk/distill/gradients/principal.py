@@ -1,9 +1,10 @@
-"""Principal directions: leading eigenvectors of the kernel, the label-blind optimum."""
+"""Principal directions: leading eigenvectors of the kernel, the best for one kernel."""
 
 import dataclasses
 
 from jaxtyping import Float
 
+from dntk._checks import check_seed, keep, positive_integer
 from dntk.distill.gradients.base import check_size, require_kernel
 from dntk.distilled_gradients import DistilledGradients, coverage_spectra, distil_along
 from dntk.features import TangentFeatures
@@ -14,8 +15,12 @@ from dntk.types import Array
 class Principal:
     """The leading eigenvectors of K̄, or of every K^c.
 
-    Among all s-dimensional subspaces they keep most of the kernel in every unitarily invariant norm, and minimise the
-    worst-case error over targets of unit norm (Eckart and Young; Mirsky). They do not look at the targets.
+    Among all s-dimensional subspaces they keep most of that one kernel in every unitarily invariant norm, and minimise
+    the worst-case error over targets of unit norm (Eckart and Young; Mirsky). They do not look at the targets.
+
+    Shared by several outputs they need not have the least trace residual, which is taken output by output on the span
+    of UᵀΨ^c: it is at most Σ_{i>s} λ_i(K̄), and at least the mean over outputs of Σ_{i>s} λ_i(K^c), which
+    ``per_output`` attains.
 
     Parameters
     ----------
@@ -36,6 +41,9 @@ class Principal:
     per_output: bool = False
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        keep(self, size=positive_integer("size", self.size), seed=check_seed(self.seed))
+
     def distill(self, phi: TangentFeatures, targets: Float[Array, "m c"]) -> DistilledGradients:
         """Synthetic gradients along the leading eigenvectors.
 
@@ -44,7 +52,7 @@ class Principal:
         ValueError
             More gradients than points, zero features, or targets of another shape.
         """
-        check_size(self.size, len(phi))
+        check_size(self.size, phi)
         require_kernel(phi)
         spectra = coverage_spectra(phi, per_output=self.per_output, size=self.size, seed=self.seed)
         return distil_along(phi, targets, spectra[1][..., : self.size], spectra=spectra)

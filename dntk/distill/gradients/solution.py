@@ -6,6 +6,7 @@ from collections.abc import Callable
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import check_seed, keep, positive_integer
 from dntk._progress import Task, task
 from dntk._target_checks import check_targets
 from dntk.distill.gradients.base import check_size, require_kernel
@@ -15,7 +16,7 @@ from dntk.features import TangentFeatures
 from dntk.ledger import count
 from dntk.solve._preconditioned_cg import Preconditioner, preconditioned_cg
 from dntk.solve.choice import check_ridge
-from dntk.solve.rules import Ridge, feature_ridge
+from dntk.solve.rules import Ridge, feature_ridge, rule_of
 from dntk.spectrum.eigen import leading_eigenpairs
 from dntk.types import Array
 
@@ -26,7 +27,8 @@ class Solution:
 
     Per class, one synthetic gradient along α_c already reproduces ridge regression on all m points exactly; with the
     principal directions beside it, the kernel lost is at most one principal direction more than the best possible:
-    Σ_{i>s} λ_i ≤ tr(K − K_Π) ≤ Σ_{i≥s} λ_i (q directions with q solutions). With directions shared by all outputs,
+    Σ_{i>s} λ_i ≤ tr(K − K_Π) ≤ Σ_{i≥s} λ_i (q directions with q solutions). Shared by all outputs, their mean
+    trace residual is at least that of Σ_{i>s} λ_i(K^c) and at most Σ_{i>s−q} λ_i(K̄). Of shared directions
     s = C hold all solutions; fewer hold their principal components in the norm of K̄ + λI, the one that errors of
     the regression are measured in. α is computed by conjugate gradients preconditioned with leading eigenpairs,
     O(C·m·k) a step, no (m, m) array for many points.
@@ -66,6 +68,10 @@ class Solution:
             raise ValueError(msg)
         for multiple in self.multiples:
             check_ridge(multiple)
+        if self.ridge is not None:
+            rule_of(self.ridge)
+        ranks = {name: positive_integer(name, getattr(self, name)) for name in ("size", "iterations", "rank")}
+        keep(self, seed=check_seed(self.seed), **ranks)
 
     def at_ridge(self, ridge: float) -> "Solution":
         """The same for a regression with this λ; itself where it was given its own."""
@@ -79,7 +85,7 @@ class Solution:
         ValueError
             More gradients than points, zero features, a ridge that is not positive, or targets of another shape.
         """
-        check_size(self.size, len(phi))
+        check_size(self.size, phi)
         require_kernel(phi)
         y = check_targets(targets, phi.values, points=len(phi), outputs=phi.n_outputs)
         ridge = feature_ridge("loo" if self.ridge is None else self.ridge, phi.values, y)

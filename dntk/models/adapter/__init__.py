@@ -5,7 +5,7 @@ from dntk.models.adapter._framework import Framework
 from dntk.models.adapter._memo import PROBES, Memo, OutputCount
 from dntk.models.adapter._network import close, evaluate, examine, require_outputs
 from dntk.models.adapter._operations import Operations, Passes
-from dntk.models.adapter._requirements import require_input, require_parameters, require_shape
+from dntk.models.adapter._requirements import require_array, require_input, require_parameters, require_shape
 from dntk.models.adapter._vectors import offsets_of, size_of, split, total_size
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "examine",
     "in_order",
     "offsets_of",
+    "require_array",
     "require_input",
     "require_outputs",
     "require_parameters",

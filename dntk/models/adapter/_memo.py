@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
-from dntk.types import Array
+from dntk.models import batches
+from dntk.types import Batch
 
 T = TypeVar("T")
 
@@ -18,13 +19,13 @@ class Memo(Generic[T]):
 
     found: dict[Hashable, tuple[int, T]] = dataclasses.field(default_factory=dict)
 
-    def __call__(self, x: Array, find: Callable[[], T], *, of: Hashable = (), enough: int = 2) -> T:
+    def __call__(self, x: Batch, find: Callable[[], T], *, of: Hashable = (), enough: int = 2) -> T:
         """What ``find`` returned for inputs like ``x``.
 
         It is called again once more inputs come, until ``enough`` have been seen: one alone cannot show batch
         dependence. ``of`` tells apart what is remembered of the same inputs.
         """
-        key, seen = (tuple(x.shape[1:]), str(x.dtype), of), min(x.shape[0], PROBES)
+        key, seen = (batches.signature(x), of), min(batches.count(x), PROBES)
         known = self.found.get(key)
         if known is None or known[0] < min(seen, enough):
             known = self.found[key] = (seen, find())
@@ -38,9 +39,9 @@ class OutputCount:
     memo: Memo[int] = dataclasses.field(default_factory=Memo)
     latest: int | None = None
 
-    def look(self, x: Array, examine: Callable[[], int]) -> None:
-        """Remember what ``examine`` returns for inputs like ``x``."""
-        self.latest = self.memo(x, examine)
+    def look(self, x: Batch, examine: Callable[[], int], *, of: Hashable = ()) -> None:
+        """Remember what ``examine`` returns for inputs like ``x``, and ``of`` what, as in :class:`Memo`."""
+        self.latest = self.memo(x, examine, of=of)
 
     def known(self, network: str = "network", guess: int | None = None) -> int:
         """The number, or the ``guess`` where no input has told it; ``AttributeError`` without either."""

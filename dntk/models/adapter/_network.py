@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from dntk import arrays
+from dntk.models import batches
 from dntk.models.adapter._framework import Framework
 from dntk.models.adapter._memo import PROBES
-from dntk.types import Array
+from dntk.types import Array, Batch
 
 
 def examine(
-    run: Callable[[Array], Array], x: Array, framework: Framework, *, agree: Callable[[Array, Array], bool]
+    run: Callable[[Batch], Array], x: Batch, framework: Framework, *, agree: Callable[[Array, Array], bool]
 ) -> int:
     """Number C of outputs, once a network proves a deterministic function of one input at a time.
 
@@ -22,7 +23,7 @@ def examine(
     ValueError
         Outputs are not finite, or vary from call to call or with the batch.
     """
-    probe, network = x[: min(PROBES, x.shape[0]), ...], framework.network
+    probe, network = batches.first(x, PROBES), framework.network
     outputs = run(probe)
     arrays.require_finite(f"the {network}'s outputs", outputs)
     if not agree(run(probe), outputs):
@@ -31,8 +32,9 @@ def examine(
             f"{framework.fixed}"
         )
         raise ValueError(msg)
-    for row in {0, probe.shape[0] - 1} if probe.shape[0] > 1 else ():
-        if not agree(run(probe[row : row + 1, ...]), outputs[row : row + 1, :]):
+    last = batches.count(probe) - 1
+    for row in {0, last} if last else ():
+        if not agree(run(batches.span(probe, row, row + 1)), outputs[row : row + 1, :]):
             msg = (
                 f"the {network}'s output for an input depends on the rest of the batch (batch dependence), so that its "
                 f"kernel is not defined: {framework.no_mixing}."
@@ -49,7 +51,7 @@ def close(left: Array, right: Array, tolerance: float) -> bool:
     )
 
 
-def evaluate(run: Callable[[Array], Any], x: Array, framework: Framework, *, remedy: str = "") -> Any:
+def evaluate(run: Callable[[Batch], Any], x: Batch, framework: Framework, *, remedy: str = "") -> Any:
     """Outputs (n, C) of ``run`` at ``x``.
 
     Raises
@@ -62,10 +64,11 @@ def evaluate(run: Callable[[Array], Any], x: Array, framework: Framework, *, rem
     except framework.not_its_fault:
         raise
     except framework.errors as error:
-        inputs = f"inputs of shape {tuple(x.shape)} and dtype {x.dtype}"
-        msg = f"the {framework.network} fails on {inputs}: {type(error).__name__}: {error}{remedy}"
+        inputs = f"inputs of {batches.described(x)}"
+        ending = remedy or f"\nPass inputs of the shape that the {framework.network} takes."
+        msg = f"the {framework.network} fails on {inputs}: {type(error).__name__}: {error}{ending}"
         raise ValueError(msg) from error
-    require_outputs(outputs, x.shape[0], framework)
+    require_outputs(outputs, batches.count(x), framework)
     return outputs
 
 

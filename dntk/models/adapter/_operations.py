@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Callable, Hashable
 
 from dntk.ledger import count, recording
+from dntk.models import batches
 from dntk.models.adapter._memo import Memo
-from dntk.types import Array
+from dntk.types import Batch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,11 +37,11 @@ class Passes:
 
     found: Memo[Operations] = dataclasses.field(default_factory=Memo)
 
-    def forward(self, x: Array, find: Callable[[], int]) -> None:
+    def forward(self, x: Batch, find: Callable[[], int]) -> None:
         """A forward pass of the inputs ``x``; ``find`` says what one input takes."""
         self._count(x, 0, "forward", lambda: Operations(forward=find()))
 
-    def backward(self, x: Array, functionals: int, find: Callable[[int], int], *, of: Hashable) -> None:
+    def backward(self, x: Batch, functionals: int, find: Callable[[int], int], *, of: Hashable) -> None:
         """A forward pass of ``x`` and a backward pass of each functional, in the way ``of``.
 
         ``find`` says what one input takes with so many functionals. One alone may go another way than several.
@@ -50,12 +51,12 @@ class Passes:
         else:
             self._count(x, functionals, of, lambda: Operations.measured(find))
 
-    def back(self, x: Array, find: Callable[[], int], *, of: Hashable) -> None:
+    def back(self, x: Batch, find: Callable[[], int], *, of: Hashable) -> None:
         """A backward pass alone, in the way ``of``; ``find`` says what one input takes."""
         if recording():
             each = self.found(x, lambda: Operations(forward=0, backward=find()), of=("back", of), enough=1).backward
-            count(backward_passes=x.shape[0], flops=x.shape[0] * each)
+            count(backward_passes=batches.count(x), flops=batches.count(x) * each)
 
-    def _count(self, x: Array, functionals: int, of: Hashable, find: Callable[[], Operations]) -> None:
+    def _count(self, x: Batch, functionals: int, of: Hashable, find: Callable[[], Operations]) -> None:
         if recording():
-            self.found(x, find, of=of, enough=1).count(x.shape[0], functionals)
+            self.found(x, find, of=of, enough=1).count(batches.count(x), functionals)

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dntk import arrays
 from dntk.models.adapter._framework import Framework
 from dntk.models.base import Model, check_placement
-from dntk.types import Array
+from dntk.models.nests import is_array, is_nest, leaves
+from dntk.types import Array, Batch
 
 
 def require_parameters(every: Mapping[str, Array], selected: list[str], framework: Framework) -> None:
@@ -31,10 +32,10 @@ def require_parameters(every: Mapping[str, Array], selected: list[str], framewor
         raise ValueError(msg)
 
 
-def require_input(
-    x: Array, model: Model, name: str, *, convert: str = "one of them", kinds: tuple[str, ...] = ()
-) -> None:
+def require_input(x: Batch, model: Model, name: str, *, convert: str = "", kinds: tuple[str, ...] = ()) -> None:
     """Raise unless ``x`` is a finite array of the model's namespace, device and dtype, or of other allowed ``kinds``.
+
+    The arrays of a nest may also hold integers and truth values, as ids and masks do.
 
     ``convert`` says how it is given the right dtype, as in :class:`Framework`; ``kinds`` are those of the array API.
 
@@ -46,11 +47,24 @@ def require_input(
         It is on another device, empty or not finite.
     """
     check_placement(x, model, name)
-    if kinds and model.namespace.isdtype(x.dtype, kinds):
-        return
+    allowed = kinds if is_array(x) else ("integral", "bool")
+    for part_name, part in leaves(x, name):
+        if not allowed or not model.namespace.isdtype(part.dtype, allowed):
+            _require_dtype(part, model, part_name, convert)
+
+
+def require_array(x: Batch, name: str) -> None:
+    """Raise ``TypeError`` where ``x`` is a nest, for networks that take one array."""
+    if is_nest(x):
+        msg = f"`{name}` is a {type(x).__name__}, but the network takes one array: pass the array alone."
+        raise TypeError(msg)
+
+
+def _require_dtype(x: Array, model: Model, name: str, convert: str) -> None:
     arrays.require_floating(name, x)
     if x.dtype != model.dtype:
-        remedy = convert.format(name=name, dtype=model.dtype)
+        bare = str(model.dtype).rpartition(".")[2]
+        remedy = convert.format(name=name, dtype=model.dtype) or f"it with {arrays.cast(name, x, bare)}"
         msg = f"`{name}` has dtype {x.dtype}, but the parameters have {model.dtype}: convert {remedy}."
         raise TypeError(msg)
 

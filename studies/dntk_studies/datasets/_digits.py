@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from dntk._checks import check_seed
 from dntk.random import uniforms
-from dntk.random.streams import check_seed
 from dntk_studies.datasets.base import Dataset, Split
 
 

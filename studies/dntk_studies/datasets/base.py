@@ -7,9 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Int
 
-from dntk._checks import is_integer
+from dntk._checks import check_seed, is_integer
 from dntk.random import uniforms
-from dntk.random.streams import check_seed
 from dntk.types import Array
 
 

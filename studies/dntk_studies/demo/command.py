@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import dntk
+from dntk.archive import expanded
 from dntk.report.plots import require_matplotlib
 from dntk_studies.demo._report import write_demo_report
 from dntk_studies.demo._run import STEPS, run
@@ -22,6 +23,7 @@ def demo(
 ) -> None:
     """Distil the kernel of a network trained on real handwritten digits, and say what was lost."""
     require_matplotlib()
+    out = expanded(out)
     if out.exists() and not out.is_dir():
         msg = f"--out {out} is a file: pass a folder."
         raise ValueError(msg)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import dntk
+from dntk.archive import expanded
 from dntk_studies.reproduce._presets import preset
 from dntk_studies.reproduce._run import figures_of, prepare, run
 
@@ -29,7 +30,11 @@ def reproduce(
     """Repeat the paper's experiments on real images, and what its readers asked for."""
     figures = figures_of(figure)
     settings = preset(data or ("digits" if quick else "cifar10"), quick=quick)
-    folder = out or Path(f"reproduce-{settings.data}" + ("-quick" if quick else ""))
+    folder = expanded(out or f"reproduce-{settings.data}" + ("-quick" if quick else ""))
+    directory = None if data_dir is None else expanded(data_dir)
+    if directory is not None and not directory.is_dir():
+        msg = f"--data-dir {directory} is no folder: pass the one that has the data, or make it first."
+        raise ValueError(msg)
     console = Console(width=None if sys.stdout.isatty() else 130)
     columns = (TextColumn("{task.description:<48}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with dntk.progress(None), Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -38,7 +43,7 @@ def reproduce(
         def progress(step: str) -> None:
             bar.update(task, description=step)
 
-        prepared = prepare(settings, figures, folder, data_dir, progress)
+        prepared = prepare(settings, figures, folder, directory, progress)
         bar.console.print(f"{prepared.units} units of work; needs {prepared.needs}", soft_wrap=True)
         bar.update(task, total=prepared.units)
         page = run(prepared, lambda: bar.advance(task))

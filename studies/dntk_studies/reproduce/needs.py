@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+from dntk._text import printable
 from dntk.models.batching import BUDGET
 from dntk_studies.networks import Trainer
 from dntk_studies.reproduce.images import Images
@@ -18,6 +19,7 @@ class Needs:
     memory: int
     disk: int
 
+    @printable
     def __str__(self) -> str:
         return f"about {_size(self.memory)} of memory and {_size(self.disk)} of disk"
 

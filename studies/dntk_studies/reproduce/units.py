@@ -1,17 +1,17 @@
-"""Finished units of work on disk: JSON and safetensors, each file whole or not there, so that a run resumes."""
+"""Finished units of work on disk: JSON and archives, each file whole or not there, so that a run resumes."""
 
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from dntk.archive import write_whole
+from dntk.archive import Format, StoreError, read, schema, write, write_whole
 from dntk_studies.reproduce.settings import Settings, configuration_hash
 
 _CONFIGURATION = "configuration.json"
+_FORMAT = Format(name="dntk.Unit", version=1, kind="unit of work", reader="dntk reproduce", fields={"key": schema.text})
 
 
 class Units:
@@ -35,19 +35,16 @@ class Units:
 
     def arrays(self, name: str, make: Callable[[], Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
         """Arrays called ``name``, likewise."""
-        from safetensors import safe_open
-        from safetensors.numpy import save
-
         path = self.folder / "units" / f"{name}.safetensors"
         if path.is_file():
             try:
-                with safe_open(path, framework="np") as stored:
-                    if (stored.metadata() or {}).get("key") == self.key:
-                        return {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-            except Exception as error:
+                stored = read(path, _FORMAT)
+            except StoreError as error:
                 raise _damaged(path, error) from error
-        made = {key: np.ascontiguousarray(value) for key, value in make().items()}
-        write_whole(path, save(made, metadata={"key": self.key}))
+            if stored.manifest["key"] == self.key:
+                return dict(stored.arrays)
+        made = dict(make())
+        write(path, _FORMAT, made, {"key": self.key})
         return made
 
     def holds(self, name: str) -> bool:

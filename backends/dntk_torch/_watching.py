@@ -1,0 +1,116 @@
+"""What a run of a private copy does: which parameters of the user's it still reaches, whether data move rows."""
+
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dntk_torch.execution import detached, prepared, run_copy, without_graph
+from dntk_torch.functional_capture import tensors
+
+_MOVING = frozenset(
+    {
+        "index", "index_put", "index_put_", "index_select", "index_add", "index_add_", "index_copy", "index_copy_",
+        "gather", "scatter", "scatter_", "scatter_add", "scatter_add_", "scatter_reduce", "masked_select",
+        "masked_scatter", "nonzero", "sort", "argsort", "topk", "take", "argmax", "argmin", "_unique2",
+        "unique_consecutive", "unique_dim", "searchsorted", "bucketize", "_pack_padded_sequence",
+        "_local_scalar_dense", "repeat_interleave", "_nested_tensor_from_mask", "_nested_tensor_from_tensor_list",
+        "_padded_dense_to_jagged_forward", "_jagged_to_padded_dense_forward", "kthvalue", "_unsafe_index",
+        "_unsafe_index_put", "_grouped_mm", "_index_put_impl_", "median", "mode",
+    }
+)  # fmt: skip
+"""Operations that may move rows, or choose a way through the network, by what is in their arguments."""
+
+_LEAVING = frozenset({torch.Tensor.tolist, torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.cpu})
+"""Ways by which numbers leave the operations that a mode sees."""
+
+
+def moves_rows(module: torch.nn.Module, x: torch.Tensor) -> bool:
+    """Whether data decide which row goes where, for inputs like a few.
+
+    An operation counts where its arguments come from the inputs, as those of look-ups at fixed places do not; so does
+    every number that is read by Python. True, too, where the network does not run when it is watched.
+    """
+    copy = prepared(module, detached(module))
+    trace = _Trace(x.clone())
+    try:
+        with without_graph(x.device), _Leaving(trace), trace:
+            copy.module(trace.x)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:
+        return True  # any code of the user's may refuse modes in its own way
+    return trace.moved
+
+
+class _Trace(TorchDispatchMode):  # type: ignore[misc]
+    """Follows what is made of the inputs."""
+
+    def __init__(self, x: torch.Tensor) -> None:
+        super().__init__()
+        self.x, self.moved = x, False
+        self._derived = {id(x): x}  # alive, so that no other takes the identity
+
+    def of_inputs(self, values: Any) -> bool:
+        """Whether any tensor in nested arguments comes from the inputs."""
+        return any(id(value) in self._derived for value in tensors(values))
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, and mark what it makes."""
+        derived, output = self.of_inputs((args, kwargs or {})), func(*args, **(kwargs or {}))
+        if derived:
+            self.moved |= func._schema.name.rpartition("::")[2] in _MOVING
+            self._derived.update({id(value): value for value in tensors(output)})
+        return output
+
+
+class _Leaving(TorchFunctionMode):  # type: ignore[misc]
+    """Notes numbers that leave for Python where no operation shows it."""
+
+    def __init__(self, trace: _Trace) -> None:
+        self._trace = trace
+
+    def __torch_function__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function of torch."""
+        if func in _LEAVING and self._trace.of_inputs(args):
+            self._trace.moved = True
+        return func(*args, **(kwargs or {}))
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[misc]
+    """Notes which of some tensors go into operations."""
+
+    def __init__(self, tensors: dict[int, str]) -> None:
+        super().__init__()
+        self._tensors = tensors
+        self.met: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation."""
+        for value in args:
+            for item in value if isinstance(value, list | tuple) else (value,):
+                if id(item) in self._tensors:
+                    self.met.add(self._tensors[id(item)])
+        return func(*args, **(kwargs or {}))
+
+
+def require_own_parameters(module: torch.nn.Module, names: tuple[str, ...], x: torch.Tensor) -> None:
+    """Raise ``ValueError`` where a copy of the module computes with selected parameters of the module itself.
+
+    Such parameters are reached through a global variable or an object that is no module, which no copy follows: their
+    gradients would be missing.
+    """
+    every = dict(module.named_parameters())
+    watch = _Watch({id(every[name]): name for name in names})
+    copy = prepared(module, detached(module))
+    with without_graph(x.device), watch:
+        run_copy(copy, x)
+    if watch.met:
+        name = min(watch.met)
+        msg = (
+            f"the network's forward reaches its parameter {name!r} other than through attributes of modules, such as "
+            "by a global variable or an object that is no torch.nn.Module: hold the layer as an attribute of the "
+            "module that calls it, or leave it out with parameters=..."
+        )
+        raise ValueError(msg)

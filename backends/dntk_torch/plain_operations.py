@@ -1,0 +1,62 @@
+"""A mode of torch under which fused operations run as what they are made of."""
+
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+
+class Plain(TorchFunctionMode):  # type: ignore[misc]
+    """Attention as products and a softmax, which all transforms of functions can differentiate.
+
+    PyTorch's fused transformer layers, which have no derivative, look for modes and do not run under any; without
+    ``attention`` that is all. Modes belong to a thread, unlike PyTorch's own switches.
+    """
+
+    def __init__(self, *, attention: bool = True) -> None:
+        self._attention = attention
+
+    def __torch_function__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function of torch, or what it is made of."""
+        kwargs = kwargs or {}
+        if self._attention and func in OPENED:
+            with self:
+                return OPENED[func](*args, **kwargs)
+        if self._attention and func is functional.scaled_dot_product_attention:
+            return _attention(*args, **kwargs)
+        return func(*args, **kwargs)
+
+
+def _attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> torch.Tensor:
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(~attn_mask, -torch.inf)
+    found: torch.Tensor = torch.ops.aten._scaled_dot_product_attention_math.default(
+        query, key, value, attn_mask, dropout_p, is_causal, None, scale=scale, enable_gqa=enable_gqa
+    )[0]
+    return found
+
+
+def _opened(function: Any) -> Callable[..., Any]:
+    """A function of torch written in Python, without the question that hides what it calls from modes."""
+    names = {**function.__globals__, "has_torch_function": lambda _tensors: False}
+    copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
+
+
+OPENED: Mapping[Any, Callable[..., Any]] = {
+    functional.multi_head_attention_forward: _opened(functional.multi_head_attention_forward),
+}
+"""Functions whose calls of others modes must see, in a form in which they do."""

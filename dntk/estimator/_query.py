@@ -1,0 +1,24 @@
+"""What a fit says of queries."""
+
+import dataclasses
+
+from jaxtyping import Float
+
+from dntk.types import Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Query:
+    """What a fit says of queries, see :meth:`Fit.query`.
+
+    Parameters
+    ----------
+    prediction, uncertainty
+        (n, C), as :meth:`Fit.predict` (to rounding) and :meth:`Fit.uncertainty`.
+    trust
+        (n,), as :meth:`Fit.trust`.
+    """
+
+    prediction: Float[Array, "n c"]
+    uncertainty: Float[Array, "n c"]
+    trust: Float[Array, " n"]

@@ -1,0 +1,202 @@
+"""Points that are read when they are needed: data sets, loaders, lists of examples, arrays on disk."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Number
+from typing import Any
+
+import numpy as np
+
+from dntk import arrays
+from dntk.backend import backend_of
+from dntk.models.nests import is_array, is_nest, leaves, mapped
+from dntk.types import Array, Batch
+
+_NO_POINTS = ("iloc", "get_column", "nnz")  # of pandas, polars and sparse matrices, whose [i] is no point
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Points:
+    """A source of points, read batch by batch and never all at once; made by :func:`points`.
+
+    ``like`` is an array of the model that reads: batches come in its library, on its device, floats in its dtype.
+    """
+
+    source: Any
+    collate: Callable[[list[Any]], Batch] | None = None
+    device: Any = None
+    size: int
+    like: Array | None = None
+
+    def __len__(self) -> int:
+        """Number n of points."""
+        return self.size
+
+    def __getitem__(self, places: Any) -> Batch:
+        """The batch of some points: an index, a slice, or indices."""
+        chosen = range(self.size)[places] if isinstance(places, int | slice) else places
+        return self.read([chosen] if isinstance(chosen, int) else [int(i) for i in chosen])
+
+    def read(self, positions: Sequence[int]) -> Batch:
+        """The batch of the points at some positions.
+
+        Raises
+        ------
+        TypeError
+            Examples that are put together by ``collate`` alone, such as texts.
+        ValueError
+            The source has another length than before; examples of several shapes; a ``collate`` that returns another
+            number of points than it is given.
+        """
+        if _length(self.source) != self.size:
+            msg = (
+                f"the source of points has {_length(self.source)} points, but had {self.size} when it was first read: "
+                "pass a source that does not change while it is used."
+            )
+            raise ValueError(msg)
+        batch = _rows(self.source, positions) if _is_stored_array(self.source) else self._collated(positions)
+        return batch if self.like is None else mapped(self._moved, batch)
+
+    def _collated(self, positions: Sequence[int]) -> Batch:
+        many = getattr(self.source, "__getitems__", None)
+        places = list(positions)
+        examples = list(many(places)) if many is not None else [self.source[i] for i in places]
+        if self.collate is None:
+            return stacked(examples)
+        batch = self.collate(examples)
+        for name, part in leaves(batch, "batch"):
+            if is_array(part) and (part.ndim == 0 or part.shape[0] != len(places)):
+                msg = (
+                    f"`collate` made {name} of shape {tuple(part.shape)} of {len(places)} examples: every array of a "
+                    "batch must have one entry per example along its first axis."
+                )
+                raise ValueError(msg)
+        return batch
+
+    def _moved(self, part: Any) -> Array:
+        like: Any = self.like
+        if not is_array(part):
+            part = np.asarray(part)
+        xp, device = arrays.namespace(like), arrays.device_of(like) if self.device is None else self.device
+        if arrays.namespace(part) is not xp:
+            part = backend_of(like).from_numpy(np.ascontiguousarray(backend_of(part).to_numpy(part)), device=device)
+        elif arrays.device_of(part) != device:
+            part = xp.asarray(part, device=device)
+        return xp.astype(part, like.dtype, copy=False) if arrays.is_floating(part) else part
+
+
+def points(source: Any, *, collate: Callable[[list[Any]], Batch] | None = None, device: Any = None) -> Points:
+    """A source of points, to pass as ``x`` wherever inputs are taken.
+
+    Parameters
+    ----------
+    source
+        Anything with ``len`` and ``[i]``: a torch or Hugging Face data set, a list of examples, a memory map, a Zarr
+        or HDF5 array. A ``DataLoader`` stands for its data set and its ``collate_fn``, in the data set's order,
+        whether it shuffles or not.
+    collate
+        Puts a list of examples together to a batch, for example ``lambda texts: tokenizer(texts, padding=True,
+        return_tensors="np")``; default: arrays and numbers are stacked, in nests each by itself.
+    device
+        Where batches go; default: the model's device.
+
+    Raises
+    ------
+    TypeError
+        ``source`` has no length or no ``[i]``, as iterators, which can be read once only.
+    ValueError
+        It is empty.
+    """
+    if isinstance(source, Points):
+        return dataclasses.replace(source, collate=collate or source.collate, device=device or source.device)
+    if _is_loader(source):
+        source, collate = source.dataset, collate or source.collate_fn
+    if not is_source(source) and not isinstance(source, list) and not is_array(source):
+        msg = (
+            f"a {type(source).__name__} is no source of points: expected something with len(source) and source[i], as "
+            "a data set, a list of examples or an array. What can be read once only has to become a list first."
+        )
+        raise TypeError(msg)
+    size = _length(source)
+    if size == 0:
+        msg = "the source of points is empty: pass at least one point."
+        raise ValueError(msg)
+    return Points(source=source, collate=collate, device=device, size=size)
+
+
+def is_source(x: Any) -> bool:
+    """Whether points can be read from ``x`` by their positions, and it is no batch by itself."""
+    if isinstance(x, str | bytes | Mapping) or is_array(x) or any(hasattr(x, name) for name in _NO_POINTS):
+        return False
+    return isinstance(x, Points) or _is_loader(x) or (_is_indexable(x) and not is_nest(x))
+
+
+def _is_indexable(x: Any) -> bool:
+    return hasattr(x, "__getitem__") and (hasattr(x, "__len__") or _is_stored_array(x)) and not isinstance(x, type)
+
+
+def _is_loader(x: Any) -> bool:
+    """Whether ``x`` looks like a loader of PyTorch over a data set with positions."""
+    return hasattr(x, "collate_fn") and _is_indexable(getattr(x, "dataset", None))
+
+
+def _is_stored_array(x: Any) -> bool:
+    return all(hasattr(x, name) for name in ("shape", "dtype", "ndim"))
+
+
+def _length(source: Any) -> int:
+    return int(source.shape[0]) if _is_stored_array(source) else len(source)
+
+
+def _rows(stored: Any, positions: Sequence[int]) -> Any:
+    """Rows of an array on disk, in one piece for every run of neighbours."""
+    order = np.argsort(np.asarray(positions, dtype=np.int64), kind="stable")
+    ascending = np.asarray(positions, dtype=np.int64)[order]
+    unique, inverse = np.unique(ascending, return_inverse=True)
+    cuts = np.flatnonzero(np.diff(unique) != 1) + 1
+    runs = [np.asarray(stored[int(run[0]) : int(run[-1]) + 1]) for run in np.split(unique, cuts)]
+    rows = runs[0] if len(runs) == 1 else np.concatenate(runs)
+    if len(unique) == len(order) and np.array_equal(order, np.arange(len(order))):
+        return rows
+    back = np.empty_like(order)
+    back[order] = inverse
+    return rows[back]
+
+
+def stacked(examples: list[Any]) -> Batch:
+    """A batch of examples: numbers and arrays stacked, in nests each by itself.
+
+    Raises
+    ------
+    TypeError
+        Texts, or objects that are no arrays.
+    ValueError
+        Examples of several shapes.
+    """
+    example = examples[0]
+    if isinstance(example, Mapping):
+        return {key: stacked([other[key] for other in examples]) for key in example}
+    if isinstance(example, list | tuple) and not all(isinstance(part, Number) for part in example):
+        columns = [stacked(list(column)) for column in zip(*examples, strict=True)]
+        return type(example)(*columns) if hasattr(example, "_fields") else tuple(columns)
+    if isinstance(example, str | bytes) or not (isinstance(example, Number | list | tuple) or _converts(example)):
+        msg = (
+            f"examples are of type {type(example).__name__}, which become no array by themselves: pass dntk.points("
+            "source, collate=...), for texts with collate=lambda texts: tokenizer(texts, padding=True, "
+            'return_tensors="np").'
+        )
+        raise TypeError(msg)
+    parts = [part if is_array(part) else np.asarray(part) for part in examples]
+    shapes = {tuple(part.shape) for part in parts}
+    if len(shapes) > 1:
+        shown = ", ".join(str(shape) for shape in sorted(shapes)[:3])
+        msg = (
+            f"examples have several shapes ({shown}): pass dntk.points(source, collate=...) with a collate that pads "
+            "them, and a mask where the network takes one."
+        )
+        raise ValueError(msg)
+    return arrays.namespace(*parts).stack(parts)
+
+
+def _converts(x: Any) -> bool:
+    return is_array(x) or hasattr(x, "__array_interface__") or hasattr(x, "__array__")

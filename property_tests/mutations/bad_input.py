@@ -1,0 +1,50 @@
+"""Ways to take, or to misname, what is no proper input."""
+
+from property_tests.mutations.mutant import Mutant
+
+_ROWS = "tests/test_errors.py::test_bad_input_is_told_what_the_page_says"
+
+MUTANTS = [
+    Mutant(
+        "dntk/_checks.py",
+        "        return not isinstance(value, bool)\n",
+        "        return True\n",
+        "True taken for the integer 1",
+        "tests/test_checks.py::test_what_is_no_positive_integer_is_refused_with_what_came",
+    ),
+    Mutant(
+        "dntk/_checks.py",
+        "        return None if isinstance(value, bool) else float(value)\n",
+        "        return float(value)\n",
+        "True taken for the number 1",
+        f"{_ROWS}[numpy-dntk.solve.ridge(phi, targets, ridge=True)]",
+    ),
+    Mutant(
+        "dntk/_foreign.py",
+        '    if kind in ("MaskedArray", "MaskedConstant", "MaskedRecords"):\n',
+        "    if kind in ():\n",
+        "what is masked taken for data",
+        f"{_ROWS}[numpy-model(np.ma.masked_array(host, host > 1))]",
+    ),
+    Mutant(
+        "dntk/_target_checks.py",
+        "    if least < 0 or largest >= classes:\n",
+        "    if largest >= classes:\n",
+        "negative labels taken for classes",
+        f"{_ROWS}[numpy-fit.score(x, y - 1)]",
+    ),
+    Mutant(
+        "dntk/estimator/specification.py",
+        '    if hasattr(part, "distill") and _distils_data(part) != (name == "data"):\n',
+        "    if False:\n",
+        "an objective of inputs taken for a distiller of gradients",
+        f"{_ROWS}[numpy-dntk.DistilledNTK(model, data=dntk.distill.gradients.Solution(5))]",
+    ),
+    Mutant(
+        "dntk/spectrum/rank.py",
+        "bool(xp.any(values[1:] > values[:-1]))",
+        "False",
+        "ascending eigenvalues read as descending ones",
+        f"{_ROWS}[numpy-dntk.spectrum.truncation_rank(ascending)]",
+    ),
+]

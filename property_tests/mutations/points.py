@@ -1,0 +1,36 @@
+"""Sources of points and nests of arrays."""
+
+from property_tests.mutations.mutant import Mutant
+
+SOURCES, TESTS = "dntk/models/sources.py", "tests/test_points.py::"
+
+MUTANTS = [
+    Mutant(
+        SOURCES,
+        "    return rows[back]\n",
+        "    return rows\n",
+        "rows of a stored array in its own order",
+        TESTS + "test_rows_of_stored_arrays_come_in_the_order_asked_for",
+    ),
+    Mutant(
+        SOURCES,
+        "if is_array(part) and (part.ndim == 0 or part.shape[0] != len(places)):",
+        "if False:",
+        "examples that a collate loses are not missed",
+        TESTS + "test_a_collate_that_loses_examples_is_refused",
+    ),
+    Mutant(
+        SOURCES,
+        "if _length(self.source) != self.size:",
+        "if False:",
+        "a source that changes while it is read",
+        TESTS + "test_sources_that_cannot_be_read_are_refused",
+    ),
+    Mutant(
+        "dntk/models/base.py",
+        "batches.first(inputs, _LOOKED_AT) if batches.is_read(inputs) else inputs",
+        "batches.whole(inputs)",
+        "a source read whole before it is used",
+        TESTS + "test_points_of_a_source_are_read_a_batch_at_a_time",
+    ),
+]

@@ -1,0 +1,102 @@
+"""Bad input: every line of docs/errors.md on every library, and a sample of what tests/bad_input.py throws."""
+
+import collections
+import importlib.util
+
+import numpy as np
+import pytest
+
+import dntk
+from tests import bad_input, error_page
+from tests.error_table import TABLE, WORDS
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+ROWS = [row for rows in TABLE.values() for row in rows]
+
+
+@pytest.fixture(scope="module", params=WORDS)
+def scene(request):
+    """The names that the table's lines use, and the words of their library."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    found = error_page.names(request.param)
+    found["other"] = found["host"] if request.param == "torch" else found.get("torch_x")
+    return request.param, found
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.given[:60])
+def test_bad_input_is_told_what_the_page_says(scene, row):
+    library, names = scene
+    needed = row.needs or ("torch" if "other" in row.given else "")
+    if needed and importlib.util.find_spec(needed) is None:
+        pytest.skip(f"{needed} is not installed")
+    if library in row.but:
+        pytest.skip(f"{library} takes it, or its networks say something else")
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - its class and its whole message are compared below
+        eval(row.given, names)
+    assert f"{type(caught.value).__name__}: {caught.value}" == f"{row.error}: {row.told(WORDS[library])}"
+
+
+def test_the_page_shows_the_table():
+    assert error_page.PAGE.read_text(encoding="utf-8") == error_page.page()
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), np.float64(0.5), np.array(0.5), 0.5])
+def test_ridges_of_other_libraries_are_numbers(scene, number):
+    _, names = scene
+    for ridge in (number, names["targets"][0, 0] * 0 + 0.5):
+        fit = dntk.solve.ridge(names["phi"], names["targets"], ridge=ridge)
+        assert fit.ridge == 0.5
+        assert type(fit.ridge) is float
+
+
+@pytest.mark.parametrize("library", WORDS)
+def test_a_sample_of_bad_input_is_refused_in_words_and_never_answered(library):
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+    cases = bad_input.run((library,), every_nth=199 if library == "jax" else 61)
+    outcomes = collections.Counter(case.outcome for case in cases)
+    assert [case for case in cases if case.outcome in ("nonsense", "foreign")] == []
+    assert outcomes["documented"] > 20
+
+
+def test_the_judge_tells_words_from_accidents():
+    scene = bad_input.Scene("numpy")
+
+    def outcome(call, value=None):
+        value = bad_input.Bad("x", None) if value is None else value
+        return bad_input.tried(scene, bad_input.Entry("entry", "x", "input", call), value).outcome
+
+    two = bad_input.Bad("2", np.int64(2), same=2)
+    assert outcome(lambda s, v: dntk.ntk(s.model, v)) == "documented"
+    assert outcome(lambda s, v: s.host_x + object() + v) == "foreign"
+    assert outcome(lambda s, v: vars(s)[v]) == "foreign"
+    assert outcome(lambda s, v: (s.x, v)) == "nonsense"
+    assert outcome(lambda s, v: v + s.host_x, two) == "right"
+    assert outcome(lambda s, v: s.host_x if type(v) is int else 0.5, two) == "nonsense"
+    assert outcome(lambda s, v: dntk.ntk(s.model, None if v else v), two) == "foreign"
+
+
+def test_a_fit_is_certified_scored_and_compared_on_lists_of_points_too(scene):
+    _, names = scene
+    fit, host = names["fit"], names["host"].tolist()
+    assert fit.fidelity(host) == fit.fidelity(names["x"])
+    assert fit.score(host, names["y"]) == fit.score(names["x"], names["y"])
+    assert dntk.certify(names["phi"], fit).points == len(host)
+
+
+@pytest.mark.parametrize(("given", "number"), [(np.int64(3), 3), (np.uint8(3), 3), (np.array(3), 3), (3, 3)])
+def test_parts_keep_integers_of_python_whatever_they_were_given(given, number):
+    parts = [
+        dntk.distill.data.KMeans(given, seed=given),
+        dntk.distill.data.Herding(given),
+        dntk.distill.gradients.Solution(given, seed=given),
+        dntk.distill.gradients.LocalGlobal(size=given, clusters=given),
+        dntk.sketch.Gaussian(given, seed=given),
+    ]
+    assert all(
+        type(value) is int for part in parts for name, value in vars(part).items() if name in ("size", "dim", "seed")
+    )
+    assert parts[0] == dntk.distill.data.KMeans(number, seed=number)

@@ -1,0 +1,177 @@
+"""Sources of points: read batch by batch, and everywhere the same as the array that they hold."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+import dntk
+from dntk.models import Points, batches
+from dntk.models.sources import stacked
+from tests.libraries import Library, host
+from tests.networks import inputs, mlp
+
+NUMPY = Library("numpy", "numpy")
+
+
+@dataclasses.dataclass
+class Listed:
+    """A data set of examples, which counts how many it has handed out at once."""
+
+    examples: list
+    most: int = 0
+
+    def __len__(self):
+        return len(self.examples)
+
+    def __getitems__(self, places):
+        self.most = max(self.most, len(places))
+        return [self.examples[i] for i in places]
+
+    def __getitem__(self, place):
+        return self.examples[place]
+
+
+def stored(kind, x, folder):
+    """The rows of ``x`` as a source of some kind."""
+    if kind == "data set":
+        return Listed(list(x))
+    if kind == "memory map":
+        np.save(folder / "x.npy", x)
+        return dntk.points(np.load(folder / "x.npy", mmap_mode="r"))
+    zarr = pytest.importorskip("zarr")
+    array = zarr.create_array(folder / "x.zarr", shape=x.shape, chunks=(7, x.shape[1]), dtype=x.dtype)
+    array[:] = x
+    return array
+
+
+@pytest.mark.parametrize("kind", ["data set", "memory map", "zarr"])
+def test_arrays_on_disk_and_data_sets_are_read(kind, tmp_path):
+    x, model = inputs(NUMPY, 23), mlp(NUMPY)
+    np.testing.assert_array_equal(
+        dntk.ntk(model, stored(kind, x, tmp_path), batch_size=9), dntk.ntk(model, x, batch_size=9)
+    )
+
+
+def test_everything_that_takes_inputs_takes_a_source(library):
+    x = np.random.default_rng(0).normal(size=(23, 6))
+    model, array = mlp(library), library.array(x, "f4")
+    source = Listed(list(x))
+    kernels = [dntk.ntk(model, x, array[:5, ...], batch_size=4) for x in (source, array)]
+    np.testing.assert_array_equal(host(kernels[0]), host(kernels[1]))
+    phi = dntk.tangent_features(model, source, sketch=None, batch_size=5)
+    np.testing.assert_array_equal(
+        host(phi.values), host(dntk.tangent_features(model, array, sketch=None, batch_size=5).values)
+    )
+    operator, vector = dntk.NTKOperator(model, source, batch_size=6), library.array(np.ones(23), "f4")
+    np.testing.assert_array_equal(host(operator @ vector), host(dntk.NTKOperator(model, array, batch_size=6) @ vector))
+    spec = dntk.DistilledNTK(model, data=dntk.distill.data.RPCholesky(9, seed=0), ridge=1e-2)
+    fit, expected = spec.fit(source), spec.fit(array)
+    np.testing.assert_array_equal(host(fit.indices), host(expected.indices))
+    for mine, theirs in zip(
+        dataclasses.astuple(fit.query(source)), dataclasses.astuple(expected.query(array)), strict=True
+    ):
+        np.testing.assert_array_equal(host(mine), host(theirs))
+    held_out = [host(each.certificate.held_out_residual.upper) for each in (fit, expected)]
+    np.testing.assert_array_equal(*held_out)
+
+
+def test_points_of_a_source_are_read_a_batch_at_a_time():
+    source = Listed(list(inputs(NUMPY, 40)))
+    dntk.tangent_features(mlp(NUMPY), source, sketch=None, batch_size=3)
+    assert source.most == 4  # the four that are looked at first
+
+
+def test_a_loader_stands_for_its_data_set_in_its_own_order():
+    torch = pytest.importorskip("torch")
+    x = torch.randn(12, 6, generator=torch.manual_seed(0))
+    data = torch.utils.data.TensorDataset(x)
+    model = mlp(NUMPY)
+    loader = torch.utils.data.DataLoader(
+        data, batch_size=5, shuffle=True, collate_fn=lambda rows: torch.stack([r for (r,) in rows])
+    )
+    np.testing.assert_array_equal(dntk.ntk(model, loader), dntk.ntk(model, x.numpy()))
+
+
+def test_labels_travel_with_a_source():
+    x, labels = inputs(NUMPY, 9), np.arange(9) % 3
+    model = dntk.outputs.margin(mlp(NUMPY))
+    expected = dntk.ntk(model, dntk.outputs.labelled(x, labels))
+    np.testing.assert_array_equal(
+        dntk.ntk(model, dntk.outputs.labelled(dntk.points(list(x)), labels), batch_size=9), expected
+    )
+
+
+@pytest.mark.parametrize("places", [[3], [5, 1, 1, 6], [0, 1, 2], [6, 5, 4]])
+def test_rows_of_stored_arrays_come_in_the_order_asked_for(places, tmp_path):
+    x = np.arange(14.0).reshape(7, 2)
+    source = dntk.points(stored("zarr", x, tmp_path))
+    np.testing.assert_array_equal(source[places], x[places])
+    np.testing.assert_array_equal(batches.take(source, np.asarray(places)), x[places])
+
+
+def test_examples_are_stacked_part_by_part():
+    examples = [{"ids": [i, i + 1], "mask": (np.ones(2) * i, i)} for i in range(3)]
+    batch = stacked(examples)
+    np.testing.assert_array_equal(batch["ids"], [[0, 1], [1, 2], [2, 3]])
+    np.testing.assert_array_equal(batch["mask"][0], [[0, 0], [1, 1], [2, 2]])
+    np.testing.assert_array_equal(batch["mask"][1], [0, 1, 2])
+
+
+class Shrinking(Listed):
+    def __getitems__(self, places):
+        found = super().__getitems__(places)
+        self.examples = self.examples[:-1]
+        return found
+
+
+ROWS = list(inputs(NUMPY, 8))
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        (iter(ROWS), TypeError, "no source of points.*read once only has to become a list"),
+        ([], ValueError, "empty"),
+        (["a text", "another"], TypeError, r"type str.*collate=lambda texts: tokenizer\("),
+        ([np.zeros(6), np.zeros(5)], ValueError, r"several shapes \(\(5,\), \(6,\)\).*pads"),
+        (Shrinking(ROWS), ValueError, "had 8 when it was first read"),
+        ([object(), object()], TypeError, "type object"),
+        ({"train": ROWS}, TypeError, "no source of points"),
+    ],
+)
+def test_sources_that_cannot_be_read_are_refused(source, error, message):
+    with pytest.raises(error, match=message):
+        dntk.ntk(mlp(NUMPY), dntk.points(source), batch_size=2)
+
+
+def test_a_collate_that_loses_examples_is_refused():
+    source = dntk.points(ROWS, collate=lambda rows: np.stack(rows[:-1]))
+    assert isinstance(source, Points)
+    with pytest.raises(ValueError, match=r"`collate` made batch of shape \(3, 6\) of 4 examples"):
+        dntk.ntk(mlp(NUMPY), source)
+
+
+def test_one_array_networks_refuse_nests():
+    with pytest.raises(TypeError, match="`x1` is a dict, but the network takes one array"):
+        dntk.ntk(mlp(NUMPY), {"x": inputs(NUMPY, 3)})
+
+
+def test_mappings_of_every_kind_are_cut():
+    class Encoding(Mapping):
+        def __init__(self, parts):
+            self.parts = parts
+
+        def __getitem__(self, key):
+            return self.parts[key]
+
+        def __iter__(self):
+            return iter(self.parts)
+
+        def __len__(self):
+            return len(self.parts)
+
+    batch = Encoding({"ids": np.arange(8).reshape(4, 2), "mask": np.ones(4), "none": None})
+    assert batches.count(batch) == 4
+    np.testing.assert_array_equal(batches.span(batch, 1, 3)["ids"], [[2, 3], [4, 5]])

@@ -1,0 +1,159 @@
+"""Networks that move rows by what is in their data: routing, packing, sorting."""
+
+import pytest
+import torch
+from torch import nn
+
+import dntk
+from dntk_torch._watching import moves_rows
+from tests.test_torch_model import assembled, looped_jacobian, relative
+from tests.torch_networks import NETWORKS, batch, network, one_thread
+
+# PyTorch announces that it pads even kernels unevenly.
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    with one_thread():
+        yield
+
+
+class Sorted(nn.Module):
+    """A batch sorted by its first feature, and put back in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.head = nn.Linear(5, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        order = x[:, 0].argsort()
+        return self.head(torch.tanh(self.layer(x[order]))[order.argsort()])
+
+
+class Bucketed(Sorted):
+    """Longer inputs first, by Python."""
+
+    def forward(self, x):
+        order = sorted(range(x.shape[0]), key=x.abs().sum(1).tolist().__getitem__)
+        back = sorted(range(x.shape[0]), key=order.__getitem__)
+        hidden = torch.tanh(self.layer(torch.stack([x[i] for i in order])))
+        return self.head(torch.stack([hidden[i] for i in back]))
+
+
+class Packed(nn.Module):
+    """Tokens without their padding, all of the batch in one sequence."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(9, 5, padding_idx=0)
+        self.layer, self.norm, self.head = nn.Linear(5, 6), nn.LayerNorm(6), nn.Linear(6, 3)
+
+    def forward(self, ids):
+        kept = ids != 0
+        tokens = torch.tanh(self.norm(self.layer(self.table(ids[kept]))))
+        owner = kept.nonzero()[:, 0]
+        return self.head(torch.zeros(ids.shape[0], 6, dtype=tokens.dtype).index_add(0, owner, tokens))
+
+
+class Experts(nn.Module):
+    """Tokens that go to their best experts, each of which sees those of all inputs together."""
+
+    def __init__(self, best):
+        super().__init__()
+        self.best = best
+        self.router = nn.Linear(5, 3)
+        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 5)) for _ in range(3))
+        self.head = nn.Linear(5, 2)
+
+    def forward(self, x):
+        tokens = x.flatten(0, 1)
+        shares, chosen = self.router(tokens).softmax(1).topk(self.best, dim=1)
+        out = torch.zeros_like(tokens)
+        for index, expert in enumerate(self.experts):
+            row, place = torch.where(chosen == index)
+            out = out.index_add(0, row, shares[row, place, None] * expert(tokens[row]))
+        return self.head(torch.tanh(out.reshape(x.shape)).mean(1))
+
+
+class Dispatched(Experts):
+    """The same by products with masks of a capacity that drops later tokens of each input."""
+
+    def forward(self, x):
+        probabilities = self.router(x).softmax(2)
+        mask = nn.functional.one_hot(probabilities.argmax(2), 3).to(x.dtype)
+        place = (mask.cumsum(1) - 1) * mask
+        mask = mask * (place < 2)  # two tokens of each input for every expert
+        slots = mask[..., None] * nn.functional.one_hot(place.long().clamp(max=1), 2).to(x.dtype)
+        out = 0
+        for index, expert in enumerate(self.experts):
+            sent = torch.einsum("ntk,ntd->knd", slots[:, :, index], x)
+            back = torch.einsum("ntk,knd->ntd", slots[:, :, index], expert(sent.flatten(0, 1)).reshape(sent.shape))
+            out = out + back * probabilities[..., index, None]
+        return self.head(torch.tanh(out).mean(1))
+
+
+def ids(n, generator):
+    return torch.randint(0, 9, (n, 6), generator=generator) * (torch.rand(n, 6, generator=generator) < 0.6)
+
+
+def rows(n, generator):
+    return torch.randn(n, 5, generator=generator)
+
+
+def positions(n, generator):
+    return torch.randn(n, 4, 5, generator=generator)
+
+
+CASES = {
+    "sorted": (Sorted, rows),
+    "bucketed": (Bucketed, rows),
+    "packed": (Packed, ids),
+    "best-expert": (lambda: Experts(1), positions),
+    "two-best-experts": (lambda: Experts(2), positions),
+    "capacity": (lambda: Dispatched(1), positions),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("seed", range(3))
+def test_gradients_are_exact_wherever_data_move_rows(name, seed):
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    make, draw = CASES[name]
+    net = make().eval()
+    model = dntk.as_model(net)
+    for n in (1, 2, 5, 8, 12):
+        x = draw(n, generator)
+        expected = looped_jacobian(net, list(model.parameters), x)
+        found = assembled(model, x, torch.eye(model(x).shape[1]))
+        assert relative(found, expected) < 1e-5
+        one = assembled(model, x, torch.eye(model.n_outputs)[:1])
+        assert relative(one, expected[:1]) < 1e-5
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_networks_that_move_rows_by_data_are_told(name):
+    make, draw = CASES[name]
+    assert moves_rows(make().eval(), draw(4, torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_other_networks_pay_nothing(name):
+    assert not moves_rows(network(name), batch(name)[:4])
+
+
+class Placed(nn.Module):
+    """Looks up a table of its own at fixed places, as relative positions are."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = nn.Parameter(torch.randn(7, 5)), nn.Linear(5, 3)
+        self.register_buffer("places", torch.tensor([0, 3, 6, 3]))
+
+    def forward(self, x):
+        return self.head(torch.tanh(x + self.table[self.places]).mean(1))
+
+
+def test_look_ups_at_fixed_places_pay_nothing():
+    assert not moves_rows(Placed().eval(), positions(4, torch.Generator().manual_seed(0)))

@@ -45,6 +45,7 @@ types: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir $(abspath $(SITE))
+	$(BIN)/python tests/raw_references.py $(SITE)
 
 examples: $(VENV)/.installed-all
 	set -e; for example in examples/*.py; do echo "$$example"; $(BIN)/python "$$example"; done

@@ -9,6 +9,7 @@ import pytest
 import dntk
 from tests import bad_input, error_page
 from tests.error_table import TABLE, WORDS
+from tests.raw_references import raw_references
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -74,7 +75,8 @@ def test_the_judge_tells_words_from_accidents():
     assert outcome(lambda s, v: s.host_x + object() + v) == "foreign"
     assert outcome(lambda s, v: vars(s)[v]) == "foreign"
     assert outcome(lambda s, v: (s.x, v)) == "nonsense"
-    assert outcome(lambda s, v: v + s.host_x, two) == "right"
+    assert outcome(lambda s, v: s.host_x + int(v), two) == "right"
+    assert outcome(lambda s, v: s.host_x + v, two) == "nonsense"  # in float64
     assert outcome(lambda s, v: s.host_x if type(v) is int else 0.5, two) == "nonsense"
     assert outcome(lambda s, v: dntk.ntk(s.model, None if v else v), two) == "foreign"
 
@@ -100,3 +102,16 @@ def test_parts_keep_integers_of_python_whatever_they_were_given(given, number):
         type(value) is int for part in parts for name, value in vars(part).items() if name in ("size", "dim", "seed")
     )
     assert parts[0] == dntk.distill.data.KMeans(number, seed=number)
+
+
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [
+        ("<p>[<code>dntk.ntk</code>][] and [one][dntk.two]</p>", ["[<code>dntk.ntk</code>][]", "[one][dntk.two]"]),
+        ('<p><a href="x">dntk.ntk</a> K[i][j]</p><pre>x[i][j]</pre>', []),
+    ],
+)
+def test_references_that_are_no_links_are_found_in_built_pages(tmp_path, page, found):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/page.html").write_text(page, encoding="utf-8")
+    assert raw_references(tmp_path) == [f"sub/page.html: {text}" for text in found]

@@ -7,7 +7,9 @@ import pytest
 
 from dntk.gradient_blocks import DenseBlock
 from dntk.gradient_blocks._paired import paired
-from tests.libraries import host
+from dntk.sketch import Mixed
+from dntk.sketch.layout import layout_of_shapes
+from tests.libraries import LIBRARIES, host
 from tests.test_gradient_blocks import draw, factored, factored_data, factored_dense, float_of
 from tests.test_tied_blocks import ROWS, WIDTH, tied, uses
 
@@ -63,3 +65,35 @@ def test_a_block_of_another_form_is_expanded_piece_by_piece(library, monkeypatch
 
     with dntk.checking(False):
         assert_paired(library, Foreign(), values)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_reduced_matrix_is_paired_by_its_reduced_activations(library, transposed):
+    """⟨Sᵀz, g⟩ with Sᵀz in float64, expanded, against a block of the sketch's width."""
+    inputs, cotangents = factored_data(n=5, t=3, b=8, a=12)
+    block = factored(library, inputs, cotangents)
+    block = dataclasses.replace(block, transposed=transposed, offset=5)
+    dense = factored_dense(inputs, cotangents)
+    if transposed:
+        dense = np.swapaxes(dense.reshape(2, 5, 8, 12), 2, 3).reshape(2, 5, 96)
+    layout = layout_of_shapes({"before": (5,), "w": (12, 8) if transposed else (8, 12), "after": (2,)})
+    sketch = Mixed(26, inner=2, seed=3).bound(layout)
+    z = draw((2, 26), seed=8)
+    smaller, weights = sketch.cheaper_pair(block, library.array(z, float_of(library)))
+    assert smaller.size == 2 * (12 if transposed else 8)
+    found = host(paired(smaller, weights))
+    whole = sketch.adjoint(z)[:, 5:101]
+    # Each entry of Sᵀz sums two products: of sizes |V||R|, at most √2 max|z| for R of entries ±1/√2.
+    sizes = np.sqrt(2) * np.max(np.abs(z)) * np.sum(np.abs(dense), axis=2)
+    slack = 8 * (dense.shape[2] + 10) * np.finfo(float_of(library)).eps * sizes
+    assert np.all(np.abs(found - np.einsum("qp,qnp->qn", whole, dense)) <= slack)
+
+
+def test_a_matrix_is_paired_whole_where_its_reduction_would_cost_more():
+    inputs, cotangents = factored_data(n=5, t=3, b=8, a=12)
+    block = factored(LIBRARIES[0], inputs, cotangents)
+    layout = layout_of_shapes({"w": (8, 12)})
+    z = draw((2, 20), seed=8)
+    assert Mixed(20, inner=7).bound(layout).cheaper_pair(block, z) is None  # 7 · (12 + 2·8) multiplications for 192
+    assert Mixed(20, inner=6).bound(layout).cheaper_pair(block, z) is not None
+    assert Mixed(20, inner=12).bound(layout).cheaper_pair(block, z) is None  # it is not reduced

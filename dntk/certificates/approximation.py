@@ -1,7 +1,6 @@
 """What can be certified: spans of features with predictors in them, and features in other coordinates."""
 
 import dataclasses
-import math
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -12,7 +11,7 @@ from dntk._target_checks import check_targets
 from dntk.distill.data import Selection
 from dntk.distilled_gradients import DistilledGradients, row_basis
 from dntk.features import TangentFeatures
-from dntk.ledger import count, count_product
+from dntk.ledger import count_product
 from dntk.solve._ridge import ridge as solve_ridge
 from dntk.solve._ridge import ridge_in_span
 from dntk.solve._same_span import same_span
@@ -128,23 +127,33 @@ def span_of(
     basis: Float[Array, "c s k"],
     weights: tuple[Float[Array, "c k"], ...] = (),
     stage: str = "gradients",
+    *,
+    dtype: Any = None,
 ) -> Span:
-    """Span of synthetic gradients, from rows that span it; the basis is turned to their singular vectors."""
+    """Span of synthetic gradients, from rows that span it; the basis is turned to their singular vectors.
+
+    One output after another in float64 where the device has it; it is returned in that or in ``dtype``.
+    """
     xp = arrays.namespace(basis)
-    wide = arrays.accumulation_dtype(basis)
-    b = orthonormal_rows(xp.astype(basis, wide, copy=False))
-    count_product(synthetic, b.mT)
-    image = xp.astype(synthetic, wide, copy=False) @ b.mT
-    scale = xp.max(xp.abs(image))
-    scale = xp.where(scale > 0, scale, xp.ones_like(scale))
-    _, singular, turn = xp.linalg.svd(image / scale, full_matrices=False)
-    return Span(basis=turn @ b, squares=(singular * scale) ** 2, weights=weights, stage=stage)
+    kept = arrays.accumulation_dtype(basis) if dtype is None else dtype
+    turned, squares = [], []
+    for c in range(basis.shape[0]):
+        b = orthonormal_rows(arrays.in_float64(basis[c, :, :]))
+        count_product(synthetic[c, :, :], b.mT)
+        image = arrays.in_float64(synthetic[c, :, :]) @ b.mT
+        scale = xp.max(xp.abs(image))
+        scale = xp.where(scale > 0, scale, xp.ones_like(scale))
+        _, singular, turn = xp.linalg.svd(image / scale, full_matrices=False)
+        turned.append(xp.astype(turn @ b, kept, copy=False))
+        squares.append(xp.astype((singular * scale) ** 2, kept, copy=False))
+    return Span(basis=xp.stack(turned), squares=xp.stack(squares), weights=weights, stage=stage)
 
 
-def orthonormal_rows(basis: Float[Array, "c s k"]) -> Float[Array, "c s k"]:
+def orthonormal_rows(basis: Float[Array, "*c s k"]) -> Float[Array, "*c s k"]:
     """Nearly orthonormal rows made orthonormal to the last bits, zero rows left zero, by two Newton steps."""
     for _ in range(2):
-        count(flops=4 * math.prod(basis.shape) * basis.shape[1])
+        count_product(basis, basis.mT)
+        count_product(basis, basis.mT)
         basis = 1.5 * basis - 0.5 * ((basis @ basis.mT) @ basis)
     return basis
 

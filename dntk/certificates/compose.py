@@ -14,9 +14,9 @@ from dntk.certificates.certificate import Certificate, PointwiseBound, StageErro
 from dntk.certificates.eigenvalues import eigenvalue_intervals, suggested_start
 from dntk.certificates.kernel_errors import KernelErrors, feature_errors, span_errors, span_trace_error
 from dntk.certificates.regression import RegressionErrors, fits_errors, weights_errors
+from dntk.certificates.widened import Widened
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures, require_features
-from dntk.ledger import count_product
 from dntk.solve._ridge import ridge as solve_ridge
 from dntk.types import Array
 
@@ -68,8 +68,8 @@ def certify(
     Notes
     -----
     O(n·C·k·(s + products)) operations and O(n·(C·k + products)) memory: no n × n matrix is formed. In float64 where the
-    device has it. Where it has not, λ has to exceed the rounding of the kernel for Gauss-Radau to say anything, and the
-    in-sample residual takes its place.
+    device has it; of features beyond 256 MiB in that, one output at a time. Where it has not, λ has to exceed the
+    rounding of the kernel for Gauss-Radau to say anything, and the in-sample residual takes its place.
     """
     require_features("reference", reference)
     check_confidence(confidence, shared=True)
@@ -92,13 +92,14 @@ def _certified(
     found = as_approximation(reference, approximation, regression)
     bar.advance()
     failure = (1 - confidence) / 2
-    values, scale = _scaled(reference.values)
+    values = Widened.of(reference.values)
+    scale = values.scale
     scaled = None if regression is None else dataclasses.replace(regression, ridge=regression.ridge / scale**2)
     if isinstance(found, OtherFeatures):
-        other = dataclasses.replace(found, values=_wide(found.values) / scale)
+        other = Widened.of(found.values, scale)
         errors = feature_errors(values, other, failure=failure, seed=seed)
         bar.advance()
-        start, predicted = other.values, _predicted_by_features(values, other, scaled, products)
+        start, predicted = found.values, _predicted_by_features(values, found, scaled, products)
     else:
         span = dataclasses.replace(
             found,
@@ -108,42 +109,40 @@ def _certified(
         )
         errors = span_errors(values, span, failure=failure, seed=seed)
         bar.advance()
-        count_product(values, span.basis.mT)
-        start = values @ span.basis.mT
+        start = values.back(span.basis).mT
         predicted = weights_errors(values, span.weights, scaled, steps=products) if scaled and span.weights else None
     bar.advance()
-    block = suggested_start(start, LEADING, seed=seed)
+    block = _wide(suggested_start(start, LEADING, seed=seed))
     intervals = eigenvalue_intervals(values, block, failure=failure, seed=seed)
     bar.advance()
-    return assemble(reference, found, errors, intervals, predicted, regression, scale=scale, confidence=confidence)
+    return assemble(values, reference.sketch, found, errors, intervals, predicted, regression, confidence=confidence)
 
 
 def certified_trace_loss(reference: TangentFeatures, grads: DistilledGradients) -> float:
     """The certificate's trace error in units of the trace, alone; 0 for features that are zero. Cost O(n·C·k·s)."""
-    xp = arrays.namespace(reference.values)
     span = as_approximation(reference, grads, None)
     assert isinstance(span, Span)
-    values, _ = _scaled(reference.values)
-    trace = float(xp.sum(values**2)) / values.shape[0]
-    return float(span_trace_error(values, values @ span.basis.mT)) / trace if trace > 0 else 0.0
+    values = Widened.of(reference.values)
+    trace = float(arrays.namespace(values.squares).sum(values.squares)) / values.shape[0]
+    return float(span_trace_error(values, values.back(span.basis).mT)) / trace if trace > 0 else 0.0
 
 
 def assemble(
-    reference: TangentFeatures,
+    values: Widened,
+    sketch: Any,
     found: Span | OtherFeatures,
     errors: KernelErrors,
     intervals: Intervals,
     predicted: RegressionErrors | None,
     regression: Regression | None,
     *,
-    scale: float,
     confidence: float,
 ) -> Certificate:
-    """The certificate in the reference's own units, from parts that were computed on features divided by ``scale``."""
-    xp = arrays.namespace(reference.values)
-    c, n, _ = reference.values.shape
-    area = scale**2
-    trace = float(xp.sum((_wide(reference.values) / scale) ** 2)) / c * area
+    """The certificate in the reference's own units, from parts that were computed in units of ``values.scale``."""
+    xp = arrays.namespace(values.squares)
+    c, n, _ = values.shape
+    area = values.scale**2
+    trace = float(xp.sum(values.squares)) / c * area
     intervals = dataclasses.replace(intervals, lower=intervals.lower * area, upper=intervals.upper * area)
     norm = None if regression is None else float(xp.mean(_wide(regression.targets) ** 2)) ** 0.5
     tail = errors.pca_tail
@@ -163,7 +162,7 @@ def assemble(
         energy_error=None if predicted is None else predicted.energy,
         ridge=None if regression is None else regression.ridge,
         target_norm=norm,
-        pointwise=_pointwise(reference, found, predicted, regression),
+        pointwise=_pointwise(sketch, found, predicted, regression),
     )
     return dataclasses.replace(certificate, stages=stage_errors(certificate, found.stage))
 
@@ -201,17 +200,17 @@ def root_mean_square(error: Bound) -> float:
 
 
 def _predicted_by_features(
-    values: Array, other: OtherFeatures, regression: Regression | None, products: int
+    values: Widened, other: OtherFeatures, regression: Regression | None, products: int
 ) -> RegressionErrors | None:
     if regression is None:
         return None
-    features = TangentFeatures(other.values)
+    features = TangentFeatures(_wide(other.values) / values.scale)
     fits = solve_ridge(features, _wide(regression.targets), ridge=regression.ridge).predict(features)
     return fits_errors(values, fits, regression, steps=products)
 
 
 def _pointwise(
-    reference: TangentFeatures,
+    sketch: Any,
     found: Span | OtherFeatures,
     predicted: RegressionErrors | None,
     regression: Regression | None,
@@ -223,21 +222,12 @@ def _pointwise(
         squares=found.squares,
         energy=predicted.energy,
         ridge=regression.ridge,
-        sketch=reference.sketch,
+        sketch=sketch,
     )
 
 
 def _times(bound: Bound, factor: float) -> Bound:
     return dataclasses.replace(bound, value=bound.value * factor)
-
-
-def _scaled(values: Array) -> tuple[Array, float]:
-    """Features in the accumulation dtype with a largest entry of one, so that squares of kernels stay in range."""
-    xp = arrays.namespace(values)
-    wide = _wide(values)
-    scale = float(xp.max(xp.abs(wide)))
-    scale = scale if scale > 0 else 1.0
-    return wide / scale, scale
 
 
 def _wide(x: Array) -> Array:

@@ -28,6 +28,7 @@ from dntk.bounds import Intervals, Kind
 from dntk.certificates.estimators import gaussian_probes, semidefinite_norm
 from dntk.certificates.products import deflated, mean_kernel, unit_columns
 from dntk.certificates.rounding import allowance
+from dntk.certificates.widened import Widened
 from dntk.types import Array
 
 _BLOCK, _STEPS = 8, 5  # of the block Krylov space that bounds the rest of the kernel
@@ -114,15 +115,13 @@ def leading_eigenvalues(
     )
 
 
-def eigenvalue_intervals(
-    values: Float[Array, "c n k"], start: Float[Array, "n r"], *, failure: float, seed: int
-) -> Intervals:
+def eigenvalue_intervals(values: Widened, start: Float[Array, "n r"], *, failure: float, seed: int) -> Intervals:
     """Intervals of the r leading eigenvalues, from a start that the approximation suggests.
 
     One step of subspace iteration, Ritz values, and a bound on the rest of the kernel by block Lanczos or by its trace,
     whichever is less: about (2r + 40) · 4·n·C·k operations.
     """
-    xp = arrays.namespace(values)
+    xp = arrays.namespace(start)
     c, n, k = values.shape
     multiply = mean_kernel(values)
     basis, _ = xp.linalg.qr(start)
@@ -131,13 +130,13 @@ def eigenvalue_intervals(
     image = multiply(basis)
     quotient = basis.mT @ image
     residual = image - basis @ quotient
-    trace = float(xp.sum(values**2)) / c
+    trace = float(xp.sum(values.squares)) / c
     left = max(0.0, trace - float(xp.sum(xp.linalg.diagonal(quotient))))
-    rounding = allowance("interlacing", arrays.epsilon(values), max(n, k), trace)
+    rounding = allowance("interlacing", arrays.epsilon(start), max(n, k), trace)
     rest, confidence = left + rounding, 1.0
     kind: Kind = "deterministic"
     if basis.shape[1] < n and left > rounding:
-        probes = gaussian_probes(n, _BLOCK, seed=seed, stream="certificate-rest", like=values)
+        probes = gaussian_probes(n, _BLOCK, seed=seed, stream="certificate-rest", like=start)
         found = semidefinite_norm(
             deflated(multiply, basis), probes, steps=_STEPS, confidence=1 - failure, rounding=rounding
         )

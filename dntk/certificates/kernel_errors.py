@@ -17,12 +17,12 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.bounds import Bound, Intervals, Kind
-from dntk.certificates.approximation import OtherFeatures, Span
+from dntk.certificates.approximation import Span
 from dntk.certificates.eigenvalues import lehmann
 from dntk.certificates.estimators import frobenius_norm, gaussian_probes, semidefinite_norm
 from dntk.certificates.products import Multiply, difference, residual_kernel
 from dntk.certificates.rounding import allowance
-from dntk.ledger import count_product
+from dntk.certificates.widened import Widened
 from dntk.types import Array
 
 BLOCK, STEPS = 8, 5
@@ -78,16 +78,13 @@ class KernelErrors:
     misalignment_gap: Bound | None = None
 
 
-def span_errors(values: Float[Array, "c n k"], span: Span, *, failure: float, seed: int) -> KernelErrors:
+def span_errors(values: Widened, span: Span, *, failure: float, seed: int) -> KernelErrors:
     """Errors of projections on a span; ``failure`` is that of the spectral norm."""
-    xp = arrays.namespace(values)
     _, n, k = values.shape
-    count_product(values, span.basis.mT)
-    scores = values @ span.basis.mT
-    traces = xp.sum(values**2, axis=(1, 2))
+    scores = values.back(span.basis).mT
     trace = span_trace_error(values, scores)
     spectral = _semidefinite(residual_kernel(values, span.basis), values, trace, failure, seed)
-    tail = _tail(values, scores, traces, max(n, k))
+    tail = _tail(values, scores, values.squares, max(n, k))
     gap = Bound(
         value=max(0.0, float(trace) - float(tail.lower[0])), theorem="trace residual less the least one (Ky Fan)"
     )
@@ -100,27 +97,26 @@ def span_errors(values: Float[Array, "c n k"], span: Span, *, failure: float, se
     )
 
 
-def span_trace_error(values: Float[Array, "c n k"], scores: Float[Array, "c n s"]) -> Bound:
+def span_trace_error(values: Widened, scores: Float[Array, "c n s"]) -> Bound:
     """Trace that a projection leaves of the mean kernel, from features and their coordinates in the span."""
-    xp = arrays.namespace(values)
+    xp = arrays.namespace(scores)
     c, n, k = values.shape
-    traces, kept = xp.sum(values**2, axis=(1, 2)), xp.sum(scores**2, axis=(1, 2))
+    traces, kept = values.squares, xp.sum(scores**2, axis=(1, 2))
     return trace_residual(
-        float(xp.sum(traces)) / c, float(xp.sum(kept)) / c, eps=arrays.epsilon(values), size=max(n, k)
+        float(xp.sum(traces)) / c, float(xp.sum(kept)) / c, eps=arrays.epsilon(values.like), size=max(n, k)
     )
 
 
-def feature_errors(values: Float[Array, "c n k"], other: OtherFeatures, *, failure: float, seed: int) -> KernelErrors:
+def feature_errors(values: Widened, other: Widened, *, failure: float, seed: int) -> KernelErrors:
     """Errors of features in other coordinates: symmetric, of no sign; half the failure for each norm."""
-    xp = arrays.namespace(values)
     c, n, k = values.shape
-    size, eps = max(n, k, other.values.shape[2]), arrays.epsilon(values)
-    error = difference(values, other.values)
-    traces = [float(xp.sum(v**2)) / c for v in (values, other.values)]
+    size, eps = max(n, k, other.shape[2]), arrays.epsilon(values.like)
+    error = difference(values, other)
+    traces = [float(arrays.namespace(v.squares).sum(v.squares)) / c for v in (values, other)]
     slack = allowance("trace residual", eps, size, max(traces))
-    probes = gaussian_probes(n, 2 * BLOCK, seed=seed, stream="certificate-frobenius", like=values)
+    probes = gaussian_probes(n, 2 * BLOCK, seed=seed, stream="certificate-frobenius", like=values.like)
     frobenius = frobenius_norm(error(probes), confidence=1 - failure / 2)
-    start = gaussian_probes(n, BLOCK, seed=seed, stream="certificate-spectral", like=values)
+    start = gaussian_probes(n, BLOCK, seed=seed, stream="certificate-spectral", like=values.like)
     squared = semidefinite_norm(lambda block: error(error(block)), start, steps=STEPS, confidence=1 - failure / 2)
     spectral = dataclasses.replace(squared, value=math.sqrt(float(squared)) + slack)
     frobenius = dataclasses.replace(frobenius, value=float(frobenius) + slack)
@@ -130,40 +126,37 @@ def feature_errors(values: Float[Array, "c n k"], other: OtherFeatures, *, failu
     return KernelErrors(trace=difference_of_traces, spectral=spectral, frobenius=frobenius)
 
 
-def _semidefinite(multiply: Multiply, values: Array, trace: Bound, failure: float, seed: int) -> Bound:
+def _semidefinite(multiply: Multiply, values: Widened, trace: Bound, failure: float, seed: int) -> Bound:
     """‖R‖₂ by block Lanczos, or by the trace where that is smaller or R is rounding."""
-    xp = arrays.namespace(values)
     c, n, k = values.shape
-    whole = float(xp.sum(values**2)) / c
-    rounding = allowance("nystrom", arrays.epsilon(values), max(n, k), whole)
+    whole = float(arrays.namespace(values.squares).sum(values.squares)) / c
+    rounding = allowance("nystrom", arrays.epsilon(values.like), max(n, k), whole)
     by_trace = dataclasses.replace(trace, theorem=f"‖R‖₂ ≤ tr R, {trace.theorem}")
     if float(trace) <= 4 * rounding:
         return by_trace
-    start = gaussian_probes(n, BLOCK, seed=seed, stream="certificate-spectral", like=values)
+    start = gaussian_probes(n, BLOCK, seed=seed, stream="certificate-spectral", like=values.like)
     found = semidefinite_norm(multiply, start, steps=STEPS, confidence=1 - failure, rounding=rounding)
     return found if float(found) < float(trace) else by_trace
 
 
-def _tail(values: Array, scores: Array, traces: Array, size: int) -> Intervals:
+def _tail(values: Widened, scores: Array, traces: Array, size: int) -> Intervals:
     """Mean over outputs of Σ_{i>s} λ_i(K^c): Ritz values of the range of K_Π above, Lehmann's bound below."""
-    xp = arrays.namespace(values)
+    xp = arrays.namespace(scores)
     c, n, _ = values.shape
     basis, _ = xp.linalg.qr(_unit(scores))
-    count_product(values.mT, basis)
-    image = values.mT @ basis
+    image = values.onto(basis.mT).mT
     quotient = image.mT @ image
-    slack = allowance("trace", arrays.epsilon(values), size, float(xp.sum(traces)) / c)
+    slack = allowance("trace", arrays.epsilon(scores), size, float(xp.sum(traces)) / c)
     diagonal = xp.sum(image**2, axis=(1, 2))
     left = xp.clip(traces - diagonal, min=0)
     upper = float(xp.sum(left)) / c + slack
     lower = 0.0
     if basis.shape[2] <= _LARGEST_TAIL and basis.shape[2] < n and upper > 4 * slack:
-        count_product(values, image)
-        residual = values @ image - basis @ quotient
+        residual = values.back(image.mT).mT - basis @ quotient
         leading = lehmann(quotient, residual, left)
         most = xp.sum(xp.clip(leading, min=0), axis=1)
         lower = max(0.0, float(xp.sum(xp.clip(traces - most, min=0))) / c - slack)
-    place = {"dtype": values.dtype, "device": arrays.device_of(values)}
+    place = {"dtype": scores.dtype, "device": arrays.device_of(scores)}
     return Intervals(
         lower=xp.asarray([lower], **place), upper=xp.asarray([upper], **place), theorem="Ky Fan, with Ritz values"
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk.certificates.widened import Widened
 from dntk.ledger import count
 from dntk.types import Array
 
@@ -12,32 +13,31 @@ Multiply = Callable[[Float[Array, "n b"]], Float[Array, "n b"]]
 """V → RV for a block of columns."""
 
 
-def mean_kernel(values: Float[Array, "c n k"]) -> Multiply:
+def mean_kernel(values: Widened) -> Multiply:
     """V → K̄V = (1/C) Σ_c Ψ^c(Ψ^cᵀV), 4·n·C·k·b operations."""
 
     def multiply(block: Float[Array, "n b"]) -> Float[Array, "n b"]:
-        xp = arrays.namespace(values)
         _count(values, block)
-        # The few columns on the left: BLAS takes twice as long where the transposed factor is the wide one.
-        return xp.mean((block.mT @ values) @ values.mT, axis=0).mT
+        return arrays.namespace(block).mean(values.through(block.mT), axis=0).mT
 
     return multiply
 
 
-def residual_kernel(values: Float[Array, "c n k"], basis: Float[Array, "c s k"]) -> Multiply:
+def residual_kernel(values: Widened, basis: Float[Array, "c s k"]) -> Multiply:
     """V → R̄V with R^c = Ψ^c(I − Π_c)Ψ^cᵀ, Π_c on the rows of the basis."""
 
+    def outside(inner: Float[Array, "*c b k"], output: int | None) -> Float[Array, "*c b k"]:
+        own = basis if output is None else basis[output, :, :]
+        return inner - (inner @ own.mT) @ own
+
     def multiply(block: Float[Array, "n b"]) -> Float[Array, "n b"]:
-        xp = arrays.namespace(values)
         _count(values, block)
-        _count(basis, block)
-        inner = block.mT @ values
-        return xp.mean((inner - (inner @ basis.mT) @ basis) @ values.mT, axis=0).mT
+        return arrays.namespace(block).mean(values.through(block.mT, outside), axis=0).mT
 
     return multiply
 
 
-def difference(values: Float[Array, "c n k"], others: Float[Array, "c n k2"]) -> Multiply:
+def difference(values: Widened, others: Widened) -> Multiply:
     """V → (K̄ − K̂)V for features of the same points in two systems of coordinates."""
     first, second = mean_kernel(values), mean_kernel(others)
 
@@ -64,6 +64,6 @@ def unit_columns(block: Float[Array, "n b"]) -> Float[Array, "n b"]:
     return block / xp.where(largest > 0, largest, xp.ones_like(largest))
 
 
-def _count(values: Array, block: Array) -> None:
+def _count(values: Widened, block: Array) -> None:
     c, n, k = values.shape
     count(flops=4 * c * n * k * block.shape[1])

@@ -30,6 +30,7 @@ from dntk.bounds import Bound
 from dntk.certificates.approximation import Regression
 from dntk.certificates.quadrature import Apply, Tridiagonals, lanczos
 from dntk.certificates.rounding import allowance
+from dntk.certificates.widened import Widened
 from dntk.ledger import count
 from dntk.types import Array
 
@@ -115,40 +116,38 @@ class RegressionErrors:
 
 
 def weights_errors(
-    values: Float[Array, "c n k"], weights: tuple[Array, ...], regression: Regression, *, steps: int
+    values: Widened, weights: tuple[Array, ...], regression: Regression, *, steps: int
 ) -> RegressionErrors:
     """Errors of predictors ⟨w, ψ⟩, all in one Lanczos process of at most ``steps`` products."""
-    xp = arrays.namespace(values)
-    y = _rows(regression.targets, values)
-    w = xp.stack([xp.astype(one, values.dtype, copy=False) for one in weights], axis=1)
-    count(flops=6 * values.shape[0] * values.shape[1] * values.shape[2] * w.shape[1])  # this and the next two products
-    dual = (y - w @ values.mT) / regression.ridge
-    apart = w - dual @ values  # g/λ
+    like = values.like
+    xp = arrays.namespace(like)
+    y = _rows(regression.targets, like)
+    w = xp.stack([xp.astype(one, like.dtype, copy=False) for one in weights], axis=1)
+    dual = (y - values.back(w)) / regression.ridge
+    apart = w - values.onto(dual)  # g/λ
     problem = _Problem.of(values, y, regression, dual, w)
-    spaces = lanczos(_each_kernel(values), apart @ values.mT, steps, problem.tight)
+    spaces = lanczos(_each_kernel(values), values.back(apart), steps, problem.tight)
     squares = problem.squares(spaces)
     # gᵀH⁻¹g = ‖g‖²/λ − λ rᵀA⁻¹r, and Gauss bounds rᵀA⁻¹r from below.
     gauss = spaces.quadratures(problem.ridge, 1, problem.rounding)[0]
     length = np.asarray(backend_of(apart).to_numpy(xp.sum(apart**2, axis=2)), dtype=np.float64)
     energy = np.maximum(problem.ridge * (length - gauss), squares)
     energy = (np.sqrt(energy) + problem.error * math.sqrt(1 + problem.trace / problem.ridge)) ** 2
-    return problem.bounds(spaces, squares, energy, values)
+    return problem.bounds(spaces, squares, energy, like)
 
 
-def fits_errors(
-    values: Float[Array, "c n k"], fits: Float[Array, "n c"], regression: Regression, *, steps: int
-) -> RegressionErrors:
+def fits_errors(values: Widened, fits: Float[Array, "n c"], regression: Regression, *, steps: int) -> RegressionErrors:
     """Errors of fitted values f̂ of any predictor; the excess objective is that of Ψᵀα̂, α̂ = (y − f̂)/λ."""
-    y, fitted = _rows(regression.targets, values), _rows(fits, values)
+    y, fitted = _rows(regression.targets, values.like), _rows(fits, values.like)
     dual = (y - fitted) / regression.ridge
-    weights = dual @ values
+    weights = values.onto(dual)
     problem = _Problem.of(values, y, regression, dual, weights)
-    spaces = lanczos(_each_kernel(values), fitted - weights @ values.mT, steps, problem.tight)
+    spaces = lanczos(_each_kernel(values), fitted - values.back(weights), steps, problem.tight)
     _, energy = spaces.quadratures(problem.ridge, 1, problem.rounding)
     energy = np.minimum(energy, spaces.norms**2 / problem.ridge)
     # ‖w̃ − w*‖² = eᵀKe ≤ ‖e‖_A², and ‖Ψ(w̃ − w*)‖² ≤ ‖K‖ eᵀKe.
     excess = (np.sqrt(energy) + problem.error / math.sqrt(problem.ridge)) ** 2 * (problem.trace + problem.ridge)
-    return problem.bounds(spaces, problem.squares(spaces), excess, values)
+    return problem.bounds(spaces, problem.squares(spaces), excess, values.like)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -163,11 +162,11 @@ class _Problem:
     target_norm: float
 
     @staticmethod
-    def of(values: Array, y: Array, regression: Regression, dual: Array, weights: Array) -> "_Problem":
-        xp = arrays.namespace(values)
-        trace = float(xp.max(xp.sum(values**2, axis=(1, 2))))
-        unit = allowance("backward", arrays.epsilon(values), max(values.shape[1:]), 1.0)
-        host = backend_of(values).to_numpy
+    def of(values: Widened, y: Array, regression: Regression, dual: Array, weights: Array) -> "_Problem":
+        xp = arrays.namespace(y)
+        trace = float(xp.max(values.squares))
+        unit = allowance("backward", arrays.epsilon(y), max(values.shape[1:]), 1.0)
+        host = backend_of(y).to_numpy
         alpha, w = (np.asarray(host(xp.sqrt(xp.sum(v**2, axis=2))), dtype=np.float64) for v in (dual, weights))
         return _Problem(
             points=y.shape[2],
@@ -203,13 +202,13 @@ class _Problem:
         )
 
 
-def _each_kernel(values: Float[Array, "c n k"]) -> Apply:
+def _each_kernel(values: Widened) -> Apply:
     """V → V K^c for the rows of every output."""
 
     def multiply(rows: Float[Array, "c q n"]) -> Float[Array, "c q n"]:
         c, n, k = values.shape
         count(flops=4 * c * n * k * rows.shape[1])
-        return (rows @ values) @ values.mT
+        return values.through(rows)
 
     return multiply
 

@@ -195,16 +195,9 @@ def _say_what_everything_costs(parts: Parts, x: Array, sketch: Sketch | SketchPl
 def _whole(phi: TangentFeatures) -> Span:
     """The span of all features."""
     basis = row_basis(phi.values)
-    return _stored(span_of(phi.values, basis[:, : min(len(phi), phi.dim), :]), phi.values)
+    return span_of(phi.values, basis[:, : min(len(phi), phi.dim), :], dtype=phi.values.dtype)
 
 
 def _of_gradients(grads: DistilledGradients) -> Span:
     """The span of the synthetic gradients."""
-    return _stored(span_of(grads.values, grads.basis), grads.values)
-
-
-def _stored(span: Span, like: Array) -> Span:
-    """In the dtype of the features."""
-    xp = arrays.namespace(like)
-    basis, squares = (xp.astype(part, like.dtype, copy=False) for part in (span.basis, span.squares))
-    return dataclasses.replace(span, basis=basis, squares=squares)
+    return span_of(grads.values, grads.basis, dtype=grads.values.dtype)

@@ -10,34 +10,53 @@ from dntk.models import batches
 from dntk.models.base import Model
 from dntk.models.batching import choose_batch_size
 from dntk.outputs.functionals import cotangents_for
+from dntk.sketch.base import PairedSketch, Sketch, separated
 from dntk.types import Array
 
 
 def linear_outputs(
-    model: Model, x: Array, weights: Float[Array, "c p"], memory_limit: int | None = None
+    model: Model,
+    x: Array,
+    weights: Float[Array, "c k"],
+    sketch: Sketch | None = None,
+    memory_limit: int | None = None,
 ) -> Float[Array, "n c"]:
-    """⟨w_c, φ_c(x)⟩ of every output at checked inputs, φ_c(x) the gradient of output c.
+    """⟨w_c, S φ_c(x)⟩ of every output at checked inputs, φ_c(x) the gradient of output c, S a bound sketch or 1.
 
     One forward and C backward passes to the outputs of layers, and in every layer the work of C forward passes more
-    (:func:`dntk.gradient_blocks._paired.paired`). Forward mode takes two for each output, and needs a derivative that
-    not every operation has. No gradient is expanded.
+    (:func:`dntk.gradient_blocks._paired.paired`), or less where the sketch reduces it: then the activations are
+    reduced, too. Forward mode takes two for each output, and needs a derivative that not every operation has. No
+    gradient is placed or hashed.
     """
     xp = model.namespace
     dtype = arrays.kernel_dtype(xp, model.dtype)
     every = cotangents_for("each", model.n_outputs, xp=xp, dtype=dtype, device=model.device)
-    held = 2 * nbytes_of(weights)  # in the sketch's coordinates, and in the parameters'
+    whole = weights if sketch is None else sketch.adjoint(weights)
+    held = 2 * nbytes_of(whole)  # in the sketch's coordinates, and in the parameters'
     size = choose_batch_size(model, x, every, None, held=held, memory_limit=memory_limit)
     n = batches.count(x)
     with task("prediction", total=n, unit="points") as bar:
-        pieces = [_outputs(model, batches.span(x, start, stop), every, weights) for start, stop in bar.spans(n, size)]
+        pieces = [
+            _outputs(model, batches.span(x, start, stop), every, weights, whole, sketch)
+            for start, stop in bar.spans(n, size)
+        ]
     return xp.concat(pieces, axis=0)
 
 
-def _outputs(model: Model, x: Array, every: Float[Array, "c c"], weights: Float[Array, "c p"]) -> Float[Array, "n c"]:
+def _outputs(
+    model: Model,
+    x: Array,
+    every: Float[Array, "c c"],
+    weights: Float[Array, "c k"],
+    whole: Float[Array, "c p"],
+    sketch: Sketch | None,
+) -> Float[Array, "n c"]:
     count(jacobian_rows=batches.count(x) * every.shape[0])
     total: Array | None = None
-    for block in model.gradient_blocks(x, every):
-        part = paired(block, weights[:, block.offset : block.offset + block.size])
+    for block in separated(model.gradient_blocks(x, every)):
+        smaller = sketch.cheaper_pair(block, weights) if isinstance(sketch, PairedSketch) else None
+        one, its = (block, whole[:, block.offset : block.offset + block.size]) if smaller is None else smaller
+        part = paired(one, its)
         total = part if total is None else total + part
     assert total is not None
     return total.T

@@ -54,14 +54,14 @@ class Fit:
 
         Notes
         -----
-        One forward and C backward passes, and the work of C forward passes; the weights are brought from the sketch to
-        the parameters first, O(C·P). No gradient of a point is expanded or sketched.
+        One forward and C backward passes, and the work of C forward passes, less in layers that the sketch reduces
+        (:class:`dntk.sketch.Mixed`); the weights are brought from the sketch to the parameters first, O(C·P). No
+        gradient of a point is sketched.
         """
         x = checked_inputs(self.model, x)
         self.state.network.require_same(self.model)
         state = self.state
-        weights = state.weights if state.sketch is None else state.sketch.adjoint(state.weights)
-        return linear_outputs(self.model, x, weights, state.memory_limit)
+        return linear_outputs(self.model, x, state.weights, state.sketch, state.memory_limit)
 
     def query(self, x: Array) -> "Query":
         """Prediction, uncertainty and trust of every query from one pass over their features.

@@ -17,6 +17,7 @@ from dntk.features import TangentFeatures
 from dntk.models import batches
 from dntk.models.base import Model
 from dntk.sketch import Sketch, SketchPlan, automatic
+from dntk.sketch._mean_kernel import ROWS
 from dntk.solve.rules import Ridge
 from dntk.types import Array
 
@@ -100,9 +101,10 @@ class AsGiven:
         """Features of the kept points, and the sketch or plan that made them."""
         model, m = self.parts.model, points.targets.shape[0]
         dim = dim_of(sketch, model)
-        # Features with their batches; one output of them and a few matrices per output in float64.
-        side, size = min(m, dim), itemsize(points.targets)
-        needed = 2 * size * model.n_outputs * m * dim + 8 * (2 * m * dim + 4 * model.n_outputs * side**2)
+        # Features with their batches; one output of them, a few matrices per output and one across outputs in float64.
+        side, across, size = min(m, dim), min(ROWS, model.n_outputs * m), itemsize(points.targets)
+        needed = 2 * size * model.n_outputs * m * dim
+        needed += 8 * (2 * m * dim + 4 * model.n_outputs * side**2 + 2 * across**2)
         require_memory(self.keep.memory_limit, needed, "features and kernels", "Keep fewer points, or pass a sketch.")
         return self.keep.features("features", model, points.x, sketch=sketch), sketch
 

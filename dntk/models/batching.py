@@ -46,11 +46,13 @@ def choose_batch_size(
     batch_size: int | None,
     *,
     held: int = 0,
+    working: tuple[int, int] = (0, 0),
     memory_limit: int | None = None,
 ) -> int:
     """``batch_size`` if given, else as many inputs as fit :data:`ALONE`, measured on the first input.
 
-    ``memory_limit`` is a bound in bytes on blocks and on what is ``held`` beside them.
+    ``memory_limit`` is a bound in bytes on blocks, of which two copies may exist, on what is ``held`` beside them, and
+    on what is ``working``: bytes for every input, and the most that there may be.
 
     Raises
     ------
@@ -62,8 +64,15 @@ def choose_batch_size(
     if batches.count(x) == 1 and memory_limit is None:
         return 1
     sizes = _sizes(model, x, cotangents)
-    budget = _within(memory_limit, held, sizes, cotangents.shape[0], ALONE, sides=1)
-    return _fitting(sizes, batches.count(x), cotangents.shape[0], budget)
+    fitting = _fitting(sizes, batches.count(x), cotangents.shape[0], ALONE)
+    if memory_limit is None:
+        return fitting
+    each, (per, most) = 2 * (sizes[0] + (cotangents.shape[0] - 1) * sizes[1]), working
+    left = memory_limit - held
+    within = max((left - most) // max(1, each), left // max(1, each + per))
+    if within < 1:
+        raise ValueError(_too_little(memory_limit, held, each + min(per, most)))
+    return min(fitting, within)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,12 +136,15 @@ def _within(limit: int | None, held: int, sizes: tuple[int, int], functionals: i
     each = sides * (first + (functionals - 1) * further)
     budget = (limit - held) // 2
     if budget < each:
-        msg = (
-            f"`memory_limit`={limit:,} bytes do not suffice: the result and its parts take {held:,}, and gradients of "
-            f"one input {2 * each:,}. Pass at least {held + 2 * each:,}, fewer points, or a smaller sketch."
-        )
-        raise ValueError(msg)
+        raise ValueError(_too_little(limit, held, 2 * each))
     return min(default, budget)
+
+
+def _too_little(limit: int, held: int, each: int) -> str:
+    return (
+        f"`memory_limit`={limit:,} bytes do not suffice: the result and its parts take {held:,}, and gradients of "
+        f"one input {each:,}. Pass at least {held + each:,}, fewer points, or a smaller sketch."
+    )
 
 
 def _fitting(sizes: tuple[int, int], n: int, functionals: int, budget: int, sides: int = 1) -> int:

@@ -12,9 +12,12 @@ from dntk.models import batches
 from dntk.models._finite_results import require_finite_result
 from dntk.models.base import Model
 from dntk.models.batching import choose_batch_size
-from dntk.sketch.base import LayoutSketch, Sketch, sketch_blocks
+from dntk.sketch.base import CHUNK_ENTRIES, LayoutSketch, Sketch, sketch_blocks
 from dntk.sketch.layout import layout_of
 from dntk.types import Array, Batch, Inputs
+
+_WORKING = 16
+"""Bytes for every entry of a dense piece of gradients: itself, turned, and in float64."""
 
 
 def bind(sketch: Sketch, model: Model) -> Sketch:
@@ -50,9 +53,19 @@ def sketched_gradients(
         The disk cannot take the features.
     """
     n, dtype = batches.count(x), arrays.kernel_dtype(model.namespace, model.dtype)
-    each = cotangents.shape[0] * (model.n_parameters if sketch is None else sketch.dim)
+    gradient = cotangents.shape[0] * model.n_parameters
+    each = gradient if sketch is None else cotangents.shape[0] * sketch.dim
     each *= model.namespace.finfo(dtype).bits // 8
-    size = choose_batch_size(model, x, cotangents, batch_size, held=2 * n * each, memory_limit=memory_limit)
+    most = gradient * n if sketch is None else CHUNK_ENTRIES
+    size = choose_batch_size(
+        model,
+        x,
+        cotangents,
+        batch_size,
+        held=2 * n * each,
+        working=(_WORKING * gradient, _WORKING * most),
+        memory_limit=memory_limit,
+    )
     with task("tangent features", total=n, unit="points") as bar:
         if kept is None:
             pieces = [

@@ -67,6 +67,16 @@ class StreamSketch(Protocol):
 
 
 @runtime_checkable
+class PairedSketch(Protocol):
+    """A sketch whose adjoint need not be applied to whole gradients: it has smaller ones."""
+
+    def cheaper_pair(
+        self, block: GradientBlock, z: Float[Array, "q k"]
+    ) -> tuple[FactoredBlock, Float[Array, "q p"]] | None:
+        """A block and weights whose products are those of ``block`` with Sᵀz_q, where they cost less."""
+
+
+@runtime_checkable
 class LayoutSketch(Protocol):
     """A sketch whose map depends on which coordinates form which matrix."""
 
@@ -81,16 +91,16 @@ class LayoutSketch(Protocol):
 def sketch_blocks(sketch: Sketch, blocks: Iterable[GradientBlock]) -> Float[Array, "q n k"]:
     """S φ for one batch: the sum of its blocks' contributions, in float64 where the device has it."""
     if isinstance(sketch, StreamSketch):
-        return sketch.blocks(_separated(blocks))
+        return sketch.blocks(separated(blocks))
     total = None
-    for block in _separated(blocks) if isinstance(sketch, BlockSketch) else blocks:
+    for block in separated(blocks) if isinstance(sketch, BlockSketch) else blocks:
         part = sketch_block(sketch, block)
         total = part if total is None else total + part
     assert total is not None
     return total
 
 
-def _separated(blocks: Iterable[GradientBlock]) -> Iterator[GradientBlock]:
+def separated(blocks: Iterable[GradientBlock]) -> Iterator[GradientBlock]:
     """Weights and their biases apart, for sketches that use factors: a bias has none of its own."""
     for block in blocks:
         if isinstance(block, FactoredBlock):

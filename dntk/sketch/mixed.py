@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from dntk import arrays
 from dntk._checks import keep, positive_integer
 from dntk.backend import backend_of
-from dntk.gradient_blocks import GradientBlock, IndexedBlock
+from dntk.gradient_blocks import FactoredBlock, GradientBlock, IndexedBlock
 from dntk.random import integers_of, moved, nearby_signs, nearby_words, signs_of
 from dntk.sketch.base import (
     CHUNK_ENTRIES,
@@ -158,6 +158,33 @@ class Mixed:
         assert sums is not None
         sums.add_hashed(waiting, self._entries)
         return sums.values()
+
+    def cheaper_pair(
+        self, block: GradientBlock, z: Float[Array, "q k"]
+    ) -> tuple[FactoredBlock, Float[Array, "q p"]] | None:
+        """A smaller block, and weights w with ⟨w_q, its gradients⟩ = ⟨Sᵀz_q, gradients⟩, where there is one.
+
+        Sᵀz is V R for a matrix that is reduced, so that R goes to the activations, once for all functionals.
+        """
+        factors = factors_in(bound_layout(self), block)
+        width = None if factors is None else self.width_of(factors[0].matrix)
+        if factors is None or width is None:
+            return None
+        part, left, right = factors
+        (h, a), q = (left.shape[3], right.shape[3]), z.shape[0]
+        if width * (right.shape[0] * a + q * h) >= q * a * h:
+            return None
+        n, t = right.shape[1:3]
+        count_products(2 * right.shape[0] * n * t * a * width)
+        rows = arrays.namespace(right).reshape(right, (-1, a))
+        signs = self._signs(part, width, like=right)
+        short = arrays.namespace(right).reshape(rows @ signs, (right.shape[0], n, t, width))
+        placement = self._placement(part.matrix, width)
+        weights = placement.gathered(z[:, : placement.blocks * width], part)
+        turned = isinstance(block, FactoredBlock) and block.transposed
+        inputs, cotangents = (left[0, ...], short) if turned else (short[0, ...], left)
+        found = FactoredBlock(name=block.name, offset=0, inputs=inputs, cotangents=cotangents, transposed=turned)
+        return found, arrays.namespace(weights).reshape(weights, (q, h * width))
 
     def _reduced(self, block: GradientBlock, sums: SlabSums) -> bool:
         """Add a block whose matrix is reduced without expanding it, if it is such a one."""

@@ -101,8 +101,8 @@ _SEEDS = [
     ),
     Mutant(
         "dntk/certificates/compose.py",
-        "block = suggested_start(start, LEADING, seed=seed)",
-        "block = suggested_start(start, LEADING, seed=0)",
+        "suggested_start(start, LEADING, seed=seed)",
+        "suggested_start(start, LEADING, seed=0)",
         "the subspace of leading eigenvalues ignores the seed",
         SEEDED + "[gradients]",
     ),
@@ -236,9 +236,9 @@ _ROUNDING = [
         OWN_SPAN,
     ),
     Mutant(
-        "dntk/certificates/compose.py",
-        "    wide = _wide(values)\n",
-        "    wide = values\n",
+        "dntk/certificates/widened.py",
+        "Widened(arrays.in_float64(values) if small else values, scale)",
+        "Widened(arrays.namespace(values).astype(values / scale, values.dtype) * scale, scale)",
         "features in float32 are certified in float32",
         STATED + "test_features_of_lower_precision_are_certified_in_the_higher",
     ),

@@ -106,8 +106,8 @@ _KERNELS = [
     ),
     Mutant(
         "dntk/certificates/products.py",
-        "inner - (inner @ basis.mT) @ basis",
-        "(inner @ basis.mT) @ basis",
+        "inner - (inner @ own.mT) @ own",
+        "(inner @ own.mT) @ own",
         "the norm is that of what was kept, not of what was lost",
         KERNEL,
     ),
@@ -210,8 +210,8 @@ _REGRESSIONS = [
 _SPANS = [
     Mutant(
         "dntk/certificates/approximation.py",
-        "squares=(singular * scale) ** 2",
-        "squares=singular**2",
+        "(singular * scale) ** 2",
+        "singular**2",
         "squared singular values are in the wrong unit",
         SPAN,
     ),

@@ -345,8 +345,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/certificates/compose.py",
-        "    trace = float(xp.sum(values**2)) / values.shape[0]\n    return",
-        "    trace = float(xp.sum(values[0, ...] ** 2))\n    return",
+        "    trace = float(arrays.namespace(values.squares).sum(values.squares)) / values.shape[0]\n    return",
+        "    trace = float(values.squares[0])\n    return",
         "the loss of gradients is set against the trace of output 0",
         TOLERANCE + "test_the_loss_of_gradients_counts_every_output",
     ),
@@ -415,5 +415,12 @@ MUTANTS = [
         "xp.reshape(weights, (q, a, b)).mT if not block.transposed",
         "weights stored the other way are read the other way",
         "tests/test_paired_blocks.py::test_a_linear_map_with_and_without_bias_stored_either_way[numpy-False-True]",
+    ),
+    Mutant(
+        "dntk/sketch/mixed.py",
+        "cotangents=cotangents, transposed=turned)",
+        "cotangents=cotangents)",
+        "reduced weights stored the other way are read the other way",
+        "tests/test_paired_blocks.py::test_a_reduced_matrix_is_paired_by_its_reduced_activations[numpy-True]",
     ),
 ]

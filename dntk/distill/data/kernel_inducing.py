@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._checks import check_seed, keep, positive_integer
+from dntk._checks import keep, positive_integer
 from dntk._target_checks import check_labels
 from dntk.checkpoints import Checkpoints
 from dntk.distill.data.adam import Adam
@@ -72,17 +72,9 @@ class KernelInducing:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        rate = 1.0 if self.label_learning_rate is None else self.label_learning_rate
-        positive_integer("per_class", self.per_class)
-        check_settings(
-            steps=self.steps,
-            decays=self.decays,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            label_learning_rate=rate,
-            ridge=self.ridge,
-        )
-        keep(self, seed=check_seed(self.seed))
+        keep(self, per_class=positive_integer("per_class", self.per_class))
+        given = () if self.label_learning_rate is None else ("label_learning_rate",)
+        check_settings(self, "learning_rate", "ridge", *given)
 
     def distill(
         self,

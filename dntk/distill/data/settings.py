@@ -4,10 +4,11 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from dntk import arrays
+from dntk._checks import check_seed, integer, keep, positive_integer
 from dntk._checks import decays as checked_decays
-from dntk._checks import integer, positive_integer
 from dntk._checks import positive as checked_positive
 from dntk.checkpoints import Checkpoints
 from dntk.distill.data.descent import Checkpoint
@@ -17,14 +18,24 @@ from dntk.models.base import Model
 from dntk.types import Array
 
 
-def check_settings(*, steps: int, decays: tuple[float, float], batch_size: int | None, **positive: float) -> None:
-    """Raise ``ValueError`` unless steps, decays and batches are possible ones, and the others positive."""
-    integer("steps", steps, least=0)
-    checked_decays("decays", decays)
-    if batch_size is not None:
-        positive_integer("batch_size", batch_size)
-    for name, value in positive.items():
-        checked_positive(name, value)
+def check_settings(objective: Any, *positive: str) -> None:
+    """Keep an objective's fields as Python's numbers.
+
+    Raises
+    ------
+    ValueError
+        Steps, decays or batches are no possible ones, or one of the fields named is not positive.
+    """
+    keep(
+        objective,
+        steps=integer("steps", objective.steps, least=0),
+        decays=checked_decays("decays", objective.decays),
+        seed=check_seed(objective.seed),
+    )
+    if objective.batch_size is not None:
+        keep(objective, batch_size=positive_integer("batch_size", objective.batch_size))
+    for name in positive:
+        keep(objective, **{name: checked_positive(name, getattr(objective, name))})
 
 
 def spread(x: Array) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._checks import check_seed, keep, positive_integer
+from dntk._checks import keep, positive_integer
 from dntk._target_checks import check_classes, check_labels
 from dntk.archive import to_host
 from dntk.checkpoints import Checkpoints
@@ -85,15 +85,8 @@ class TangentResidual:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        positive_integer("size", self.size)
-        check_settings(
-            steps=self.steps,
-            decays=self.decays,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            jitter=self.jitter,
-        )
-        keep(self, seed=check_seed(self.seed))
+        keep(self, size=positive_integer("size", self.size))
+        check_settings(self, "learning_rate", "jitter")
 
     def distill(
         self,

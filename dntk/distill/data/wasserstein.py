@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dntk import arrays
-from dntk._checks import check_seed, keep, positive_integer
+from dntk._checks import keep, positive_integer
 from dntk.distill.data.adam import Adam
 from dntk.distill.data.augmentation import Augmentation
 from dntk.distill.data.barycentres import Barycentre, FreeSupport, require_transport
@@ -87,14 +87,8 @@ class Wasserstein:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        positive_integer("per_class", self.per_class)
-        check_settings(
-            steps=self.steps,
-            decays=self.decays,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-        )
-        keep(self, seed=check_seed(self.seed))
+        keep(self, per_class=positive_integer("per_class", self.per_class))
+        check_settings(self, "learning_rate")
 
     def distill(
         self,

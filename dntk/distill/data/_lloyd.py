@@ -91,7 +91,6 @@ def _seeds(points: Float[Array, "n d"], size: int, seed: int) -> Float[Array, "m
         shares = xp.asarray(shares.tolist(), dtype=points.dtype, device=place)
         tried = xp.clip(xp.searchsorted(cumulated, shares, side="right"), max=n - 1)
         near = xp.take(points, tried, axis=0)
-        count(flops=2 * near.shape[0] * points.shape[0] * points.shape[1])
         distances = squared[:, None] + xp.take(squared, tried) - 2 * (points @ near.T)
         distances = xp.where(distances > noise, distances, xp.zeros_like(distances))
         left = distances if step == 0 else xp.minimum(distances, nearest[:, None])

@@ -112,7 +112,7 @@ def test_an_examined_network_tells_its_number_of_outputs_from_a_few_inputs():
         return x[:, :2]
 
     assert adapter.examine(network, X, FRAMEWORK, agree=CLOSE) == 2
-    assert seen == [adapter.PROBES, adapter.PROBES, 1, 1]
+    assert seen == [adapter.PROBES, adapter.PROBES, 1, 1, X.shape[0]]
     assert adapter.examine(network, X[:1, :], FRAMEWORK, agree=CLOSE) == 2
 
 

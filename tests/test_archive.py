@@ -396,5 +396,8 @@ def test_shapes_are_checked_by_letters(tmp_path):
         stored.array("e", "n k", {})
     with pytest.raises(StoreError, match="of int64, expected floating"):
         stored.array("n", "c", sizes)
+    stored.arrays["x"][1, 2] = np.inf
+    with pytest.raises(StoreError, match="'x' that is not finite"):
+        stored.array("x", "c k", sizes)
     with pytest.raises(StoreError, match="has no array 'w'"):
         stored.array("w", "c", sizes)

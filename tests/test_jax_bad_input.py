@@ -245,3 +245,16 @@ def test_integers_are_inputs_where_the_network_takes_them():
     assert dntk.as_model(*table.arguments)(table.x).shape == (5, 2)
     with pytest.raises(ValueError, match="fails on inputs"):
         dntk.as_model(*table.arguments)(table.x.astype(jnp.float32))
+
+
+@pytest.mark.parametrize("cut", [jax.lax.stop_gradient, jnp.round])
+def test_outputs_without_any_gradient_are_refused(cut):
+    model = dntk.as_model(lambda params, x: cut(x @ params["w"]), {"w": jnp.ones((5, 3))})
+    with pytest.raises(ValueError, match="carry no gradient of any parameter"):
+        dntk.ntk(model, jnp.ones((4, 5)))
+
+
+def test_bytes_are_refused():
+    model = dntk.as_model(lambda params, x: x @ params["w"], {"w": jnp.ones((5, 3))})
+    with pytest.raises(TypeError, match=r"dtype uint8, .*astype\(float32\) / 255"):
+        model(jnp.ones((4, 5), jnp.uint8))

@@ -104,6 +104,7 @@ def _edited(path, *changes):
         (rb"\"ridge\": ", rb"\"ridge\": -", r"ridge is -.*expected a number from 0"),
         (rb"\"ridge\": ", rb"\"ridge\": NaN, \"no\": ", "ridge is|expected the fields"),
         (rb"\"layers\": 2", rb"\"layers\": 2147483648", "network.layers is 2147483648"),
+        (b'"indices":', b'"indexes":', "has no array 'indices'"),
         (rb"\"layers\": 2", rb"\"layers\": 9999", "has no array 'network.weights"),
         (rb"\"SparseSign\"", rb"\"Mystery\"", "sketch.family is 'Mystery'"),
         (rb"\"dim\": 64", rb"\"dim\": 32", "has a sketch of"),

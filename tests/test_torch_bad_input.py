@@ -345,3 +345,42 @@ def test_script_modules_are_refused():
 def test_functions_with_parameters_are_refused():
     with pytest.raises(TypeError, match="pass the module itself"):
         dntk.as_model(lambda params, x: x @ params["w"], {"w": torch.ones(5, 3)})
+
+
+class FromFive(nn.Module):
+    """Subtracts the mean of the batch once five inputs come."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(5, 3)
+
+    def forward(self, x):
+        hidden = self.layer(x)
+        return torch.tanh(hidden - hidden.mean(0)) if x.shape[0] > 4 else hidden
+
+
+def test_dependence_on_batches_larger_than_the_probe_is_told():
+    model, x = dntk.as_model(FromFive().eval()), torch.randn(8, 5)
+    assert dntk.ntk(model, x[:4]).shape == (4, 4)
+    for call in (model, lambda x: dntk.ntk(model, x)):
+        with pytest.raises(ValueError, match="batch dependence"):
+            call(x)
+
+
+def test_statistics_of_the_batch_in_a_function_are_told():
+    def normalised(h):
+        return nn.functional.batch_norm(h, None, None, training=True)
+
+    model = wrapped(normalised)
+    with pytest.raises(ValueError, match="batch dependence"):
+        model(INPUTS)
+    with pytest.raises(ValueError, match="the network fails on inputs of shape .*more than 1 value per channel"):
+        model(INPUTS[:1])
+
+
+def test_logits_wider_than_the_weights_are_taken():
+    model, x = wrapped(lambda h: torch.tanh(h).double()), INPUTS
+    narrow = wrapped(torch.tanh)
+    narrow.module.load_state_dict(model.module.state_dict())
+    torch.testing.assert_close(dntk.ntk(model, x), dntk.ntk(narrow, x))
+    model.jvp(x, torch.ones(1, model.n_parameters))

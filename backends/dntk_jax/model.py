@@ -134,6 +134,7 @@ class JaxModel(InputDifferentiable):
         The first inputs of a new shape or dtype are run, as in :func:`dntk.models.adapter.examine`.
         """
         require_input(x, self, name, convert=FRAMEWORK.convert, kinds=("integral", "bool"))
+        requirements.require_no_bytes(x, name, self.dtype)
         self._findings.outputs.look(x, lambda: self._examined(x))
 
     def gradient_blocks(self, x: Array, cotangents: Cotangents) -> Iterator[GradientBlock]:

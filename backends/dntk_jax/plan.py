@@ -112,6 +112,8 @@ class _Test:
         # Where a gradient vanishes in exact arithmetic (a bias before a normalisation), what remains is rounding of
         # the size of the other parameters' gradients.
         scale = math.hypot(*(_norm(value) for value in found.values()))
+        if scale == 0:
+            _require_some_gradient(differentiate, network, x, weights[:, None] * functional)
         return cls(
             network=network,
             x=x,
@@ -142,6 +144,23 @@ class _Test:
             return False
         error = _norm(np.asarray(total) - np.asarray(expected))
         return error <= tolerance(self.rounding) * _norm(expected) + self.smallest
+
+
+def _require_some_gradient(differentiate: Any, network: Network, x: Any, cotangents: Any) -> None:
+    """Raise ``ValueError`` where gradients vanish at random parameters, too: a network of dead units has some there."""
+    generator = np.random.default_rng(21)
+    others = {
+        name: value + jnp.asarray(generator.normal(size=value.shape), value.dtype)
+        if jnp.issubdtype(value.dtype, jnp.floating)
+        else value
+        for name, value in network.parameters.items()
+    }
+    if not any(_norm(value) for value in differentiate(others, x, cotangents).values()):
+        msg = (
+            "the network's outputs carry no gradient of any parameter: does it stop gradients "
+            "(jax.lax.stop_gradient), take an argmax, or round?"
+        )
+        raise ValueError(msg)
 
 
 def _norm(values: Any) -> float:

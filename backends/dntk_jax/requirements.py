@@ -57,3 +57,13 @@ def require_finite(name: str, x: Any) -> None:
     """Raise ``ValueError`` where ``x`` has NaN or infinite entries."""
     if not _all_finite([x]):
         arrays.require_finite(name, x)
+
+
+def require_no_bytes(x: Any, name: str, dtype: Any) -> None:
+    """Raise ``TypeError`` for bytes, which are images that nobody has converted."""
+    if getattr(x, "dtype", None) == jnp.uint8:
+        msg = (
+            f"`{name}` has dtype uint8, but the parameters have {dtype}: convert images with {name}.astype({dtype}) / "
+            f"255, and ids of tokens with {name}.astype(int)."
+        )
+        raise TypeError(msg)

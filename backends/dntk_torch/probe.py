@@ -215,7 +215,7 @@ class _Test:
             weights=weights,
             functional=functional,
             gradients={name: every[name] for name in names},
-            rounding=100 * arrays.epsilon(outputs) * float(scale),
+            rounding=100 * max(arrays.epsilon(value) for value in (outputs, *found)) * float(scale),
         )
 
     def passes(self, block: GradientBlock) -> bool:
@@ -242,7 +242,8 @@ class _Test:
         size: float = sum(float(grad.norm()) ** 2 for grad in self.gradients.values()) ** 0.5
         with own_precision(self.x.device):
             error = abs(float(self.weights @ (pushed[0] @ self.functional)) - expected)
-        return error <= share * tolerance(self.functional) * size + self.rounding
+        coarsest = max(tolerance(value) for value in (self.functional, *self.gradients.values()))
+        return error <= share * coarsest * size + self.rounding
 
 
 def _gradients(outputs: torch.Tensor, parameters: list[torch.Tensor], cotangents: torch.Tensor) -> list[torch.Tensor]:

@@ -13,7 +13,7 @@ from dntk_torch.execution import without_graph
 FRAMEWORK = Framework(
     array=torch.Tensor,
     array_name="a tensor",
-    errors=(RuntimeError, IndexError),
+    errors=(RuntimeError, IndexError, ValueError),
     not_its_fault=(torch.OutOfMemoryError,),
     convert="it with {name}.to({dtype})",
     one_device="move it to one with net.to(device)",

@@ -34,8 +34,8 @@ class Stored:
         Raises
         ------
         StoreError
-            There is none of that name, or it is empty or of another shape or kind (``floating``, ``integral``,
-            ``any``).
+            There is none of that name, or it is empty or of another shape or kind (``floating``, which is finite too,
+            ``integral``, ``any``).
         """
         if name not in self.arrays:
             self.refuse(f"has no array {name!r}")
@@ -48,6 +48,8 @@ class Stored:
             self.refuse(f"has an array {name!r} of shape {value.shape}, expected ({', '.join(axes.split())})")
         if value.dtype.kind not in _KINDS[kind]:
             self.refuse(f"has an array {name!r} of {value.dtype}, expected {kind} numbers")
+        if kind == "floating" and not bool(arrays.namespace(value).all(arrays.namespace(value).isfinite(value))):
+            self.refuse(f"has an array {name!r} that is not finite")
         sizes |= dict(zip(letters, shape, strict=True))
         return value
 

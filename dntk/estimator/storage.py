@@ -121,7 +121,7 @@ def _require_shapes(stored: Stored, network: Model) -> None:
     sizes: dict[str, int] = {}
     for name, axes in (("weights", "c k"), ("basis", "c s k"), ("squares", "c s"), ("spectrum", "m")):
         stored.array(name, axes, sizes)
-    if "indices" in stored.arrays:
+    if stored.manifest["data"] is None:
         stored.array("indices", "kept", sizes, kind="integral")
     if stored.manifest["data"] is not None:
         distilled_data.require_shapes(stored, "data.")

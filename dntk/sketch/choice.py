@@ -192,7 +192,7 @@ def _mixed(seen: NetworkProbe, budget: float, dim: int | None, seed: int) -> _Op
         _reduction(layer, width, size) for layer, width in zip(seen.layers, widths, strict=True)
     )
     layers = tuple(
-        LayerPlan(probe=layer, width=width, cost=_layer_cost(layer, width, seen.functionals))
+        LayerPlan(probe=layer, width=width, cost=_layer_cost(layer, width, seen.functionals, size))
         for layer, width in zip(seen.layers, widths, strict=True)
     )
     return _Option(sketch=_sketch_of(layers, size, seed), variance=variance, layers=layers)
@@ -206,10 +206,10 @@ def _widths(seen: NetworkProbe, budget: float, size: int) -> list[int | None]:
 
     def steps() -> Any:
         for i, layer in enumerate(seen.layers):
-            now = _reduction(layer, chosen[i], size), _layer_cost(layer, chosen[i], q)
+            now = _reduction(layer, chosen[i], size), _layer_cost(layer, chosen[i], q, size)
             for width in choices[i][choices[i].index(chosen[i]) + 1 :]:
                 less = now[0] - _reduction(layer, width, size)
-                yield (_layer_cost(layer, width, q) - now[1]) / max(less, 1e-300), i, width
+                yield (_layer_cost(layer, width, q, size) - now[1]) / max(less, 1e-300), i, width
 
     while True:
         left = budget - sum(_reduction(layer, width, size) for layer, width in zip(seen.layers, chosen, strict=True))
@@ -228,8 +228,8 @@ def _reduction(layer: LayerProbe, width: int | None, size: int) -> float:
     return 0.0 if width is None else 2 * layer.spread * (1 / width + 2 / size)
 
 
-def _layer_cost(layer: LayerProbe, width: int | None, q: int) -> float:
-    return whole_cost(layer, q) if width is None else reduced_cost(layer, q, width)
+def _layer_cost(layer: LayerProbe, width: int | None, q: int, dim: int) -> float:
+    return whole_cost(layer, q) if width is None else reduced_cost(layer, q, width, dim)
 
 
 def _sketch_of(layers: tuple[LayerPlan, ...], size: int, seed: int) -> Mixed:

@@ -4,15 +4,24 @@ import math
 
 from dntk.sketch.concentration import LayerProbe
 
-EXPAND = 400
+EXPAND = 214
 """Multiplications of a product in whose time one expanded coordinate is written and brought into order.
 
-Measured, as :data:`PLACE`, with PyTorch on two cores whose products make 9e10 multiplications a second: 1,280
-gradients of a CNN of 97,290 parameters, hashed once and eight times a coordinate.
+This and the next three are the fit of ``benchmarks/sketch_costs.py`` to layers of widths 8 to 512 with ten outputs,
+on PyTorch with one thread whose products make 4.5e10 multiplications a second, other work beside it.
 """
 
-PLACE = 64
-"""The same for one number that is signed and added where it belongs; 53 were measured."""
+PLACE = 25
+"""The same for one number that is signed and added where it belongs."""
+
+REDUCED = 109
+"""The same for one number of a reduced gradient, which is written, signed and placed with its row."""
+
+SUM = 153
+"""The same for one number of the sums that a reduced layer is gathered into and added to; fitted at k = 4,096 alone."""
+
+FACTOR = 200
+"""The same for one number of the factors that an exact kernel contracts; 20 to 360 were measured, mostly 120 to 240."""
 
 HASH = 256
 """The same for one number of a factor, hashed for every position: an estimate."""
@@ -26,10 +35,10 @@ def whole_cost(layer: LayerProbe, q: int, nonzeros: int = 1) -> float:
     return q * layer.size * (layer.positions + EXPAND + nonzeros * PLACE)
 
 
-def reduced_cost(layer: LayerProbe, q: int, width: int) -> float:
-    """One input's gradients, reduced to ``width`` columns and placed."""
+def reduced_cost(layer: LayerProbe, q: int, width: int, dim: int) -> float:
+    """One input's gradients, reduced to ``width`` columns, placed, and added to the others' ``dim`` numbers."""
     t = layer.positions
-    return t * width * (layer.columns + q * layer.rows) + q * layer.rows * width * PLACE
+    return t * width * (layer.columns + q * layer.rows) + q * layer.rows * width * REDUCED + q * dim * SUM
 
 
 def tensor_cost(layer: LayerProbe, q: int, dim: int) -> float:
@@ -47,4 +56,5 @@ def exact_cost(layer: LayerProbe, q: int, n: int) -> float:
     products = q * n * layer.size / 2
     if t == 0:
         return products
-    return min(n * t**2 * (layer.columns + q * layer.rows) / 2, q * t * layer.size + products)
+    factors = t * (layer.columns + q * layer.rows)
+    return min(n * t * factors / 2 + FACTOR * factors, q * layer.size * (t + EXPAND / 2) + products)

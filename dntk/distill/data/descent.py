@@ -267,8 +267,9 @@ def _resumed(checkpoint: Checkpoint | None, start: Variables) -> State | None:
 
     for name, value in start.items():
         for group_name in ("now", "best"):
-            found = stored.arrays.get(f"{group_name}.{name}")
-            if found is None or found.shape != tuple(value.shape):
+            # A run that diverged may be where nothing is finite; the best was judged.
+            found = stored.array(f"{group_name}.{name}", "...", {}, kind="any" if group_name == "now" else "floating")
+            if found.shape != tuple(value.shape):
                 stored.refuse(f"has no array '{group_name}.{name}' of shape {tuple(value.shape)}")
     fields = {name: manifest[name] for name in ("step", "best_step", "best_judged", "first_judged", "stopped")}
     return State(

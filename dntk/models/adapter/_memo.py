@@ -12,6 +12,9 @@ T = TypeVar("T")
 PROBES = 4
 """Inputs that are looked at before a result is believed."""
 
+CROWD = 32
+"""Inputs that are run together to see whether an output depends on how many there are."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Memo(Generic[T]):
@@ -41,7 +44,10 @@ class OutputCount:
 
     def look(self, x: Batch, examine: Callable[[], int], *, of: Hashable = ()) -> None:
         """Remember what ``examine`` returns for inputs like ``x``, and ``of`` what, as in :class:`Memo`."""
-        self.latest = self.memo(x, examine, of=of)
+        # Once more where more inputs come than before, as dependence may begin with some number of them.
+        count = batches.count(x)
+        crowd = 0 if count <= PROBES else min(count, CROWD).bit_length()
+        self.latest = self.memo(x, examine, of=(of, crowd))
 
     def known(self, network: str = "network", guess: int | None = None) -> int:
         """The number, or the ``guess`` where no input has told it; ``AttributeError`` without either."""

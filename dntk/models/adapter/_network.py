@@ -6,7 +6,7 @@ from typing import Any
 from dntk import arrays
 from dntk.models import batches
 from dntk.models.adapter._framework import Framework
-from dntk.models.adapter._memo import PROBES
+from dntk.models.adapter._memo import CROWD, PROBES
 from dntk.types import Array, Batch
 
 
@@ -16,14 +16,15 @@ def examine(
     """Number C of outputs, once a network proves a deterministic function of one input at a time.
 
     ``run`` takes inputs (n, ...) to outputs (n, C); ``agree`` compares two results. Cost: four forward passes of at
-    most :data:`PROBES` inputs.
+    most :data:`PROBES` inputs, and one of at most :data:`CROWD`.
 
     Raises
     ------
     ValueError
         Outputs are not finite, or vary from call to call or with the batch.
     """
-    probe, network = batches.first(x, PROBES), framework.network
+    count, network = batches.count(x), framework.network
+    probe = batches.first(x, min(PROBES, count))
     outputs = run(probe)
     arrays.require_finite(f"the {network}'s outputs", outputs)
     if not agree(run(probe), outputs):
@@ -33,13 +34,19 @@ def examine(
         )
         raise ValueError(msg)
     last = batches.count(probe) - 1
+    dependence = ValueError(
+        f"the {network}'s output for an input depends on the rest of the batch (batch dependence), so that its "
+        f"kernel is not defined: {framework.no_mixing}."
+    )
     for row in {0, last} if last else ():
-        if not agree(run(batches.span(probe, row, row + 1)), outputs[row : row + 1, :]):
-            msg = (
-                f"the {network}'s output for an input depends on the rest of the batch (batch dependence), so that its "
-                f"kernel is not defined: {framework.no_mixing}."
-            )
-            raise ValueError(msg)
+        try:
+            alone = run(batches.span(probe, row, row + 1))
+        except ValueError as error:  # such as statistics of one input
+            raise dependence from error
+        if not agree(alone, outputs[row : row + 1, :]):
+            raise dependence
+    if count > PROBES and not agree(run(batches.first(x, min(CROWD, count)))[:PROBES, :], outputs):
+        raise dependence
     return outputs.shape[1]
 
 

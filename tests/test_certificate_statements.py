@@ -208,8 +208,11 @@ def test_a_residual_of_points_in_the_span_is_rounding():
 
 def test_the_variance_of_what_is_known_is_its_rounding():
     basis = np.eye(4)[None, :2]
-    variance = posterior_variance(basis[:, :1], basis, np.full((1, 2), 1e30), ridge=1e-30)
-    assert float(variance[0, 0]) == pytest.approx(allowance("prediction", EPS, 4, 1.0), rel=1e-6, abs=0)
+    variance = posterior_variance(basis[:, :1], basis, np.full((1, 2), 1.0), ridge=1e-20)
+    # Of two stored rows, of sums of four products at κ = 10²⁰, and of synthetic gradients, ‖β‖ = σ₁ = 1.
+    made = allowance("prediction", EPS, 1, 1.0) * 66**0.5
+    width = 0.75 * EPS * 2**0.5 + allowance("prediction", EPS, 4, 1 + 1e10 / 2) + made
+    assert float(variance[0, 0]) == pytest.approx((1e-10 + width) ** 2, rel=1e-6, abs=0)
 
 
 def test_tangent_residuals_are_the_share_of_gradients_outside_the_span(library):

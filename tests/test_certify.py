@@ -315,3 +315,28 @@ def test_rows_that_are_nearly_orthonormal_become_so(library):
     near = library.array((basis + 1e-5 * np.random.default_rng(1).normal(size=basis.shape)).astype(dtype), dtype)
     found = host(orthonormal_rows(near)).astype(np.float64)
     assert np.max(np.abs(found @ found.mT - np.eye(4))) < 30 * np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize(("points", "kind"), [(40, "gradients"), (60, "solution"), (90, "selection")])
+def test_bounds_at_points_are_the_distances_where_the_reference_can_be_solved(points, kind):
+    """Fewer points than features, as many, more. Cauchy and Schwarz alone were 210 times the distance on digits."""
+    ridge = 1e-6
+    values, y = features(3, n=points, singular=FAST)
+    values = 30 * values
+    phi = dntk.TangentFeatures(values)
+    found = approximations(phi, y)[kind]()
+    certificate = dntk.certify(phi, found, y, ridge)
+    queries = np.concatenate([values[:, :10, :], np.random.default_rng(0).standard_normal((C, 10, K))], axis=1)
+    bound = host(certificate.prediction_bound(dntk.TangentFeatures(queries)).value).T
+    left, singular, right = np.linalg.svd(values, full_matrices=False)
+    exact = np.einsum("crk,cr,cnr,nc->ck", right, singular / (singular**2 + ridge), left, y)
+    if kind == "selection":
+        fits = [dntk.solve.ridge(phi[found.indices], y[host(found.indices)], ridge=ridge)]
+    else:
+        fits = [solve(found, ridge=ridge) for solve in (dntk.solve.same_span, dntk.solve.ridge)]
+    distance = np.max([np.abs(np.einsum("cqk,ck->cq", queries, fit.weights - exact)) for fit in fits], axis=0)
+    # Singular vectors of the reference are good to eps·κ^½ of w* in the queries that see what is small.
+    slack = 64 * np.finfo(float).eps * (singular[:, :1] ** 2 / ridge) ** 0.5
+    slack = slack * np.linalg.norm(queries, axis=2) * np.linalg.norm(exact, axis=1)[:, None]
+    assert np.all(distance <= bound + slack)
+    assert np.median(bound / distance) < 1.1

@@ -13,6 +13,7 @@ from dntk.certificates.approximation import OtherFeatures, Regression, Span, as_
 from dntk.certificates.certificate import Certificate, PointwiseBound, StageError
 from dntk.certificates.eigenvalues import eigenvalue_intervals, suggested_start
 from dntk.certificates.kernel_errors import KernelErrors, feature_errors, span_errors, span_trace_error
+from dntk.certificates.reference_weights import ReferenceWeights, reference_weights
 from dntk.certificates.regression import RegressionErrors, fits_errors, weights_errors
 from dntk.certificates.widened import Widened
 from dntk.distilled_gradients import DistilledGradients
@@ -67,9 +68,10 @@ def certify(
 
     Notes
     -----
-    O(n·C·k·(s + products)) operations and O(n·(C·k + products)) memory: no n × n matrix is formed. In float64 where the
-    device has it; of features beyond 256 MiB in that, one output at a time. Where it has not, λ has to exceed the
-    rounding of the kernel for Gauss-Radau to say anything, and the in-sample residual takes its place.
+    O(n·C·k·(s + products)) operations and O(n·(C·k + products)) memory. For bounds at single points, where d =
+    min(n, k) is at most 2,048, the reference's regression is solved, output by output: O(C·(n·k·d + d³)). In float64
+    where the device has it; of features beyond 256 MiB in that, one output at a time. Where it has not, λ has to
+    exceed the rounding of the kernel for Gauss-Radau to say anything, and the in-sample residual takes its place.
     """
     require_features("reference", reference)
     check_confidence(confidence, shared=True)
@@ -98,6 +100,7 @@ def _certified(
     if isinstance(found, OtherFeatures):
         other = Widened.of(found.values, scale)
         errors = feature_errors(values, other, failure=failure, seed=seed)
+        solved = None
         bar.advance()
         start, predicted = found.values, _predicted_by_features(values, found, scaled, products)
     else:
@@ -111,11 +114,23 @@ def _certified(
         bar.advance()
         start = values.back(span.basis).mT
         predicted = weights_errors(values, span.weights, scaled, steps=products) if scaled and span.weights else None
+        solved = reference_weights(values, scaled) if scaled and span.weights else None
     bar.advance()
     block = _wide(suggested_start(start, LEADING, seed=seed))
     intervals = eigenvalue_intervals(values, block, failure=failure, seed=seed)
     bar.advance()
-    return assemble(values, reference.sketch, found, errors, intervals, predicted, regression, confidence=confidence)
+    made = assemble(values, reference.sketch, found, errors, intervals, predicted, regression, confidence=confidence)
+    return made if solved is None else _with_solved(made, found, solved, scale)
+
+
+def _with_solved(certificate: Certificate, found: Any, solved: ReferenceWeights, scale: float) -> Certificate:
+    """The certificate whose bounds at single points know the regression on the reference."""
+    assert certificate.pointwise is not None
+    xp = arrays.namespace(solved.weights)
+    apart = xp.stack([_wide(w) - solved.weights / scale for w in found.weights])
+    return dataclasses.replace(
+        certificate, pointwise=dataclasses.replace(certificate.pointwise, apart=apart, solved=solved.energy)
+    )
 
 
 def certified_trace_loss(reference: TangentFeatures, grads: DistilledGradients) -> float:

@@ -24,18 +24,43 @@ def posterior_variance(
 ) -> Float[Array, "c q"]:
     """The upper bound v̂ of the posterior variance at q points, v ≤ v̂ ≤ κ_xx.
 
-    κ_xx − Σ_j σ_j²/(σ_j² + λ) ⟨b_j, ψ⟩², from the right singular vectors b_j of the synthetic gradients and their
-    squared singular values. Rounding, of basis and features as stored, is added.
+    With p_j = ⟨b_j, ψ⟩ and g_j = σ_j²/(σ_j² + λ), from the right singular vectors b_j of the synthetic gradients and
+    their squared singular values σ_j²,
+
+        v̂ = κ_xx − Σ_j g_j p_j² = ‖ψ − Σ_j g_j p_j b_j‖² + λ Σ_j (g_j p_j/σ_j)²,
+
+    the least over β of ‖ψ − Φ̂ᵀβ‖² + λ‖β‖², so that errors of p and g only raise it. The difference loses √(eps·κ_xx) of
+    √v̂ to rounding, the sum of squares what is added to its root: 0.75·eps·√s·√κ_xx for the basis as stored,
+    4·0.18·eps·√(s + 64)·σ_1‖β‖ for the synthetic gradients, 4·0.18·eps·N·(1 + σ_1/(2√λ))·√κ_xx for what is computed, in
+    float64 where the device has it. Where it has not, the difference may be the smaller of the two, and nothing is
+    known below 4·0.18·eps·N·κ_xx, its allowance.
     """
     xp = arrays.namespace(features)
     wide = arrays.accumulation_dtype(features)
     psi, b = xp.astype(features, wide, copy=False), xp.astype(basis, wide, copy=False)
     prior = xp.sum(psi**2, axis=2)
-    gain = xp.astype(squares, wide, copy=False)
-    gain = gain / (gain + ridge)
-    inside = xp.sum((psi @ b.mT) ** 2 * gain[:, None, :], axis=2)
-    slack = allowance("prediction", arrays.epsilon(features), max(features.shape[2], basis.shape[1]), 1.0)
-    return xp.minimum(prior, xp.clip(prior - inside, min=0) + slack * prior)
+    squares = xp.astype(squares, wide, copy=False)
+    gain = squares / (squares + ridge)
+    along = psi @ b.mT
+    rest = xp.sum((psi - (along * gain[:, None, :]) @ b) ** 2, axis=2)
+    dual = xp.sum(along**2 * (gain / (squares + ridge))[:, None, :], axis=2)
+    width = _rounding(basis, psi, squares, ridge) * xp.sqrt(prior)
+    made = allowance("prediction", arrays.epsilon(basis), 1, 1.0) * (basis.shape[1] + 64) ** 0.5
+    width = width + made * xp.sqrt(xp.max(squares, axis=1)[:, None] * dual)
+    found = (xp.sqrt(rest + ridge * dual) + width) ** 2
+    if xp.finfo(wide).bits < 64:
+        slack = allowance("prediction", arrays.epsilon(psi), max(features.shape[2], basis.shape[1]), 1.0)
+        inside = xp.sum(along**2 * gain[:, None, :], axis=2)
+        found = xp.minimum(found, xp.clip(prior - inside, min=0) + slack * prior)
+    return xp.minimum(prior, found)
+
+
+def _rounding(basis: Array, psi: Array, squares: Array, ridge: float) -> Float[Array, "c 1"]:
+    """Rounding of √v̂ relative to √κ_xx: of the basis as stored, and of what was computed."""
+    xp = arrays.namespace(psi)
+    computed = allowance("prediction", arrays.epsilon(psi), max(psi.shape[2], basis.shape[1]), 1.0)
+    stored = 0.75 * arrays.epsilon(basis) * basis.shape[1] ** 0.5
+    return stored + computed * (1 + xp.sqrt(xp.max(squares, axis=1) / ridge)[:, None] / 2)
 
 
 def pointwise(variance: Float[Array, "c q"], energy: Bound, *, ridge: float) -> Bound:

@@ -80,6 +80,10 @@ class Widened:
         product = self._stacked(lambda part, c: middle(_of(rows, c) @ part / self.scale, c) @ part.mT)
         return product / self.scale
 
+    def parts(self) -> Iterator[Float[Array, "n k"]]:
+        """Ψ^c/s of one output after the other."""
+        return (part / self.scale for part in self._parts())
+
     def _count(self, rows: Array) -> None:
         c, n, k = self.shape
         count(flops=2 * c * n * k * rows.shape[-2])

@@ -209,8 +209,8 @@ _ROUNDING = [
     ),
     Mutant(
         "dntk/certificates/prediction.py",
-        "xp.clip(prior - inside, min=0) + slack * prior",
-        "xp.clip(prior - inside, min=0)",
+        "width = _rounding(basis, psi, squares, ridge) * xp.sqrt(prior)",
+        "width = 0 * xp.sqrt(prior)",
         "variances have no allowance for rounding",
         STATED + "test_the_variance_of_what_is_known_is_its_rounding",
     ),

@@ -119,8 +119,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/certificates/prediction.py",
-        "gain = gain / (gain + ridge)",
-        "gain = gain / gain",
+        "gain = squares / (squares + ridge)",
+        "gain = squares / squares",
         "the power function without the ridge",
         FILES
         + "prediction.py::test_the_posterior_variance_is_below_the_power_function_and_that_below_the_prior[numpy]",

@@ -1,0 +1,98 @@
+"""The ridge regression on the reference itself, solved anew, with what is left of its gradient.
+
+A predictor's distance from f* at a point is then known but for the distance of this solution w̃, which the gradient
+g̃ = Φᵀ(Φw̃ − y) + λw̃ bounds:
+
+    |⟨ψ, w − w*⟩| ≤ |⟨ψ, w − w̃⟩| + √(v(x)/λ)·√(g̃ᵀH⁻¹g̃),   g̃ᵀH⁻¹g̃ ≤ ‖g̃‖²/λ.
+
+Cauchy and Schwarz lose nothing on the first term, which is the whole of it where λ is above the rounding of the kernel.
+"""
+
+import dataclasses
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk.bounds import Bound
+from dntk.certificates.approximation import Regression
+from dntk.certificates.widened import Widened
+from dntk.solve.conditioning import cholesky_solve
+from dntk.solve.problem import RidgeProblem
+from dntk.solve.solution import solve
+from dntk.types import Array
+
+LARGEST = 2048
+"""Side of the largest system that is solved: of more points and more features products have to do."""
+REFINEMENTS = 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReferenceWeights:
+    """w̃ (C, k), and a bound on g̃ᵀH⁻¹g̃ (C,)."""
+
+    weights: Float[Array, "c k"]
+    energy: Bound
+
+
+def reference_weights(values: Widened, regression: Regression) -> ReferenceWeights | None:
+    """Solution on the reference, in units of its scale.
+
+    None where the system is larger than ``LARGEST`` or λ drowns in rounding.
+
+    Rounding: with m = Φw̃ − y, off by δ, ‖δ‖ ≤ k·eps·(‖Φ‖_F‖w̃‖ + ‖y‖), g̃ as computed lacks Φᵀδ, whose H⁻¹-norm is at
+    most ‖δ‖ as ΦH⁻¹Φᵀ ≤ I, and the rounding of Φᵀm + λw̃, n·eps·‖Φ‖_F‖m‖ + 2·eps·λ‖w̃‖ at most; eps is twice the unit
+    roundoff. Cost O(C·(n·k·d + d³)), d = min(n, k).
+    """
+    if min(values.shape[1:]) > LARGEST:
+        return None
+    found = []
+    for c, part in enumerate(values.parts()):
+        one = _solved(part[None, :, :], regression.targets[:, c : c + 1], regression.ridge)
+        if one is None:
+            return None
+        found.append(one)
+    xp = arrays.namespace(values.values)
+    weights, energies = (xp.concat(parts, axis=0) for parts in zip(*found, strict=True))
+    bound = Bound(value=energies, theorem="gradient at the reference's solution")
+    return ReferenceWeights(weights=weights, energy=bound)
+
+
+def _solved(
+    values: Float[Array, "1 n k"], targets: Float[Array, "n 1"], ridge: float
+) -> tuple[Float[Array, "1 k"], Float[Array, " 1"]] | None:
+    """w̃ and the bound of one output."""
+    xp = arrays.namespace(values)
+    y = xp.astype(targets, values.dtype, copy=False)
+    try:
+        problem = RidgeProblem.of(values, y)
+        solution = solve(problem, ridge)
+    except ValueError:  # singular to working precision
+        return None
+    assert solution.factor is not None
+    factor = xp.astype(solution.factor, values.dtype, copy=False)
+    weights = xp.astype(solution.weights, values.dtype, copy=False)
+    for _ in range(REFINEMENTS):
+        step = _gradient(values, weights, y, ridge)[0]
+        if problem.dual:  # H⁻¹g = (g − Φᵀ(K + λI)⁻¹Φg)/λ, as exact as a refinement needs
+            step = (step - values.mT @ cholesky_solve(factor, values @ step)) / ridge
+        else:
+            step = cholesky_solve(factor, step)
+        weights = weights - step
+    gradient, misfit = _gradient(values, weights, y, ridge)
+    _, n, k = values.shape
+    eps, norm, length = arrays.epsilon(values), xp.sqrt(xp.sum(values**2, axis=(1, 2))), _norms(weights)
+    inside = k * eps * (norm * length + _norms(y.T[:, :, None]))
+    outside = n * eps * norm * _norms(misfit) + 2 * eps * ridge * length
+    energy = ((_norms(gradient) + outside) / ridge**0.5 + inside) ** 2
+    return weights[:, :, 0], energy
+
+
+def _gradient(values: Array, weights: Array, y: Array, ridge: float) -> tuple[Array, Array]:
+    """Φᵀ(Φw − y) + λw (C, k, 1), and Φw − y."""
+    misfit = values @ weights - y.T[:, :, None]
+    return values.mT @ misfit + ridge * weights, misfit
+
+
+def _norms(columns: Float[Array, "c k 1"]) -> Float[Array, " c"]:
+    xp = arrays.namespace(columns)
+    return xp.sqrt(xp.sum(columns**2, axis=(1, 2)))

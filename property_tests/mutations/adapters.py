@@ -60,7 +60,7 @@ MUTANTS = [
         "offset += block.size",
         "offset += 1",
         "blocks laid over one another",
-        TESTS + "test_blocks_are_given_their_offsets_and_counted",
+        TESTS + "test_blocks_are_given_their_offsets",
     ),
     Mutant(
         "backends/dntk_torch/private_copy.py",

@@ -43,7 +43,7 @@ PUBLIC = {
     "dntk.metrics": "accuracy fidelity mean_squared_error predicted_labels",
     "dntk.models": "MLP InputDifferentiable Model Points Stateful as_model bridge points",
     "dntk.models.adapter": """
-        PROBES Framework Memo Operations OutputCount Passes close evaluate examine in_order offsets_of
+        PROBES Framework Memo OutputCount Passes close evaluate examine in_order offsets_of
         require_array require_input
         require_outputs require_parameters require_shape size_of split stored_block total_size
     """,

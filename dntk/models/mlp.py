@@ -17,7 +17,6 @@ from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
 from dntk.ledger import count
 from dntk.models.activations import ACTIVATIONS
 from dntk.models.adapter import (
-    Operations,
     offsets_of,
     require_array,
     require_input,
@@ -26,6 +25,7 @@ from dntk.models.adapter import (
     split,
     total_size,
 )
+from dntk.models.adapter._operations import Operations
 from dntk.models.base import Cotangents, per_input, select_names
 from dntk.models.input_gradients import Observed
 from dntk.models.mlp_inputs import pull_layers, tangent_input_gradient

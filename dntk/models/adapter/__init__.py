@@ -4,7 +4,7 @@ from dntk.models.adapter._blocks import in_order, stored_block
 from dntk.models.adapter._framework import Framework
 from dntk.models.adapter._memo import PROBES, Memo, OutputCount
 from dntk.models.adapter._network import close, evaluate, examine, require_outputs
-from dntk.models.adapter._operations import Operations, Passes
+from dntk.models.adapter._operations import Passes
 from dntk.models.adapter._requirements import require_array, require_input, require_parameters, require_shape
 from dntk.models.adapter._vectors import offsets_of, size_of, split, total_size
 
@@ -12,7 +12,6 @@ __all__ = [
     "PROBES",
     "Framework",
     "Memo",
-    "Operations",
     "OutputCount",
     "Passes",
     "close",

@@ -26,8 +26,8 @@ from dntk.models.base import Cotangents, per_input
 from dntk.models.input_gradients import InputDifferentiable, Observed
 from dntk.types import Array, Namespace
 from dntk_jax import inputs, requirements
+from dntk_jax._counting import operations_of
 from dntk_jax.behaviour import evaluated, examined
-from dntk_jax.counting import operations_of
 from dntk_jax.network import Network, exact_products
 from dntk_jax.per_sample import gradient, push_forward, push_forward_twice_backward
 from dntk_jax.plan import Plan, block_of, make_plan

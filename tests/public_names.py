@@ -43,8 +43,8 @@ PUBLIC = {
     "dntk.metrics": "accuracy fidelity mean_squared_error predicted_labels",
     "dntk.models": "MLP InputDifferentiable Model Points Stateful as_model bridge points",
     "dntk.models.adapter": """
-        PROBES Forward Framework Memo OutputCount call close evaluate examine in_order offsets_of
-        outputs_alone refuse_forward require_array require_input
+        PROBES Forward Framework Memo OutputCount Passes call close evaluate examine in_order
+        offsets_of outputs_alone refuse_forward require_array require_input
         require_outputs require_parameters require_shape size_of split stored_block total_size
     """,
     "dntk.outputs": "FeatureOutputs KernelOutputs Labelled TransformedModel labelled log_softmax loss margin",

@@ -217,16 +217,34 @@ def test_vectors_are_split_in_the_order_of_the_flattened_parameters(lead):
     assert adapter.total_size(parameters) == 11
 
 
-def test_blocks_are_given_their_offsets_and_counted():
+def test_blocks_are_given_their_offsets():
     weight = FactoredBlock(name="w", offset=0, inputs=xp.ones((6, 1, 3)), cotangents=xp.ones((2, 6, 1, 4)), bias=True)
     stored = adapter.stored_block("scale", xp.ones((2, 6, 5)))
+    blocks = list(adapter.in_order([weight, stored, dataclasses.replace(stored, name="shift")]))
+    assert [(block.name, block.offset) for block in blocks] == [("w", 0), ("scale", 4 * (3 + 1)), ("shift", 21)]
+
+
+def test_passes_are_counted_by_what_one_input_takes_found_once_and_only_where_a_ledger_is_kept():
+    passes, asked = adapter.Passes(), []
+
+    def find(q):
+        asked.append(q)
+        return 10 + 3 * q
+
+    passes.backward(X, 4, find, of="gradients")
+    assert asked == []
     recorder = LedgerRecorder()
     with recorder.stage("gradients"):
-        blocks = list(adapter.in_order([weight, stored, dataclasses.replace(stored, name="shift")]))
-    assert [(block.name, block.offset) for block in blocks] == [("w", 0), ("scale", 4 * (3 + 1)), ("shift", 21)]
-    # A forward pass of 2 p operations for each of 6 inputs, and for 2 functionals twice that.
-    assert stored.backprop_flops == 6 * 2 * 5 * (1 + 2 * 2)
-    assert recorder.ledger()["gradients"].flops == weight.backprop_flops + 2 * stored.backprop_flops
+        passes.backward(X, 4, find, of="gradients")
+        passes.backward(X[:2, :], 2, find, of="gradients")
+        passes.backward(X[:2, :], 1, find, of="gradients")
+    with recorder.stage("forward"):
+        passes.forward(X, lambda: 10)
+        passes.back(X, lambda: 7, of="pull")
+    assert asked == [2, 3, 1]
+    first, second = recorder.ledger().stages
+    assert (first.forward_passes, first.backward_passes, first.flops) == (10, 30, 6 * (10 + 4 * 3) + 2 * 16 + 2 * 13)
+    assert (second.forward_passes, second.backward_passes, second.flops) == (6, 6, 6 * 17)
 
 
 def test_sums_of_outer_products_are_those_of_einsum():

@@ -339,11 +339,6 @@ def test_gradients_of_a_wide_layer_are_never_expanded(
     assert not expanded
 
 
-def test_factored_blocks_cost_a_forward_and_q_backward_passes():
-    block = factored(NUMPY, *factored_data(n=5, t=4, b=2, a=3, q=2))
-    assert block.backprop_flops == 2 * 5 * 4 * 2 * 3 * (1 + 2)
-
-
 def test_shape_checks_refuse_factors_of_other_numbers_of_inputs():
     with pytest.raises(jaxtyping.TypeCheckError, match="cotangents"):
         FactoredBlock(name="w", offset=0, inputs=np.ones((3, 1, 2)), cotangents=np.ones((1, 4, 1, 2)))

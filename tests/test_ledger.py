@@ -83,14 +83,15 @@ def test_stage_that_fails_is_recorded_and_ends():
     assert recorder.ledger()["it"].flops == 4
 
 
-def test_work_after_another_recorders_stage_belongs_to_the_stage_around_it():
+def test_work_inside_another_recorders_stage_belongs_to_the_stage_around_it_too():
     inner, outer = LedgerRecorder(), LedgerRecorder()
     with outer.stage("around"):
         with inner.stage("within"):
-            count(flops=1)
+            count(flops=1, nbytes=5)
         count(flops=10)
     assert inner.ledger()["within"].flops == 1
-    assert outer.ledger()["around"].flops == 10
+    assert outer.ledger()["around"].flops == 11
+    assert outer.ledger()["around"].nbytes == 0
 
 
 def test_ledger_of_an_unfinished_run_has_the_stages_so_far():
@@ -144,9 +145,9 @@ def test_operations_of_sketches_are_two_per_multiply_add():
 
 
 def test_operations_of_an_exact_kernel_are_those_of_its_products():
-    """One hidden layer at one position: forward, two backward passes, and the cheaper products of each layer."""
+    """One hidden layer at one position: forward, two backward passes to it, and the cheaper products of each layer."""
     n, (d, h, c) = 5, (3, 4, 2)
-    network = 2 * n * (d * h + h * c) * (1 + c)
+    network = 2 * n * (d * h + h * c) + c * 2 * n * h * c
     # Contracted, cotangents joined: half of the symmetric products of a (n, d) and g (n, c·h), which are multiplied.
     first = n * n * (d + c * h + 1)
     # Expanded, and half of the symmetric products for the weight and for the bias.

@@ -143,8 +143,11 @@ def test_the_ledger_counts_rows_and_operations_of_products_and_diagonals():
         op.diagonal()
     cost = recorder.ledger()
     assert cost["product"].jacobian_rows == N * C * 2
-    # Forward, and two products of that size, in every layer, for the VJP and again for the JVP.
-    assert cost["product"].flops == N * C * 2 * 2 * 3 * 2 * (6 * 16 + 16 * C)
+    # The VJP of every functional and vector, one JVP of all: forward, one product in every layer for its parameters,
+    # and one for what moves between the layers.
+    first, last = 2 * 6 * 16, 2 * 16 * C
+    assert cost["product"].flops == N * (C * 2 * (2 * first + 3 * last) + first + last + C * 2 * (first + 2 * last))
+    assert (cost["product"].forward_passes, cost["product"].backward_passes) == (N * (C * 2 + 1), N * C * 2 * 2)
     assert cost["diagonal"].jacobian_rows == N * C
     assert cost["diagonal"].flops > 0
 

@@ -9,7 +9,7 @@ from dntk_studies.reproduce import paper
 from dntk_studies.reproduce._figure_4 import gaps
 from dntk_studies.reproduce.exact_costs import by_exponent, by_orders, exponent
 from dntk_studies.reproduce.images import indices_by_class, interleaved
-from dntk_studies.reproduce.ledger_table import break_even
+from dntk_studies.reproduce.ledger_table import break_even, totals
 from dntk_studies.reproduce.sketch_sweep import expected_error, relative_error
 from dntk_studies.reproduce.spread import shown, spread
 from dntk_studies.reproduce.unseen import grouped_accuracy, grouped_targets, groupings
@@ -117,3 +117,11 @@ def test_spread_is_mean_and_sample_deviation_and_leaves_gaps_out():
 def test_the_difference_from_the_paper_is_that_from_the_nearer_end_of_its_range(value, difference):
     row = paper.Comparison(quantity="q", paper=(0.12, 0.15), values=(value,)).as_row()
     assert row["difference"] == pytest.approx(difference)
+
+
+def test_a_pipeline_that_chooses_from_more_points_pays_for_choosing_more_and_for_nothing_else():
+    costs = {"jacobian_rows": 1.0, "flops": 10.0, "nbytes": 100.0, "seconds": 0.5}
+    names = ("last-layer features", "choosing points", "features", "5 gradients, LocalGlobal", "5 gradients, Solution")
+    stages = [{"stage": name, **costs} for name in names]
+    assert totals(stages) == {column: 4 * value for column, value in costs.items()}
+    assert totals(stages, times=5.0) == {column: (2 * 5 + 2) * value for column, value in costs.items()}

@@ -64,4 +64,4 @@ def test_trust_is_that_of_the_direction_of_a_gradient_whatever_its_length():
 
 def test_features_of_16_bits_are_judged_by_the_products_that_float32_holds():
     phi = dntk.TangentFeatures(np.full((2, 10, 20), 8, dtype=np.float16))
-    np.testing.assert_array_equal(phi.kernel(), np.full((10, 10), 20 * 64.0))
+    np.testing.assert_allclose(phi.kernel(), np.full((10, 10), 20 * 64.0), rtol=1e-6)

@@ -66,11 +66,11 @@ def _floating_types(jaxpr: core.Jaxpr) -> Iterator[Any]:
             kind = getattr(result.aval, "dtype", None)  # tokens have none
             if kind is not None and jax.dtypes.issubdtype(kind, np.floating):
                 yield kind
-        for inner in _inner(equation):
+        for inner in inner_programs(equation):
             yield from _floating_types(inner.jaxpr if isinstance(inner, core.ClosedJaxpr) else inner)
 
 
-def _inner(equation: Any) -> Iterator[Any]:
+def inner_programs(equation: Any) -> Iterator[Any]:
     """Programs inside an operation."""
     for value in equation.params.values():
         for inner in value if isinstance(value, tuple | list) else (value,):
@@ -92,7 +92,7 @@ def _numbers(closed: core.ClosedJaxpr) -> Iterator[Any]:
 def _literals(jaxpr: core.Jaxpr) -> Iterator[Any]:
     for equation in jaxpr.eqns:
         yield from (atom.val for atom in equation.invars if isinstance(atom, core.Literal))
-        for inner in _inner(equation):
+        for inner in inner_programs(equation):
             yield from _numbers(inner) if isinstance(inner, core.ClosedJaxpr) else _literals(inner)
 
 

@@ -10,13 +10,25 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
+from dntk.ledger import count, recording
 from dntk.models import batches
-from dntk.models.adapter import Memo, OutputCount, in_order, require_input, require_shape, split, total_size
+from dntk.models.adapter import (
+    PROBES,
+    Memo,
+    OutputCount,
+    Passes,
+    in_order,
+    require_input,
+    require_shape,
+    split,
+    total_size,
+)
 from dntk.models.base import Cotangents, per_input
 from dntk.models.input_gradients import InputDifferentiable, Observed
 from dntk.models.nests import is_array
 from dntk.types import Array, Batch, Namespace
 from dntk_jax import inputs, requirements
+from dntk_jax._counting import operations_of
 from dntk_jax.behaviour import evaluated, examined
 from dntk_jax.network import Network, exact_products
 from dntk_jax.per_sample import gradient, push_forward, push_forward_twice_backward
@@ -32,6 +44,7 @@ class _Findings:
     plans: Memo[Plan] = dataclasses.field(default_factory=Memo)
     layers: Memo[inputs.Layers] = dataclasses.field(default_factory=Memo)
     compiled: dict[Any, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    passes: Passes = dataclasses.field(default_factory=Passes)
     forward_mode: bool = True
 
 
@@ -114,6 +127,7 @@ class JaxModel(InputDifferentiable):
     def __call__(self, x: Batch) -> Float[Array, "n c"]:
         """Outputs at the inputs ``x``; those of 16-bit networks as float32, like their kernels."""
         x = self._checked(x)
+        self._findings.passes.forward(x, lambda: self._forward_operations(x))
         return arrays.widened(evaluated(self.network, x))
 
     def check_inputs(self, x: Batch, name: str = "x") -> None:
@@ -124,7 +138,7 @@ class JaxModel(InputDifferentiable):
         require_input(x, self, name, convert=FRAMEWORK.convert, kinds=("integral", "bool"))
         if is_array(x):
             requirements.require_no_bytes(x, name, self.dtype)
-        self._findings.outputs.look(x, lambda: examined(self.network, batches.plain(x)))
+        self._findings.outputs.look(x, lambda: self._examined(batches.plain(x)))
 
     def gradient_blocks(self, x: Batch, cotangents: Cotangents) -> Iterator[GradientBlock]:
         """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter.
@@ -134,7 +148,11 @@ class JaxModel(InputDifferentiable):
         """
         x = self._checked(x)
         functionals = per_input(cotangents, batches.count(x), self.n_outputs)
-        plan = self._findings.plans(x, lambda: make_plan(self.network, self.selected, x))
+        plan = self._findings.plans(x, lambda: self._planned(x))
+        passes, shape = self._findings.passes, (1, self.n_outputs)
+        passes.backward(
+            x, functionals.shape[0], lambda q: self._of(plan.compute, batches.first(x), jnp.ones((q, *shape))), of=plan
+        )
         with exact_products():
             # Placed, as numbers without a place would be another case to compile.
             placed = jax.device_put(functionals, self.device)
@@ -160,6 +178,11 @@ class JaxModel(InputDifferentiable):
             found = gradient(self.network, self.selected, values, points, weights)
             return jnp.concatenate([found[name].reshape(-1) for name in self.selected])
 
+        def find(q: int) -> int:
+            forward = self._forward_operations(x)
+            return forward + q * (self._of(pull, batches.first(x), cotangents[:1, ...]) - forward)
+
+        self._findings.passes.backward(x, 1, find, of="vjp")
         with exact_products():
             return arrays.widened(self._compiled(gradient, pull)(self.network.parameters, x, cotangents))
 
@@ -175,6 +198,7 @@ class JaxModel(InputDifferentiable):
     def observe(self, x: Batch, layers: tuple[str, ...]) -> Observed:
         """Outputs and what enters layers, named by the owner of their parameters, with the way back to ``x``."""
         x = self._checked(x)
+        self._findings.passes.forward(x, lambda: self._forward_operations(x))
         found = self._findings.layers(x, lambda: inputs.find_layers(self.network, layers, x), of=layers, enough=1)
 
         def forward(values: Any, points: Any) -> Any:
@@ -190,8 +214,10 @@ class JaxModel(InputDifferentiable):
                 else jnp.zeros_like(value)
                 for name, value in entering.items()
             }
+            ends = (jnp.asarray(out, outputs.dtype), cotangents)
+            self._findings.passes.back(x, lambda: operations_of(_pulled, back, ends) // batches.count(x), of=layers)
             with exact_products():
-                return self._compiled("pull", _pulled)(back, (jnp.asarray(out, outputs.dtype), cotangents))
+                return self._compiled("pull", _pulled)(back, ends)
 
         shown = {name: arrays.widened(inputs.positions(value)) for name, value in entering.items()}
         return Observed(outputs=arrays.widened(outputs), inputs=shown, pull=pull)
@@ -223,6 +249,11 @@ class JaxModel(InputDifferentiable):
 
             return jax.vmap(one)(points, rows)
 
+        def find(q: int) -> int:
+            copies = jnp.repeat(directions[:1, :1, :], q, axis=1)
+            return self._of(every, batches.first(x), jnp.repeat(cotangents[:1, :], q, axis=0), copies)
+
+        self._findings.passes.backward(x, cotangents.shape[0], find, of=method)
         with exact_products():
             return self._compiled(method, every)(self.network.parameters, x, cotangents, directions)
 
@@ -230,8 +261,35 @@ class JaxModel(InputDifferentiable):
         def push(values: Any, points: Any, directions: Any) -> Any:
             return method(self.network, split(directions, self.parameters), values, points)
 
+        self._findings.passes.backward(
+            x,
+            tangents.shape[0],
+            lambda q: self._of(push, batches.first(x), jnp.repeat(tangents[:1, :], q, axis=0)),
+            of=method,
+        )
         with exact_products():
             return self._compiled(method, push)(self.network.parameters, x, tangents)
+
+    def _examined(self, x: Any) -> int:
+        outputs = examined(self.network, x)
+        if recording():  # three times those that are looked at, and two of them alone
+            count(flops=(3 * min(PROBES, batches.count(x)) + 2) * self._forward_operations(x))
+        return outputs
+
+    def _planned(self, x: Any) -> Plan:
+        plan = make_plan(self.network, self.selected, x)
+        if recording():  # the gradient, and what is compared with it for two functionals
+            cotangents = jnp.ones((2, 1, self.n_outputs))
+            compared = self._of(plan.compute, batches.first(x), cotangents)
+            count(flops=min(PROBES, batches.count(x)) * (3 * self._forward_operations(x) + compared))
+        return plan
+
+    def _of(self, function: Callable[..., Any], *arguments: Any) -> int:
+        """Operations of a function of all parameters and of ``arguments``."""
+        return operations_of(function, self.network.parameters, *arguments)
+
+    def _forward_operations(self, x: Any) -> int:
+        return self._of(self.network.function, batches.first(x))
 
     def _compiled(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         """The compiled function that was first stored under ``key``, so that it is traced once per shape."""

@@ -1,7 +1,7 @@
 """Functions written with ``autograd.numpy`` as models: exact per-sample gradients of ``fn(params, x)``."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -9,11 +9,13 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk.gradient_blocks import GradientBlock
+from dntk.ledger import count, recording
 from dntk.models import batches
 from dntk.models.adapter import (
     PROBES,
     Memo,
     OutputCount,
+    Passes,
     evaluate,
     examine,
     in_order,
@@ -37,6 +39,7 @@ from dntk_numpy.autograd_checks import (
     require_influence,
     selected_names,
 )
+from dntk_numpy.autograd_counting import Tally, tallied
 from dntk_numpy.autograd_graph import Function, Recording, pushed_by_transposes, pushed_forward, recorded
 from dntk_numpy.nest import filled, named_arrays
 
@@ -57,6 +60,7 @@ class AutogradModel(Model):
     selected: tuple[str, ...]
     _outputs: OutputCount = dataclasses.field(default_factory=OutputCount, repr=False)
     _plans: Memo[frozenset[str]] = dataclasses.field(default_factory=Memo, repr=False)
+    _passes: Passes = dataclasses.field(default_factory=Passes, repr=False)
 
     @classmethod
     def of(cls, function: Callable[[Any, Any], Any], params: Any, parameters: str | None = None) -> "AutogradModel":
@@ -137,6 +141,7 @@ class AutogradModel(Model):
     def __call__(self, x: Batch) -> Float[Array, "n c"]:
         """Outputs at the inputs ``x``."""
         self.check_inputs(x)
+        self._passes.forward(x, lambda: self._tally(x).forward)
         return self._evaluate(x)
 
     def check_inputs(self, x: Batch, name: str = "x") -> None:
@@ -145,7 +150,7 @@ class AutogradModel(Model):
         The first inputs of a new shape are run, as in :func:`dntk.models.adapter.examine`.
         """
         require_input(x, self, name, convert=FRAMEWORK.convert)
-        self._outputs.look(x, lambda: examine(self._evaluate, x, FRAMEWORK, agree=alike))
+        self._outputs.look(x, lambda: self._examined(x))
 
     def gradient_blocks(self, x: Batch, cotangents: Cotangents) -> Iterator[GradientBlock]:
         """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter.
@@ -155,7 +160,9 @@ class AutogradModel(Model):
         """
         self.check_inputs(x)
         functionals = np.asarray(per_input(cotangents, batches.count(x), self.n_outputs))
-        blocks = self._blocks(x, functionals, self._plan(x))
+        plan = self._plan(x)
+        self._passes.backward(x, len(functionals), lambda q: self._block_operations(x, q, plan), of="gradients")
+        blocks = self._blocks(x, functionals, plan)
         yield from in_order(blocks.pop(name) for name in self.selected)
 
     def jvp(self, x: Batch, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
@@ -167,6 +174,7 @@ class AutogradModel(Model):
         self.check_inputs(x)
         require_shape("tangents", tangents, self.n_parameters, "parameter")
         self._plan(x)
+        self._passes.backward(x, tangents.shape[0], lambda q: q * self._tally(x, self.selected).total, of="jvp")
         directions: Any = np.asarray(tangents, dtype=self.dtype)
         shape = (len(directions), batches.count(x), self.n_outputs)
         try:
@@ -184,8 +192,31 @@ class AutogradModel(Model):
         self.check_inputs(x)
         require_shape("cotangents", cotangents, self.n_outputs, "output", rows=batches.count(x))
         self._plan(x)
+        self._passes.backward(x, 1, lambda q: q * self._tally(x, self.selected).total, of="vjp")
         found = self._gradients(x, np.asarray(cotangents))
         return np.concatenate([np.reshape(found[name], -1) for name in self.selected])
+
+    def _examined(self, x: Any) -> int:
+        outputs = examine(self._evaluate, x, FRAMEWORK, agree=alike)
+        if recording():  # twice those that are looked at, and two of them alone
+            count(flops=(2 * min(PROBES, batches.count(x)) + 2) * self._tally(x).forward)
+        return outputs
+
+    def _tally(self, x: Any, selected: Collection[str] = ()) -> Tally:
+        """Operations of one input."""
+        return tallied(self._at(batches.first(x)), self.every, selected)
+
+    def _block_operations(self, x: Any, functionals: int, layered: frozenset[str]) -> int:
+        """One input's passes to the outputs of layers, and those of its own for parameters of unknown use."""
+        total = 0
+        if layered:
+            tally = self._tally(x, layered)
+            total += tally.forward + functionals * tally.inner
+        rest = set(self.selected) - layered
+        if rest:
+            tally = self._tally(x, rest)
+            total += tally.forward + functionals * (tally.inner + tally.parameters)
+        return total
 
     def _evaluate(self, x: Any) -> Any:
         """Outputs (n, C), or a ``ValueError`` that says why not."""
@@ -211,7 +242,15 @@ class AutogradModel(Model):
 
     def _plan(self, x: Any) -> frozenset[str]:
         """Parameters whose closed forms agree with autograd's gradient on the first few inputs."""
-        return self._plans(x, lambda: self._confirmed(batches.first(x, PROBES)))
+        return self._plans(x, lambda: self._counted_plan(batches.first(x, PROBES)))
+
+    def _counted_plan(self, x: Any) -> frozenset[str]:
+        plan = self._confirmed(x)
+        if recording():  # a forward pass, the gradient, closed forms of all, and what the plan does
+            tally = self._tally(x, self.selected)
+            compared = 3 * tally.forward + 2 * tally.inner + tally.parameters
+            count(flops=batches.count(x) * (compared + self._block_operations(x, 1, plan)))
+        return plan
 
     def _confirmed(self, x: Any) -> frozenset[str]:
         draws = np.random.default_rng(0)

@@ -68,6 +68,4 @@ def _stacked(parts: list[DenseBlock | None]) -> DenseBlock | None:
     found = [part for part in parts if isinstance(part, DenseBlock)]
     if not found or len(found) < len(parts):
         return None
-    values, forward = torch.cat([part.values for part in found]), found[0].forward_flops
-    flops = sum(part.backprop_flops - part.forward_flops for part in found) + forward
-    return DenseBlock(name=found[0].name, offset=0, values=values, backprop_flops=flops, forward_flops=forward)
+    return DenseBlock(name=found[0].name, offset=0, values=torch.cat([part.values for part in found]))

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from dntk import arrays
+from dntk.ledger import count
 from dntk.models import batches
 from dntk.models.adapter import close, require_array
 from dntk.models.input_gradients import Observed
@@ -13,6 +14,7 @@ from dntk.models.nests import is_nest
 from dntk.types import Batch
 from dntk_torch.behaviour import tolerance
 from dntk_torch.called import cloned, device_of
+from dntk_torch.counting import counted
 from dntk_torch.execution import detached, differentiable, forward_mode, prepared, run, run_copy, transformable
 from dntk_torch.private_copy import Values
 from dntk_torch.requirements import BATCH_NORMS
@@ -88,7 +90,9 @@ def observe(module: torch.nn.Module, x: Batch, names: tuple[str, ...]) -> Observ
         cotangents = {name: _to_shape(value, kept[name], layers[name]) for name, value in wanted.items()}
         pairs = [(outputs, out), *((kept[name], cotangent) for name, cotangent in cotangents.items())]
         pairs = [(end, cotangent.to(end.dtype)) for end, cotangent in pairs if end.requires_grad]
-        return _gradient([end for end, _ in pairs], point, [cotangent for _, cotangent in pairs])
+        count(backward_passes=batches.count(x))
+        with counted():
+            return _gradient([end for end, _ in pairs], point, [cotangent for _, cotangent in pairs])
 
     shown: dict[str, Any] = {name: arrays.widened(_positions(kept[name], layers[name])) for name in names}
     outward: Any = arrays.widened(outputs.detach())

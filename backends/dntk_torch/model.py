@@ -10,19 +10,19 @@ import torch
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
+from dntk.gradient_blocks import GradientBlock
 from dntk.models import batches
 from dntk.models.adapter import (
     PROBES,
     Forward,
     Memo,
     OutputCount,
+    Passes,
     in_order,
     require_array,
     require_input,
     require_shape,
     split,
-    stored_block,
     total_size,
 )
 from dntk.models.base import Cotangents, per_input
@@ -30,16 +30,15 @@ from dntk.models.batching import measured_bytes
 from dntk.models.input_gradients import InputDifferentiable, Observed
 from dntk.types import Array, Batch, Namespace
 from dntk_torch import inputs, requirements, state
+from dntk_torch._blocks import blocks_of
 from dntk_torch._example_inputs import guessed_outputs
-from dntk_torch._placing import misplaced
-from dntk_torch._pulling import pull
 from dntk_torch._signature import signature
 from dntk_torch._watching import moves_rows, require_own_parameters
 from dntk_torch.behaviour import evaluated, examined
 from dntk_torch.called import Called, tensors_of
-from dntk_torch.capture import Capture, Pulled, block_of, capture, watched
-from dntk_torch.execution import detached, differentiable, run, without_graph
-from dntk_torch.per_sample import PerSample, Push, by_loop, gradient
+from dntk_torch.counting import counted, operations_of, probed
+from dntk_torch.execution import detached, run, without_graph
+from dntk_torch.per_sample import Push, gradients_of
 from dntk_torch.probe import Plan, make_plan, make_push
 from dntk_torch.requirements import FRAMEWORK, kinds_of_inputs
 
@@ -54,6 +53,7 @@ class _Findings:
     input_gradients: Memo[inputs.InputGradient] = dataclasses.field(default_factory=Memo)
     moving: Memo[bool] = dataclasses.field(default_factory=Memo)
     sizes: Memo[tuple[int, int]] = dataclasses.field(default_factory=Memo)
+    passes: Passes = dataclasses.field(default_factory=Passes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -167,6 +167,7 @@ class TorchModel(InputDifferentiable):
     def __call__(self, x: Batch) -> Float[Array, "n c"]:
         """Outputs at the inputs ``x``; those of 16-bit networks as float32, like their kernels."""
         self.check_inputs(x)
+        self._count_forward(x)
         with without_graph(self.device):
             return arrays.widened(evaluated(self._net, detached(self._net), tensors_of(x)))
 
@@ -178,7 +179,7 @@ class TorchModel(InputDifferentiable):
         requirements.require_evaluation_mode(self._net)
         requirements.present(self._net, self.selected)
         require_input(x, self, name, convert=FRAMEWORK.convert, kinds=kinds_of_inputs(self._net))
-        self._findings.outputs.look(x, lambda: self._examined(tensors_of(x)), of=signature(self._net))
+        self._findings.outputs.look(x, probed(lambda: self._examined(tensors_of(x))), of=signature(self._net))
 
     def _examined(self, x: Batch) -> int:
         count = examined(self._net, x)
@@ -194,6 +195,15 @@ class TorchModel(InputDifferentiable):
         """
         self.check_inputs(x)
         functionals = per_input(cotangents, batches.count(x), self.n_outputs)
+        if self._plan(x).layouts:
+            self._moves(x)  # before the passes, as what is looked at once is no part of them
+        first: Any = functionals[:1, :1]
+        self._findings.passes.backward(
+            x,
+            functionals.shape[0],
+            lambda q: operations_of(lambda: list(self._blocks(batches.first(tensors_of(x)), first.expand(q, 1, -1)))),
+            of="gradients",
+        )
         # A generator must not hold grad modes or hooks while its consumer runs, so all passes end
         # before the first block is handed out.
         yield from in_order(self._blocks(tensors_of(x), functionals))
@@ -212,25 +222,33 @@ class TorchModel(InputDifferentiable):
         require_shape("tangents", tangents, self.n_parameters, "parameter")
         points, named = tensors_of(x), self._by_name(tangents)
         now = signature(self._net)
-        push = self._findings.pushes(x, lambda: make_push(self._net, self.selected, points), of=now, enough=1)
+        push = self._findings.pushes(x, probed(lambda: make_push(self._net, self.selected, points)), of=now, enough=1)
+
+        def once(q: int) -> int:
+            copies = {name: value[:1].expand(q, *value.shape[1:]) for name, value in named.items()}
+            return operations_of(lambda: push(self._net, copies, batches.first(points)))
+
+        self._findings.passes.backward(x, tangents.shape[0], once, of=push)
         return arrays.widened(push(self._net, named, points))
 
     def vjp(self, x: Batch, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward pass."""
         self.check_inputs(x)
         require_shape("cotangents", cotangents, self.n_outputs, "output", rows=batches.count(x))
-        values = detached(self._net, self.selected)
-        with differentiable(self.device):
-            outputs = run(self._net, values, tensors_of(x))
-            chosen = [values[name] for name in self.selected]
-            weights = torch.as_tensor(cotangents, dtype=outputs.dtype).detach()
-            gradients = gradient(outputs, chosen, weights)
+        first, one = batches.first(tensors_of(x)), cotangents[:1, ...]
+
+        def once(q: int) -> int:
+            return operations_of(lambda: gradients_of(self._net, self.selected, first, [one] * q))
+
+        self._findings.passes.backward(x, 1, once, of="vjp")
+        (gradients,) = gradients_of(self._net, self.selected, tensors_of(x), [cotangents])
         return arrays.widened(torch.cat([value.flatten() for value in gradients]))
 
     def head(self, x: Batch) -> str:
         """Name of the linear layer that is called last."""
         self.check_inputs(x)
-        return inputs.head_of(self._net, tensors_of(x))
+        with counted():
+            return inputs.head_of(self._net, tensors_of(x))
 
     def batch_norms(self) -> tuple[str, ...]:
         """Names of batch normalisations."""
@@ -239,6 +257,7 @@ class TorchModel(InputDifferentiable):
     def observe(self, x: Batch, layers: tuple[str, ...]) -> Observed:
         """Outputs and what enters the first call of layers, named by module, with the way back to ``x``."""
         self.check_inputs(x)
+        self._count_forward(x)
         return inputs.observe(self._net, tensors_of(x), layers)
 
     def input_gradient(self, x: Batch, cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]) -> Array:
@@ -255,55 +274,35 @@ class TorchModel(InputDifferentiable):
         def find() -> inputs.InputGradient:
             return inputs.by_forward_mode if inputs.agreeing(*data) else inputs.by_backward_mode
 
-        return self._findings.input_gradients(x, find, of=signature(self._net), enough=1)(*data)
+        way = self._findings.input_gradients(x, probed(find), of=signature(self._net), enough=1)
+
+        def once(q: int) -> int:
+            copies = {name: value[:1, :1].expand(1, q, *value.shape[2:]) for name, value in data[4].items()}
+            case = (self._net, self.selected, batches.first(points), functionals[:1].expand(q, -1), copies)
+            return operations_of(lambda: way(*case))
+
+        self._findings.passes.backward(x, functionals.shape[0], once, of=way)
+        return way(*data)
+
+    def _count_forward(self, x: Any) -> None:
+        points = batches.first(tensors_of(x))
+
+        def once() -> int:
+            with without_graph(self.device):
+                return operations_of(lambda: run(self._net, detached(self._net), points))
+
+        self._findings.passes.forward(x, once)
 
     def _by_name(self, directions: Array) -> dict[str, torch.Tensor]:
         """Vectors (..., P) as tensors (..., *shape) by parameter."""
         return split(torch.as_tensor(directions).detach(), self.parameters)
 
-    def _blocks(self, x: Any, cotangents: Any) -> Iterator[GradientBlock]:
-        now, misled = signature(self._net), set()
-        plan = self._findings.plans(x, lambda: make_plan(self._net, self.selected, x), of=now)
-        captured: Capture | None = None
-        pulled: Pulled = {}
-        stored: dict[str, DenseBlock | None] = {}
-        cotangents = cotangents.detach()
-        if plan.layouts:
-            with differentiable(self.device):
-                values = detached(self._net, list(plan.layouts))
-                layers = watched(plan.sites)
-                captured = capture(self._net, values, x, layers, shielded=plan.shielded)
-                arrays.require_finite("the network's outputs", captured.outputs.detach())
-                factored, small = plan.placed(stored=False), plan.placed(stored=True)
-                if self._findings.moving(x, lambda: moves_rows(self._net, batches.first(x, PROBES)), of=now):
-                    misled = misplaced(captured, cotangents, {**factored, **small})
-                pulled, stored = pull(captured, cotangents, factored, small)
-        stored.update(self._per_sample(plan.per_sample, x, cotangents))
-        absorbed = False
-        for name in self.selected:
-            if absorbed:  # the bias of the block before
-                absorbed = False
-                continue
-            block: Any = stored.pop(name, None)
-            if name in misled:
-                block = None
-            elif block is None and captured is not None and name not in plan.stored:
-                layout = plan.layouts[name]
-                block = block_of(plan.sites[name], captured, pulled, layout=layout, name=name)
-            if block is None:
-                # These inputs took another way through the network than those of the probe, one after the other.
-                block = self._per_sample({name: by_loop}, x, cotangents)[name]
-            if name in plan.with_bias and isinstance(block, FactoredBlock) and not block.transposed:
-                block, absorbed = dataclasses.replace(block, bias=True), True
-            yield block
+    def _blocks(self, x: Batch, cotangents: torch.Tensor) -> Iterator[GradientBlock]:
+        return blocks_of(self._net, self.selected, self._plan(x), x, cotangents, moving=lambda: self._moves(x))
 
-    def _per_sample(
-        self, methods: Mapping[str, PerSample], x: Batch, cotangents: torch.Tensor
-    ) -> dict[str, DenseBlock]:
-        """Stored gradients of parameters without a closed form."""
-        blocks = {}
-        for method in set(methods.values()):
-            names = [name for name, chosen in methods.items() if chosen is method]
-            for name, values in method(self._net, names, x, cotangents).items():
-                blocks[name] = stored_block(name, arrays.widened(values))
-        return blocks
+    def _plan(self, x: Any) -> Plan:
+        return self._findings.plans(x, probed(lambda: make_plan(self._net, self.selected, x)), of=signature(self._net))
+
+    def _moves(self, x: Any) -> bool:
+        find = probed(lambda: moves_rows(self._net, batches.first(x, PROBES)))
+        return self._findings.moving(x, find, of=signature(self._net))

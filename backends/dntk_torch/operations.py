@@ -207,9 +207,7 @@ def _shift(layer: Any, _a: torch.Tensor, g: torch.Tensor, name: str) -> Gradient
 
 
 def _scale(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
-    flops, values = 2 * a.numel(), _summed(g * a, layer.shape)
-    cost = flops * (1 + g.shape[0])
-    return DenseBlock(name=name, offset=0, values=values, forward_flops=flops, backprop_flops=cost)
+    return DenseBlock(name=name, offset=0, values=_summed(g * a, layer.shape))
 
 
 def _summed(g: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:

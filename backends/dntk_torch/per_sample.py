@@ -1,6 +1,7 @@
 """Derivatives of any module: per-sample gradients, and products with the Jacobian."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -62,6 +63,18 @@ def gradient(outputs: torch.Tensor, parameters: list[torch.Tensor], cotangents: 
         torch.zeros_like(parameter) if grad is None else grad.to_dense().detach()
         for parameter, grad in zip(parameters, found, strict=True)
     ]
+
+
+def gradients_of(
+    module: torch.nn.Module, names: tuple[str, ...], x: Batch, cotangents: list[Any]
+) -> list[list[torch.Tensor]]:
+    """Gradients of some parameters for every batch of cotangents (n, C), after one forward pass."""
+    values = detached(module, names)
+    with differentiable(device_of(x)):
+        outputs = run(module, values, x)
+        chosen = [values[name] for name in names]
+        weights = [torch.as_tensor(each, dtype=outputs.dtype).detach() for each in cotangents]
+        return [gradient(outputs, chosen, each) for each in weights]
 
 
 def push_forward(module: torch.nn.Module, tangents: Values, x: Batch) -> torch.Tensor:

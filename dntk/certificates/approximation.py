@@ -11,6 +11,7 @@ from dntk._target_checks import check_targets
 from dntk.distill.data import Selection
 from dntk.distilled_gradients import DistilledGradients, row_basis
 from dntk.features import TangentFeatures
+from dntk.ledger import count_product
 from dntk.solve._ridge import ridge as solve_ridge
 from dntk.solve._ridge import ridge_in_span
 from dntk.solve._same_span import same_span
@@ -138,6 +139,7 @@ def span_of(
     turned, squares = [], []
     for c in range(basis.shape[0]):
         b = orthonormal_rows(arrays.in_float64(basis[c, :, :]))
+        count_product(synthetic[c, :, :], b.mT)
         image = arrays.in_float64(synthetic[c, :, :]) @ b.mT
         scale = xp.max(xp.abs(image))
         scale = xp.where(scale > 0, scale, xp.ones_like(scale))
@@ -150,6 +152,8 @@ def span_of(
 def orthonormal_rows(basis: Float[Array, "*c s k"]) -> Float[Array, "*c s k"]:
     """Nearly orthonormal rows made orthonormal to the last bits, zero rows left zero, by two Newton steps."""
     for _ in range(2):
+        count_product(basis, basis.mT)
+        count_product(basis, basis.mT)
         basis = 1.5 * basis - 0.5 * ((basis @ basis.mT) @ basis)
     return basis
 

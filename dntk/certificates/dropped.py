@@ -20,6 +20,7 @@ from dntk.certificates.betting import Draws, lower_end, upper_end
 from dntk.certificates.certificate import Certificate
 from dntk.certificates.rounding import allowance
 from dntk.features import TangentFeatures, tangent_features
+from dntk.ledger import count_product
 from dntk.models import batches
 from dntk.models.base import Model
 from dntk.random import uniforms
@@ -39,6 +40,7 @@ def tangent_residual(phi: TangentFeatures, basis: Float[Array, "c s k"]) -> Floa
     largest = xp.max(xp.abs(phi.values), axis=(0, 2), keepdims=True)
     values = phi.values / xp.where(largest > 0, largest, xp.ones_like(largest))  # squares stay in range
     total = xp.sum(values**2, axis=(0, 2))
+    count_product(values, basis.mT)
     inside = xp.sum((values @ basis.mT) ** 2, axis=(0, 2))
     ratio = 1 - inside / xp.where(total > 0, total, xp.ones_like(total))
     return xp.where(total > 0, xp.clip(ratio, min=0, max=1), xp.zeros_like(ratio))

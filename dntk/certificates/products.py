@@ -1,5 +1,6 @@
 """Products of blocks with mean kernels and their errors, from features, without the kernels."""
 
+import math
 from collections.abc import Callable
 
 from jaxtyping import Float
@@ -28,6 +29,7 @@ def residual_kernel(values: Widened, basis: Float[Array, "c s k"]) -> Multiply:
 
     def outside(inner: Float[Array, "*c b k"], output: int | None) -> Float[Array, "*c b k"]:
         own = basis if output is None else basis[output, :, :]
+        count(flops=4 * math.prod(inner.shape) * own.shape[-2])
         return inner - (inner @ own.mT) @ own
 
     def multiply(block: Float[Array, "n b"]) -> Float[Array, "n b"]:

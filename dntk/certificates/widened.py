@@ -13,6 +13,7 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk.ledger import count
 from dntk.types import Array
 
 SMALL = 2**28
@@ -65,10 +66,12 @@ class Widened:
 
     def onto(self, rows: Float[Array, "*c q n"]) -> Float[Array, "c q k"]:
         """R^cΨ^c/s; rows may be the same for all outputs."""
+        self._count(rows)
         return self._stacked(lambda part, c: _of(rows, c) @ part) / self.scale
 
     def back(self, coordinates: Float[Array, "c q k"]) -> Float[Array, "c q n"]:
         """Z^cΨ^cᵀ/s."""
+        self._count(coordinates)
         return self._stacked(lambda part, c: _of(coordinates, c) @ part.mT) / self.scale
 
     def through(self, rows: Float[Array, "*c q n"], middle: Middle = lambda inner, _: inner) -> Float[Array, "c q n"]:
@@ -80,6 +83,10 @@ class Widened:
     def parts(self) -> Iterator[Float[Array, "n k"]]:
         """Ψ^c/s of one output after the other."""
         return (part / self.scale for part in self._parts())
+
+    def _count(self, rows: Array) -> None:
+        c, n, k = self.shape
+        count(flops=2 * c * n * k * rows.shape[-2])
 
     def _stacked(self, product: Callable[[Array, Any], Array]) -> Array:
         if self.values.dtype == self.like.dtype:

@@ -46,8 +46,8 @@ def _factored(block: FactoredBlock, weights: Float[Array, "q p"]) -> Float[Array
     """By W_q a_it for every position, or by the gradients themselves where they are smaller than that."""
     xp = namespace(weights)
     (q, n, t, b), a = block.cotangents.shape, block.inputs.shape[2]
-    count(flops=q * n * t * b * (2 * a + 2))
     by_gradients = a < t and not block.transposed
+    count(flops=2 * q * n * t * b * (a if by_gradients else a + 1))
     product = _with_gradients if by_gradients else _with_images
     entries = _WORKING_SETS * backend_of(weights).working_set(weights)
     each = q * b * (a if by_gradients else t)

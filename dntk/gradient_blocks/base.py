@@ -41,10 +41,6 @@ class GradientBlock(Protocol):
     def cotangent_nbytes(self) -> int:
         """Bytes of it that one further cotangent adds."""
 
-    @property
-    def backprop_flops(self) -> int:
-        """Operations of its layer's forward pass and of q backward passes, for the ledger."""
-
     def gram(self, other: "GradientBlock") -> Float[Array, "q n1 n2"]:
         """Inner products ⟨G_qi, G'_qj⟩, cotangent by cotangent.
 

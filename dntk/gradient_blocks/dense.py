@@ -15,17 +15,11 @@ from dntk.types import Array
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DenseBlock:
-    """Gradients ``values[q, i]`` of one parameter, flattened.
-
-    ``backprop_flops`` is what its making cost, where its layer is not counted by another block; ``forward_flops``
-    of them belong to no functional.
-    """
+    """Gradients ``values[q, i]`` of one parameter, flattened."""
 
     name: str
     offset: int
     values: Float[Array, "q n p"]
-    backprop_flops: int = 0
-    forward_flops: int = 0
 
     @property
     def size(self) -> int:

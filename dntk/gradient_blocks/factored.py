@@ -61,12 +61,6 @@ class FactoredBlock:
         _, n, t, b = self.cotangents.shape
         return n * t * b * itemsize(self.inputs)
 
-    @property
-    def backprop_flops(self) -> int:
-        """2·n·t·a·b for the layer's forward pass and for each of q backward passes."""
-        q, n = self.shape
-        return 2 * n * self.inputs.shape[1] * self.inputs.shape[2] * self.cotangents.shape[3] * (1 + q)
-
     def gram(self, other: GradientBlock) -> Float[Array, "q n1 n2"]:
         """Contraction over position pairs, or product of expanded gradients: the one with less work."""
         if not isinstance(other, FactoredBlock):

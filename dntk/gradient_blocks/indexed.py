@@ -46,11 +46,6 @@ class IndexedBlock:
         _, n, t, b = self.cotangents.shape
         return n * t * b * itemsize(self.cotangents)
 
-    @property
-    def backprop_flops(self) -> int:
-        """A look-up multiplies nothing."""
-        return 0
-
     def gram(self, other: GradientBlock) -> Float[Array, "q n1 n2"]:
         """Σ over position pairs that used the same row; with a linear map's block, over all position pairs."""
         if self._fits(other):

@@ -52,11 +52,6 @@ class TiedBlock:
         """Bytes that one further functional adds."""
         return self.table.cotangent_nbytes + self.linear.cotangent_nbytes
 
-    @property
-    def backprop_flops(self) -> int:
-        """Those of the linear map."""
-        return self.linear.backprop_flops
-
     def gram(self, other: GradientBlock) -> Float[Array, "q n1 n2"]:
         """Sum over pairs of uses."""
         return self._over_uses(other, lambda mine, theirs: mine.gram(theirs), (0, 2, 1))

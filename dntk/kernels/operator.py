@@ -61,7 +61,7 @@ class NTKOperator:
     A product costs a few passes through the network per input and stores O(P + n + batch) numbers, where the kernel
     costs O(n²) inner products and n² numbers: it pays for products with few vectors, as in an iterative solver.
     With r vectors, parameter vectors are kept for as many as fit a memory budget, one at least. The ledger counts a
-    Jacobian row per input and VJP, and operations from the sizes of the layers.
+    Jacobian row per input and VJP, and the passes.
 
     With NumPy, SciPy takes the operator as it is: ``scipy.sparse.linalg.cg(op, b)``, ``eigsh(op)``,
     ``aslinearoperator(op)``.
@@ -72,7 +72,6 @@ class NTKOperator:
     outputs: KernelOutputs = "mean"
     batch_size: int | None = dataclasses.field(default=None, kw_only=True)
     _functionals: Float[Array, "q c"] = dataclasses.field(init=False, repr=False)
-    _sweep_flops: int = dataclasses.field(init=False, repr=False)
     _sizes: tuple[int, int] = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -85,12 +84,9 @@ class NTKOperator:
         # A product sends one functional through the network at a time, the diagonal all of them.
         one = functionals[:1, :]
         sizes = tuple(choose_batch_size(model, x, u, self.batch_size) for u in (one, functionals))
-        # Blocks of one functional cost a forward and a backward pass through layers; a VJP and a JVP three each.
-        sweep = sum(block.backprop_flops for block in model.gradient_blocks(batches.first(x), one)) * 3 // 2
         for start, stop in arrays.spans(batches.count(x), sizes[0]):
             outputs_of(model, batches.span(x, start, stop))
         object.__setattr__(self, "_functionals", functionals)
-        object.__setattr__(self, "_sweep_flops", sweep)
         object.__setattr__(self, "_sizes", sizes)
 
     @property
@@ -207,7 +203,7 @@ class NTKOperator:
         """Jᵀ of one column, summed over batches of inputs."""
         total = None
         for start, stop in bar.spans(batches.count(self.x), self._sizes[0]):
-            count(jacobian_rows=stop - start, flops=(stop - start) * self._sweep_flops)
+            count(jacobian_rows=stop - start)
             part = self.model.vjp(batches.span(self.x, start, stop), self._cotangents(v, chosen, start, stop))
             total = part if total is None else total + part
         assert total is not None
@@ -228,7 +224,6 @@ class NTKOperator:
         pieces = []
         # Outputs and activations are held per input and vector, and the batch is the room for one vector.
         for start, stop in arrays.spans(batches.count(self.x), max(1, self._sizes[0] // len(passes))):
-            count(flops=len(passes) * (stop - start) * self._sweep_flops)
             moved = self.model.jvp(batches.span(self.x, start, stop), tangents)
             if self.outputs == "full":
                 pieces.append(xp.reshape(moved, (len(passes), -1)))

@@ -141,7 +141,7 @@ class BridgedModel(Model):
             return self._handed_back(block)
         # Of such a block only the protocol is known.
         values = self._out(block.dense())
-        return DenseBlock(name=block.name, offset=block.offset, values=values, backprop_flops=block.backprop_flops)
+        return DenseBlock(name=block.name, offset=block.offset, values=values)
 
     def _handed_back(self, value: Any) -> Any:
         """``value`` with all arrays in it handed over."""

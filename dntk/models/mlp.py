@@ -6,7 +6,7 @@ h_L. For a functional u of the outputs, the gradient in W_l is δ_l a_{l−1}ᵀ
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxtyping import Float
@@ -16,7 +16,16 @@ from dntk.backend import backend_of, get_backend
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
 from dntk.ledger import count
 from dntk.models.activations import ACTIVATIONS
-from dntk.models.adapter import offsets_of, require_array, require_input, require_shape, split, total_size
+from dntk.models.adapter import (
+    offsets_of,
+    require_array,
+    require_input,
+    require_shape,
+    size_of,
+    split,
+    total_size,
+)
+from dntk.models.adapter._operations import Operations
 from dntk.models.base import Cotangents, per_input, select_names
 from dntk.models.input_gradients import Observed
 from dntk.models.mlp_inputs import pull_layers, tangent_input_gradient
@@ -168,12 +177,14 @@ class MLP:
     def __call__(self, x: Float[Array, "n d"]) -> Float[Array, "n c"]:
         """Outputs (logits) at the inputs ``x``; those of 16-bit parameters are computed in float32."""
         self.check_inputs(x)
+        self._operations().count(x.shape[0])
         return self._forward(x)[1][-1]
 
     def gradient_blocks(self, x: Float[Array, "n d"], cotangents: Cotangents) -> Iterator[GradientBlock]:
         """A factored block for every weight with its bias, a dense one for a bias alone, last layer first."""
         self.check_inputs(x)
         delta = arrays.widened(per_input(cotangents, x.shape[0], self.n_outputs))
+        self._operations().count(x.shape[0], delta.shape[0])
         inputs, before = self._forward(x)
         arrays.require_finite("the network's outputs", before[-1])
         offsets = offsets_of(self.parameters)
@@ -187,7 +198,6 @@ class MLP:
                 cotangents=delta[:, :, None, :],
                 bias=weight in offsets and bias in offsets,
             )
-            count(flops=block.backprop_flops)
             if weight in offsets:
                 yield block
             elif bias in offsets:
@@ -200,6 +210,7 @@ class MLP:
         self.check_inputs(x)
         require_shape("tangents", tangents, self.n_parameters, "parameter")
         named = split(arrays.widened(tangents), self._vectors)
+        self._operations(turned=list(named)).count(x.shape[0], tangents.shape[0])
         inputs, before = self._forward(x)
         derivative = ACTIVATIONS[self.activation].derivative
         flow: Array | None = None  # tangent of the layer's input
@@ -219,6 +230,7 @@ class MLP:
         xp = self.namespace
         self.check_inputs(x)
         require_shape("cotangents", cotangents, self.n_outputs, "output", rows=x.shape[0])
+        self._operations(turned=[f"weights.{layer}" for layer in range(len(self.weights))]).count(x.shape[0], 1)
         inputs, before = self._forward(x)
         derivative = ACTIVATIONS[self.activation].derivative
         pieces: dict[str, Array] = {}
@@ -242,10 +254,12 @@ class MLP:
     def observe(self, x: Float[Array, "n d"], layers: tuple[str, ...]) -> Observed:
         """Outputs, and the inputs of layers named by their weight (or bias), differentiable in ``x``."""
         self.check_inputs(x)
+        self._operations().count(x.shape[0])
         inputs, before = self._forward(x)
         numbers = {name: layer_number(name, len(self.weights)) for name in layers}
 
         def pull(outputs: Array, wanted: Mapping[str, Array]) -> Array:
+            count(backward_passes=x.shape[0], flops=x.shape[0] * self._operations().forward)
             extra = {numbers[name]: arrays.widened(value[:, 0, :]) for name, value in wanted.items()}
             activation = ACTIVATIONS[self.activation]
             found = pull_layers(self._matrices, before, activation, arrays.widened(outputs), extra)
@@ -259,6 +273,8 @@ class MLP:
     ) -> Float[Array, "n d"]:
         """Gradient in x_i of Σ_q ⟨directions[i, q], ∇_θ ⟨cotangents[q], f(x_i)⟩⟩, by two sweeps."""
         self.check_inputs(x)
+        forward = self._operations().forward
+        Operations(forward=forward, backward=4 * forward).count(x.shape[0], cotangents.shape[0])
         inputs, before = self._forward(x)
         named, layers = split(arrays.widened(directions), self._vectors), range(len(self.weights))
         turns, shifts = ([named.get(f"{kind}.{layer}") for layer in layers] for kind in ("weights", "biases"))
@@ -276,6 +292,12 @@ class MLP:
     def _vectors(self) -> Mapping[str, Array]:
         """The selected parameters so."""
         return {name: arrays.widened(value) for name, value in self.parameters.items()}
+
+    def _operations(self, turned: Sequence[str] = ()) -> Operations:
+        """A product with every weight forward, with all but the first backward; and one more with those ``turned``."""
+        sizes = [2 * size_of(weight) for weight in self.weights]
+        more = sum(size for layer, size in enumerate(sizes) if f"weights.{layer}" in turned)
+        return Operations(forward=sum(sizes), backward=sum(sizes[1:]) + more)
 
     def _forward(self, x: Array) -> tuple[list[Array], list[Array]]:
         """Input of every layer, and its value before the activation."""

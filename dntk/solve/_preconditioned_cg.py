@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 
 from dntk import arrays
 from dntk._progress import task
+from dntk.ledger import count_product
 from dntk.types import Array
 
 
@@ -24,6 +25,8 @@ class Preconditioner:
     def __call__(self, residual: Float[Array, "c n *q"]) -> Float[Array, "c n *q"]:
         """P⁻¹ applied to one vector per output, or to several."""
         block = residual[:, :, None] if residual.ndim == 2 else residual
+        count_product(self.vectors.mT, block)
+        count_product(self.vectors.mT, block)
         gain = (self.values[:, -1:] + self.ridge) / (self.values + self.ridge) - 1
         block = block + self.vectors @ (gain[:, :, None] * (self.vectors.mT @ block))
         return block[:, :, 0] if residual.ndim == 2 else block

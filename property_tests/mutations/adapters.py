@@ -60,7 +60,7 @@ MUTANTS = [
         "offset += block.size",
         "offset += 1",
         "blocks laid over one another",
-        TESTS + "test_blocks_are_given_their_offsets_and_counted",
+        TESTS + "test_blocks_are_given_their_offsets",
     ),
     Mutant(
         "backends/dntk_torch/private_copy.py",
@@ -77,7 +77,7 @@ MUTANTS = [
         "tests/test_torch_threads.py::test_parameters_that_a_copy_cannot_follow_are_refused",
     ),
     Mutant(
-        "backends/dntk_torch/model.py",
+        "backends/dntk_torch/_blocks.py",
         "misled = misplaced(captured, cotangents, {**factored, **small})",
         "misplaced(captured, cotangents, {**factored, **small})",
         "rows of a sorted batch taken for those of inputs in order",

@@ -72,8 +72,8 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "certification.py",
-        "1 - failure / 2, seed=self.seed)",
-        "1 - failure / 2, seed=0)",
+        "self.ridge, 1 - failure / 2, seed=self.seed)\n        found = with_unsketched",
+        "self.ridge, 1 - failure / 2, seed=0)\n        found = with_unsketched",
         "the certificate ignores the seed",
         CERTIFICATE + "test_its_random_starts_and_its_sample_follow_the_seed",
     ),

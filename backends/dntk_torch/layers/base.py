@@ -44,12 +44,7 @@ def merged(blocks: list[GradientBlock]) -> GradientBlock | None:
 
 
 def _stored(blocks: Any) -> DenseBlock:
-    return dataclasses.replace(
-        blocks[0],
-        values=sum(block.values for block in blocks),
-        backprop_flops=sum(block.backprop_flops for block in blocks),
-        forward_flops=sum(block.forward_flops for block in blocks),
-    )
+    return dataclasses.replace(blocks[0], values=sum(block.values for block in blocks))
 
 
 def _table(blocks: Any) -> IndexedBlock:

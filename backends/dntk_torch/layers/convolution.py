@@ -20,8 +20,7 @@ def convolution_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str) 
     q, n, out = g.shape[:3]
     positions, fan_in = math.prod(g.shape[3:]), a.shape[1] * math.prod(layer.kernel_size)
     if layer.groups == q == 1 and out * fan_in <= positions * (out + fan_in):
-        flops, values = 2 * n * positions * out * fan_in, _by_groups(layer, a, g[0])[None]
-        return DenseBlock(name=name, offset=0, values=values, forward_flops=flops, backprop_flops=3 * flops)
+        return DenseBlock(name=name, offset=0, values=_by_groups(layer, a, g[0])[None])
     columns, cotangents = patches(layer, a), g.reshape(q, n, out, -1).mT
     if layer.groups == 1:
         return FactoredBlock(name=name, offset=0, inputs=columns, cotangents=cotangents)
@@ -31,9 +30,7 @@ def convolution_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str) 
         cotangents.reshape(q, n, t, layer.groups, out // layer.groups),
         columns.reshape(n, t, layer.groups, width),
     )
-    flops = 2 * n * t * out * width  # of the forward pass; each backward pass and this contraction cost as much
-    values = values.reshape(q, n, -1)
-    return DenseBlock(name=name, offset=0, values=values, forward_flops=flops, backprop_flops=flops * (1 + 2 * q))
+    return DenseBlock(name=name, offset=0, values=values.reshape(q, n, -1))
 
 
 def _by_groups(layer: Any, a: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
@@ -70,8 +67,7 @@ def transposed_weight(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str) -
         inputs.reshape(n, t, layer.groups, channels // layer.groups),
         columns.reshape(q, n, t, layer.groups, width // layer.groups),
     )
-    flops, values = 2 * n * t * channels * (width // layer.groups), values.reshape(q, n, -1)
-    return DenseBlock(name=name, offset=0, values=values, forward_flops=flops, backprop_flops=flops * (1 + 2 * q))
+    return DenseBlock(name=name, offset=0, values=values.reshape(q, n, -1))
 
 
 def channel_bias(_layer: Any, _a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:

@@ -64,16 +64,13 @@ def _channel_scale(a: torch.Tensor, g: torch.Tensor, name: str) -> DenseBlock:
     n, c = a.shape[:2]
     # No einsum: its products of one row with one column are slower than the passes over memory.
     values = (g.reshape(g.shape[0], n, c, -1) * a.reshape(n, c, -1)).sum(3)
-    flops = 2 * a.numel()
-    cost = flops * (1 + g.shape[0])
-    return DenseBlock(name=name, offset=0, values=values, forward_flops=flops, backprop_flops=cost)
+    return DenseBlock(name=name, offset=0, values=values)
 
 
 def _position_scale(a: torch.Tensor, layer: Any, g: torch.Tensor, name: str) -> DenseBlock:
     n, q, p = a.shape[0], g.shape[0], math.prod(layer.normalized_shape)
     values = (g.reshape(q, n, -1, p) * a.reshape(n, -1, p)).sum(2)
-    flops = 2 * a.numel()
-    return DenseBlock(name=name, offset=0, values=values, forward_flops=flops, backprop_flops=flops * (1 + q))
+    return DenseBlock(name=name, offset=0, values=values)
 
 
 def _normalised_axes(layer: Any) -> int:

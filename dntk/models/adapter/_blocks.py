@@ -7,24 +7,18 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk.gradient_blocks import DenseBlock, GradientBlock
-from dntk.ledger import count
 from dntk.types import Array
 
 
 def in_order(blocks: Iterable[GradientBlock]) -> Iterator[GradientBlock]:
-    """Blocks of all selected parameters, given in their order, each at its offset and its work in the ledger."""
+    """Blocks of all selected parameters, given in their order, each at its offset."""
     block: Any
     offset = 0
     for block in blocks:
-        count(flops=block.backprop_flops)
         yield dataclasses.replace(block, offset=offset)
         offset += block.size
 
 
 def stored_block(name: str, values: Float[Array, "q n p"]) -> DenseBlock:
-    """Per-sample gradients of a parameter without a closed form, at offset 0.
-
-    Its work is taken for that of a product: a forward pass of 2 p operations per input and twice that backward.
-    """
-    q, n, p = values.shape
-    return DenseBlock(name=name, offset=0, values=values, backprop_flops=2 * n * p * (1 + 2 * q))
+    """Per-sample gradients of a parameter without a closed form, at offset 0."""
+    return DenseBlock(name=name, offset=0, values=values)

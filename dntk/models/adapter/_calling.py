@@ -32,9 +32,9 @@ def _require_fit(net: Any, x: Batch, args: tuple[Any, ...], named: dict[str, Any
     except TypeError as error:
         what = f"the parts {', '.join(map(repr, named))}" if named else f"{len(args)} parts"
         msg = (
-            f"the batch is a {type(x).__name__} of {what}, but the network takes {taken}: {error}. Leave out what is no "
-            "input, such as labels: dntk.as_model(net, forward=lambda net, batch: net(batch[0])). A list of examples is "
-            "dntk.points(examples)."
+            f"the batch is a {type(x).__name__} of {what}, but the network takes {taken}: {error}. Leave out what is "
+            "no input, such as labels: dntk.as_model(net, forward=lambda net, batch: net(batch[0])). A list of "
+            "examples is dntk.points(examples)."
         )
         raise TypeError(msg) from error
 

@@ -12,6 +12,7 @@ from dntk_studies.reproduce.scene import open_scene
 from dntk_studies.reproduce.workshop import Workshop
 
 GRADIENTS = 5
+CHOOSING = ("last-layer features", "choosing points")
 COSTS = ("jacobian_rows", "flops", "nbytes", "seconds")
 
 
@@ -29,10 +30,14 @@ def distilled_rows(shop: Workshop, plan: TrainingPlan, seed: int) -> list[dict[s
     return [dataclasses.asdict(cost) for cost in (*scene.costs, *recorder.ledger().stages)]
 
 
-def totals(stages: list[dict[str, Any]]) -> dict[str, float]:
-    """Sums over the stages of one pipeline, that with the solution's direction."""
-    used = [stage for stage in stages if "LocalGlobal" not in stage["stage"]]
-    return {column: float(sum(stage[column] for stage in used)) for column in COSTS}
+def totals(stages: list[dict[str, Any]], *, times: float = 1.0) -> dict[str, float]:
+    """Sums over the stages of one pipeline, that with the solution's direction, choosing from ``times`` as many points.
+
+    What chooses points is linear in the number that it sees, and whatever follows sees only those that are kept.
+    """
+    used = [(stage, times if stage["stage"] in CHOOSING else 1.0) for stage in stages]
+    used = [(stage, share) for stage, share in used if "LocalGlobal" not in stage["stage"]]
+    return {column: float(sum(share * stage[column] for stage, share in used)) for column in COSTS}
 
 
 def exact_rows(exact: dict[str, Any], points: dict[str, int]) -> list[dict[str, Any]]:

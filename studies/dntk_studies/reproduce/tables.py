@@ -72,19 +72,25 @@ def savings(results: Results, settings: Settings, pool: int, training: int) -> R
     main = settings.main.architecture
     ledger = results.of_main("ledger", main)
     seeds = sorted({row["seed"] for row in ledger})
-    totals = [ledger_table.totals([row for row in ledger if row["seed"] == seed]) for seed in seeds]
-    mean = {column: sum(t[column] for t in totals) / len(totals) for column in ledger_table.COSTS}
+    stages = [[row for row in ledger if row["seed"] == seed] for seed in seeds]
+
+    def distilled(points: int) -> dict[str, float]:
+        """Mean over seeds of a pipeline that chooses from as many points as the exact kernel beside it has."""
+        each = [ledger_table.totals(found, times=points / pool) for found in stages]
+        return {column: sum(t[column] for t in each) / len(each) for column in ledger_table.COSTS}
+
     found: list[dict[str, Any]] = []
     for name, points in (("the pool", pool), ("all training points", training)):
         kernel = ledger_table.exact_kernel(results.exact, points)
         solve = ledger_table.exact_solve(results.exact, points)
+        mean = distilled(points)
         for column in ledger_table.COSTS:
             whole = kernel[column] + solve[column]
             ratio = whole / mean[column] if mean[column] else None
             how = "by definition" if column in ("jacobian_rows", "nbytes") else "extrapolated, by orders of growth"
             row = {"quantity": f"{column}, {points} points ({name})", "exact": whole, "distilled": mean[column]}
             found.append({**row, "ratio": ratio, "exact_is": how})
-    pairs = ledger_table.break_even(mean["seconds"], results.exact)
+    pairs = ledger_table.break_even(distilled(pool)["seconds"], results.exact)
     found.append(
         {
             "quantity": "kernel evaluations (pairs of points, all classes) until distillation has paid",

@@ -30,7 +30,7 @@ NEEDS = {
 
 def names(library: str) -> dict[str, Any]:
     """What the table's lines are about, in one library."""
-    from tests.bad_input import Scene
+    from tests.bad_input.scene import Scene
 
     scene = Scene(library)
     host, values = scene.host_x, np.array(backend_of(scene.phi.values).to_numpy(scene.phi.values))

@@ -1,4 +1,4 @@
-"""Bad input: every line of docs/errors.md on every library, and a sample of what tests/bad_input.py throws."""
+"""Bad input: every line of docs/errors.md on every library, and a sample of what tests/bad_input throws."""
 
 import collections
 import importlib.util
@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 import dntk
-from tests import bad_input, error_page
+from tests import error_page
+from tests.bad_input.judge import tried
+from tests.bad_input.scene import Bad, Entry, Scene
+from tests.bad_input.trials import run
 from tests.error_table import TABLE, WORDS
 from tests.raw_references import raw_references
 
@@ -57,20 +60,20 @@ def test_ridges_of_other_libraries_are_numbers(scene, number):
 def test_a_sample_of_bad_input_is_refused_in_words_and_never_answered(library):
     if importlib.util.find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
-    cases = bad_input.run((library,), every_nth=199 if library == "jax" else 61)
+    cases = run((library,), every_nth=199 if library == "jax" else 61)
     outcomes = collections.Counter(case.outcome for case in cases)
     assert [case for case in cases if case.outcome in ("nonsense", "foreign")] == []
     assert outcomes["documented"] > 20
 
 
 def test_the_judge_tells_words_from_accidents():
-    scene = bad_input.Scene("numpy")
+    scene = Scene("numpy")
 
     def outcome(call, value=None):
-        value = bad_input.Bad("x", None) if value is None else value
-        return bad_input.tried(scene, bad_input.Entry("entry", "x", "input", call), value).outcome
+        value = Bad("x", None) if value is None else value
+        return tried(scene, Entry("entry", "x", "input", call), value).outcome
 
-    two = bad_input.Bad("2", np.int64(2), same=2)
+    two = Bad("2", np.int64(2), same=2)
     assert outcome(lambda s, v: dntk.ntk(s.model, v)) == "documented"
     assert outcome(lambda s, v: s.host_x + object() + v) == "foreign"
     assert outcome(lambda s, v: vars(s)[v]) == "foreign"

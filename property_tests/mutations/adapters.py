@@ -83,4 +83,18 @@ MUTANTS = [
         "rows of a sorted batch taken for those of inputs in order",
         "tests/test_torch_moving_rows.py",
     ),
+    Mutant(
+        "backends/dntk_torch/_unwrapped.py",
+        "        net = inner\n",
+        "        return inner\n",
+        "a wrapper inside a wrapper left on",
+        "tests/test_wrapped_networks.py::test_wrapped_networks_are_those_inside",
+    ),
+    Mutant(
+        "backends/dntk_torch/_unwrapped.py",
+        "if sharded or wrapped:",
+        "if wrapped:",
+        "a share of the parameters taken for all",
+        "tests/test_wrapped_networks.py::test_networks_of_several_processes",
+    ),
 ]

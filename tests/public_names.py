@@ -5,7 +5,7 @@ PUBLIC = {
     "dntk": """
         MLP Bound Certificate DistilledGradients DistilledNTK Fit Ledger Model NTKOperator
         ProgressEvent StoreError TangentFeatures as_model backends bridge certify checking distill load metrics ntk
-        outputs points progress sketch solve spectrum tangent_features targets
+        outputs plan points progress sketch solve spectrum tangent_features targets
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
@@ -48,6 +48,7 @@ PUBLIC = {
         require_outputs require_parameters require_shape size_of split stored_block total_size
     """,
     "dntk.outputs": "FeatureOutputs KernelOutputs Labelled TransformedModel labelled log_softmax loss margin",
+    "dntk.plan": "Plan PlannedStage ntk tangent_features",
     "dntk.random": """
         WORDS_PER_COUNTER drawing_dtype integers_of moved nearby_signs nearby_words normals signs_of
         uniforms words

@@ -35,7 +35,8 @@ class Laid:
 def _summed(block: Any, joined: int) -> GradientBlock:
     """The sum over every input's rows."""
     if isinstance(block, DenseBlock):
-        values = block.values.unflatten(1, (-1, joined)).sum(2)
+        stored: Any = block.values
+        values = stored.unflatten(1, (-1, joined)).sum(2)
         return dataclasses.replace(block, values=values)
     cotangents = block.cotangents.unflatten(1, (-1, joined)).flatten(2, 3)
     rows = "inputs" if hasattr(block, "inputs") else "ids"

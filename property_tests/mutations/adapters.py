@@ -85,8 +85,8 @@ MUTANTS = [
     ),
     Mutant(
         "backends/dntk_torch/layouts.py",
-        "values = block.values.unflatten(1, (-1, joined)).sum(2)",
-        "values = block.values.unflatten(1, (joined, -1)).sum(1)",
+        "values = stored.unflatten(1, (-1, joined)).sum(2)",
+        "values = stored.unflatten(1, (joined, -1)).sum(1)",
         "every input given the rows of another",
         "tests/test_torch_layouts.py",
     ),

@@ -37,7 +37,7 @@ from dntk.solve import checkpoint
 Call = Callable[[pathlib.Path], str]
 WIDTH, CLASSES = 20, 10
 SPARSE = dntk.sketch.SparseSign(256)
-FITS = {
+FITS: dict[str, dict[str, Any]] = {
     "chosen by features": {"data": RPCholesky(60), "sketch": SPARSE, "gradients": Solution(8)},
     "chosen by the last layer": {"data": LastLayer(RPCholesky(60)), "sketch": SPARSE, "gradients": Krylov(8)},
     "all points": {"data": None, "sketch": SPARSE, "gradients": None},
@@ -134,8 +134,8 @@ def calls() -> dict[str, tuple[Call, tuple[Format | None, ...]]]:
     """Calls by name, each with a digest of what it makes, and the formats of its files."""
     kept = (checkpoints.FORMAT, descent.FORMAT, checkpoint.FORMAT)
     found: dict[str, tuple[Call, tuple[Format | None, ...]]] = {"save": (saved, (None,))}
-    found |= {name: (lambda path, call=call: call(path), kept) for name, call in SMALL.items()}
-    return found | {f"fit, {name}": (lambda path, name=name: fitted(name, path), kept) for name in FITS}
+    found |= {name: (call, kept) for name, call in SMALL.items()}
+    return found | {f"fit, {name}": (partial(fitted, name), kept) for name in FITS}
 
 
 def saved(path: pathlib.Path) -> str:
@@ -161,7 +161,7 @@ def distilled(objective: Any, path: pathlib.Path) -> str:
     return digest(made.x, made.weights, text=repr(made.history))
 
 
-SMALL = {
+SMALL: dict[str, Call] = {
     "ridge_out_of_core": accumulated,
     "TangentResidual": partial(distilled, TangentResidual(6, steps=12)),
     "KernelInducing": partial(distilled, KernelInducing(1, steps=12)),

@@ -89,6 +89,8 @@ def require_outputs(outputs: Any, n: int, framework: Framework) -> None:
     shape = tuple(outputs.shape)
     if len(shape) != 2 or shape[0] != n or shape[1] == 0:
         remedy = f"one row of outputs per input; {framework.two_axes}"
+        if len(shape) == 3:
+            remedy += "; of a language model take dntk.outputs.sequence_loss of the model"
         msg = f"{subject} returns shape {shape} for {n} inputs, expected (n, C): {remedy}."
         raise ValueError(msg)
     if not arrays.is_floating(outputs):

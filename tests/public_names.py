@@ -5,7 +5,7 @@ PUBLIC = {
     "dntk": """
         MLP Bound Certificate DistilledGradients DistilledNTK Fit Ledger Model NTKOperator
         ProgressEvent StoreError TangentFeatures as_model backends bridge certify checking distill load metrics ntk
-        outputs points progress sketch solve spectrum tangent_features targets
+        outputs plan points progress sketch solve spectrum tangent_features targets
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
@@ -51,6 +51,7 @@ PUBLIC = {
         FeatureOutputs KernelOutputs Labelled SequenceModel TransformedModel labelled log_softmax loss margin
         sequence_log_likelihood sequence_loss token_log_likelihoods
     """,
+    "dntk.plan": "Plan PlannedStage ntk tangent_features",
     "dntk.random": """
         WORDS_PER_COUNTER drawing_dtype integers_of moved nearby_signs nearby_words normals signs_of
         uniforms words

@@ -97,4 +97,18 @@ MUTANTS = [
         "a share of the parameters taken for all",
         "tests/test_wrapped_networks.py::test_networks_of_several_processes",
     ),
+    Mutant(
+        "backends/dntk_torch/layouts.py",
+        "values = stored.unflatten(1, (-1, joined)).sum(2)",
+        "values = stored.unflatten(1, (joined, -1)).sum(1)",
+        "every input given the rows of another",
+        "tests/test_torch_layouts.py",
+    ),
+    Mutant(
+        "backends/dntk_torch/operations.py",
+        "return Read(input=both.input, arguments=(*both.arguments, _broadcast(input, _shift)))",
+        "return both",
+        "the shift of a scale with a shift left to passes per input",
+        "tests/test_torch_layouts.py",
+    ),
 ]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import array_api_compat
+import numpy as np
 
 from dntk._foreign import require_plain_array
 from dntk.types import Array, Namespace
@@ -106,6 +107,11 @@ def require_finite(name: str, x: Array) -> None:
         raise ValueError(msg + " Remove or impute them before calling.")
 
 
+def checked_afterwards() -> np.errstate:
+    """For code whose results are looked at: NumPy's warnings of overflow would come before the error that says more."""
+    return np.errstate(over="ignore", invalid="ignore")
+
+
 _MARGIN = 16
 """How far entries stay below where their products overflow: ridges and sums of two kernels are larger than one."""
 
@@ -121,11 +127,43 @@ def require_products(name: str, x: Array, *, largest: float, terms: int) -> None
     limit = float(array_api_compat.array_namespace(x).finfo(x.dtype).max) ** 0.5
     if largest <= limit / max(1, terms) ** 0.5 / _MARGIN:
         return
-    msg = (
-        f"`{name}` has entries up to {largest:.3g}, whose products overflow {x.dtype}: scale the network's outputs "
-        "down, or convert network and inputs to float64."
-    )
+    msg = f"`{name}` has entries up to {largest:.3g}, whose products overflow {x.dtype}: {rescaled('down', x)}."
     raise ValueError(msg)
+
+
+def least_product(x: Array) -> float:
+    """Smallest square of a largest entry with which sums of products keep their digits, tiny/eps.
+
+    What underflows is below tiny, the smallest normal number, a product: of k of them k·tiny ≤ k·eps·(the square),
+    within the rounding of the sum. It holds where subnormal numbers become zero, too, as they do in JAX.
+    """
+    info = array_api_compat.array_namespace(x).finfo(x.dtype)
+    return float(info.smallest_normal) / float(info.eps)
+
+
+def require_no_underflow(name: str, *values: Array, ridges: bool = False) -> None:
+    """Raise ``ValueError`` where products of the largest entries of one array, or of two, underflow the dtype.
+
+    With ``ridges`` of eps times them too, below which rounding hides a ridge. Zeros are not small: a network may be
+    dead. Two passes over each and a synchronisation with the device.
+    """
+    largest = [largest_magnitude(x) for x in (values * 2)[:2]]
+    least = least_product(values[0]) / (epsilon(values[0]) if ridges else 1)
+    if 0 in largest or largest[0] * largest[1] >= least:
+        return
+    found = f"`{name}` has entries up to {largest[-1]:.3g}, whose products underflow {values[0].dtype}"
+    msg = f"{found}: {rescaled('up', values[0])}."
+    raise ValueError(msg)
+
+
+def rescaled(direction: str, x: Array) -> str:
+    """The remedy where products leave the range of the dtype of ``x`` at either end."""
+    wider = (
+        ""
+        if array_api_compat.array_namespace(x).finfo(x.dtype).bits >= 64
+        else ", or convert network and inputs to float64"
+    )
+    return f"scale the network's outputs {direction}{wider}"
 
 
 def require_points(name: str, x: Array) -> None:

@@ -122,7 +122,8 @@ class TangentFeatures:
         Raises
         ------
         ValueError
-            The two were made by other sketches or have other numbers of outputs or features.
+            The two were made by other sketches, have other numbers of outputs or features, or are so small that their
+            products underflow.
         """
         xp = arrays.namespace(self.values)
         theirs = self if other is None else other
@@ -146,7 +147,10 @@ class TangentFeatures:
         """Inner products of rows of both; of one with itself symmetric, as a general product need not be."""
         mine = rows(self)
         backend = backend_of(mine)
-        return backend.gram(mine) if other is self else backend.inner(mine, rows(other))
+        kernel = backend.gram(mine) if other is self else backend.inner(mine, rows(other))
+        if arrays.largest_magnitude(kernel) < arrays.least_product(kernel):
+            arrays.require_no_underflow("values", self.values, other.values)
+        return kernel
 
     def require_comparable(self, other: "TangentFeatures", name: str) -> None:
         """Raise unless inner products between the two sets of features mean anything."""
@@ -263,3 +267,12 @@ def _is_network(value: Any) -> bool:
         return False
     known = {module for entry in entries().values() for module in entry.modules}
     return isinstance(value, Model) or (callable(value) and bool(root_modules(value) & known))
+
+
+def require_kernel_of(name: str, value: Any) -> TangentFeatures:
+    """The features of points from which a kernel is made: as :func:`require_features`, and none that underflow.
+
+    Not asked of queries, whose gradients may be small beside those of the kernel.
+    """
+    arrays.require_no_underflow(name, require_features(name, value).values, ridges=True)
+    return value

@@ -17,7 +17,7 @@ from dntk.certificates.reference_weights import ReferenceWeights, reference_weig
 from dntk.certificates.regression import RegressionErrors, fits_errors, weights_errors
 from dntk.certificates.widened import Widened
 from dntk.distilled_gradients import DistilledGradients
-from dntk.features import TangentFeatures, require_features
+from dntk.features import TangentFeatures, require_kernel_of
 from dntk.solve._ridge import ridge as solve_ridge
 from dntk.types import Array
 
@@ -73,7 +73,7 @@ def certify(
     where the device has it; of features beyond 256 MiB in that, one output at a time. Where it has not, λ has to
     exceed the rounding of the kernel for Gauss-Radau to say anything, and the in-sample residual takes its place.
     """
-    require_features("reference", reference)
+    require_kernel_of("reference", reference)
     check_confidence(confidence, shared=True)
     positive_integer("products", products)
     seed = check_seed(seed)

@@ -15,6 +15,7 @@ from dntk.sketch.base import PairedSketch, Sketch, separated
 from dntk.types import Array
 
 
+@arrays.checked_afterwards()
 def linear_outputs(
     model: Model,
     x: Array,

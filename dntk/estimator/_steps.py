@@ -7,7 +7,7 @@ from dntk.backend import backend_of
 from dntk.distill.gradients.base import require_kernel
 from dntk.distilled_gradients import DistilledGradients
 from dntk.estimator.stages import Stages
-from dntk.features import TangentFeatures
+from dntk.features import TangentFeatures, require_kernel_of
 from dntk.solve import RidgeFit, same_span
 from dntk.solve._ridge import solved
 from dntk.solve.problem import RidgeProblem
@@ -18,7 +18,7 @@ from dntk.types import Array
 
 def regressed(stages: Stages, phi: TangentFeatures, targets: Float[Array, "m c"]) -> tuple[RidgeProblem, RidgeFit]:
     """The regression on all features, with one λ for all outputs."""
-    problem = RidgeProblem.of(phi.values, targets)
+    problem = RidgeProblem.of(require_kernel_of("phi", phi).values, targets)
     fit = stages.keep.regression(phi, lambda: solved(problem, one_ridge(stages.parts.ridge, problem), phi))
     return problem, fit
 

@@ -12,7 +12,7 @@ from dntk._progress import Task, task
 from dntk.gradient_blocks import GradientBlock
 from dntk.ledger import count
 from dntk.models import batches
-from dntk.models._finite_results import require_finite_result
+from dntk.models._finite_results import require_finite_result, require_no_underflow
 from dntk.models.base import Model, checked_inputs
 from dntk.models.batching import choose_paired_batches
 from dntk.outputs import KernelOutputs
@@ -20,6 +20,7 @@ from dntk.outputs.functionals import cotangents_for
 from dntk.types import Array, Batch, Inputs
 
 
+@arrays.checked_afterwards()
 def ntk(
     model: Model,
     x1: Inputs,
@@ -55,7 +56,8 @@ def ntk(
     ------
     TypeError, ValueError
         Inputs of another namespace, device, dtype or shape than the model takes, empty or not finite; outputs of
-        the network that are not finite; an unknown ``outputs``.
+        the network that are not finite; an unknown ``outputs``; gradients that
+        are not finite, or whose products overflow or underflow.
 
     Notes
     -----
@@ -71,6 +73,7 @@ def ntk(
     cotangents = model.namespace.concat(groups, axis=0) if len(groups) > 1 else groups[0]
     inputs = {"x1": x1} if x2 is None else {"x1": x1, "x2": x2}
     require_finite_result(kernel, model, inputs, cotangents, size)
+    require_no_underflow(kernel, model, inputs, cotangents, size)
     return model.namespace.permute_dims(kernel, (1, 3, 0, 2)) if outputs == "full" else kernel
 
 

@@ -13,7 +13,7 @@ from dntk.gradient_blocks._squared_norms import squared_norms
 from dntk.kernels._ntk import ntk
 from dntk.ledger import count
 from dntk.models import batches
-from dntk.models._finite_results import require_finite_result
+from dntk.models._finite_results import require_finite_result, require_no_underflow
 from dntk.models.base import Model, check_placement, checked_inputs, outputs_of
 from dntk.models.batching import BUDGET, choose_batch_size
 from dntk.outputs import KernelOutputs
@@ -113,6 +113,7 @@ class NTKOperator:
         """Device of the kernel: the model's."""
         return self.model.device
 
+    @arrays.checked_afterwards()
     def __matmul__(self, v: Array) -> Float[Array, "*v"]:
         """Product with a vector (n,), or with r of them, (n, r); (C, n) or (C, n, r) for ``"each"``."""
         self._check_vectors(v)
@@ -122,6 +123,9 @@ class NTKOperator:
         stack = wide if leading else wide[None, ...]
         products = xp.permute_dims(self._products(stack), (0, 2, 1))
         self._require_finite(products)
+        largest = arrays.largest_magnitude(v)
+        if largest:
+            self._require_no_underflow(products / largest)
         if self.outputs == "mean":
             products = xp.mean(products, axis=0, keepdims=True)
         return xp.reshape(products, v.shape)
@@ -145,6 +149,7 @@ class NTKOperator:
         """As :meth:`matmat`: the kernel is symmetric."""
         return self.matvec(v)
 
+    @arrays.checked_afterwards()
     def diagonal(self) -> Float[Array, "*diagonal"]:
         """Exact diagonal, squared norms of gradients: (n,), (C, n) for ``"each"``, (n·C,) for ``"full"``.
 
@@ -155,6 +160,7 @@ class NTKOperator:
         with task("diagonal", total=n, unit="points") as bar:
             norms = xp.concat([self._norms(start, stop) for start, stop in bar.spans(n, self._sizes[1])], axis=1)
         self._require_finite(norms)
+        self._require_no_underflow(norms)
         if self.outputs == "mean":
             return xp.mean(norms, axis=0)
         if self.outputs == "full":
@@ -172,6 +178,10 @@ class NTKOperator:
     def _require_finite(self, result: Array) -> None:
         """Raise ``ValueError`` where gradients are not finite, or their products overflow."""
         require_finite_result(result, self.model, {"x": self.x}, self._functionals, self._sizes[1])
+
+    def _require_no_underflow(self, result: Array) -> None:
+        """Raise ``ValueError`` where the products of gradients underflow."""
+        require_no_underflow(result, self.model, {"x": self.x}, self._functionals, self._sizes[1])
 
     def _check_vectors(self, v: Array) -> None:
         check_placement(v, self.model, "v")

@@ -30,6 +30,7 @@ def bind(sketch: Sketch, model: Model) -> Sketch:
     return dataclasses.replace(sketch, n_parameters=model.n_parameters)  # type: ignore[type-var]
 
 
+@arrays.checked_afterwards()
 def sketched_gradients(
     model: Model,
     x: Inputs,

@@ -172,8 +172,9 @@ def _fit(
     dtype = solution.factor.dtype
     y, w = xp.astype(problem.targets, dtype, copy=False), xp.astype(solution.weights, dtype, copy=False)
     alpha = xp.astype(solution.dual, dtype, copy=False)
-    # yᵀ(K + λ)⁻¹y = λ‖α‖² + ‖w‖²: a sum of squares, where yᵀα would cancel.
-    quadratic = xp.reshape(total * xp.sum(alpha * alpha, axis=1) + xp.sum(w * w, axis=1), (-1,))
+    # yᵀ(K + λ)⁻¹y = λ‖α‖² + ‖w‖²: a sum of squares, where yᵀα would cancel; of √λα, where α² may overflow.
+    rest = total**0.5 * alpha
+    quadratic = xp.reshape(xp.sum(rest * rest, axis=1) + xp.sum(w * w, axis=1), (-1,))
     n, d = problem.points, solution.factor.shape[1]
     scale = quadratic / n if signal is None else xp.full_like(quadratic, signal)
     scale = xp.where(scale > 0, scale, xp.ones_like(scale))

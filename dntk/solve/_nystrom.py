@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from dntk import arrays
 from dntk.backend import backend_of
 from dntk.distilled_gradients import row_basis
-from dntk.features import TangentFeatures, require_features
+from dntk.features import TangentFeatures, require_kernel_of
 from dntk.solve._ridge import ridge
 from dntk.solve.conditioning import cholesky
 from dntk.solve.ridge_fit import RidgeFit
@@ -94,7 +94,7 @@ def nystrom(
     ValueError, IndexError
         As :func:`dntk.solve.ridge`; indices that do not exist.
     """
-    inducing = require_features("features", features)[points]
+    inducing = require_kernel_of("features", features)[points]
     rows = (FeatureProjection() if span is None else span).rows(inducing.values)
     reduced = TangentFeatures(features.values @ rows.mT)
     fit = _ridge(reduced, targets, ridge)

@@ -97,6 +97,7 @@ def outputs_of(features: TangentFeatures, targets: Array) -> tuple[Float[Array, 
 
 def _require_features(features: object) -> None:
     if isinstance(features, TangentFeatures):
+        arrays.require_no_underflow("features", features.values, ridges=True)
         return
     msg = (
         f"`features` is {kind_of(features)}: expected dntk.TangentFeatures. Wrap an array (n, k) or "

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.features import TangentFeatures, require_features
+from dntk.features import TangentFeatures, require_kernel_of
 from dntk.spectrum.eigen import leading_eigenpairs
 from dntk.spectrum.rank import truncation_rank
 from dntk.types import Array
@@ -66,7 +66,7 @@ def coverage_gap(features: TangentFeatures, directions: Float[Array, "m s"], eps
     ValueError
         The directions have another number of rows than there are points.
     """
-    require_features("features", features)
+    require_kernel_of("features", features)
     xp = arrays.require_same_place(features=features.values, directions=directions)
     _require_columns("directions", directions)
     if directions.ndim != 2 or directions.shape[0] != len(features):

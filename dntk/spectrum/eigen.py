@@ -9,7 +9,7 @@ from dntk._checks import positive_integer
 from dntk._foreign import require_plain_array
 from dntk._progress import task
 from dntk.backend import backend_of
-from dntk.features import TangentFeatures, require_features
+from dntk.features import TangentFeatures, require_kernel_of
 from dntk.ledger import count
 from dntk.spectrum.randomized import OVERSAMPLING, normal_matrix, randomized_eigenpairs
 from dntk.types import Array
@@ -83,7 +83,7 @@ def mean_eigenpairs(
     features: TangentFeatures, size: int, *, seed: int = 0
 ) -> tuple[Float[Array, " r"], Float[Array, "n r"]]:
     """Leading eigenpairs of K̄, as :func:`leading_eigenpairs` of the joined features, which are formed where small."""
-    c, n, k = require_features("features", features).values.shape
+    c, n, k = require_kernel_of("features", features).values.shape
     size = positive_integer("size", size)
     if n > _EXACT_POINTS and 4 * (size + OVERSAMPLING) <= min(n, c * k):
         values, vectors = randomized_eigenpairs([features.values[i, :, :] for i in range(c)], min(size, n), seed=seed)

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk.features import TangentFeatures, require_features
+from dntk.features import TangentFeatures, require_kernel_of
 from dntk.spectrum.eigen import leading_eigenpairs, mean_eigenpairs
 from dntk.types import Array
 
@@ -16,7 +16,7 @@ def eigenpairs_holding(
     The trace needs no eigenvalues. Their number is doubled until they suffice, so that the cost is that of at most
     twice as many: O(n·C·k·r), see :func:`dntk.spectrum.leading_eigenpairs`.
     """
-    require_features("phi", phi)
+    require_kernel_of("phi", phi)
     totals = traces(phi, per_output=per_output)
     last = min(max(first, last), len(phi))
     width = min(first, last)

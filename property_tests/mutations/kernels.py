@@ -11,6 +11,41 @@ GROUPS = "tests/test_ntk.py::test_groups_of_unequal_numbers_of_outputs_weigh_by_
 
 MUTANTS = [
     Mutant(
+        "dntk/arrays.py",
+        "largest[0] * largest[1] >= least",
+        "True",
+        "features whose products underflow are taken",
+        SCALES + "test_features_whose_products_underflow_are_refused_where_a_kernel_is_made_of_them",
+    ),
+    Mutant(
+        "dntk/arrays.py",
+        "if 0 in largest or",
+        "if",
+        "features of a dead network are refused as too small",
+        SCALES + "test_features_of_zero_are_not_small",
+    ),
+    Mutant(
+        "dntk/models/_finite_results.py",
+        "if 0 in norms or not norms[0] * norms[-1] < least:",
+        "if True:",
+        "an exact kernel that underflowed is returned",
+        SCALES + "test_a_network_whose_gradients_underflow_is_refused_and_one_whose_gradients_are_zero_is_not",
+    ),
+    Mutant(
+        "dntk/models/_finite_results.py",
+        "if 0 in norms or not norms[0] * norms[-1] < least:",
+        "if not norms[0] * norms[-1] < least:",
+        "the kernel of a dead network is refused as too small",
+        SCALES + "test_a_network_whose_gradients_underflow_is_refused_and_one_whose_gradients_are_zero_is_not",
+    ),
+    Mutant(
+        "dntk/kernels/_ntk.py",
+        "@arrays.checked_afterwards()\n",
+        "",
+        "NumPy's warning comes before the error that names the remedy",
+        SCALES + "test_the_operator_refuses_what_the_kernel_refuses",
+    ),
+    Mutant(
         "dntk/features.py",
         'arrays.require_products("values", self.values, largest=largest, terms=math.prod(self.values.shape))',
         "pass",

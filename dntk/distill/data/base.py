@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float, Int
 
 from dntk._checks import positive_integer
-from dntk.features import TangentFeatures, require_features
+from dntk.features import TangentFeatures, require_kernel_of
 from dntk.models.base import Model
 from dntk.types import Array
 
@@ -75,7 +75,7 @@ class InputSelector(Protocol):
 
 def check_selection(size: int, phi: TangentFeatures) -> None:
     """Raise unless these are features, of ``size`` points or more."""
-    require_features("phi", phi)
+    require_kernel_of("phi", phi)
     check_selection_size(size, len(phi))
 
 

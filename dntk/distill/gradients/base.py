@@ -7,7 +7,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk._checks import positive_integer
 from dntk.distilled_gradients import DistilledGradients
-from dntk.features import TangentFeatures, require_features
+from dntk.features import TangentFeatures, require_kernel_of
 from dntk.types import Array
 
 
@@ -34,7 +34,7 @@ def at_ridge(distiller: GradientDistiller, ridge: float) -> GradientDistiller:
 
 def check_size(size: int, phi: TangentFeatures) -> None:
     """Raise unless these are features of at least ``size`` ≥ 1 points."""
-    points = len(require_features("phi", phi))
+    points = len(require_kernel_of("phi", phi))
     positive_integer("size", size)
     if size > points:
         msg = f"`size`={size} gradients are asked of {points} points: at most {points} directions exist there."
@@ -43,7 +43,7 @@ def check_size(size: int, phi: TangentFeatures) -> None:
 
 def require_kernel(phi: TangentFeatures) -> None:
     """Raise ``ValueError`` where all features are zero: a dead network has no directions."""
-    require_features("phi", phi)
+    require_kernel_of("phi", phi)
     if float(arrays.namespace(phi.values).max(arrays.namespace(phi.values).abs(phi.values))) == 0:
         msg = (
             "all tangent features are zero: the network's outputs do not depend on the selected parameters at these "

@@ -16,7 +16,8 @@ Kind: TypeAlias = Literal["deterministic", "probabilistic", "empirical", "measur
 """How a statement is known, the one vocabulary of the library.
 
 ``"deterministic"``
-    A theorem that always holds.
+    A theorem that always holds, in exact arithmetic. What rounding may add is part of the value; it is four times the
+    most that was ever measured (``dntk/certificates/rounding.py``), which nothing proves to be enough.
 ``"probabilistic"``
     A theorem that fails with a stated probability over the seeds of the estimator; never over the data, unless the
     theorem says "sampled".

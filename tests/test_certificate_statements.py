@@ -215,6 +215,21 @@ def test_the_variance_of_what_is_known_is_its_rounding():
     assert float(variance[0, 0]) == pytest.approx((1e-10 + width) ** 2, rel=1e-6, abs=0)
 
 
+def test_variance_at_points_of_the_regression_is_below_the_ridge_but_not_in_a_span_that_does_not_hold_them():
+    """What docs/method.md says of uncertainty with synthetic gradients: it is what lies outside, not rounding."""
+    values = np.asarray(features(NUMPY, c=1, n=20, k=40, dtype="f8").values)
+    kernel, ridge = (values @ values.mT)[0], 1e-8
+    exact = np.diag(kernel - kernel @ np.linalg.solve(kernel + ridge * np.eye(20), kernel))
+    _, sigma, rows = np.linalg.svd(values, full_matrices=False)
+    whole = posterior_variance(values, rows, sigma**2, ridge=ridge)[0]
+    part = posterior_variance(values, rows[:, :5], sigma[:, :5] ** 2, ridge=ridge)[0]
+    outside = np.sum((values - values @ rows[:, :5].mT @ rows[:, :5]) ** 2, axis=2)[0]
+    assert np.all(exact <= ridge * (1 + 1e-5))
+    np.testing.assert_allclose(whole, exact, rtol=1e-3)
+    np.testing.assert_allclose(part, outside, rtol=1e-3)
+    assert np.all(part > 1e5 * exact)
+
+
 def test_tangent_residuals_are_the_share_of_gradients_outside_the_span(library):
     interpreted(library)
     phi = features(library, n=7, k=12)

@@ -33,7 +33,8 @@ def posterior_variance(
     √v̂ to rounding, the sum of squares what is added to its root: 0.75·eps·√s·√κ_xx for the basis as stored,
     4·0.18·eps·√(s + 64)·σ_1‖β‖ for the synthetic gradients, 4·0.18·eps·N·(1 + σ_1/(2√λ))·√κ_xx for what is computed, in
     float64 where the device has it. Where it has not, the difference may be the smaller of the two, and nothing is
-    known below 4·0.18·eps·N·κ_xx, its allowance.
+    known below 4·0.18·eps·N·κ_xx, its allowance. √(s + 64) is an observation, as are all constants of
+    ``dntk/certificates/rounding.py``: errors of many terms add at random.
     """
     xp = arrays.namespace(features)
     wide = arrays.accumulation_dtype(features)

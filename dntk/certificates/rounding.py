@@ -5,7 +5,7 @@ adversarial cases (N the largest dimension of the products, inner ones included)
 computed in Python floats, because float32 eps times a Python float is float32 and leaves its range.
 
 The constants are observations, no theorems. What is proved of sums of N products, γ_N = N·eps/(2 − N·eps) times the sum
-of magnitudes (Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, section 3.1), is of the same form eps·N with
+of magnitudes (Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, section 3.1), is of the same form with
 ‖|X||Y|‖ in place of the scale, up to N times larger; that of random rounding, √N in place of N (Higham and Mary, *A new
 approach to probabilistic rounding error analysis*, SIAM J. Sci. Comput. 2019), assumes independent errors.
 """

@@ -118,7 +118,7 @@ class Fit:
         v̂ = κ(x, x) − κ_xᵀU(UᵀAU)⁻¹Uᵀκ_x: v ≤ v̂ ≤ κ(x, x), the part of a query's gradient outside the span counted
         in full (theorem C2). That is about twice the exact deviation at other points, but thousands of times it at kept
         ones, where it is at most √λ (docs/method.md); ``gradients=None`` has no such part. Computed in float64; where
-        the device has none, none below √(0.72·eps·N·κ(x, x)) is told from zero, N the larger of features and directions.
+        the device has none, none below √(0.72·eps·N·κ(x, x)) is told from zero, N the most features or directions.
 
         Raises
         ------

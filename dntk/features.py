@@ -70,9 +70,9 @@ class TangentFeatures:
         xp = arrays.namespace(self.values)
         if isinstance(points, slice):
             return dataclasses.replace(self, values=self.values[:, points, :])
-        return dataclasses.replace(self, values=xp.take(self.values, self._indices(points), axis=1))
+        return dataclasses.replace(self, values=xp.take(self.values, self.positions(points), axis=1))
 
-    def _indices(self, points: Any) -> Array:
+    def positions(self, points: Any) -> Array:
         """Indices on the device of the features, from an index, indices or a mask, checked to exist."""
         xp, device, n = arrays.namespace(self.values), arrays.device_of(self.values), len(self)
         if isinstance(points, int | list | tuple | np.generic | np.ndarray):

@@ -5,7 +5,7 @@ PUBLIC = {
     "dntk": """
         MLP Bound Certificate DistilledGradients DistilledNTK Fit Ledger Model NTKOperator
         ProgressEvent StoreError TangentFeatures as_model attribution backends bridge certify checking distill
-        load metrics ntk outputs points progress sketch solve spectrum tangent_features targets
+        load metrics ntk outputs plan points progress sketch solve spectrum tangent_features targets
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
@@ -46,11 +46,15 @@ PUBLIC = {
     "dntk.metrics": "accuracy fidelity mean_squared_error predicted_labels",
     "dntk.models": "MLP InputDifferentiable Model Points Stateful as_model bridge points",
     "dntk.models.adapter": """
-        PROBES Forward Framework Memo OutputCount Passes call close evaluate examine in_order
-        offsets_of outputs_alone refuse_forward require_array require_input
+        PROBES After Followable Following Forward Framework Memo OutputCount Passes call close evaluate examine
+        followed in_order offsets_of outputs_alone refuse_forward require_array require_input
         require_outputs require_parameters require_shape size_of split stored_block total_size
     """,
-    "dntk.outputs": "FeatureOutputs KernelOutputs Labelled TransformedModel labelled log_softmax loss margin",
+    "dntk.outputs": """
+        FeatureOutputs KernelOutputs Labelled SequenceModel TransformedModel labelled log_softmax loss margin
+        sequence_log_likelihood sequence_loss token_log_likelihoods
+    """,
+    "dntk.plan": "Plan PlannedStage ntk tangent_features",
     "dntk.random": """
         WORDS_PER_COUNTER drawing_dtype integers_of moved nearby_signs nearby_words normals signs_of
         uniforms words

@@ -8,7 +8,6 @@ import numpy as np
 from hypothesis import strategies as st
 
 import dntk
-from dntk.attribution import leave_one_out
 from dntk.distilled_gradients import distil_along
 from property_tests.allowances import allowance
 from property_tests.strategies import features, for_libraries, fractions, host64, orthonormal, part, relative_ridges
@@ -32,7 +31,7 @@ def test_distilled_leave_one_out_is_within_its_bound(library, case, fraction, re
     scale = np.sqrt(case.norm / n) or 1.0
     query = (np.random.default_rng(seed).standard_normal((c, 3, k)) * scale / np.sqrt(k)).astype(case.dtype)
     asked = dntk.TangentFeatures(library.array(query, case.dtype))
-    left = leave_one_out(case.phi(library), case.y(library), ridge=ridge, gradients=grads)
+    left = dntk.attribution.leave_one_out(case.phi(library), case.y(library), ridge=ridge, gradients=grads)
     exact, smooth = changes(case.wide, case.wide_targets, query.astype(np.float64), ridge)
     # Rounding of the reference, by a dense inverse of condition κ, whose leave-one-out divides by 1 − h ≥ λ/(λ + κ_ii).
     kappa = 1 + case.norm / ridge

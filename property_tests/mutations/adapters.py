@@ -84,6 +84,20 @@ MUTANTS = [
         "tests/test_torch_moving_rows.py",
     ),
     Mutant(
+        "backends/dntk_torch/_unwrapped.py",
+        "        net = inner\n",
+        "        return inner\n",
+        "a wrapper inside a wrapper left on",
+        "tests/test_wrapped_networks.py::test_wrapped_networks_are_those_inside",
+    ),
+    Mutant(
+        "backends/dntk_torch/_unwrapped.py",
+        "if sharded or wrapped:",
+        "if wrapped:",
+        "a share of the parameters taken for all",
+        "tests/test_wrapped_networks.py::test_networks_of_several_processes",
+    ),
+    Mutant(
         "backends/dntk_torch/layouts.py",
         "values = stored.unflatten(1, (-1, joined)).sum(2)",
         "values = stored.unflatten(1, (joined, -1)).sum(1)",

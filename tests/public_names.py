@@ -4,8 +4,8 @@
 PUBLIC = {
     "dntk": """
         MLP Bound Certificate DistilledGradients DistilledNTK Fit Ledger Model NTKOperator
-        ProgressEvent Store StoreError StoredFeatures StoredShard TangentFeatures as_model backends bridge certify checking
-        distill load merge metrics ntk
+        ProgressEvent Store StoreError StoredFeatures StoredShard TangentFeatures as_model backends bridge certify
+        checking distill load merge metrics ntk
         outputs points progress sketch solve spectrum tangent_features targets
     """,
     "dntk._progress": "ProgressEvent Task progress task",

@@ -14,7 +14,7 @@ import pytest
 
 import dntk
 from dntk.archive import StoreError
-from dntk.features import Neighbours
+from dntk.features import Neighbours, require_comparable, require_features
 from dntk.stores import Layout, Shard, StoreFolder, Wanted, free_memory, shard_of
 from dntk.stores.layout import rows_of_chunk
 from tests.libraries import LIBRARIES, Library, host
@@ -62,6 +62,13 @@ class TestFeatures:
         assert isinstance(part, dntk.StoredFeatures)
         np.testing.assert_array_equal(host(part[5:66].values), expected[:, 75:136, :])
         np.testing.assert_allclose(host(phi.kernel(phi[:4])), host(phi.kernel())[:, :4], rtol=1e-5, atol=1e-5)
+
+    def test_what_may_be_compared_is_told_without_reading_all(self, tmp_path):
+        stored(tmp_path / "run")
+        phi = dntk.StoredFeatures(tmp_path / "run", memory_limit=1)
+        assert require_features("phi", phi) is phi
+        with pytest.raises(ValueError, match="`other` was made by"):
+            require_comparable(phi.sample.values, dntk.sketch.SparseSign(24, seed=1), phi, "other")
 
     def test_a_folder_is_read_without_the_network(self, tmp_path):
         phi = stored(tmp_path / "run")

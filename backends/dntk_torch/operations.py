@@ -17,7 +17,13 @@ from dntk.gradient_blocks import DenseBlock, GradientBlock
 from dntk_torch.layers import Rule
 from dntk_torch.layers.convolution import channel_bias, convolution_weight, transposed_weight
 from dntk_torch.layers.linear import linear_bias, linear_weight, table
-from dntk_torch.layers.normalisation import group_norm_weight, layer_norm_weight, position_bias, rms_norm_weight
+from dntk_torch.layers.normalisation import (
+    batch_norm_weight,
+    group_norm_weight,
+    layer_norm_weight,
+    position_bias,
+    rms_norm_weight,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -175,6 +181,31 @@ def _group_norm(
     return Read(input=input, arguments=(scale, Argument(value=bias, rule=channel_bias)))
 
 
+def _batch_norm(
+    _output: Any,
+    input: torch.Tensor,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,  # noqa: ARG001
+    eps: float = 1e-5,
+) -> Read | None:
+    if training or running_mean is None or running_var is None:
+        return None
+    layer = SimpleNamespace(running_mean=running_mean, running_var=running_var, eps=eps)
+    scale = Argument(value=weight, rule=batch_norm_weight, layer=layer)
+    return Read(input=input, arguments=(scale, Argument(value=bias, rule=channel_bias)))
+
+
+def _multiply_and_add(_output: Any, input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Read | None:
+    both = _multiply(_output, tensor1, tensor2)
+    if value != 1 or both is None:
+        return None
+    return Read(input=both.input, arguments=(*both.arguments, _broadcast(input, _shift)))
+
+
 def _add(output: torch.Tensor, input: Any, other: Any, *, alpha: Any = 1) -> Read | None:
     if alpha != 1:
         return None
@@ -246,10 +277,13 @@ OPERATIONS: Mapping[Any, Reader] = {
     functional.layer_norm: _layer_norm,
     functional.rms_norm: _rms_norm,
     functional.group_norm: _group_norm,
+    functional.batch_norm: _batch_norm,
     torch.add: _add,
     torch.Tensor.add: _add,
     torch.mul: _multiply,
     torch.Tensor.mul: _multiply,
+    torch.addcmul: _multiply_and_add,
+    torch.Tensor.addcmul: _multiply_and_add,
     torch.Tensor.expand: _repeated,
     torch.Tensor.repeat: _repeated,
 }

@@ -136,7 +136,7 @@ class StoredFeatures(TangentFeatures):
             if step != 1:
                 return self[np.arange(first, last, step)]
             return self._part(first, max(first, last))
-        where = np.asarray(backend_of(self._like).to_numpy(self._indices(points)))
+        where = np.asarray(backend_of(self._like).to_numpy(self.positions(points)))
         chosen: Any = None
         for start, part in self.chunks():
             inside = np.flatnonzero((where >= start) & (where < start + len(part)))
@@ -181,8 +181,9 @@ class StoredFeatures(TangentFeatures):
                     stream.write(np.ascontiguousarray(self._host(start, stop)[output, :, :]).tobytes())
         return place
 
-    def _indices(self, points: Any) -> Array:
-        return TangentFeatures._indices(_Length(self), points)  # type: ignore[arg-type]
+    def positions(self, points: Any) -> Array:
+        """Indices on the device of the features, from an index, indices or a mask, checked to exist."""
+        return TangentFeatures.positions(_Length(self), points)  # type: ignore[arg-type]
 
     def _spans(self) -> Iterator[tuple[int, int]]:
         first, last = self._rows
@@ -236,7 +237,7 @@ class StoredFeatures(TangentFeatures):
 
 
 class _Length:
-    """What :meth:`TangentFeatures._indices` looks at, without reading."""
+    """What :meth:`TangentFeatures.positions` looks at, without reading."""
 
     def __init__(self, phi: StoredFeatures) -> None:
         self.values, self._points = phi.sample.values, len(phi)

@@ -83,4 +83,32 @@ MUTANTS = [
         "rows of a sorted batch taken for those of inputs in order",
         "tests/test_torch_moving_rows.py",
     ),
+    Mutant(
+        "backends/dntk_torch/_unwrapped.py",
+        "        net = inner\n",
+        "        return inner\n",
+        "a wrapper inside a wrapper left on",
+        "tests/test_wrapped_networks.py::test_wrapped_networks_are_those_inside",
+    ),
+    Mutant(
+        "backends/dntk_torch/_unwrapped.py",
+        "if sharded or wrapped:",
+        "if wrapped:",
+        "a share of the parameters taken for all",
+        "tests/test_wrapped_networks.py::test_networks_of_several_processes",
+    ),
+    Mutant(
+        "backends/dntk_torch/layouts.py",
+        "values = stored.unflatten(1, (-1, joined)).sum(2)",
+        "values = stored.unflatten(1, (joined, -1)).sum(1)",
+        "every input given the rows of another",
+        "tests/test_torch_layouts.py",
+    ),
+    Mutant(
+        "backends/dntk_torch/operations.py",
+        "return Read(input=both.input, arguments=(*both.arguments, _broadcast(input, _shift)))",
+        "return both",
+        "the shift of a scale with a shift left to passes per input",
+        "tests/test_torch_layouts.py",
+    ),
 ]

@@ -29,7 +29,7 @@ MUTANTS = [
         ASKED + "test_of_a_given_ridge[10.0]",
     ),
     Mutant(
-        ESTIMATOR + "_fitting.py",
+        ESTIMATOR + "_steps.py",
         "same_span(grads, ridge=ridge)",
         'same_span(grads, ridge="loo")',
         "the regression is solved at another ridge than was asked for",
@@ -373,14 +373,14 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "_fitting.py",
-        "return left * sample.population / batches.count(x)",
-        "return left",
+        "left_by(phi, others, problem) * sample.population / batches.count(x)",
+        "left_by(phi, others, problem)",
         "the sample of dropped points stands for all points",
         "tests/test_estimator.py::TestWhatIsDoneWithoutBeingTold::"
         "test_the_loss_of_points_chosen_by_the_last_layer_is_measured_on_others",
     ),
     Mutant(
-        ESTIMATOR + "_fitting.py",
+        ESTIMATOR + "_steps.py",
         "own - xp.sum(half * half, axis=0)",
         "own - 0 * xp.sum(half * half, axis=0)",
         "dropped points lose all of their trace",

@@ -9,7 +9,7 @@ import typing
 from dntk._checking import checking
 
 if typing.TYPE_CHECKING:
-    from dntk import distill, metrics, outputs, sketch, solve, spectrum, targets
+    from dntk import attribution, distill, metrics, outputs, plan, sketch, solve, spectrum, targets
     from dntk._progress import ProgressEvent, progress
     from dntk.archive import StoreError
     from dntk.backend import backends
@@ -53,6 +53,7 @@ __all__ = [
     "StoreError",
     "TangentFeatures",
     "as_model",
+    "attribution",
     "backends",
     "bridge",
     "certify",
@@ -62,6 +63,7 @@ __all__ = [
     "metrics",
     "ntk",
     "outputs",
+    "plan",
     "points",
     "progress",
     "sketch",

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk._checks import require_kind
 from dntk._foreign import require_plain_array
-from dntk.backend import backend_of
+from dntk.backend import backend_of, entries, root_modules
 from dntk.checkpoints import Checkpoints, KeptRows, digest
 from dntk.ledger import count
 from dntk.models.base import Model, checked_inputs, require_model
@@ -70,9 +70,9 @@ class TangentFeatures:
         xp = arrays.namespace(self.values)
         if isinstance(points, slice):
             return dataclasses.replace(self, values=self.values[:, points, :])
-        return dataclasses.replace(self, values=xp.take(self.values, self._indices(points), axis=1))
+        return dataclasses.replace(self, values=xp.take(self.values, self.positions(points), axis=1))
 
-    def _indices(self, points: Any) -> Array:
+    def positions(self, points: Any) -> Array:
         """Indices on the device of the features, from an index, indices or a mask, checked to exist."""
         xp, device, n = arrays.namespace(self.values), arrays.device_of(self.values), len(self)
         if isinstance(points, int | list | tuple | np.generic | np.ndarray):
@@ -173,7 +173,7 @@ def tangent_features(
     model: Model,
     x: Array,
     *,
-    sketch: AnySketch,
+    sketch: AnySketch = "auto",
     outputs: FeatureOutputs = "each",
     batch_size: int | None = None,
     memory_limit: int | None = None,
@@ -251,5 +251,15 @@ def kept_features(
 def require_features(name: str, value: Any) -> TangentFeatures:
     """The features; ``TypeError`` where they are none, with how an array becomes some."""
     expected = f"dntk.TangentFeatures; wrap an array (n, k) or (C, n, k), dntk.TangentFeatures({name})"
+    if _is_network(value):
+        expected = "its features: dntk.tangent_features(dntk.as_model(net), x, sketch=dntk.sketch.SparseSign(4096))"
     require_kind(name, value, TangentFeatures, expected=expected)
     return value
+
+
+def _is_network(value: Any) -> bool:
+    """Whether features can be made of it: a model, or a module of a framework."""
+    if isinstance(value, type):
+        return False
+    known = {module for entry in entries().values() for module in entry.modules}
+    return isinstance(value, Model) or (callable(value) and bool(root_modules(value) & known))

@@ -16,8 +16,9 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from dntk_torch.calls import LayerCall, Use
 from dntk_torch.lineage import Lineage, Origin, tensors
-from dntk_torch.operations import OPERATIONS, Argument, Read, repeats
+from dntk_torch.operations import OPERATIONS, Argument, Read
 from dntk_torch.plain_operations import OPENED, opened_attention
+from dntk_torch.repeating import repeats
 
 
 class Recorder(TorchFunctionMode):  # type: ignore[misc]
@@ -54,9 +55,9 @@ class Recorder(TorchFunctionMode):  # type: ignore[misc]
             return output
         if not given:
             return func(*args, **kwargs)
-        return self._used(func, *self._without_graph((args, kwargs)), given)
+        return self._used(given, func, *self._without_graph((args, kwargs)))
 
-    def _used(self, func: Any, args: Any, kwargs: Any, given: list[torch.Tensor]) -> Any:
+    def _used(self, given: list[torch.Tensor], func: Any, args: Any, kwargs: Any) -> Any:
         output = func(*args, **kwargs)
         names = frozenset().union(*(self._lineage.names(value) for value in given))
         found = _read(func, output, args, kwargs)

@@ -6,7 +6,7 @@ that may be a parameter, the rule of its gradient and what the rule needs to kno
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -305,14 +305,3 @@ OPERATIONS: Mapping[Any, Reader] = {
     torch.Tensor.expand_as: _repeated,
     torch.Tensor.repeat: _repeated,
 }
-
-_EXPANDING = frozenset({torch.Tensor.expand, torch.Tensor.expand_as, torch.Tensor.repeat})
-_BROADCASTING = frozenset({torch.add, torch.Tensor.add, torch.mul, torch.Tensor.mul})
-
-
-def repeats(func: Any, args: Any, given: Sequence[torch.Tensor]) -> bool:
-    """Whether a function may repeat what it is given of parameters for every input, though it is given no input."""
-    if func not in _BROADCASTING or not given:
-        return bool(given) and func in _EXPANDING
-    shape = torch.broadcast_shapes(*(value.shape for value in args if isinstance(value, torch.Tensor)))
-    return shape != torch.broadcast_shapes(*(value.shape for value in given)) and shape[0] > 1

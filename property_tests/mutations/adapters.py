@@ -84,6 +84,20 @@ MUTANTS = [
         "tests/test_torch_moving_rows.py",
     ),
     Mutant(
+        "backends/dntk_torch/_unwrapped.py",
+        "        net = inner\n",
+        "        return inner\n",
+        "a wrapper inside a wrapper left on",
+        "tests/test_wrapped_networks.py::test_wrapped_networks_are_those_inside",
+    ),
+    Mutant(
+        "backends/dntk_torch/_unwrapped.py",
+        "if sharded or wrapped:",
+        "if wrapped:",
+        "a share of the parameters taken for all",
+        "tests/test_wrapped_networks.py::test_networks_of_several_processes",
+    ),
+    Mutant(
         "backends/dntk_torch/layouts.py",
         "values = stored.unflatten(1, (-1, joined)).sum(2)",
         "values = stored.unflatten(1, (joined, -1)).sum(1)",
@@ -98,7 +112,7 @@ MUTANTS = [
         "tests/test_torch_layouts.py",
     ),
     Mutant(
-        "backends/dntk_torch/operations.py",
+        "backends/dntk_torch/repeating.py",
         "return shape != torch.broadcast_shapes(*(value.shape for value in given)) and shape[0] > 1",
         "return False",
         "a bias under a mask of every window followed past where inputs part",

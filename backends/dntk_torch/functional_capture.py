@@ -14,11 +14,11 @@ from torch.autograd.graph import get_gradient_edge
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils.weak import WeakIdKeyDictionary
 
+from dntk_torch._repeating import repeats
 from dntk_torch.calls import LayerCall, Use
 from dntk_torch.lineage import Lineage, Origin, tensors
 from dntk_torch.operations import OPERATIONS, Argument, Read
 from dntk_torch.plain_operations import OPENED, opened_attention
-from dntk_torch.repeating import repeats
 
 
 class Recorder(TorchFunctionMode):  # type: ignore[misc]

@@ -112,7 +112,7 @@ MUTANTS = [
         "tests/test_torch_layouts.py",
     ),
     Mutant(
-        "backends/dntk_torch/repeating.py",
+        "backends/dntk_torch/_repeating.py",
         "return shape != torch.broadcast_shapes(*(value.shape for value in given)) and shape[0] > 1",
         "return False",
         "a bias under a mask of every window followed past where inputs part",

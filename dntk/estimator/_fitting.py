@@ -19,7 +19,7 @@ from dntk.estimator.certification import Evidence
 from dntk.estimator.defaults import cost_of_everything
 from dntk.estimator.losses import Losses, expected_sketch_error
 from dntk.estimator.once import Once
-from dntk.estimator.points import KeptPoints, Targets, checked_targets, dim_of
+from dntk.estimator.points import KeptPoints, Targets, checked_targets
 from dntk.estimator.stages import Parts, Stages
 from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures
@@ -98,8 +98,8 @@ def _run(stages: Stages, x: Array, y: Array | None, targets: Targets, stage: Cal
         sketch = stages.sketch(x)
         points = stages.points(x, y, targets, sketch)
         cost.nbytes = points.nbytes
+    _say_what_everything_costs(stages, x, sketch)
     with stage("features") as cost:
-        _say_what_everything_costs(stages.parts, x, sketch)
         phi, sketch = stages.features(points, sketch)
         cost.nbytes = nbytes_of(phi.values)
     with stage("ridge"):
@@ -165,11 +165,12 @@ def _measured(stages: Stages, x: Array, points: KeptPoints, phi: TangentFeatures
     return left_by(phi, others, problem) * sample.population / batches.count(x)
 
 
-def _say_what_everything_costs(parts: Parts, x: Array, sketch: Sketch | SketchPlan | None) -> None:
+def _say_what_everything_costs(stages: Stages, x: Array, sketch: Sketch | SketchPlan | None) -> None:
     """Warn before features of all of many points are made."""
-    if parts.data is not None:
+    if stages.parts.data is not None:
         return
-    cost = cost_of_everything(parts.model, x, dim_of(sketch, parts.model))
+    plain = sketch.sketch if isinstance(sketch, SketchPlan) else sketch
+    cost = cost_of_everything(stages.parts.model, x, plain, stages.keep.memory_limit)
     if cost:
         warnings.warn(cost, UserWarning, stacklevel=5)
 

@@ -175,7 +175,7 @@ def _manifest(model: Model, state: FittedState) -> dict[str, Any]:
         "certificate": state.certificate().to_dict() if state.certificate.is_made else None,
         "tolerance": None if state.tolerance is None else state.tolerance.to_dict(),
         "data": None if state.data is None else state.data.description,
-        "ledger": [dataclasses.asdict(cost) for cost in state.ledger.stages],
+        "ledger": [dataclasses.asdict(cost) for cost in state.costs.stages],
     }
 
 

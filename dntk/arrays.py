@@ -141,18 +141,17 @@ def least_product(x: Array) -> float:
     return float(info.smallest_normal) / float(info.eps)
 
 
-def require_no_underflow(name: str, *values: Array, ridges: bool = False) -> None:
-    """Raise ``ValueError`` where products of the largest entries of one array, or of two, underflow the dtype.
+def require_no_underflow(name: str, x: Array, *, largest: tuple[float, float], ridges: bool = False) -> None:
+    """Raise ``ValueError`` where products of two entries as large as these underflow the dtype of ``x``.
 
     With ``ridges`` of eps times them too, below which rounding hides a ridge. Zeros are not small: a network may be
-    dead. Two passes over each and a synchronisation with the device.
+    dead.
     """
-    largest = [largest_magnitude(x) for x in (values * 2)[:2]]
-    least = least_product(values[0]) / (epsilon(values[0]) if ridges else 1)
+    least = least_product(x) / (epsilon(x) if ridges else 1)
     if 0 in largest or largest[0] * largest[1] >= least:
         return
-    found = f"`{name}` has entries up to {largest[-1]:.3g}, whose products underflow {values[0].dtype}"
-    msg = f"{found}: {rescaled('up', values[0])}."
+    found = f"`{name}` has entries up to {largest[1]:.3g}, whose products underflow {x.dtype}"
+    msg = f"{found}: {rescaled('up', x)}."
     raise ValueError(msg)
 
 

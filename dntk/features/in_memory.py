@@ -172,7 +172,8 @@ class TangentFeatures:
         backend = backend_of(mine)
         kernel = backend.gram(mine) if other is self else backend.inner(mine, rows(other))
         if arrays.largest_magnitude(kernel) < arrays.least_product(kernel):
-            arrays.require_no_underflow("values", self.values, other.values)
+            largest = arrays.largest_magnitude(self.values), arrays.largest_magnitude(other.values)
+            arrays.require_no_underflow("values", kernel, largest=largest)
         return kernel
 
     def require_comparable(self, other: "TangentFeatures", name: str) -> None:
@@ -216,7 +217,13 @@ def _is_network(value: Any) -> bool:
 def require_kernel_of(name: str, value: Any) -> TangentFeatures:
     """The features of points from which a kernel is made: as :func:`require_features`, and none that underflow.
 
-    Not asked of queries, whose gradients may be small beside those of the kernel.
+    Not asked of queries, whose gradients may be small beside those of the kernel. Chunks are read until one has an
+    entry that is large enough, the first one as a rule.
     """
-    arrays.require_no_underflow(name, require_features(name, value).values, ridges=True)
-    return value
+    phi, largest = require_features(name, value), 0.0
+    for _, part in phi.chunks():
+        largest = max(largest, arrays.largest_magnitude(part.values))
+        if largest * largest >= arrays.least_product(part.values) / arrays.epsilon(part.values):
+            return phi
+    arrays.require_no_underflow(name, phi.sample.values, largest=(largest, largest), ridges=True)
+    return phi

@@ -11,7 +11,7 @@ from dntk._checks import kind_of
 from dntk._foreign import require_plain_array
 from dntk._target_checks import check_targets
 from dntk.distilled_gradients import DistilledGradients
-from dntk.features import TangentFeatures
+from dntk.features import TangentFeatures, require_kernel_of
 from dntk.solve.conditioning import Jitter, SolveReport
 from dntk.solve.problem import RidgeProblem
 from dntk.solve.ridge_fit import RidgeFit
@@ -97,7 +97,7 @@ def outputs_of(features: TangentFeatures, targets: Array) -> tuple[Float[Array, 
 
 def _require_features(features: object) -> None:
     if isinstance(features, TangentFeatures):
-        arrays.require_no_underflow("features", features.values, ridges=True)
+        require_kernel_of("features", features)
         return
     msg = (
         f"`features` is {kind_of(features)}: expected dntk.TangentFeatures. Wrap an array (n, k) or "

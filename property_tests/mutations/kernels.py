@@ -12,7 +12,7 @@ GROUPS = "tests/test_ntk.py::test_groups_of_unequal_numbers_of_outputs_weigh_by_
 MUTANTS = [
     Mutant(
         "dntk/arrays.py",
-        "largest[0] * largest[1] >= least",
+        "0 in largest or largest[0] * largest[1] >= least",
         "True",
         "features whose products underflow are taken",
         SCALES + "test_features_whose_products_underflow_are_refused_where_a_kernel_is_made_of_them",

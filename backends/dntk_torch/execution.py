@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 
+from dntk.models import batches
 from dntk.types import Batch
+from dntk_torch._single_input import SingleInput
 from dntk_torch.called import cloned, device_of
 from dntk_torch.plain_operations import Plain
 from dntk_torch.private_copy import PrivateCopy, Values, private_copy
@@ -39,7 +41,8 @@ def run_copy(copy: PrivateCopy, x: Batch) -> torch.Tensor:
     recurrent = device_of(x).type == "cuda" and any(
         isinstance(part, torch.nn.RNNBase) for part in copy.module.modules()
     )
-    with without_cudnn() if recurrent else contextlib.nullcontext():
+    single = SingleInput() if batches.count(x) == 1 else contextlib.nullcontext()
+    with without_cudnn() if recurrent else contextlib.nullcontext(), single:
         # The copy keeps the caller's tensors intact where the first layer works in place.
         outputs: torch.Tensor = copy.module(cloned(x))
     return outputs

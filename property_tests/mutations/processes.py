@@ -41,8 +41,8 @@ MUTANTS = [
     ),
     Mutant(
         PROCESS,
-        "total * xp.sum(alpha * alpha, axis=1) + xp.sum(w * w, axis=1)",
-        "total * xp.sum(alpha * alpha, axis=1)",
+        "xp.sum(rest * rest, axis=1) + xp.sum(w * w, axis=1)",
+        "xp.sum(rest * rest, axis=1)",
         "yᵀ(K + λ)⁻¹y without ‖w‖²",
         POSTERIOR + "[numpy-dual]",
     ),

@@ -84,6 +84,20 @@ MUTANTS = [
         "tests/test_torch_moving_rows.py",
     ),
     Mutant(
+        "backends/dntk_torch/_unwrapped.py",
+        "        net = inner\n",
+        "        return inner\n",
+        "a wrapper inside a wrapper left on",
+        "tests/test_wrapped_networks.py::test_wrapped_networks_are_those_inside",
+    ),
+    Mutant(
+        "backends/dntk_torch/_unwrapped.py",
+        "if sharded or wrapped:",
+        "if wrapped:",
+        "a share of the parameters taken for all",
+        "tests/test_wrapped_networks.py::test_networks_of_several_processes",
+    ),
+    Mutant(
         "backends/dntk_torch/layouts.py",
         "values = stored.unflatten(1, (-1, joined)).sum(2)",
         "values = stored.unflatten(1, (joined, -1)).sum(1)",
@@ -96,5 +110,26 @@ MUTANTS = [
         "return both",
         "the shift of a scale with a shift left to passes per input",
         "tests/test_torch_layouts.py",
+    ),
+    Mutant(
+        "backends/dntk_torch/_repeating.py",
+        "return shape != torch.broadcast_shapes(*(value.shape for value in given)) and shape[0] > 1",
+        "return False",
+        "a bias under a mask of every window followed past where inputs part",
+        "tests/test_torch_lineage.py",
+    ),
+    Mutant(
+        "backends/dntk_torch/lineage.py",
+        "return all(self.names(value) or self._is_constant(value) for value in tensors(values))",
+        "return True",
+        "what is made of the inputs taken for a constant",
+        "tests/test_torch_lineage.py",
+    ),
+    Mutant(
+        "backends/dntk_torch/functional_capture.py",
+        "leaf = nested.detach().contiguous().requires_grad_()",
+        "leaf = nested",
+        "the graph of a value of parameters freed by the first backward pass",
+        "tests/test_torch_lineage.py",
     ),
 ]

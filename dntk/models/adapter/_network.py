@@ -73,6 +73,8 @@ def evaluate(run: Callable[[Batch], Any], x: Batch, framework: Framework, *, rem
     except framework.errors as error:
         inputs = f"inputs of {batches.described(x)}"
         ending = remedy or f"\nPass inputs of the shape that the {framework.network} takes."
+        if isinstance(error, NotImplementedError):
+            ending = "\nSay how it is called: dntk.as_model(net, forward=lambda net, batch: ...)."
         msg = f"the {framework.network} fails on {inputs}: {type(error).__name__}: {error}{ending}"
         raise ValueError(msg) from error
     require_outputs(outputs, batches.count(x), framework)

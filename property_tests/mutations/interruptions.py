@@ -99,6 +99,8 @@ MUTANTS = [
         "set[_User] = set()",
         "a block that was interrupted needs its switch for ever",
         "tests/test_torch_threads.py::test_an_interrupt_at_any_moment_is_mended_by_the_next_block_that_needs_the_switch",
+    ),
+    Mutant(
         "dntk/stores/folder.py",
         'if found.manifest["data"] != data:',
         "if False:",

@@ -43,7 +43,8 @@ PUBLIC = {
     """,
     "dntk.estimator": "DistilledNTK Fit Losses Query load",
     "dntk.features": """
-        Neighbours StoredFeatures TangentFeatures kept_features require_comparable require_features tangent_features
+        Neighbours StoredFeatures TangentFeatures kept_features require_comparable require_features require_kernel_of
+        tangent_features
     """,
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
     "dntk.kernels": "NTKOperator ntk",

@@ -9,6 +9,7 @@ import dntk
 from dntk.certificates import tangent_residual
 from dntk.distill.data import FarthestPoint, Herding, KMeans, Leverage, RPCholesky
 from dntk.distill.gradients import Krylov, LocalGlobal, Principal, Solution
+from dntk.features import require_kernel_of
 from tests.libraries import LIBRARIES, host, interpreted
 from tests.networks import features, inputs, mlp
 
@@ -158,5 +159,6 @@ def test_queries_may_have_gradients_as_small_as_they_like():
 def test_features_of_zero_are_not_small():
     phi = dntk.TangentFeatures(np.zeros((2, 6, 3), dtype="f4"))
     assert not np.any(phi.kernel())
+    assert require_kernel_of("phi", phi) is phi
     assert RPCholesky(2).select(phi).trace == 0
     assert not np.any(dntk.solve.ridge(phi, np.ones((6, 2), dtype="f4"), ridge=1.0).weights)

@@ -25,6 +25,7 @@ def misplaced(captured: Capture, cotangents: torch.Tensor, placed: Mapping[str, 
     input; another input's differs with probability one. u mixes all functionals at random. What reaches a layer in
     rows that no output depends on has no gradient to misplace. Cost: two backward passes to the outputs of layers.
     """
+    cotangents = cotangents.to(captured.outputs.dtype)  # in a coarser one, weights and products would round apart
     count, n = cotangents.shape[:2]
     generator = torch.Generator().manual_seed(22)
     mixture = torch.randn(count, generator=generator, dtype=torch.float64).to(cotangents)

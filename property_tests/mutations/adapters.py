@@ -132,4 +132,18 @@ MUTANTS = [
         "the graph of a value of parameters freed by the first backward pass",
         "tests/test_torch_lineage.py",
     ),
+    Mutant(
+        "backends/dntk_torch/_blocks.py",
+        "idle = unreached(captured.outputs, {name: values[name] for name in plan.unreached})",
+        "idle = plan.unreached",
+        "what had no influence on the inputs of the probe believed to have none ever",
+        "tests/test_torch_forms.py",
+    ),
+    Mutant(
+        "backends/dntk_torch/_placing.py",
+        "cotangents = cotangents.to(captured.outputs.dtype)",
+        "cotangents = cotangents.clone()",
+        "weights of rows rounded coarser than the network",
+        "tests/test_torch_forms.py",
+    ),
 ]

@@ -6,7 +6,7 @@ from torch import nn
 
 import dntk
 from dntk.models import GradientForms, ParameterForm
-from tests.test_torch_functions import inputs, network
+from tests.test_torch_functions import inputs, network, refuse_passes_per_input
 from tests.test_torch_model import assembled, kinds, looped_jacobian, relative
 from tests.torch_networks import one_thread
 
@@ -74,3 +74,27 @@ def test_parameters_without_influence_at_the_probe_may_have_some_later():
     expected = looped_jacobian(net, list(model.parameters), 20 * x)
     assert expected[:, :, -27:].any()
     assert relative(assembled(model, 20 * x, torch.eye(3)), expected) < 1e-5
+
+
+class CoarseNorm(nn.Module):
+    """Rows of float64 that are normalised in float32, in the order of their first entries."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.scale, self.head = nn.Linear(8, 6), nn.Parameter(torch.randn(6)), nn.Linear(6, 3)
+
+    def forward(self, x):
+        order = x[:, 0].argsort()
+        hidden = self.first(x[order]).float()
+        hidden = self.scale * (hidden * hidden.square().mean(-1, keepdim=True).rsqrt()).to(x.dtype)
+        return self.head(torch.tanh(hidden))[order.argsort()]
+
+
+def test_networks_of_float64_that_round_to_float32_inside_are_differentiated(monkeypatch):
+    net, x = network(CoarseNorm).double(), inputs(5, 8).double()
+    x = x[x[:, 0].argsort()]  # in order: every row is its own
+    expected = looped_jacobian(net, [name for name, _ in net.named_parameters()], x)
+    refuse_passes_per_input(monkeypatch)
+    model = dntk.as_model(net)
+    assert relative(assembled(model, x, torch.eye(3, dtype=x.dtype)), expected) < 1e-6
+    assert kinds(model, x)["first.weight"] == "FactoredBlock"

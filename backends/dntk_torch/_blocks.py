@@ -48,7 +48,7 @@ def blocks_of(
                 idle = unreached(captured.outputs, {name: values[name] for name in plan.unreached})
             factored, small = plan.placed(stored=False), plan.placed(stored=True)
             if moving():
-                misled = misplaced(captured, cotangents, {**factored, **small})
+                misled = misplaced(captured, cotangents, {**factored, **small}, plan.epsilon)
             pulled, stored = pull(captured, cotangents, factored, small)
     stored.update(_per_sample(net, plan.per_sample, x, cotangents))
     absorbed = False

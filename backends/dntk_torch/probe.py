@@ -45,7 +45,7 @@ from dntk_torch.per_sample import (
     push_forward_twice_backward,
     unreached,
 )
-from dntk_torch.precision import in_single_precision, runnable
+from dntk_torch.precision import Coarsest, in_single_precision, runnable
 from dntk_torch.requirements import has_padding_row, with_owners
 
 
@@ -58,6 +58,7 @@ class Plan:
     layer's bias is the next parameter and used in the same calls, so that one block holds both.
     ``stored``: vectors whose closed form is the gradient itself, as of norms and biases alone. ``unreached``:
     parameters on which the outputs do not depend. ``why_not``: why other parameters have no closed form.
+    ``epsilon``: rounding of the coarsest numbers inside the network.
     """
 
     layouts: Mapping[str, str]
@@ -68,6 +69,7 @@ class Plan:
     stored: frozenset[str]
     unreached: frozenset[str]
     why_not: Mapping[str, str]
+    epsilon: float
 
     def placed(self, *, stored: bool) -> dict[str, tuple[list[Site], str]]:
         """Sites and layouts of the names that are stored, or of the others."""
@@ -124,6 +126,7 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Plan
         stored=frozenset(name for name, layout in layouts.items() if layout.stored) - absorbed,
         unreached=test.unreached,
         why_not={name: _why(name, escaped) for name in methods},
+        epsilon=test.epsilon,
     )
 
 
@@ -204,6 +207,7 @@ class _Test:
     gradients: Mapping[str, torch.Tensor]
     unreached: frozenset[str]
     rounding: float
+    epsilon: float
 
     @property
     def outputs_shape(self) -> tuple[int, int]:
@@ -216,7 +220,8 @@ class _Test:
         floating = [name for name, value in module.named_parameters() if value.is_floating_point()]
         values = detached(module, floating)
         with differentiable(device_of(x)):
-            outputs = evaluated(module, values, x)
+            with Coarsest() as made:
+                outputs = evaluated(module, values, x)
             generator = torch.Generator().manual_seed(20)
             weights = torch.randn(batches.count(x), generator=generator, dtype=torch.float64).to(outputs)
             functional = torch.randn(outputs.shape[1], generator=generator, dtype=torch.float64).to(outputs)
@@ -240,7 +245,8 @@ class _Test:
             functional=functional,
             gradients={name: every[name] for name in names},
             unreached=missing,
-            rounding=100 * max(arrays.epsilon(value) for value in (outputs, *found)) * float(scale),
+            rounding=100 * max(made.epsilon, *(arrays.epsilon(value) for value in (outputs, *found))) * float(scale),
+            epsilon=made.epsilon,
         )
 
     def passes(self, block: GradientBlock) -> bool:
@@ -253,7 +259,12 @@ class _Test:
             for start, values in block.chunks(2**20):
                 total[start : start + values.shape[2]] = self.weights.to(values.dtype) @ values[0]
         error = float((total - expected).norm())
-        return error <= tolerance(expected) * float(expected.norm()) + self.rounding
+        return error <= max(tolerance(expected), self._half) * float(expected.norm()) + self.rounding
+
+    @property
+    def _half(self) -> float:
+        """Half the digits of the coarsest numbers inside the network."""
+        return 3 * self.epsilon**0.5
 
     def passes_push(self, push: Push, share: float) -> bool:
         """Whether Σ_i w_i ⟨u, J_i τ⟩ = ⟨∇, τ⟩ for random τ, to a ``share`` of the tolerance."""
@@ -267,7 +278,7 @@ class _Test:
         size: float = sum(float(grad.norm()) ** 2 for grad in self.gradients.values()) ** 0.5
         with own_precision(device_of(self.x)):
             error = abs(float(self.weights @ (pushed[0] @ self.functional)) - expected)
-        coarsest = max(tolerance(value) for value in (self.functional, *self.gradients.values()))
+        coarsest = max(self._half, *(tolerance(value) for value in (self.functional, *self.gradients.values())))
         return error <= share * coarsest * size + self.rounding
 
 

@@ -36,7 +36,7 @@ def main() -> None:
         found[name] = in_child(command, time_limit=arguments.time_limit)
         ordered = {key: found[key] for key in ARCHITECTURES if key in found}
         arguments.json.write_text(json.dumps(ordered, indent=1) + "\n")
-    arguments.page.write_text(page(found))
+    arguments.page.write_text(page(found, ARCHITECTURES))
 
 
 if __name__ == "__main__":

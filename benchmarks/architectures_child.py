@@ -17,7 +17,7 @@ from torch import nn
 
 import dntk
 
-INPUTS, REPEATS, SECONDS = 3, 5, 6.0
+INPUTS, REPEATS, SECONDS = 3, 3, 4.0
 
 
 def main() -> None:

@@ -143,7 +143,9 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "Llama": _transformers("Llama", "Sequence", _tokens, **_DECODER),
     "Qwen2": _transformers("Qwen2", "Sequence", _tokens, **_DECODER),
     "Gemma": _transformers("Gemma", "Sequence", _tokens, head_dim=32, **_DECODER),
-    "Mixtral": _transformers("Mixtral", "Sequence", _tokens, num_local_experts=4, **_DECODER),
+    "Mixtral": _transformers(
+        "Mixtral", "Sequence", _tokens, num_local_experts=4, experts_implementation="eager", **_DECODER
+    ),
     "Swin (HF)": _transformers("Swin", "Image", _images(32), image_size=32, patch_size=4, **_SWIN),
     "wav2vec 2.0": _transformers("Wav2Vec2", "Sequence", _sounds, **_NARROW, **_WAV2VEC2),
 }

@@ -1,12 +1,12 @@
 """The page of results of ``architectures.py``."""
 
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 HEAD = """# Public architectures
 
-Forty networks of torchvision, timm and transformers with random weights, given to `dntk.as_model` as they come. Made by
+Networks of torchvision, timm and transformers with random weights, given to `dntk.as_model` as they come. Made by
 
 ```sh
 pip install torchvision timm transformers
@@ -32,11 +32,11 @@ COLUMNS = (
 )
 
 
-def page(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """The page in Markdown."""
+def page(results: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> str:
+    """The page in Markdown; ``names`` of all networks."""
     done = {name: found for name, found in results.items() if "error" in found}
     lines = [HEAD, COLUMNS + "".join(_row(name, found) for name, found in done.items()), _summary(done)]
-    failed = [f"- {name}: {found['why_not']}\n" for name, found in results.items() if name not in done]
+    failed = [f"- {name}: {results.get(name, {}).get('why_not', 'no run yet')}\n" for name in names if name not in done]
     return "\n".join([*lines, *(["Not measured:\n", "".join(failed)] if failed else [])]).rstrip() + "\n"
 
 
@@ -55,9 +55,10 @@ def _summary(done: Mapping[str, Mapping[str, Any]]) -> str:
     times = statistics.median(found["seconds"] / found["floor_seconds"] for found in done.values())
     text = (
         f"{whole} of {len(done)} networks are in closed form altogether, and {closed / total:.2%} of all their "
-        f"{total:,} parameters. The median cost is {times:.1f} times the floor. What goes input by input:\n"
+        f"{total:,} parameters. The median cost is {times:.1f} times the floor.\n"
     )
-    return "\n".join([text, *_left(done)]) + "\n"
+    left = list(_left(done))
+    return "\n".join([text, *(["What goes input by input:\n", *left] if left else [])]) + "\n"
 
 
 def _left(done: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

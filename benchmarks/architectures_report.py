@@ -49,6 +49,8 @@ def _row(name: str, found: Mapping[str, Any]) -> str:
 
 
 def _summary(done: Mapping[str, Mapping[str, Any]]) -> str:
+    if not done:
+        return ""
     total = sum(found["parameters"] for found in done.values())
     closed = sum(found["parameters"] * found["share"] for found in done.values())
     whole = sum(found["share"] == 1 for found in done.values())

@@ -82,7 +82,10 @@ def _floor(net: nn.Module, x: Any) -> Callable[[], None]:
 
 
 def _by_autograd(net: nn.Module, x: Any) -> torch.Tensor:
-    """The mean kernel in float64 from gradients by plain autograd, in the network's own dtype, one input at a time."""
+    """The mean kernel in float64 from gradients by plain autograd, in the network's own dtype, one input at a time.
+
+    Every input comes twice: PyTorch 2.13 gives wrong gradients behind a batch norm for a batch of one.
+    """
     parameters = [value for value in net.parameters() if value.requires_grad]
     count = next(iter(x.values())).shape[0] if isinstance(x, dict) else x.shape[0]
     outputs = [_outputs(net, _span(x, i))[0] for i in range(count)]
@@ -97,7 +100,7 @@ def _by_autograd(net: nn.Module, x: Any) -> torch.Tensor:
 
 
 def _span(x: Any, i: int) -> Any:
-    return {name: value[i : i + 1] for name, value in x.items()} if isinstance(x, dict) else x[i : i + 1]
+    return {name: value[[i, i]] for name, value in x.items()} if isinstance(x, dict) else x[[i, i]]
 
 
 def _wide(x: Any) -> Any:

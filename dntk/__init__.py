@@ -21,6 +21,7 @@ if typing.TYPE_CHECKING:
     from dntk.kernels import NTKOperator, ntk
     from dntk.ledger import Ledger
     from dntk.models import MLP, Model, as_model, bridge, points
+    from dntk.trajectories import Trajectory, trajectory
 
 __version__ = "0.1.0"
 
@@ -36,6 +37,7 @@ _HOMES = {
     "kernels": ("NTKOperator", "ntk"),
     "ledger": ("Ledger",),
     "models": ("MLP", "Model", "as_model", "bridge", "points"),
+    "trajectories": ("Trajectory", "trajectory"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -52,6 +54,7 @@ __all__ = [
     "ProgressEvent",
     "StoreError",
     "TangentFeatures",
+    "Trajectory",
     "as_model",
     "attribution",
     "backends",
@@ -71,6 +74,7 @@ __all__ = [
     "spectrum",
     "tangent_features",
     "targets",
+    "trajectory",
 ]
 
 

@@ -4,8 +4,8 @@
 PUBLIC = {
     "dntk": """
         MLP Bound Certificate DistilledGradients DistilledNTK Fit Ledger Model NTKOperator
-        ProgressEvent StoreError TangentFeatures as_model attribution backends bridge certify checking distill
-        load metrics ntk outputs plan points progress sketch solve spectrum tangent_features targets
+        ProgressEvent StoreError TangentFeatures Trajectory as_model attribution backends bridge certify checking
+        distill load metrics ntk outputs plan points progress sketch solve spectrum tangent_features targets trajectory
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
@@ -79,6 +79,7 @@ PUBLIC = {
         largest_coverage leading_eigenpairs mean_eigenpairs truncation_rank
     """,
     "dntk.targets": "one_hot",
+    "dntk.trajectories": "Quantity Trajectory trajectory",
     "dntk.testing": """
         SPECTRA CheckFailure Destination FeatureCase Network Place build_features check_backend
         check_distiller check_model check_sketch host host64 models singular_values spectra tangent_features

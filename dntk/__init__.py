@@ -17,10 +17,11 @@ if typing.TYPE_CHECKING:
     from dntk.certificates import Certificate, certify
     from dntk.distilled_gradients import DistilledGradients
     from dntk.estimator import DistilledNTK, Fit, load
-    from dntk.features import TangentFeatures, tangent_features
+    from dntk.features import StoredFeatures, TangentFeatures, tangent_features
     from dntk.kernels import NTKOperator, ntk
     from dntk.ledger import Ledger
     from dntk.models import MLP, Model, as_model, bridge, points
+    from dntk.stores import Store, StoredShard, merge
     from dntk.trajectories import Trajectory, trajectory
 
 __version__ = "0.1.0"
@@ -33,10 +34,11 @@ _HOMES = {
     "certificates": ("Certificate", "certify"),
     "distilled_gradients": ("DistilledGradients",),
     "estimator": ("DistilledNTK", "Fit", "load"),
-    "features": ("TangentFeatures", "tangent_features"),
+    "features": ("StoredFeatures", "TangentFeatures", "tangent_features"),
     "kernels": ("NTKOperator", "ntk"),
     "ledger": ("Ledger",),
     "models": ("MLP", "Model", "as_model", "bridge", "points"),
+    "stores": ("Store", "StoredShard", "merge"),
     "trajectories": ("Trajectory", "trajectory"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -52,7 +54,10 @@ __all__ = [
     "Model",
     "NTKOperator",
     "ProgressEvent",
+    "Store",
     "StoreError",
+    "StoredFeatures",
+    "StoredShard",
     "TangentFeatures",
     "Trajectory",
     "as_model",
@@ -63,6 +68,7 @@ __all__ = [
     "checking",
     "distill",
     "load",
+    "merge",
     "metrics",
     "ntk",
     "outputs",

@@ -4,8 +4,9 @@
 PUBLIC = {
     "dntk": """
         MLP Bound Certificate DistilledGradients DistilledNTK Fit Ledger Model NTKOperator
-        ProgressEvent StoreError TangentFeatures Trajectory as_model attribution backends bridge certify checking
-        distill load metrics ntk outputs plan points progress sketch solve spectrum tangent_features targets trajectory
+        ProgressEvent Store StoreError StoredFeatures StoredShard TangentFeatures Trajectory as_model attribution backends
+        bridge certify checking distill load merge metrics ntk outputs plan points progress sketch solve spectrum
+        tangent_features targets trajectory
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
@@ -41,6 +42,9 @@ PUBLIC = {
         StreamedFit StreamedGradients Streaming coverage_curve coverage_gaps low_rank
     """,
     "dntk.estimator": "DistilledNTK Fit Losses Query load",
+    "dntk.features": """
+        Neighbours StoredFeatures TangentFeatures kept_features require_comparable require_features tangent_features
+    """,
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
     "dntk.kernels": "NTKOperator ntk",
     "dntk.metrics": "accuracy fidelity mean_squared_error predicted_labels",
@@ -54,7 +58,7 @@ PUBLIC = {
         FeatureOutputs KernelOutputs Labelled SequenceModel TransformedModel labelled log_softmax loss margin
         sequence_log_likelihood sequence_loss token_log_likelihoods
     """,
-    "dntk.plan": "Plan PlannedStage ntk tangent_features",
+    "dntk.plan": "Plan PlannedStage certify ntk tangent_features",
     "dntk.random": """
         WORDS_PER_COUNTER drawing_dtype integers_of moved nearby_signs nearby_words normals signs_of
         uniforms words
@@ -78,6 +82,7 @@ PUBLIC = {
         alignment condition_number coverage coverage_gap effective_dimension eigenpairs_holding eigenvalues
         largest_coverage leading_eigenpairs mean_eigenpairs truncation_rank
     """,
+    "dntk.stores": "Layout Shard Store StoreFolder StoredShard Wanted free_memory merge shard_of",
     "dntk.targets": "one_hot",
     "dntk.trajectories": "Quantity Trajectory trajectory",
     "dntk.testing": """

@@ -16,6 +16,7 @@ from dntk_torch.execution import own_precision, prepared, run_copy
 from dntk_torch.functional_capture import Recorder
 from dntk_torch.layers import kind_of, merged
 from dntk_torch.layouts import LAYOUTS
+from dntk_torch.lineage import constants_of
 from dntk_torch.private_copy import Values
 
 Pulled = Mapping[torch.nn.Module | Functions, list[torch.Tensor | None]]
@@ -37,12 +38,12 @@ class Site:
 class Capture:
     """Outputs of a forward pass, with the calls of each watched layer.
 
-    ``escaped`` names parameters that went into functions which are not known.
+    ``escaped`` names parameters that went into functions which are not known, and into which.
     """
 
     outputs: torch.Tensor
     calls: Mapping[torch.nn.Module | Functions, list[LayerCall]]
-    escaped: frozenset[str] = frozenset()
+    escaped: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def order(self) -> list[tuple[torch.nn.Module | Functions, LayerCall]]:
@@ -119,12 +120,12 @@ def capture(
             # Before the user's own hooks, so that the recorded output is the layer's.
             hook = _for(layer, record)
             handles.append(watched_copy.register_forward_hook(hook, prepend=True, with_kwargs=True))
-    with recorder if functions else contextlib.nullcontext():
+    with recorder.knowing(constants_of(copy.module)) if functions else contextlib.nullcontext():
         outputs = run_copy(copy, x)
     for handle in handles:
         handle.remove()  # a checkpoint calls layers again on the way back
     calls.update({layer: recorder.calls for layer in functions})
-    return Capture(outputs=outputs, calls=calls, escaped=frozenset(recorder.escaped))
+    return Capture(outputs=outputs, calls=calls, escaped=recorder.escaped)
 
 
 def _for(layer: Any, record: Callable[..., Any]) -> Callable[..., Any]:

@@ -213,7 +213,11 @@ def _add(output: torch.Tensor, input: Any, other: Any, *, alpha: Any = 1) -> Rea
 
 
 def _repeated(output: torch.Tensor, input: torch.Tensor, *_sizes: Any) -> Read:
-    return Read(input=_nothing(output), arguments=(_broadcast(input, _shift),))
+    end_to_end = output.ndim == input.ndim and input.shape[0] > 1 and output.shape[1:] == input.shape[1:]
+    argument = _broadcast(input, _shift)
+    if end_to_end:
+        argument = dataclasses.replace(argument, rule=_tiled, feature_axes=input.ndim - 1)
+    return Read(input=_nothing(output), arguments=(argument,))
 
 
 def _multiply(output: torch.Tensor, input: Any, other: Any) -> Read | None:
@@ -221,8 +225,13 @@ def _multiply(output: torch.Tensor, input: Any, other: Any) -> Read | None:
     if len(both) < 2:
         return None
     # The parameter is the leaf, or the smaller one of two: what is multiplied has a batch.
-    factor, values = sorted(both, key=lambda value: (value.numel(), value.ndim))
+    factor, values = sorted(both, key=lambda value: (not _is_parameter(value), value.numel(), value.ndim))
     return Read(input=values.expand(output.shape), arguments=(_broadcast(factor, _scale),))
+
+
+def _is_parameter(value: torch.Tensor) -> bool:
+    owner = value if value._base is None else value._base
+    return bool(owner.is_leaf and owner.requires_grad)
 
 
 def _broadcast(value: Any, rule: Rule) -> Argument:
@@ -235,6 +244,12 @@ def _broadcast(value: Any, rule: Rule) -> Argument:
 
 def _shift(layer: Any, _a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
     return DenseBlock(name=name, offset=0, values=_summed(g, layer.shape))
+
+
+def _tiled(layer: Any, _a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
+    """A whole parameter again and again along its first axis, as one for every input."""
+    size = torch.Size(layer.shape).numel()
+    return DenseBlock(name=name, offset=0, values=g.reshape(*g.shape[:2], -1, size).sum(2))
 
 
 def _scale(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
@@ -280,10 +295,13 @@ OPERATIONS: Mapping[Any, Reader] = {
     functional.batch_norm: _batch_norm,
     torch.add: _add,
     torch.Tensor.add: _add,
+    torch.Tensor.add_: _add,
+    torch.Tensor.__iadd__: _add,
     torch.mul: _multiply,
     torch.Tensor.mul: _multiply,
     torch.addcmul: _multiply_and_add,
     torch.Tensor.addcmul: _multiply_and_add,
     torch.Tensor.expand: _repeated,
+    torch.Tensor.expand_as: _repeated,
     torch.Tensor.repeat: _repeated,
 }

@@ -111,4 +111,25 @@ MUTANTS = [
         "the shift of a scale with a shift left to passes per input",
         "tests/test_torch_layouts.py",
     ),
+    Mutant(
+        "backends/dntk_torch/_repeating.py",
+        "return shape != torch.broadcast_shapes(*(value.shape for value in given)) and shape[0] > 1",
+        "return False",
+        "a bias under a mask of every window followed past where inputs part",
+        "tests/test_torch_lineage.py",
+    ),
+    Mutant(
+        "backends/dntk_torch/lineage.py",
+        "return all(self.names(value) or self._is_constant(value) for value in tensors(values))",
+        "return True",
+        "what is made of the inputs taken for a constant",
+        "tests/test_torch_lineage.py",
+    ),
+    Mutant(
+        "backends/dntk_torch/functional_capture.py",
+        "leaf = nested.detach().contiguous().requires_grad_()",
+        "leaf = nested",
+        "the graph of a value of parameters freed by the first backward pass",
+        "tests/test_torch_lineage.py",
+    ),
 ]

@@ -72,8 +72,8 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "certification.py",
-        "self.ridge, 1 - failure / 2, seed=self.seed)\n        found = with_unsketched",
-        "self.ridge, 1 - failure / 2, seed=0)\n        found = with_unsketched",
+        "self.ridge, 1 - failure / 2, seed=self.seed)\n        return with_unsketched",
+        "self.ridge, 1 - failure / 2, seed=0)\n        return with_unsketched",
         "the certificate ignores the seed",
         CERTIFICATE + "test_its_random_starts_and_its_sample_follow_the_seed",
     ),
@@ -86,8 +86,8 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "certification.py",
-        "basis, phi.sketch, confidence=1 - failure / 4)",
-        "basis, phi.sketch, confidence=1 - failure)",
+        "confidence = 1 - (1 - CONFIDENCE) / 4",
+        "confidence = CONFIDENCE",
         "the sample takes all of the probability of failing",
         CERTIFICATE + "test_all_its_statements_share_one_probability_of_failing",
     ),
@@ -389,8 +389,8 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "fit.py",
-        "prediction=(phi.values @ self.state.weights[:, :, None])[:, :, 0].T,",
-        "prediction=(phi.values[:1, ...] @ self.state.weights[:, :, None])[:, :, 0].T,",
+        '"prediction": (phi.values @ self.state.weights[:, :, None])[:, :, 0].T,',
+        '"prediction": (phi.values[:1, ...] @ self.state.weights[:, :, None])[:, :, 0].T,',
         "a query predicts every output by the gradients of the first",
         "tests/test_estimator.py::TestQuery::test_it_says_what_the_three_say[numpy]",
     ),

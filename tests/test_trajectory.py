@@ -89,6 +89,9 @@ def test_few_points_are_exact_where_all_are_known(library, reference):
         assert isinstance(quantity, Quantity)
         np.testing.assert_allclose(quantity.values[reference], truth[name][reference], rtol=rounding)
         np.testing.assert_allclose(quantity.values, truth[name], rtol=0.35)  # eight of 48 points, four clusters
+        if name == "effective_dimension":
+            assert np.all(np.isnan(quantity.lower))  # few points say nothing of what all of them miss
+            continue
         assert np.all(quantity.lower <= quantity.values)
         assert np.all(quantity.values <= quantity.upper)
     np.testing.assert_allclose(found.drift.values, truth["drift"], atol=0.2)
@@ -123,7 +126,7 @@ def test_intervals_of_held_out_points_hold_the_value_of_all_points_about_as_ofte
         found = dntk.trajectory(
             models, x, y, distilled=Random(8, seed=seed), held_out=32, size=3, sketch=None, seed=seed
         )
-        for name in ("eigenvalues", "effective_dimension", "alignment"):
+        for name in ("eigenvalues", "alignment"):
             quantity = getattr(found, name)
             hits.append(np.mean((quantity.lower <= truth[name]) & (truth[name] <= quantity.upper)))
     assert np.mean(hits) > 0.85

@@ -20,7 +20,7 @@ from dntk.models import batches
 from dntk.models.base import Model, checked_inputs, require_model
 from dntk.sketch.resolution import AnySketch, resolved
 from dntk.trajectories.held_out import GROUPS, Jackknife, held_out_points
-from dntk.trajectories.measures import ALIGNMENT, Measures, calibrated
+from dntk.trajectories.measures import ALIGNMENT, DIMENSION, Measures, calibrated
 from dntk.trajectories.value import Quantity, Trajectory
 from dntk.types import Array, Inputs
 
@@ -57,8 +57,8 @@ def trajectory(
     y
         Targets (n, C) for the alignment, as of :func:`dntk.targets.one_hot`.
     distilled
-        A selector, for example ``dntk.distill.data.KMeans(64)``, which serves best, as its weights are shares of the
-        data; a selection that was made before; or None: all points everywhere, exactly.
+        A selector, for example ``dntk.distill.data.KMeans(64)``, whose weights are shares of the data; a
+        selection that was made before; or None: all points everywhere, exactly.
     reference
         The checkpoint at which all points are differentiated: late ones serve better than early ones. None: nowhere;
         the distilled points are then a selection, and what they miss stays.
@@ -227,6 +227,8 @@ class _Few:
         value = calibrated(now[0], then[0], self.total)
         middle, lower, upper = self.jackknife.interval(now[1], then[1])
         value[ALIGNMENT] = middle[ALIGNMENT]
+        # Few points miss dimensions, held-out ones as chosen ones do: an interval from them would not hold the truth.
+        lower[DIMENSION] = upper[DIMENSION] = float("nan")
         return value, np.minimum(lower, value), np.maximum(upper, value)
 
 

@@ -18,8 +18,8 @@ from dntk.features import TangentFeatures
 from dntk.spectrum import effective_dimension, eigenvalues
 from dntk.types import Array
 
-ALIGNMENT = -2
-"""Where the alignment stands among the measures."""
+DIMENSION, ALIGNMENT = -3, -2
+"""Where the effective dimension and the alignment stand among the measures."""
 
 _ENTRIES = 2**22
 """Entries of each kernel that are held at once."""

@@ -94,6 +94,12 @@ def test_a_loader_stands_for_its_data_set_in_its_own_order():
     np.testing.assert_array_equal(dntk.ntk(model, loader), dntk.ntk(model, x.numpy()))
 
 
+def test_an_array_in_memory_is_a_source_of_its_rows(library):
+    x = library.array(np.random.default_rng(0).normal(size=(9, 6)), "f4")
+    model = mlp(library)
+    np.testing.assert_array_equal(host(dntk.ntk(model, dntk.points(x))), host(dntk.ntk(model, x)))
+
+
 def test_labels_travel_with_a_source():
     x, labels = inputs(NUMPY, 9), np.arange(9) % 3
     model = dntk.outputs.margin(mlp(NUMPY))

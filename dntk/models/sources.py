@@ -178,13 +178,17 @@ def _rows(stored: Any, positions: Sequence[int]) -> Any:
     ascending = np.asarray(positions, dtype=np.int64)[order]
     unique, inverse = np.unique(ascending, return_inverse=True)
     cuts = np.flatnonzero(np.diff(unique) != 1) + 1
-    runs = [np.asarray(stored[int(run[0]) : int(run[-1]) + 1, ...]) for run in np.split(unique, cuts)]
+    runs = [_on_host(stored[int(run[0]) : int(run[-1]) + 1, ...]) for run in np.split(unique, cuts)]
     rows = runs[0] if len(runs) == 1 else np.concatenate(runs)
     if len(unique) == len(order) and np.array_equal(order, np.arange(len(order))):
         return rows
     back = np.empty_like(order)
     back[order] = inverse
     return rows[back]
+
+
+def _on_host(x: Any) -> Any:
+    return np.asarray(backend_of(x).to_numpy(x) if is_array(x) else x)
 
 
 def stacked(examples: list[Any]) -> Batch:

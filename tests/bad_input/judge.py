@@ -62,7 +62,7 @@ def _judged(error: Exception, argument: str) -> str:
 def _same(found: Any, expected: Any) -> bool:
     """Whether two results are equal to the last bit."""
     if dataclasses.is_dataclass(found) and not isinstance(found, type):
-        names = [field.name for field in dataclasses.fields(found) if field.compare]
+        names = [f.name for f in dataclasses.fields(found) if f.compare and f.name != "seconds"]  # no two take as long
         return all(_same(getattr(found, name), getattr(expected, name)) for name in names)
     if np.isscalar(found) and np.isscalar(expected):
         return bool(found == expected or (found != found and expected != expected))

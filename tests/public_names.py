@@ -13,8 +13,8 @@ PUBLIC = {
         written_whole
     """,
     "dntk.backend": """
-        GROUP Backend BackendEntry BackendStatus StandardBackend backend_for_network backend_of
-        backends entries expand get_backend root_modules symmetric
+        GROUP Backend BackendEntry BackendStatus MemoryBackend StandardBackend backend_for_network backend_of
+        backends entries expand free_memory get_backend is_out_of_memory root_modules symmetric
     """,
     "dntk.certificates": """
         Bound Certificate FittedPredictor DroppedPoints Intervals Kind Span SpanCertificate StageError

@@ -1,30 +1,43 @@
-"""Kill fits at random moments and go on, until they end: every result must be that of a fit that nobody killed.
+"""Kills every long call at random moments, lets it go on, and counts what is lost.
 
-    python benchmarks/kills.py --kills 300
+    python benchmarks/kills.py                 # 300 kills of every call; kinds of fits share theirs
+    python benchmarks/kills.py --kills 30 --call save
 
-Each fit runs in a process of its own, which is sent SIGKILL after a random part of the time that a whole one takes.
+A child process saves, fits, distils or solves, until SIGKILL; the next one goes on where it was. What is on the disk
+after every kill has to be whole, and what a run ends with has to be, to the last bit, what it ends with undisturbed.
+Anything else is *lost* or *different*, and an exit status of 1; so is what killed writers left beside their files, if
+it is still there after the run that ended.
 """
 
 import argparse
+import collections
 import hashlib
+import os
+import pathlib
 import random
-import subprocess
+import shutil
+import signal
 import sys
 import tempfile
 import time
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 import dntk
-from dntk.distill.data import KernelInducing, LastLayer, RPCholesky, TangentResidual
+from dntk import checkpoints
+from dntk.archive import Format, read
+from dntk.distill.data import KernelInducing, LastLayer, Random, RPCholesky, TangentResidual, Wasserstein, descent
 from dntk.distill.gradients import Krylov, Solution
 from dntk.models import batching
+from dntk.solve import checkpoint
 
-PER_FIT = 6
-"""Times that one fit is killed at most."""
+Call = Callable[[pathlib.Path], str]
+WIDTH, CLASSES = 20, 10
 SPARSE = dntk.sketch.SparseSign(256)
-SPECIFICATIONS = {
+FITS: dict[str, dict[str, Any]] = {
     "chosen by features": {"data": RPCholesky(60), "sketch": SPARSE, "gradients": Solution(8)},
     "chosen by the last layer": {"data": LastLayer(RPCholesky(60)), "sketch": SPARSE, "gradients": Krylov(8)},
     "all points": {"data": None, "sketch": SPARSE, "gradients": None},
@@ -34,66 +47,155 @@ SPECIFICATIONS = {
 }
 
 
-def fit(name: str, folder: str) -> None:
-    """One fit, with a digest of what it is; in small batches, so that there is much to be killed."""
+def main() -> int:
+    """Count what kills came to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--call", choices=calls(), action="append", help="only these; default: all")
+    options = parser.parse_args()
+    bad = 0
+    for name in options.call or calls():
+        share = len(FITS) if name.startswith("fit") else 1
+        counts = counted(name, -(-options.kills // share), seed=options.seed)
+        sys.stdout.write(f"{name}: {', '.join(f'{count:,} {what}' for what, count in sorted(counts.items()))}\n")
+        sys.stdout.flush()
+        bad += counts["lost"] + counts["different"] + counts["left behind"]
+    return int(bool(bad))
+
+
+def counted(name: str, kills: int, *, seed: int) -> collections.Counter[str]:
+    """How often kills of a call came to which outcome."""
+    call, formats = calls()[name]
+    counts: collections.Counter[str] = collections.Counter()
+    draw = random.Random(f"{seed} {name}")
+    with tempfile.TemporaryDirectory() as folder:
+        place = pathlib.Path(folder)
+        for _ in range(2):  # the first time takes longer
+            emptied(place)
+            start = time.perf_counter()
+            expected = call(place / "run")
+            seconds = time.perf_counter() - start
+        emptied(place)
+        while counts["killed"] < kills:
+            if killed(lambda: call(place / "run"), draw.uniform(0, 1.1 * seconds)):
+                counts["killed"] += 1
+                counts["whole" if whole(place, formats) else "lost"] += 1
+                continue
+            counts["finished" if call(place / "run") == expected else "different"] += 1
+            counts["left behind"] += len(list(place.rglob("*.part")))
+            emptied(place)
+    return +counts
+
+
+def killed(call: Callable[[], Any], seconds: float) -> bool:
+    """Whether a child process that runs the call was still at it after some time, and was killed."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            call()
+            status = 0
+        finally:
+            os._exit(status)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+        message = "a run that goes on fails: its error is above"
+        raise AssertionError(message)
+    return os.WIFSIGNALED(status)
+
+
+def whole(place: pathlib.Path, formats: tuple[Format | None, ...]) -> bool:
+    """Whether every file under a folder can be read, but for what is being written."""
+    for path in place.rglob("*"):
+        if path.is_file() and path.suffix != ".part" and not any(readable(path, kind) for kind in formats):
+            return False
+    return True
+
+
+def readable(path: pathlib.Path, kind: Format | None) -> bool:
+    """Whether a file is an archive of some kind, ``None`` for a fit."""
+    try:
+        dntk.load(path) if kind is None else read(path, kind)
+    except dntk.StoreError:
+        return False
+    return True
+
+
+def emptied(place: pathlib.Path) -> None:
+    """Remove everything in a folder."""
+    for path in place.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def calls() -> dict[str, tuple[Call, tuple[Format | None, ...]]]:
+    """Calls by name, each with a digest of what it makes, and the formats of its files."""
+    kept = (checkpoints.FORMAT, descent.FORMAT, checkpoint.FORMAT)
+    found: dict[str, tuple[Call, tuple[Format | None, ...]]] = {"save": (saved, (None,))}
+    found |= {name: (call, kept) for name, call in SMALL.items()}
+    return found | {f"fit, {name}": (partial(fitted, name), kept) for name in FITS}
+
+
+def saved(path: pathlib.Path) -> str:
+    """Saves two fits in turn to one path."""
+    model, x = network(), points(200)
+    fits = [dntk.DistilledNTK(model, data=Random(20), gradients=Solution(s), ridge=1e-2).fit(x) for s in (2, 3)]
+    for fit in fits * 5:
+        fit.save(path)
+    return digest(dntk.load(path).weights)
+
+
+def accumulated(path: pathlib.Path) -> str:
+    """Regression from disk, with a checkpoint after every chunk."""
+    features = np.random.default_rng(0).normal(size=(40, 100, 200)).astype("f4")
+    chunks = [(part, part[:, :2]) for part in features]
+    return digest(dntk.solve.ridge_out_of_core(chunks, ridge=0.1, checkpoint=path).weights)
+
+
+def distilled(objective: Any, path: pathlib.Path) -> str:
+    """Inputs that are made, with a checkpoint after every step."""
+    x, y = points(200), np.random.default_rng(1).integers(0, CLASSES, size=200)
+    made = objective.distill(network(), x, y, checkpoint=path, every=0)
+    return digest(made.x, made.weights, text=repr(made.history))
+
+
+SMALL: dict[str, Call] = {
+    "ridge_out_of_core": accumulated,
+    "TangentResidual": partial(distilled, TangentResidual(6, steps=12)),
+    "KernelInducing": partial(distilled, KernelInducing(1, steps=12)),
+    "Wasserstein": partial(distilled, Wasserstein(1, steps=12)),
+}
+
+
+def fitted(name: str, folder: pathlib.Path) -> str:
+    """One fit, in small batches, so that there is much to be killed."""
     batching.ALONE = 2**20
+    fit = dntk.DistilledNTK(network(), **FITS[name]).fit(points(600), checkpoint=folder)
+    return digest(fit.weights, fit.spectrum, fit.span.basis, fit.predict(points(50, seed=2)), text=repr(fit.losses))
+
+
+def network() -> dntk.MLP:
+    """A small network."""
     rng = np.random.default_rng(0)
-    sizes = ((64, 20), (10, 64))
-    model = dntk.MLP(
+    sizes = ((64, WIDTH), (CLASSES, 64))
+    return dntk.MLP(
         weights=tuple((rng.normal(size=size) / size[1] ** 0.5).astype("f4") for size in sizes),
         biases=tuple((0.1 * rng.normal(size=size[0])).astype("f4") for size in sizes),
         activation="tanh",
     )
-    found = dntk.DistilledNTK(model, **SPECIFICATIONS[name]).fit(
-        rng.normal(size=(600, 20)).astype("f4"), checkpoint=folder
-    )
-    arrays = (found.weights, found.spectrum, found.span.basis, found.predict(rng.normal(size=(50, 20)).astype("f4")))
-    print(hashlib.sha256(b"".join(array.tobytes() for array in arrays) + repr(found.losses).encode()).hexdigest())
 
 
-def run(name: str, folder: Path, seconds: float | None = None) -> str:
-    """The digest that a process prints, or nothing where it was killed after some seconds."""
-    command = [sys.executable, __file__, "--fit", name, "--folder", str(folder)]
-    try:
-        done = subprocess.run(command, timeout=seconds, capture_output=True, text=True, check=False)
-    except subprocess.TimeoutExpired:  # it is sent SIGKILL
-        return ""
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return done.stdout.strip()
+def points(n: int, *, seed: int = 1) -> Any:
+    """Inputs of the network."""
+    return np.random.default_rng(seed).normal(size=(n, WIDTH)).astype("f4")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--fit", choices=SPECIFICATIONS)
-    parser.add_argument("--folder")
-    chosen = parser.parse_args()
-    if chosen.fit:
-        fit(chosen.fit, chosen.folder)
-        return
-    draws, kills, fits = random.Random(chosen.seed), dict.fromkeys(SPECIFICATIONS, 0), 0
-    with tempfile.TemporaryDirectory() as place:
-        whole, seconds = {}, {}
-        for name in SPECIFICATIONS:
-            began = time.perf_counter()
-            whole[name] = run(name, Path(place) / "whole" / name)
-            seconds[name] = time.perf_counter() - began
-        while sum(kills.values()) < chosen.kills:
-            name = min(kills, key=lambda one: kills[one])
-            fits += 1
-            for _ in range(PER_FIT):
-                # Much of the time goes into imports, before which there is nothing to be killed.
-                if run(name, Path(place) / f"{fits}", draws.uniform(0.3, 1.1) * seconds[name]):
-                    break
-                kills[name] += 1
-            found = run(name, Path(place) / f"{fits}")
-            if found != whole[name]:
-                message = f"{name}: after kills the result differs"
-                raise AssertionError(message)
-    print(f"{sum(kills.values())} kills of {fits} fits, 0 lost, 0 different: {kills}")
+def digest(*arrays: Any, text: str = "") -> str:
+    """SHA-256 of arrays and a text."""
+    return hashlib.sha256(b"".join(np.asarray(a).tobytes() for a in arrays) + text.encode()).hexdigest()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

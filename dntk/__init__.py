@@ -9,7 +9,7 @@ import typing
 from dntk._checking import checking
 
 if typing.TYPE_CHECKING:
-    from dntk import distill, metrics, outputs, sketch, solve, spectrum, targets
+    from dntk import attribution, distill, metrics, outputs, plan, sketch, solve, spectrum, targets
     from dntk._progress import ProgressEvent, progress
     from dntk.archive import StoreError
     from dntk.backend import backends
@@ -17,10 +17,11 @@ if typing.TYPE_CHECKING:
     from dntk.certificates import Certificate, certify
     from dntk.distilled_gradients import DistilledGradients
     from dntk.estimator import DistilledNTK, Fit, load
-    from dntk.features import TangentFeatures, tangent_features
+    from dntk.features import StoredFeatures, TangentFeatures, tangent_features
     from dntk.kernels import NTKOperator, ntk
     from dntk.ledger import Ledger
     from dntk.models import MLP, Model, as_model, bridge, points
+    from dntk.stores import Store, StoredShard, merge
 
 __version__ = "0.1.0"
 
@@ -32,10 +33,11 @@ _HOMES = {
     "certificates": ("Certificate", "certify"),
     "distilled_gradients": ("DistilledGradients",),
     "estimator": ("DistilledNTK", "Fit", "load"),
-    "features": ("TangentFeatures", "tangent_features"),
+    "features": ("StoredFeatures", "TangentFeatures", "tangent_features"),
     "kernels": ("NTKOperator", "ntk"),
     "ledger": ("Ledger",),
     "models": ("MLP", "Model", "as_model", "bridge", "points"),
+    "stores": ("Store", "StoredShard", "merge"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -50,18 +52,24 @@ __all__ = [
     "Model",
     "NTKOperator",
     "ProgressEvent",
+    "Store",
     "StoreError",
+    "StoredFeatures",
+    "StoredShard",
     "TangentFeatures",
     "as_model",
+    "attribution",
     "backends",
     "bridge",
     "certify",
     "checking",
     "distill",
     "load",
+    "merge",
     "metrics",
     "ntk",
     "outputs",
+    "plan",
     "points",
     "progress",
     "sketch",

@@ -39,7 +39,7 @@ def _remedy(name: str, value: Any, library: str) -> str:
         return _of_layout(name, value)
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return ""
-    convert = _CONVERT.get(library, "numpy.asarray({name}, dtype=numpy.float32)").format(name=name)
+    convert = converted(name, library)
     if isinstance(value, dict) or hasattr(value, "keys"):
         return f"pass one of its arrays, {name}['...']"
     if isinstance(value, list | tuple | range | set) or hasattr(value, "__array__"):
@@ -47,6 +47,12 @@ def _remedy(name: str, value: Any, library: str) -> str:
     if hasattr(value, "__iter__") and not isinstance(value, str | bytes):
         return f"it can be read only once: make one array of it first, {convert}"
     return "pass an array with one point per row"
+
+
+def converted(name: str, library: str) -> str:
+    """How a library writes that it makes an array of what has this name."""
+    known = _CONVERT.get(library or "numpy", f"{library}.asarray({{name}})")
+    return known.format(name=name)
 
 
 def _of_layout(name: str, value: Any) -> str:

@@ -75,6 +75,11 @@ def cast(name: str, x: Array, dtype: str = "float32") -> str:
     return f"{name}.to(torch.{dtype})" if root == "torch" else f"{root}.astype({name}, {root}.{dtype})"
 
 
+def moved(name: str, x: Array, device: Any) -> str:
+    """How the library of ``x`` writes that an array of this name goes to a device: what a remedy can say."""
+    return f"{name}.to('{device}')" if hasattr(x, "to") else f"array_api_compat.to_device({name}, model.device)"
+
+
 def require_floating(name: str, x: Array) -> None:
     """Raise ``TypeError`` unless ``x`` is real floating point."""
     if not is_floating(x):

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+import dntk
 from dntk._text import PLAIN
 from dntk.backend import backends as installed
 
@@ -31,6 +32,13 @@ def backends() -> None:
     for status in installed().values():
         table.add_row(status.name, status.version, ", ".join(status.devices), status.autodiff, status.why_not)
     Console(width=None if sys.stdout.isatty() else 130, markup=False).print(table)
+
+
+@app.command()
+def merge(folder: str) -> None:
+    """Join the shards of features or of a kernel in FOLDER, where all are done; every chunk is checked."""
+    layout = dntk.merge(folder).layout
+    typer.echo(f"{folder}: {' x '.join(map(str, layout.shape))} numbers of {layout.dtype}, {len(layout)} chunks, whole")
 
 
 def add_commands() -> None:

@@ -32,6 +32,7 @@ WORDS: dict[str, dict[str, str]] = {
         "made": ", dtype=numpy.float32)",
         "cast": "x.astype('float32')",
         "network": "a function",
+        "wrap": "fn, params",
         "size": "56",
         "other": "torch",
     },
@@ -43,6 +44,7 @@ WORDS: dict[str, dict[str, str]] = {
         "made": ")",
         "cast": "x.to(torch.float32)",
         "network": "a torch Sequential",
+        "wrap": "net",
         "size": "66",
         "other": "numpy",
     },
@@ -54,6 +56,7 @@ WORDS: dict[str, dict[str, str]] = {
         "made": ")",
         "cast": "x.astype('float32')",
         "network": "a function",
+        "wrap": "fn, params",
         "size": "56",
         "other": "torch",
     },
@@ -61,10 +64,11 @@ WORDS: dict[str, dict[str, str]] = {
         "lib": "array_api_strict",
         "dtype": "array_api_strict.",
         "kind": "an array_api_strict Array",
-        "make": "numpy.asarray(",
-        "made": ", dtype=numpy.float32)",
+        "make": "array_api_strict.asarray(",
+        "made": ")",
         "cast": "array_api_strict.astype(x, array_api_strict.float32)",
         "network": "a function",
+        "wrap": "fn, params",
         "size": "56",
         "other": "torch",
     },
@@ -73,21 +77,23 @@ WORDS: dict[str, dict[str, str]] = {
 
 TABLE: dict[str, tuple[Row, ...]] = {
     "A model": (
-        Row("dntk.ntk(net, x)", "`model` is {network}: wrap the network first, model = dntk.as_model(net)."),
+        Row("dntk.ntk(net, x)", "`model` is {network}: wrap the network first, model = dntk.as_model({wrap})."),
         Row(
             "dntk.tangent_features(net, x, sketch=None)",
-            "`model` is {network}: wrap the network first, model = dntk.as_model(net).",
+            "`model` is {network}: wrap the network first, model = dntk.as_model({wrap}).",
         ),
-        Row("dntk.NTKOperator(net, x)", "`model` is {network}: wrap the network first, model = dntk.as_model(net)."),
-        Row("dntk.DistilledNTK(net)", "`model` is {network}: wrap the network first, model = dntk.as_model(net)."),
-        Row("dntk.load(path, model=net)", "`model` is {network}: wrap the network first, model = dntk.as_model(net)."),
+        Row("dntk.NTKOperator(net, x)", "`model` is {network}: wrap the network first, model = dntk.as_model({wrap})."),
+        Row("dntk.DistilledNTK(net)", "`model` is {network}: wrap the network first, model = dntk.as_model({wrap})."),
+        Row(
+            "dntk.load(path, model=net)", "`model` is {network}: wrap the network first, model = dntk.as_model({wrap})."
+        ),
         Row(
             "dntk.ntk(parallel, x)",
-            "`model` is a torch DataParallel: wrap the network first, model = dntk.as_model(net.module).",
+            "`model` is a torch DataParallel: wrap the network first, model = dntk.as_model(net).",
             needs="torch",
         ),
         Row("dntk.ntk(dntk.MLP, x)", "`model` is the class MLP: wrap the network first, model = dntk.as_model(net)."),
-        Row("dntk.outputs.margin(net)", "`model` is {network}: wrap the network first, model = dntk.as_model(net)."),
+        Row("dntk.outputs.margin(net)", "`model` is {network}: wrap the network first, model = dntk.as_model({wrap})."),
     ),
     "Inputs": (
         Row("dntk.ntk(model, None)", "`x1` holds no array: pass the inputs of the network.", error="ValueError"),
@@ -138,7 +144,10 @@ TABLE: dict[str, tuple[Row, ...]] = {
             "`x` is a torch Tensor: pad it, x.to_padded_tensor(0.0), for a network that ignores padding.",
             needs="torch",
         ),
-        Row("model(other)", "`x` is a {other} array, but the model computes with {lib}: convert it to {lib} first."),
+        Row(
+            "model(other)",
+            "`x` is a {other} array, but the model computes with {lib}: convert it, {make}x{made}.",
+        ),
         Row(
             "model(x[:, :4])",
             "`x` has shape (12, 4), but the model takes 5 features: pass shape (n, 5).",

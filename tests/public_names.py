@@ -4,13 +4,17 @@
 PUBLIC = {
     "dntk": """
         MLP Bound Certificate DistilledGradients DistilledNTK Fit Ledger Model NTKOperator
-        ProgressEvent StoreError TangentFeatures as_model backends bridge certify checking distill load metrics ntk
-        outputs points progress sketch solve spectrum tangent_features targets
+        ProgressEvent Store StoreError StoredFeatures StoredShard TangentFeatures as_model attribution backends bridge
+        certify checking distill load merge metrics ntk outputs plan points progress sketch solve spectrum
+        tangent_features targets
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
         Format StoreError Stored checksum expanded fingerprint present read schema to_host write write_whole
         written_whole
+    """,
+    "dntk.attribution": """
+        Attribution AttributionFit Functional LeftOut Losses Margins Ranking Smoother leave_one_out
     """,
     "dntk.backend": """
         GROUP Backend BackendEntry BackendStatus MemoryBackend StandardBackend backend_for_network backend_of
@@ -38,16 +42,23 @@ PUBLIC = {
         StreamedFit StreamedGradients Streaming coverage_curve coverage_gaps low_rank
     """,
     "dntk.estimator": "DistilledNTK Fit Losses Query load",
+    "dntk.features": """
+        Neighbours StoredFeatures TangentFeatures kept_features require_comparable require_features tangent_features
+    """,
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
     "dntk.kernels": "NTKOperator ntk",
     "dntk.metrics": "accuracy fidelity mean_squared_error predicted_labels",
     "dntk.models": "MLP InputDifferentiable Model Points Stateful as_model bridge points",
     "dntk.models.adapter": """
-        PROBES Forward Framework Memo OutputCount Passes call close evaluate examine in_order
-        offsets_of outputs_alone refuse_forward require_array require_input
+        PROBES After Followable Following Forward Framework Memo OutputCount Passes call close evaluate examine
+        followed in_order offsets_of outputs_alone refuse_forward require_array require_input
         require_outputs require_parameters require_shape size_of split stored_block total_size
     """,
-    "dntk.outputs": "FeatureOutputs KernelOutputs Labelled TransformedModel labelled log_softmax loss margin",
+    "dntk.outputs": """
+        FeatureOutputs KernelOutputs Labelled SequenceModel TransformedModel labelled log_softmax loss margin
+        sequence_log_likelihood sequence_loss token_log_likelihoods
+    """,
+    "dntk.plan": "Plan PlannedStage certify ntk tangent_features",
     "dntk.random": """
         WORDS_PER_COUNTER drawing_dtype integers_of moved nearby_signs nearby_words normals signs_of
         uniforms words
@@ -62,7 +73,7 @@ PUBLIC = {
         CGResult FeatureKernel FeatureProjection GaussianProcess GeneralisedCrossValidation IterativeFit
         Jitter KFold KernelOperator KernelRidgeFit LeaveOneOut MarginalLikelihood MatrixKernel
         NormalEquations NormalSpectrum PerOutput Posterior Preconditioner RPCholeskyPreconditioner
-        RandomizedNystrom RidgeChoice RidgeFit RidgePath ShiftedCholesky SolveReport StreamedFit StreamedGCV
+        RandomizedNystrom Relative RidgeChoice RidgeFit RidgePath ShiftedCholesky SolveReport StreamedFit StreamedGCV
         accumulate expected_calibration_error gaussian_process interval_coverage iterative_ridge
         kernel_ridge negative_log_likelihood nystrom preconditioned_cg ridge ridge_out_of_core ridge_path
         same_span solve_statistics zarr_chunks
@@ -71,6 +82,7 @@ PUBLIC = {
         alignment condition_number coverage coverage_gap effective_dimension eigenpairs_holding eigenvalues
         largest_coverage leading_eigenpairs mean_eigenpairs truncation_rank
     """,
+    "dntk.stores": "Layout Shard Store StoreFolder StoredShard Wanted free_memory merge shard_of",
     "dntk.targets": "one_hot",
     "dntk.testing": """
         SPECTRA CheckFailure Destination FeatureCase Network Place build_features check_backend

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
@@ -72,6 +73,15 @@ def test_what_the_page_on_data_distillation_says_is_so(tmp_path, monkeypatch):
     assert lost["tangent residual"] < lost["coreset"]
     assert len(said["images"]) == 10
     assert (tmp_path / "distilled.png").exists()
+
+
+def test_what_the_page_on_attribution_says_is_so():
+    said = run("docs/attribution.md")
+    assert np.isin(said["suspects"], said["wrong"]).sum() >= 7
+    assert np.mean(said["y"][said["top"].indices[:, 0]] == said["y_test"]) > 0.7
+    np.testing.assert_allclose(
+        said["parts"].sum(), said["left"].predict(said["asked"])[0, said["y_test"][0]], rtol=1e-5
+    )
 
 
 def test_the_networks_of_the_page_on_jax_are_models():

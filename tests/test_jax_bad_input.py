@@ -50,7 +50,7 @@ def with_statistics():
     ("make", "error", "message"),
     [
         (lambda: dntk.as_model(jax.jit(product)), TypeError, r"carries no parameters.*dntk\.as_model\(fn, params\)"),
-        (lambda: dntk.as_model(product), TypeError, "cannot make a model of a builtins.function"),
+        (lambda: dntk.as_model(product), TypeError, "`net` is a function, and its parameters are not known"),
         (lambda: dntk.as_model(3, {"w": W}), TypeError, r"expected a function net\(params, x\).*got a int"),
         (lambda: dntk.as_model(product, {"w": [], "z": 3.0}), TypeError, r"`params` \(dict\) holds no array"),
         (lambda: dntk.as_model(product, {"w": jnp.arange(3)}), ValueError, r"`params` has no parameters \(no floating"),

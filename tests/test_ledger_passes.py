@@ -93,6 +93,8 @@ def test_operations_are_those_of_pytorchs_counter_whatever_asks_for_them(name, s
         "features of one functional": lambda: dntk.tangent_features(model, x, sketch=None, outputs="sum"),
         "fit": lambda: found.setdefault("fit", spec.fit(x)),
         "predict": lambda: found["fit"].predict(x),
+        "query": lambda: found.setdefault("query", found["fit"].query(x)),
+        "trust": lambda: found["fit"].trust(x),
         "certificate": lambda: found["fit"].certificate,
         "jvp": lambda: model.jvp(x, torch.ones(2, model.n_parameters)),
         "vjp": lambda: model.vjp(x, torch.ones(POINTS, OUTPUTS)),
@@ -101,6 +103,28 @@ def test_operations_are_those_of_pytorchs_counter_whatever_asks_for_them(name, s
             action()
         # Single numbers: sums over positions, products with one vector, element by element parts of algorithms.
         assert 0.9 < ratio() < 1.1, (what, ratio())
+    assert found["query"].cost.jacobian_rows == POINTS * OUTPUTS
+    assert found["fit"].ledger["certificate"].jacobian_rows == (POINTS - KEPT) * OUTPUTS
+
+
+def test_certificate_and_queries_tell_what_they_took(tmp_path):
+    net, x = network("mlp")
+    model = dntk.as_model(net)
+    data = dntk.distill.data.LastLayer(dntk.distill.data.KMeans(KEPT))
+    fit = dntk.DistilledNTK(model, data, None, dntk.distill.gradients.Solution(3)).fit(x)
+    assert "certificate" not in [stage.stage for stage in fit.ledger.stages]
+    recorder = LedgerRecorder()
+    with recorder.stage("both"):
+        certificate, query = fit.certificate, fit.query(x)
+    made, asked, both = fit.ledger["certificate"], query.cost, recorder.ledger()["both"]
+    assert made == certificate.cost
+    for column in ("jacobian_rows", "forward_passes", "backward_passes", "flops"):
+        assert getattr(made, column) + getattr(asked, column) == getattr(both, column)
+    assert 0 < asked.seconds < both.seconds
+    fit.save(tmp_path / "fit")
+    again = dntk.load(tmp_path / "fit", model=model)
+    assert again.ledger == fit.ledger
+    assert again.certificate.cost is None
 
 
 def test_passes_are_counted_beside_their_operations():

@@ -149,7 +149,8 @@ def test_features_and_predictions_go_on_where_a_network_runs_out_of_memory(caplo
 
         def forward(self, x):
             if x.shape[0] > Card.room:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+                msg = "CUDA out of memory. Tried to allocate 2.00 GiB."
+                raise torch.OutOfMemoryError(msg)
             return self.body(x)
 
     torch.manual_seed(0)

@@ -33,6 +33,8 @@ def documented(tree):
 def _documented_in(parent, prefix):
     for node in parent.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            if any(isinstance(mark, ast.Name) and mark.id == "overload" for mark in node.decorator_list):
+                continue  # the function itself has it
             yield prefix + node.name, ast.get_docstring(node)
             if isinstance(node, ast.ClassDef):
                 yield from _documented_in(node, f"{prefix}{node.name}.")

@@ -14,6 +14,7 @@ from dntk.ledger import count, recording
 from dntk.models import batches
 from dntk.models.adapter import (
     PROBES,
+    After,
     Memo,
     OutputCount,
     Passes,
@@ -77,6 +78,10 @@ class JaxModel(InputDifferentiable):
     def subset(self, pattern: str) -> "JaxModel":
         """The same network in the parameters whose whole name matches ``pattern``."""
         return JaxModel.of(self.network, pattern)
+
+    def followed_by(self, after: After) -> "JaxModel":
+        """The network and then a function of its answer, in the same parameters."""
+        return JaxModel(network=self.network.followed_by(after), selected=self.selected)
 
     @property
     def parameters(self) -> Mapping[str, Array]:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dntk.models.adapter import outputs_alone
+from dntk.models.adapter import After, followed, outputs_alone
 from dntk.types import Array
 
 Values = Mapping[str, Any]
@@ -33,6 +33,15 @@ class Network:
     def one(self, values: Values, point: Any) -> Any:
         """Outputs (C,) for one input without its first axis."""
         return self.function(values, jax.tree_util.tree_map(lambda part: part[None], point))[0]
+
+    def followed_by(self, after: After) -> "Network":
+        """The network and then a function of its answer and its batch."""
+        before = self.function
+
+        def outputs(values: Values, x: Any) -> Any:
+            return followed(before(values, after.inputs(x)), x, after, jnp)
+
+        return dataclasses.replace(self, function=outputs, forward=jax.jit(outputs))
 
 
 def network_of(

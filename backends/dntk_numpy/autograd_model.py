@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import array_api_compat.numpy as xp
+import autograd.numpy
 import numpy as np
 from jaxtyping import Float
 
@@ -13,11 +14,13 @@ from dntk.ledger import count, recording
 from dntk.models import batches
 from dntk.models.adapter import (
     PROBES,
+    After,
     Memo,
     OutputCount,
     Passes,
     evaluate,
     examine,
+    followed,
     in_order,
     outputs_alone,
     require_input,
@@ -91,6 +94,15 @@ class AutogradModel(Model):
     def subset(self, pattern: str) -> "AutogradModel":
         """The same function in the parameters whose whole name matches ``pattern``."""
         return AutogradModel.of(self.function, self.nest, pattern)
+
+    def followed_by(self, after: After) -> "AutogradModel":
+        """The function and then one of its answer, in the same parameters."""
+        before = self.function
+
+        def outputs(params: Any, x: Any) -> Any:
+            return followed(outputs_alone(before(params, after.inputs(x))), x, after, autograd.numpy)
+
+        return AutogradModel(function=outputs, nest=self.nest, every=self.every, selected=self.selected)
 
     @property
     def parameters(self) -> Mapping[str, Array]:

@@ -11,7 +11,8 @@ import torch
 from dntk import arrays
 from dntk_torch._pulling import Placed, by_layer
 from dntk_torch.calls import Functions
-from dntk_torch.capture import LAYOUTS, Capture, Pulled, Site, uses_of
+from dntk_torch.capture import Capture, Pulled, Site, uses_of
+from dntk_torch.layouts import LAYOUTS
 
 _ROUNDING = 1000
 """Units of rounding, relative to the layer's largest cotangent, by which two passes may differ."""
@@ -51,7 +52,7 @@ def _pairs(
                     continue  # no block either
                 laid = [LAYOUTS[layout](call.input, g, n, use.feature_axes) for g in (one, two)]
                 if laid[0] is not None and laid[1] is not None:
-                    yield laid[0][1], laid[1][1]
+                    yield laid[0].by_input, laid[1].by_input
 
 
 def _times(weights: torch.Tensor, one: torch.Tensor, two: torch.Tensor) -> bool:

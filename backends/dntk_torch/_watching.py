@@ -10,7 +10,7 @@ from dntk.models.nests import leaves
 from dntk.types import Batch
 from dntk_torch.called import cloned, device_of
 from dntk_torch.execution import detached, prepared, run_copy, without_graph
-from dntk_torch.functional_capture import tensors
+from dntk_torch.lineage import tensors
 
 _MOVING = frozenset(
     {

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock, IndexedBlock
 from dntk_torch.layers import Rule
+from dntk_torch.lineage import Origin
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,8 @@ class Use:
     """How a call uses the coordinates [start, start + size) of one parameter of ``total`` coordinates.
 
     ``layer`` holds the sizes that the rule reads, a module or what stands for one. ``feature_axes``
-    as in :class:`dntk_torch.layers.LayerKind`.
+    as in :class:`dntk_torch.layers.LayerKind`. ``origin`` is there where the call is given a value made of the
+    parameter, not the parameter itself.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Use:
     start: int = 0
     size: int = 0
     total: int = 0
+    origin: Origin | None = None
 
     def block(self, a: torch.Tensor, g: torch.Tensor) -> GradientBlock:
         """Gradients in the whole parameter, zero where the call does not use it.
@@ -43,6 +46,8 @@ class Use:
             The used coordinates are no whole rows.
         """
         block: Any = self.rule(self.layer, a, g, self.name)
+        if self.origin is not None:
+            return self.origin.pulled(block, self.name)
         before, after = self.start, self.total - self.start - self.size
         if before == after == 0:
             return block

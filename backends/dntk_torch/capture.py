@@ -15,6 +15,8 @@ from dntk_torch.calls import Functions, LayerCall, Use
 from dntk_torch.execution import own_precision, prepared, run_copy
 from dntk_torch.functional_capture import Recorder
 from dntk_torch.layers import kind_of, merged
+from dntk_torch.layouts import LAYOUTS
+from dntk_torch.lineage import constants_of
 from dntk_torch.private_copy import Values
 
 Pulled = Mapping[torch.nn.Module | Functions, list[torch.Tensor | None]]
@@ -36,12 +38,12 @@ class Site:
 class Capture:
     """Outputs of a forward pass, with the calls of each watched layer.
 
-    ``escaped`` names parameters that went into functions which are not known.
+    ``escaped`` names parameters that went into functions which are not known, and into which.
     """
 
     outputs: torch.Tensor
     calls: Mapping[torch.nn.Module | Functions, list[LayerCall]]
-    escaped: frozenset[str] = frozenset()
+    escaped: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def order(self) -> list[tuple[torch.nn.Module | Functions, LayerCall]]:
@@ -118,12 +120,12 @@ def capture(
             # Before the user's own hooks, so that the recorded output is the layer's.
             hook = _for(layer, record)
             handles.append(watched_copy.register_forward_hook(hook, prepend=True, with_kwargs=True))
-    with recorder if functions else contextlib.nullcontext():
+    with recorder.knowing(constants_of(copy.module)) if functions else contextlib.nullcontext():
         outputs = run_copy(copy, x)
     for handle in handles:
         handle.remove()  # a checkpoint calls layers again on the way back
     calls.update({layer: recorder.calls for layer in functions})
-    return Capture(outputs=outputs, calls=calls, escaped=frozenset(recorder.escaped))
+    return Capture(outputs=outputs, calls=calls, escaped=recorder.escaped)
 
 
 def _for(layer: Any, record: Callable[..., Any]) -> Callable[..., Any]:
@@ -148,12 +150,11 @@ def block_of(
             for use in uses_of(site, call, name):
                 if cotangents is None or call.overwritten():
                     return None
-                laid = LAYOUTS[layout](call.input, cotangents, n, use.feature_axes)
+                laid = LAYOUTS[layout](arrays.widened(call.input), arrays.widened(cotangents), n, use.feature_axes)
                 if laid is None:
                     return None
-                a, g = (arrays.widened(factor) for factor in laid)
                 with own_precision(cotangents.device):
-                    blocks.append(use.block(a, g))
+                    blocks.append(laid.block(use.block))
     return merged(blocks) if blocks else None
 
 
@@ -166,46 +167,6 @@ def uses_of(site: Site, call: LayerCall, name: str) -> list[Use]:
         return []
     axes = kind.feature_axes(site.layer)
     return [Use(name=name, rule=kind.rules[site.local], layer=site.layer, feature_axes=axes)]
-
-
-_Laid = tuple[torch.Tensor, torch.Tensor] | None
-
-
-def _batch_first(a: torch.Tensor, g: torch.Tensor, n: int, features: int | None) -> _Laid:
-    enough = a.ndim > (1 if features is None else features)
-    return (a, g) if enough and a.shape[0] == g.shape[1] == n else None
-
-
-def _batch_second(a: torch.Tensor, g: torch.Tensor, n: int, features: int | None) -> _Laid:
-    if features is None or a.ndim < features + 2 or a.shape[1] != n or g.shape[2] != n:
-        return None
-    return a.movedim(1, 0), g.movedim(2, 1)
-
-
-def _batch_flattened(a: torch.Tensor, g: torch.Tensor, n: int, features: int | None) -> _Laid:
-    """Positions joined to the batch, all of one input in a row."""
-    if features is None or a.ndim <= features:
-        return None
-    lead = a.ndim - features
-    if a.shape[:lead].numel() % n or g.shape[1 : 1 + lead] != a.shape[:lead]:
-        return None
-    return a.reshape(n, -1, *a.shape[lead:]), g.reshape(g.shape[0], n, -1, *g.shape[1 + lead :])
-
-
-def _batch_flattened_second(a: torch.Tensor, g: torch.Tensor, n: int, features: int | None) -> _Laid:
-    """Positions joined to the batch, all inputs of one position in a row."""
-    if features is None or a.ndim != features + 1 or a.shape[0] % n or g.shape[1] != a.shape[0]:
-        return None
-    a, g = a.reshape(-1, n, *a.shape[1:]), g.reshape(g.shape[0], -1, n, *g.shape[2:])
-    return a.movedim(1, 0), g.movedim(2, 1)
-
-
-LAYOUTS = {
-    "batch first": _batch_first,
-    "batch second": _batch_second,
-    "batch flattened": _batch_flattened,
-    "batch flattened second": _batch_flattened_second,
-}
 
 
 def sites_in_functions(names: Collection[str]) -> dict[str, list[Site]]:

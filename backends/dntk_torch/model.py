@@ -14,6 +14,8 @@ from dntk.gradient_blocks import GradientBlock
 from dntk.models import batches
 from dntk.models.adapter import (
     PROBES,
+    After,
+    Following,
     Forward,
     Memo,
     OutputCount,
@@ -107,6 +109,10 @@ class TorchModel(InputDifferentiable):
     def subset(self, pattern: str) -> "TorchModel":
         """The same network in the parameters whose whole name matches ``pattern``."""
         return TorchModel.of(self.module, pattern, self.way)
+
+    def followed_by(self, after: After) -> "TorchModel":
+        """The module and then a function of its answer, in the same parameters."""
+        return TorchModel(module=self.module, selected=self.selected, way=Following(self.way, after, xp))
 
     @property
     def parameters(self) -> Mapping[str, Array]:

@@ -17,7 +17,13 @@ from dntk.gradient_blocks import DenseBlock, GradientBlock
 from dntk_torch.layers import Rule
 from dntk_torch.layers.convolution import channel_bias, convolution_weight, transposed_weight
 from dntk_torch.layers.linear import linear_bias, linear_weight, table
-from dntk_torch.layers.normalisation import group_norm_weight, layer_norm_weight, position_bias, rms_norm_weight
+from dntk_torch.layers.normalisation import (
+    batch_norm_weight,
+    group_norm_weight,
+    layer_norm_weight,
+    position_bias,
+    rms_norm_weight,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -175,6 +181,31 @@ def _group_norm(
     return Read(input=input, arguments=(scale, Argument(value=bias, rule=channel_bias)))
 
 
+def _batch_norm(
+    _output: Any,
+    input: torch.Tensor,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,  # noqa: ARG001
+    eps: float = 1e-5,
+) -> Read | None:
+    if training or running_mean is None or running_var is None:
+        return None
+    layer = SimpleNamespace(running_mean=running_mean, running_var=running_var, eps=eps)
+    scale = Argument(value=weight, rule=batch_norm_weight, layer=layer)
+    return Read(input=input, arguments=(scale, Argument(value=bias, rule=channel_bias)))
+
+
+def _multiply_and_add(_output: Any, input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Read | None:
+    both = _multiply(_output, tensor1, tensor2)
+    if value != 1 or both is None:
+        return None
+    return Read(input=both.input, arguments=(*both.arguments, _broadcast(input, _shift)))
+
+
 def _add(output: torch.Tensor, input: Any, other: Any, *, alpha: Any = 1) -> Read | None:
     if alpha != 1:
         return None
@@ -182,7 +213,11 @@ def _add(output: torch.Tensor, input: Any, other: Any, *, alpha: Any = 1) -> Rea
 
 
 def _repeated(output: torch.Tensor, input: torch.Tensor, *_sizes: Any) -> Read:
-    return Read(input=_nothing(output), arguments=(_broadcast(input, _shift),))
+    end_to_end = output.ndim == input.ndim and input.shape[0] > 1 and output.shape[1:] == input.shape[1:]
+    argument = _broadcast(input, _shift)
+    if end_to_end:
+        argument = dataclasses.replace(argument, rule=_tiled, feature_axes=input.ndim - 1)
+    return Read(input=_nothing(output), arguments=(argument,))
 
 
 def _multiply(output: torch.Tensor, input: Any, other: Any) -> Read | None:
@@ -190,8 +225,13 @@ def _multiply(output: torch.Tensor, input: Any, other: Any) -> Read | None:
     if len(both) < 2:
         return None
     # The parameter is the leaf, or the smaller one of two: what is multiplied has a batch.
-    factor, values = sorted(both, key=lambda value: (value.numel(), value.ndim))
+    factor, values = sorted(both, key=lambda value: (not _is_parameter(value), value.numel(), value.ndim))
     return Read(input=values.expand(output.shape), arguments=(_broadcast(factor, _scale),))
+
+
+def _is_parameter(value: torch.Tensor) -> bool:
+    owner = value if value._base is None else value._base
+    return bool(owner.is_leaf and owner.requires_grad)
 
 
 def _broadcast(value: Any, rule: Rule) -> Argument:
@@ -204,6 +244,12 @@ def _broadcast(value: Any, rule: Rule) -> Argument:
 
 def _shift(layer: Any, _a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
     return DenseBlock(name=name, offset=0, values=_summed(g, layer.shape))
+
+
+def _tiled(layer: Any, _a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
+    """A whole parameter again and again along its first axis, as one for every input."""
+    size = torch.Size(layer.shape).numel()
+    return DenseBlock(name=name, offset=0, values=g.reshape(*g.shape[:2], -1, size).sum(2))
 
 
 def _scale(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
@@ -246,10 +292,16 @@ OPERATIONS: Mapping[Any, Reader] = {
     functional.layer_norm: _layer_norm,
     functional.rms_norm: _rms_norm,
     functional.group_norm: _group_norm,
+    functional.batch_norm: _batch_norm,
     torch.add: _add,
     torch.Tensor.add: _add,
+    torch.Tensor.add_: _add,
+    torch.Tensor.__iadd__: _add,
     torch.mul: _multiply,
     torch.Tensor.mul: _multiply,
+    torch.addcmul: _multiply_and_add,
+    torch.Tensor.addcmul: _multiply_and_add,
     torch.Tensor.expand: _repeated,
+    torch.Tensor.expand_as: _repeated,
     torch.Tensor.repeat: _repeated,
 }

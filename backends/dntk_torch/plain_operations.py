@@ -60,3 +60,26 @@ OPENED: Mapping[Any, Callable[..., Any]] = {
     functional.multi_head_attention_forward: _opened(functional.multi_head_attention_forward),
 }
 """Functions whose calls of others modes must see, in a form in which they do."""
+
+
+def opened_attention(func: Any) -> Callable[..., torch.Tensor] | None:
+    """Attention as products, a sum and a softmax, for modes that must see the sum with the mask."""
+    return _products_of_attention if func is functional.scaled_dot_product_attention else None
+
+
+def _products_of_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> torch.Tensor:
+    if attn_mask is None or attn_mask.dtype == torch.bool:
+        return _attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+    if enable_gqa:
+        key, value = (part.repeat_interleave(query.shape[-3] // part.shape[-3], -3) for part in (key, value))
+    scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.mT
+    return torch.softmax(scores + attn_mask, -1) @ value

@@ -24,7 +24,6 @@ from dntk_torch.behaviour import evaluated, tolerance
 from dntk_torch.called import device_of
 from dntk_torch.calls import Functions
 from dntk_torch.capture import (
-    LAYOUTS,
     Capture,
     Pulled,
     Site,
@@ -35,6 +34,7 @@ from dntk_torch.capture import (
     watched,
 )
 from dntk_torch.execution import detached, differentiable, own_precision
+from dntk_torch.layouts import LAYOUTS
 from dntk_torch.per_sample import (
     PerSample,
     Push,

@@ -8,6 +8,7 @@ import torch
 from dntk import arrays
 from dntk.models.adapter import Framework, require_parameters
 from dntk.models.base import select_names
+from dntk_torch._unwrapped import unwrapped
 from dntk_torch.execution import without_graph
 
 FRAMEWORK = Framework(
@@ -39,7 +40,7 @@ def usable_module(net: Any) -> torch.nn.Module:
     if not isinstance(net, torch.nn.Module):
         msg = f"expected a torch.nn.Module, got {type(net).__name__}."
         raise TypeError(msg)
-    module: torch.nn.Module = getattr(net, "_orig_mod", net)  # what torch.compile wraps
+    module = unwrapped(net)
     require_initialised(module)
     require_evaluation_mode(module)
     for name, layer in module.named_modules():

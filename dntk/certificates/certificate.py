@@ -13,7 +13,11 @@ from dntk.certificates.prediction import pointwise, posterior_variance
 from dntk.certificates.rounding import allowance
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.features import TangentFeatures
+from dntk.ledger import StageCost
 from dntk.types import Array
+
+NOT_STORED = ("pointwise", "cost")
+"""What a certificate's plain form leaves out."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,6 +108,8 @@ class Certificate:
         Whether the fit met the tolerance that was asked of it, and what stopped it.
     pointwise
         Bounds at single points, see :meth:`prediction_bound`.
+    cost
+        What it took; None of one that was read from a file.
     """
 
     points: int
@@ -127,6 +133,7 @@ class Certificate:
     stages: tuple[StageError, ...] = ()
     tolerance: ToleranceOutcome | None = None
     pointwise: PointwiseBound | None = None
+    cost: StageCost | None = None
 
     def prediction_bound(self, phi: TangentFeatures) -> Bound:
         """Bound (q, C) on |f̂_c(x) − f*_c(x)| at any points, from their features.
@@ -176,11 +183,11 @@ class Certificate:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, lists and strings, without the arrays of the pointwise bound; see :meth:`from_dict`."""
+        """Plain numbers, lists and strings, without the pointwise bound and the cost; see :meth:`from_dict`."""
         out: dict[str, Any] = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name == "pointwise":
+            if field.name in NOT_STORED:
                 continue
             if isinstance(value, Bound | Intervals | ToleranceOutcome):
                 value = value.to_dict()
@@ -191,7 +198,7 @@ class Certificate:
 
     @staticmethod
     def from_dict(stored: dict[str, Any], like: Array) -> "Certificate":
-        """The certificate that :meth:`to_dict` described, its arrays beside ``like``; without the pointwise bound."""
+        """The certificate that :meth:`to_dict` described, its arrays beside ``like``; without what it leaves out."""
         xp, device = arrays.namespace(like), arrays.device_of(like)
 
         def array(values: Any) -> Any:

@@ -18,6 +18,7 @@ from dntk.certificates.regression import RegressionErrors, fits_errors, weights_
 from dntk.certificates.widened import Widened
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures, require_features
+from dntk.ledger import LedgerRecorder
 from dntk.solve._ridge import ridge as solve_ridge
 from dntk.types import Array
 
@@ -77,8 +78,10 @@ def certify(
     check_confidence(confidence, shared=True)
     positive_integer("products", products)
     seed = check_seed(seed)
-    with task("certificate", total=4, unit="parts") as bar:
-        return _certified(reference, approximation, (targets, ridge), confidence, products, seed, bar)
+    recorder = LedgerRecorder()
+    with task("certificate", total=4, unit="parts") as bar, recorder.stage("certificate"):
+        found = _certified(reference, approximation, (targets, ridge), confidence, products, seed, bar)
+    return dataclasses.replace(found, cost=recorder.ledger()["certificate"])
 
 
 def _certified(

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.bounds import Bound
 from dntk.certificates.rounding import allowance
+from dntk.ledger import count_product
 from dntk.types import Array
 
 
@@ -41,7 +42,9 @@ def posterior_variance(
     prior = xp.sum(psi**2, axis=2)
     squares = xp.astype(squares, wide, copy=False)
     gain = squares / (squares + ridge)
+    count_product(psi, b.mT)
     along = psi @ b.mT
+    count_product(along, b)
     rest = xp.sum((psi - (along * gain[:, None, :]) @ b) ** 2, axis=2)
     dual = xp.sum(along**2 * (gain / (squares + ridge))[:, None, :], axis=2)
     # A basis in float64 may have been made from one that was stored as the features are.

@@ -5,7 +5,7 @@ from typing import Any
 
 from dntk.archive import schema
 from dntk.bounds import Bound, Intervals
-from dntk.certificates.certificate import Certificate, StageError
+from dntk.certificates.certificate import NOT_STORED, Certificate, StageError
 from dntk.certificates.tolerance_outcome import StageShare, ToleranceOutcome
 
 TOLERANCE = schema.optional(schema.fields_of(ToleranceOutcome, shares=schema.items(schema.fields_of(StageShare))))
@@ -40,7 +40,7 @@ _BY_TYPE = {
     Intervals | None: schema.optional(_intervals),
 }
 _STORED = dataclasses.make_dataclass(
-    "_Stored", [(field.name, field.type) for field in dataclasses.fields(Certificate) if field.name != "pointwise"]
+    "_Stored", [(field.name, field.type) for field in dataclasses.fields(Certificate) if field.name not in NOT_STORED]
 )
 
 CERTIFICATE = schema.fields_of(_STORED, _BY_TYPE, stages=_STAGES, tolerance=TOLERANCE)

@@ -9,19 +9,16 @@ from typing import Any
 
 from jaxtyping import Float
 
-from dntk import arrays
 from dntk._progress import Task, task
-from dntk.backend import backend_of
 from dntk.certificates import DroppedPoints, Span
-from dntk.certificates.approximation import span_of
 from dntk.certificates.dropped import FEW
-from dntk.distill.gradients.base import require_kernel
-from dntk.distilled_gradients import DistilledGradients, row_basis
+from dntk.distilled_gradients import DistilledGradients
+from dntk.estimator._steps import left_by, reduced, regressed, span_of_features, span_of_gradients, spectrum_of
 from dntk.estimator.certification import Evidence
 from dntk.estimator.defaults import cost_of_everything
 from dntk.estimator.losses import Losses, expected_sketch_error
 from dntk.estimator.once import Once
-from dntk.estimator.points import KeptPoints, Targets, checked_targets, dim_of
+from dntk.estimator.points import KeptPoints, Targets, checked_targets
 from dntk.estimator.stages import Parts, Stages
 from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures
@@ -31,11 +28,9 @@ from dntk.metrics import fidelity
 from dntk.models import batches
 from dntk.models.base import outputs_of
 from dntk.sketch import Sketch, SketchPlan
-from dntk.solve import RidgeFit, same_span
-from dntk.solve._ridge import solved
+from dntk.solve import RidgeFit
 from dntk.solve.problem import RidgeProblem
-from dntk.solve.rules import one_ridge
-from dntk.spectrum import condition_number, eigenvalues, truncation_rank
+from dntk.spectrum import condition_number, truncation_rank
 from dntk.types import Array
 
 
@@ -102,27 +97,27 @@ def _run(stages: Stages, x: Array, y: Array | None, targets: Targets, stage: Cal
         sketch = stages.sketch(x)
         points = stages.points(x, y, targets, sketch)
         cost.nbytes = points.nbytes
+    _say_what_everything_costs(stages, x, sketch)
     with stage("features") as cost:
-        _say_what_everything_costs(stages.parts, x, sketch)
         phi, sketch = stages.features(points, sketch)
         cost.nbytes = nbytes_of(phi.values)
     with stage("ridge"):
-        problem = RidgeProblem.of(phi.values, points.targets)
-        fit = keep.regression(phi, lambda: solved(problem, one_ridge(stages.parts.ridge, problem), phi))
+        problem, fit = regressed(stages, phi, points.targets)
         ridge = float(fit.ridge)  # type: ignore[arg-type]  # one for all outputs
     if points.residual is None:
         with stage("loss of points"):
             left = keep.number("loss of points", phi.values, lambda: _measured(stages, x, points, phi, problem))
         points = dataclasses.replace(points, residual=left)
     with stage("gradients") as cost:
-        grads = stages.gradients(phi, points.targets, ridge)
-        if grads is not None:
+        smaller, grads = reduced(stages, phi, points.targets, ridge), None
+        if smaller is not None:
+            grads, inside = smaller
             # Leaving points out in a span made from their targets would flatter: keep the error of all features.
-            fit = dataclasses.replace(same_span(grads, ridge=ridge), left_out=fit.left_out)
-        span = Once(functools.partial(_whole, phi)) if grads is None else Once.made(_of_gradients(grads))
+            fit = dataclasses.replace(inside, left_out=fit.left_out)
+        span = Once(functools.partial(span_of_features, phi)) if grads is None else Once.made(span_of_gradients(grads))
         cost.nbytes = nbytes_of(fit.weights) + (0 if grads is None else nbytes_of(grads.basis))
     with stage("spectrum"):
-        spectrum = keep.array("spectrum", phi.values, lambda: eigenvalues(phi))
+        spectrum = spectrum_of(stages, phi)
     return _Run(points=points, phi=phi, sketch=sketch, grads=grads, fit=fit, ridge=ridge, span=span, spectrum=spectrum)
 
 
@@ -160,45 +155,20 @@ def _not_kept(parts: Parts, x: Array, run: _Run, limit: int | None) -> DroppedPo
 
 
 def _measured(stages: Stages, x: Array, points: KeptPoints, phi: TangentFeatures, problem: RidgeProblem) -> float:
-    """Share of the trace of K̄ that the kept points leave, from a sample of 64 of the others.
-
-    k(x, x) − k_xᵀ(K̄ + μI)⁻¹k_x of every sampled point, with μ as small as the precision of the features lets it be.
-    """
+    """Share of the trace of K̄ that the kept points leave, from a sample of 64 of the others."""
     parts = stages.parts
     sample = DroppedPoints.of(parts.model, x, points.indices, rows=0, seed=parts.seed, least=FEW)
     if sample is None:
         return 0.0
     others = stages.keep.features("measured", parts.model, sample.x, sketch=phi.sketch)
-    xp = arrays.namespace(phi.values)
-    own = xp.mean(arrays.in_float64(xp.sum(others.values**2, axis=2)), axis=0)
-    total = float(xp.sum(own))
-    require_kernel(phi)
-    if total == 0:  # gradients of zero lie in every span
-        return 0.0
-    gram = xp.mean(problem.gram, axis=0) if problem.dual else arrays.in_float64(phi.kernel())
-    damping = 10 * len(phi) * arrays.epsilon(phi.values) * float(xp.mean(xp.linalg.diagonal(gram)))
-    factor = xp.linalg.cholesky(gram + damping * xp.eye(len(phi), dtype=gram.dtype, device=arrays.device_of(gram)))
-    across = xp.astype(phi.kernel(others), gram.dtype, copy=False)
-    half = backend_of(factor).triangular_solve(factor, across, lower=True)
-    left = float(xp.sum(xp.clip(own - xp.sum(half * half, axis=0), min=0))) / total
-    return left * sample.population / batches.count(x)
+    return left_by(phi, others, problem) * sample.population / batches.count(x)
 
 
-def _say_what_everything_costs(parts: Parts, x: Array, sketch: Sketch | SketchPlan | None) -> None:
+def _say_what_everything_costs(stages: Stages, x: Array, sketch: Sketch | SketchPlan | None) -> None:
     """Warn before features of all of many points are made."""
-    if parts.data is not None:
+    if stages.parts.data is not None:
         return
-    cost = cost_of_everything(parts.model, x, dim_of(sketch, parts.model))
+    plain = sketch.sketch if isinstance(sketch, SketchPlan) else sketch
+    cost = cost_of_everything(stages.parts.model, x, plain, stages.keep.memory_limit)
     if cost:
         warnings.warn(cost, UserWarning, stacklevel=5)
-
-
-def _whole(phi: TangentFeatures) -> Span:
-    """The span of all features."""
-    basis = row_basis(phi.values)
-    return span_of(phi.values, basis[:, : min(len(phi), phi.dim), :], dtype=phi.values.dtype)
-
-
-def _of_gradients(grads: DistilledGradients) -> Span:
-    """The span of the synthetic gradients."""
-    return span_of(grads.values, grads.basis, dtype=grads.values.dtype)

@@ -4,6 +4,7 @@ import dataclasses
 
 from jaxtyping import Float
 
+from dntk.ledger import StageCost
 from dntk.types import Array
 
 
@@ -17,8 +18,11 @@ class Query:
         (n, C), as :meth:`Fit.predict` (to rounding) and :meth:`Fit.uncertainty`.
     trust
         (n,), as :meth:`Fit.trust`.
+    cost
+        What all three took together.
     """
 
     prediction: Float[Array, "n c"]
     uncertainty: Float[Array, "n c"]
     trust: Float[Array, " n"]
+    cost: StageCost

@@ -18,12 +18,13 @@ def write_report(state: FittedState, path: str | Path) -> None:
     """Write losses, spectrum and costs of a fit as one self-contained HTML page."""
     losses = dataclasses.asdict(state.losses)
     spectrum = [float(value) for value in backend_of(state.spectrum).to_numpy(state.spectrum)]
-    costs = [*state.ledger.stages, state.ledger.total()]
+    certificate = _stages(state)  # made here, so that its cost is told, too
+    costs = [*state.costs.stages, state.costs.total()]
     parts = [
         heading("What was lost"),
         table(("quantity", "value"), [(name.replace("_", " "), f"{value:.5g}") for name, value in losses.items()]),
         heading("Certificate"),
-        table(("stage", "error", "of what", "theorem"), _stages(state)),
+        table(("stage", "error", "of what", "theorem"), certificate),
         heading("The kernel on the kept points"),
         figure(spectrum_plot(spectrum, state.losses.truncation_rank), f"Ridge {state.ridge:.3g}."),
         heading("What it cost"),

@@ -13,6 +13,7 @@ from dntk.distilled_gradients import DistilledGradients
 from dntk.estimator.losses import Losses
 from dntk.estimator.once import Once
 from dntk.features import TangentFeatures
+from dntk.ledger import LedgerRecorder
 from dntk.types import Array
 
 CONFIDENCE = 0.999
@@ -53,16 +54,26 @@ class Evidence:
 
     def certificate(self) -> Certificate:
         """All statements; a Jacobian of the sampled points, and O(m·C·k·(s + 40)) operations."""
+        recorder = LedgerRecorder()
+        with recorder.stage("certificate"):
+            found = self._with_dropped(self._of_features())
+        stages = (*earlier_stages(self.losses), *(stage for stage in found.stages if stage.stage != "sketch"))
+        cost = recorder.ledger()["certificate"]
+        return dataclasses.replace(found, stages=stages, confidence=CONFIDENCE, tolerance=self.tolerance, cost=cost)
+
+    def _of_features(self) -> Certificate:
+        """What was made of the features, against the features."""
         phi, failure = self.phi, 1 - CONFIDENCE
         if self.grads is None:
             found = certify(phi, phi, confidence=1 - failure / 2, seed=self.seed)
             found = with_weights(found, phi, self.weights, self.targets, self.ridge)
         else:
             found = certify(phi, self.grads, self.targets, self.ridge, 1 - failure / 2, seed=self.seed)
-        found = with_unsketched(found, phi, confidence=1 - failure / 4)
-        found = with_dropped(found, self.dropped, self.span().basis, phi.sketch, confidence=1 - failure / 4)
-        stages = (*earlier_stages(self.losses), *(stage for stage in found.stages if stage.stage != "sketch"))
-        return dataclasses.replace(found, stages=stages, confidence=CONFIDENCE, tolerance=self.tolerance)
+        return with_unsketched(found, phi, confidence=1 - failure / 4)
+
+    def _with_dropped(self, found: Certificate) -> Certificate:
+        confidence = 1 - (1 - CONFIDENCE) / 4
+        return with_dropped(found, self.dropped, self.span().basis, self.phi.sketch, confidence=confidence)
 
 
 def earlier_stages(losses: Losses) -> tuple[StageError, StageError]:

@@ -8,6 +8,8 @@ from dntk.distill.data import KMeans, LastLayer, RPCholesky
 from dntk.estimator.stages import GRADIENTS, Parts
 from dntk.models import batches
 from dntk.models.base import Model
+from dntk.plan._features import planned_features
+from dntk.sketch import Sketch
 from dntk.types import Array
 
 POINTS = 500
@@ -55,14 +57,18 @@ def settled_for_search(parts: Parts) -> tuple[Parts, tuple[str, ...]]:
     return dataclasses.replace(parts, data=data, gradients=gradients), reasons
 
 
-def cost_of_everything(model: Model, x: Array, dim: int) -> str:
-    """What features of all points take, in words; empty where that is little."""
-    nbytes = batches.count(x) * model.n_outputs * dim * itemsize(next(iter(model.parameters.values())))
+def cost_of_everything(model: Model, x: Array, sketch: Sketch | None, memory_limit: int | None) -> str:
+    """What features of all points take, in words, from a batch that is run; empty where that is little."""
+    n = batches.count(x)
+    dim = model.n_parameters if sketch is None else sketch.dim
+    nbytes = n * model.n_outputs * dim * itemsize(next(iter(model.parameters.values())))
     if nbytes <= MEMORY:
         return ""
+    features = planned_features(model, x, sketch, memory_limit=memory_limit).stage("features", n)
     return (
-        f"all {batches.count(x):,} points are kept: their features take {nbytes / 2**30:.3g} GiB, "
-        f'{batches.count(x) * model.n_outputs:,} gradients. data="auto" keeps {POINTS}.'
+        f"all {n:,} points are kept: their features take {nbytes / 2**30:.3g} GiB, {features.cost.jacobian_rows:,} "
+        f"gradients and about {features.cost.seconds:,.2g} s ({features.basis}), and what is made of them grows with "
+        f'the square of the points and more, see plan(x). data="auto" keeps {POINTS}.'
     )
 
 

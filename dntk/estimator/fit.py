@@ -21,7 +21,7 @@ from dntk.estimator._report import write_report
 from dntk.estimator.losses import Losses
 from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures, tangent_features
-from dntk.ledger import Ledger
+from dntk.ledger import Ledger, LedgerRecorder, count_product
 from dntk.metrics import accuracy, fidelity, predicted_labels
 from dntk.models import batches
 from dntk.models.base import Model, checked_inputs, outputs_of, require_model
@@ -73,12 +73,16 @@ class Fit:
         TypeError, ValueError
             Inputs that the model does not take, or a network that changed since the fit.
         """
-        phi = self._features(x)
-        return Query(
-            prediction=(phi.values @ self.state.weights[:, :, None])[:, :, 0].T,
-            uncertainty=self._deviation(phi),
-            trust=tangent_residual(phi, self.state.span().basis),
-        )
+        recorder = LedgerRecorder()
+        with recorder.stage("query"):
+            phi = self._features(x)
+            count_product(phi.values, self.state.weights[:, :, None])
+            found = {
+                "prediction": (phi.values @ self.state.weights[:, :, None])[:, :, 0].T,
+                "uncertainty": self._deviation(phi),
+                "trust": tangent_residual(phi, self.state.span().basis),
+            }
+        return Query(**found, cost=recorder.ledger()["query"])
 
     def predict_label(self, x: Array) -> Int[Array, " n"]:
         """Class of the largest predicted output, the lower one where two are equal."""
@@ -160,8 +164,8 @@ class Fit:
 
     @property
     def ledger(self) -> Ledger:
-        """Costs of the stages of the fit."""
-        return self.state.ledger
+        """Costs of the stages of the fit, and of the certificate once it is made."""
+        return self.state.costs
 
     @property
     def losses(self) -> Losses:

@@ -106,14 +106,22 @@ def selected(
     """Points that are chosen by the features of one functional."""
 
     def make() -> Selection:
-        dim = dim_of(sketch, model)
-        # Features, their batches, and the same in float64.
-        needed = batches.count(x) * dim * (2 * itemsize(targets.like) + 8)
-        remedy = 'Choose by less, data="auto", or take a smaller sketch.'
-        require_memory(keep.memory_limit, needed, "features of all points, by which points are chosen,", remedy)
+        require_choosing(keep.memory_limit, batches.count(x), dim_of(sketch, model), targets.like)
         return select(keep.features("selecting", model, x, sketch=sketch, outputs="sum"))
 
     return of_selection(keep.selection(targets.like, batches.count(x), make), x, targets)
+
+
+def choosing_bytes(points: int, dim: int, like: Array) -> int:
+    """Bytes of features of one functional, of their batches, and of the same in float64."""
+    return points * dim * (2 * itemsize(like) + 8)
+
+
+def require_choosing(limit: int | None, points: int, dim: int, like: Array) -> None:
+    """Raise ``ValueError`` where features of one functional, by which points are chosen, take more than the limit."""
+    remedy = 'Choose by less, data="auto", or take a smaller sketch.'
+    needed = choosing_bytes(points, dim, like)
+    require_memory(limit, needed, "features of all points, by which points are chosen,", remedy)
 
 
 def dim_of(sketch: Sketch | SketchPlan | None, model: Model) -> int:

@@ -9,12 +9,15 @@ from dntk._checks import check_seed, keep, kind_of, require_kind
 from dntk.distill.data import DataDistiller, DataSelector, DistilledData, InputSelector
 from dntk.distill.gradients import GradientDistiller
 from dntk.estimator._fitting import fitted
+from dntk.estimator._planning import planned
 from dntk.estimator.defaults import settled, settled_for_search
 from dntk.estimator.fit import Fit
+from dntk.estimator.points import checked_targets
 from dntk.estimator.resumption import Keep
 from dntk.estimator.stages import AsGiven, Parts, Stages
 from dntk.estimator.tolerance import WithinTolerance, check_tolerance
 from dntk.models.base import Model, checked_inputs, require_model
+from dntk.plan import Plan
 from dntk.sketch import Sketch, SketchPlan
 from dntk.sketch.resolution import check_sketch
 from dntk.solve.rules import Ridge, rule_of
@@ -138,6 +141,45 @@ class DistilledNTK:
             AsGiven(parts, keep) if self.tolerance is None else WithinTolerance(parts, self.tolerance, keep)
         )
         return Fit(self.model, fitted(stages, x, y, choices))
+
+    def plan(
+        self,
+        x: Array,
+        y: Array | None = None,
+        checkpoint: str | Path | None = None,
+        memory_limit: int | None = None,
+    ) -> Plan:
+        """What :meth:`fit` with these arguments will cost by stages; beside it its certificate and the exact kernel.
+
+        The parts are those that the fit would choose. Passes, Jacobian rows and operations follow from small batches
+        that are run; seconds are those of a measured batch and of the algebra on random features of one and of two
+        outputs, extrapolated in proportion to operations. It takes a few seconds, or two points' time where that is
+        more; nothing is written, a ``checkpoint`` only says that stages will keep what they made.
+
+        Of a tolerance the sizes are not known before: the plan is that of the sizes at which the search begins. What an
+        objective takes that makes inputs is not foreseen. What a model looks at once, and what is compiled, is not in
+        the plan.
+
+        Parameters
+        ----------
+        x, y, checkpoint, memory_limit
+            As for :meth:`fit`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`fit` raises them of these arguments.
+        """
+        x = checked_inputs(self.model, x)
+        parts, choices = self._parts(x)
+        notes = choices
+        if self.tolerance is not None:
+            parts = dataclasses.replace(parts, gradients="auto" if parts.gradients is None else parts.gradients)
+            notes += ("a tolerance is searched for: sizes and costs are those at which the search begins",)
+        if y is not None:
+            checked_targets(self.model, x, y)
+        keep = Keep.of(self, x, y, None, memory_limit)
+        return planned(AsGiven(parts, keep), x, y, notes, disk=checkpoint is not None)
 
     def _parts(self, x: Array) -> tuple[Parts, tuple[str, ...]]:
         """What is to be done with these points, and why where that was left open."""

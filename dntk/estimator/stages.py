@@ -101,12 +101,23 @@ class AsGiven:
         """Features of the kept points, and the sketch or plan that made them."""
         model, m = self.parts.model, points.targets.shape[0]
         dim = dim_of(sketch, model)
-        # Features with their batches; one output of them, a few matrices per output and one across outputs in float64.
-        side, across, size = min(m, dim), min(ROWS, model.n_outputs * m), itemsize(points.targets)
-        needed = 2 * size * model.n_outputs * m * dim
-        needed += 8 * (2 * m * dim + 4 * model.n_outputs * side**2 + 2 * across**2)
-        require_memory(self.keep.memory_limit, needed, "features and kernels", "Keep fewer points, or pass a sketch.")
+        self.require_algebra(m, dim, points.targets)
         return self.keep.features("features", model, points.x, sketch=sketch), sketch
+
+    def require_algebra(self, points: int, dim: int, like: Array) -> int:
+        """Bytes of features with their batches; and in float64 of one output of them, and a few matrices per output.
+
+        Raises
+        ------
+        ValueError
+            The memory limit is less.
+        """
+        outputs = self.parts.model.n_outputs
+        side, across = min(points, dim), min(ROWS, outputs * points)
+        needed = 2 * itemsize(like) * outputs * points * dim
+        needed += 8 * (2 * points * dim + 4 * outputs * side**2 + 2 * across**2)
+        require_memory(self.keep.memory_limit, needed, "features and kernels", "Keep fewer points, or pass a sketch.")
+        return needed
 
     def gradients(self, phi: TangentFeatures, targets: Float[Array, "m c"], ridge: float) -> DistilledGradients | None:
         """Synthetic gradients where gradients are distilled, for λ unless their distiller was given its own."""

@@ -60,3 +60,10 @@ class FittedState:
     made_by: Mapping[str, str]
     network: Watch
     memory_limit: int | None = None
+
+    @property
+    def costs(self) -> Ledger:
+        """Those of the stages, and of the certificate once it is made."""
+        made = self.certificate() if self.certificate.is_made else None
+        more = () if made is None or made.cost is None else (made.cost,)
+        return Ledger(stages=(*self.ledger.stages, *more))

@@ -22,12 +22,9 @@ from dntk.ledger import Ledger, StageCost
 from dntk.models.activations import ACTIVATIONS
 from dntk.models.base import Model
 from dntk.models.mlp import MLP
-from dntk.sketch import SRHT, Gaussian, Kronecker, Mask, Mixed, ParameterMatrix, Rademacher, SparseSign, TensorSketch
+from dntk.sketch import description
 from dntk.types import Array
 
-_SKETCHES: dict[str, type] = {
-    family.__name__: family for family in (Gaussian, Kronecker, Mask, Mixed, Rademacher, SRHT, SparseSign, TensorSketch)
-}
 _NETWORK = schema.record(
     layers=schema.integer(1, 10_000),
     activation=schema.choice(*ACTIVATIONS),
@@ -44,7 +41,7 @@ FORMAT = Format(
         "place": schema.text,
         "probe": schema.optional(_probe.form),
         "network": schema.optional(_NETWORK),
-        "sketch": schema.optional(schema.tagged("family", {n: schema.fields_of(f) for n, f in _SKETCHES.items()})),
+        "sketch": schema.optional(description.FORM),
         "ridge": schema.number(0, above=True),
         "made_by": schema.mapping(schema.text),
         "losses": schema.fields_of(Losses),
@@ -158,10 +155,6 @@ def _tensors(model: Model, state: FittedState) -> dict[str, Any]:
 
 
 def _manifest(model: Model, state: FittedState) -> dict[str, Any]:
-    sketch = state.sketch
-    if sketch is not None and type(sketch).__name__ not in _SKETCHES:
-        msg = f"cannot store the sketch {sketch!r}: only {', '.join(_SKETCHES)} are known to load()."
-        raise TypeError(msg)
     network = None
     if isinstance(model, MLP):
         network = {
@@ -175,14 +168,14 @@ def _manifest(model: Model, state: FittedState) -> dict[str, Any]:
         "place": state.network.identity.place,
         "probe": _probe.described(state.network.identity.probe)[0],
         "network": network,
-        "sketch": None if sketch is None else {"family": type(sketch).__name__, **dataclasses.asdict(sketch)},
+        "sketch": None if state.sketch is None else description.described(state.sketch),
         "ridge": state.ridge,
         "made_by": dict(state.made_by),
         "losses": dataclasses.asdict(state.losses),
         "certificate": state.certificate().to_dict() if state.certificate.is_made else None,
         "tolerance": None if state.tolerance is None else state.tolerance.to_dict(),
         "data": None if state.data is None else state.data.description,
-        "ledger": [dataclasses.asdict(cost) for cost in state.ledger.stages],
+        "ledger": [dataclasses.asdict(cost) for cost in state.costs.stages],
     }
 
 
@@ -214,13 +207,7 @@ def _distilled(stored: dict[str, Any] | None, array: Callable[[str], Any]) -> Di
 def _sketch(described: Mapping[str, Any] | None, network: Model, stored: Stored) -> Any:
     if described is None:
         return None
-    fields = dict(described)
-    family = _SKETCHES[fields.pop("family")]
-    if fields.get("layout") is not None:
-        fields["layout"] = tuple(ParameterMatrix(**matrix) for matrix in fields["layout"])
-    if "widths" in fields:
-        fields["widths"] = tuple((name, width) for name, width in fields["widths"])
-    sketch = family(**fields)
+    sketch = description.rebuilt(described)
     if sketch.dim != stored.arrays["weights"].shape[1] or sketch.n_parameters != network.n_parameters:
         stored.refuse(
             f"has a sketch of {sketch.n_parameters} parameters to {sketch.dim} features for weights of "

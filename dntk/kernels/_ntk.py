@@ -64,28 +64,85 @@ def ntk(
     each group; with b batches of inputs the network is differentiated b(b + 1)/2 times on pairs of batches. Source:
     Novak, Sohl-Dickstein and Schoenholz, *Fast finite width neural tangent kernel*, ICML 2022.
     """
+    x1, x2, order = _ordered(model, x1, x2, outputs, batch_size, memory_limit)
+    form, groups, size = _form(outputs), order.groups, order.batch
+    with task("kernel", total=len(groups) * order.pairs, unit="pairs") as bar:
+        kernel = form.whole([_assemble(model, x1, x2, group, size, form, bar) for group in groups], groups)
+    cotangents = model.namespace.concat(groups, axis=0) if len(groups) > 1 else groups[0]
+    inputs = {"x1": x1} if x2 is None else {"x1": x1, "x2": x2}
+    require_finite_result(kernel, model, inputs, cotangents, size)
+    return model.namespace.permute_dims(kernel, (1, 3, 0, 2)) if outputs == "full" else kernel
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Order:
+    """In what order a kernel is computed, and with that how often inputs are differentiated.
+
+    Parameters
+    ----------
+    groups
+        Functionals that are taken together, each group by itself for all inputs.
+    batch
+        Inputs that are differentiated at once.
+    inputs
+        How many inputs are differentiated for each group, those counted again that are needed again.
+    pairs
+        Pairs of inputs whose gradients are multiplied for each group.
+    nbytes
+        Of the kernel.
+    """
+
+    groups: list[Array]
+    batch: int
+    inputs: int
+    pairs: int
+    nbytes: int
+
+
+def order_of(
+    model: Model,
+    x1: Inputs,
+    x2: Inputs | None = None,
+    *,
+    outputs: KernelOutputs = "mean",
+    batch_size: int | None = None,
+    memory_limit: int | None = None,
+) -> Order:
+    """What :func:`ntk` will do with these arguments; it raises what that raises of them."""
+    return _ordered(model, x1, x2, outputs, batch_size, memory_limit)[2]
+
+
+def _ordered(
+    model: Model,
+    x1: Inputs,
+    x2: Inputs | None,
+    outputs: KernelOutputs,
+    batch_size: int | None,
+    memory_limit: int | None,
+) -> tuple[Inputs, Inputs | None, Order]:
+    """Checked inputs, and the order of the computation."""
     if batch_size is not None:
         batch_size = positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen")
     x1 = checked_inputs(model, x1, "x1")
     x2 = None if x2 is None else checked_inputs(model, x2, "x2")
     place = {"xp": model.namespace, "dtype": arrays.kernel_dtype(model.namespace, model.dtype), "device": model.device}
     cotangents = cotangents_for(outputs, model.n_outputs, **place)
-    form = _FORMS.get(outputs, _ONLY)
-    batches = choose_paired_batches(
+    nbytes = _kernel_bytes(model, x1, x1 if x2 is None else x2, outputs, place["dtype"])
+    chosen = choose_paired_batches(
         model,
         x1,
         cotangents,
         batch_size,
-        separable=form.joined is not None,
-        held=2 * _kernel_bytes(model, x1, x1 if x2 is None else x2, outputs, place["dtype"]),
+        separable=_form(outputs).joined is not None,
+        held=2 * nbytes,
         memory_limit=memory_limit,
     )
-    groups = [cotangents[a:b, :] for a, b in arrays.spans(cotangents.shape[0], batches.functionals)]
-    with task("kernel", total=len(groups) * _pairs(x1, x2, batches.inputs), unit="pairs") as bar:
-        kernel = form.whole([_assemble(model, x1, x2, group, batches.inputs, form, bar) for group in groups], groups)
-    inputs = {"x1": x1} if x2 is None else {"x1": x1, "x2": x2}
-    require_finite_result(kernel, model, inputs, cotangents, batches.inputs)
-    return model.namespace.permute_dims(kernel, (1, 3, 0, 2)) if outputs == "full" else kernel
+    groups = [cotangents[a:b, :] for a, b in arrays.spans(cotangents.shape[0], chosen.functionals)]
+    n, size = batches.count(x1), chosen.inputs
+    rows = -(-n // size)
+    # Within x1 a batch meets those after it, which are differentiated for it; else all of x2 for every batch.
+    again = sum(n - stop for _, stop in arrays.spans(n, size)) if x2 is None else rows * batches.count(x2)
+    return x1, x2, Order(groups=groups, batch=size, inputs=n + again, pairs=_pairs(x1, x2, size), nbytes=nbytes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -170,6 +227,10 @@ def _pairs(x1: Inputs, x2: Inputs | None, size: int) -> int:
 def _blocks(model: Model, x: Batch, cotangents: Float[Array, "q c"]) -> Iterator[GradientBlock]:
     count(jacobian_rows=batches.count(x) * cotangents.shape[0])
     return model.gradient_blocks(x, cotangents)
+
+
+def _form(outputs: KernelOutputs) -> _Form:
+    return _FORMS.get(outputs, _ONLY)
 
 
 def _averaged(kernels: list[Array], sizes: list[int]) -> Array:

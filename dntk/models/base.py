@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._checks import kind_of
-from dntk._foreign import require_plain_array
+from dntk._foreign import converted, require_plain_array
 from dntk._progress import task
 from dntk.backend import Backend, backend_for_network
 from dntk.gradient_blocks import GradientBlock
@@ -119,6 +119,12 @@ def as_model(
     """
     if isinstance(net, Model):
         return net if parameters is None else net.subset(parameters)
+    if params is None and isinstance(net, FunctionType | MethodType):
+        msg = (
+            f"`net` is {kind_of(net)}, and its parameters are not known: pass them beside a function of them, "
+            "dntk.as_model(fn, params) for fn(params, x), of JAX arrays or written with autograd.numpy."
+        )
+        raise TypeError(msg)
     backend = backend_for_network(net) if params is None else _backend_for_parameters(params)
     return backend.as_model(net, params, parameters, forward)
 
@@ -165,9 +171,8 @@ def _attributes(value: Any) -> list[str]:
 def require_model(model: Any, name: str = "model") -> Model:
     """The model; ``TypeError`` where it is none, with what makes one of it."""
     if isinstance(model, type) or not isinstance(model, Model):
-        wrapped = getattr(model, "module", None) if type(model).__name__.endswith("DataParallel") else None
-        net = "net" if wrapped is None else "net.module"
-        msg = f"`{name}` is {kind_of(model)}: wrap the network first, {name} = dntk.as_model({net})."
+        call = "fn, params" if isinstance(model, FunctionType | BuiltinFunctionType | MethodType) else "net"
+        msg = f"`{name}` is {kind_of(model)}: wrap the network first, {name} = dntk.as_model({call})."
         raise TypeError(msg)
     return model
 
@@ -219,12 +224,13 @@ def _check_part(x: Any, model: Model, name: str) -> None:
     xp = arrays.namespace(x)
     if xp is not model.namespace:
         ours, theirs = (space.__name__.removeprefix("array_api_compat.") for space in (model.namespace, xp))
-        msg = f"`{name}` is a {theirs} array, but the model computes with {ours}: convert it to {ours} first."
+        remedy = converted(name, _root(model))
+        msg = f"`{name}` is a {theirs} array, but the model computes with {ours}: convert it, {remedy}."
         raise TypeError(msg)
     if arrays.device_of(x) != model.device:
         msg = (
             f"`{name}` is on device {arrays.device_of(x)}, but the model is on {model.device}: "
-            "move it with array_api_compat.to_device."
+            f"move it, {arrays.moved(name, x, model.device)}."
         )
         raise ValueError(msg)
     arrays.require_points(name, x)

@@ -139,6 +139,12 @@ def choose_paired_batches(
     return PairedBatches(inputs=fitting(best), functionals=best)
 
 
+def block_bytes(model: Model, x: Inputs, cotangents: Float[Array, "q c"]) -> int:
+    """Bytes of the gradient blocks of one input for all functionals."""
+    first, further = _sizes(model, x, cotangents)
+    return first + (cotangents.shape[0] - 1) * further
+
+
 def _sizes(model: Model, x: Inputs, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
     measure = model.block_bytes if isinstance(model, SizedModel) else lambda *data: measured_bytes(model, *data)
     # One alone cannot show how bytes grow with inputs of several sizes, and points of a source have to be read.

@@ -8,6 +8,7 @@ from dntk.outputs.functionals import FeatureOutputs, KernelOutputs
 from dntk.outputs.inputs import Labelled, labelled
 from dntk.outputs.log_probabilities import log_softmax
 from dntk.outputs.margins import margin
+from dntk.outputs.sequences import SequenceModel, sequence_log_likelihood, sequence_loss, token_log_likelihoods
 from dntk.outputs.transformed import TransformedModel
 from dntk.outputs.value_losses import loss
 
@@ -15,9 +16,13 @@ __all__ = [
     "FeatureOutputs",
     "KernelOutputs",
     "Labelled",
+    "SequenceModel",
     "TransformedModel",
     "labelled",
     "log_softmax",
     "loss",
     "margin",
+    "sequence_log_likelihood",
+    "sequence_loss",
+    "token_log_likelihoods",
 ]

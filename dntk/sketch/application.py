@@ -53,6 +53,32 @@ def sketched_gradients(
     OSError
         The disk cannot take the features.
     """
+    n = batches.count(x)
+    size, each = batch_of(model, x, sketch, cotangents, batch_size, memory_limit=memory_limit)
+    with task("tangent features", total=n, unit="points") as bar:
+        if kept is None:
+            pieces = in_batches(
+                n, size, lambda start, stop: _batch(model, batches.span(x, start, stop), cotangents, sketch), bar
+            )
+        else:
+            kept = kept.of_batches(size)
+            kept.require_space(n, size, each)
+            pieces = [_kept(model, x, cotangents, sketch, size, kept, span, bar) for span in kept.spans(n, size)]
+    values = model.namespace.concat(pieces, axis=1)
+    require_finite_result(values, model, {"x": x}, cotangents, size)
+    return values
+
+
+def batch_of(
+    model: Model,
+    x: Inputs,
+    sketch: Sketch | None,
+    cotangents: Float[Array, "q c"],
+    batch_size: int | None = None,
+    *,
+    memory_limit: int | None = None,
+) -> tuple[int, int]:
+    """Inputs that are differentiated at once, and bytes of one input's features."""
     n, dtype = batches.count(x), arrays.kernel_dtype(model.namespace, model.dtype)
     gradient = cotangents.shape[0] * model.n_parameters
     each = gradient if sketch is None else cotangents.shape[0] * sketch.dim
@@ -67,18 +93,7 @@ def sketched_gradients(
         working=(_WORKING * gradient, _WORKING * most),
         memory_limit=memory_limit,
     )
-    with task("tangent features", total=n, unit="points") as bar:
-        if kept is None:
-            pieces = in_batches(
-                n, size, lambda start, stop: _batch(model, batches.span(x, start, stop), cotangents, sketch), bar
-            )
-        else:
-            kept = kept.of_batches(size)
-            kept.require_space(n, size, each)
-            pieces = [_kept(model, x, cotangents, sketch, size, kept, span, bar) for span in kept.spans(n, size)]
-    values = model.namespace.concat(pieces, axis=1)
-    require_finite_result(values, model, {"x": x}, cotangents, size)
-    return values
+    return size, each
 
 
 def _kept(

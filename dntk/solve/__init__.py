@@ -25,6 +25,7 @@ from dntk.solve.out_of_core import (
 )
 from dntk.solve.path import RidgePath, ridge_path
 from dntk.solve.ridge_fit import RidgeFit
+from dntk.solve.rules import Relative
 
 __all__ = [
     "CGResult",
@@ -47,6 +48,7 @@ __all__ = [
     "Preconditioner",
     "RPCholeskyPreconditioner",
     "RandomizedNystrom",
+    "Relative",
     "RidgeChoice",
     "RidgeFit",
     "RidgePath",

@@ -98,20 +98,20 @@ class RidgeProblem:
             targets=xp.astype(self.targets, dtype, copy=False),
         )
 
-    def ridges(self, grid: Sequence[float] | None) -> list[float]:
-        """``grid``, or the default one in units of the kernel's mean diagonal.
-
-        Raises
-        ------
-        ValueError
-            All features are zero.
-        """
+    @property
+    def mean_diagonal(self) -> float:
+        """Mean diagonal entry of the kernel, in units of which ridges are tried; ``ValueError`` for zero features."""
         xp = arrays.namespace(self.features)
         rows = xp.sum(self.features * self.features, axis=2)
         diagonal = float(xp.mean(xp.astype(rows, arrays.accumulation_dtype(rows))))
         if diagonal == 0:
             msg = "all tangent features are zero (a dead network?): there is no kernel to choose a ridge for."
             raise ValueError(msg)
+        return diagonal
+
+    def ridges(self, grid: Sequence[float] | None) -> list[float]:
+        """``grid``, or the default one in units of the kernel's mean diagonal; ``ValueError`` for zero features."""
+        diagonal = self.mean_diagonal
         return [g * diagonal for g in DEFAULT_GRID] if grid is None else list(grid)
 
     def rows(self, start: int, stop: int) -> "RidgeProblem":

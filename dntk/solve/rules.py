@@ -1,19 +1,35 @@
 """How λ is given: a number, a rule, or a convenience form of one; and what it comes to for a problem."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias, cast
 
 from jaxtyping import Float
 
-from dntk._checks import real, require_kind
+from dntk._checks import keep, positive_finite, real, require_kind
 from dntk.solve.choice import LeaveOneOut, PerOutput, RidgeChoice, check_grid, check_ridge, choose
 from dntk.solve.problem import RidgeProblem
 from dntk.types import Array
 
-Ridge: TypeAlias = float | Literal["loo"] | Sequence[float] | RidgeChoice | PerOutput
+
+@dataclasses.dataclass(frozen=True)
+class Relative:
+    """λ in units of the kernel's mean diagonal, tr K̄/n: the same rule for networks of any scale."""
+
+    share: float
+
+    def __post_init__(self) -> None:
+        keep(self, share=positive_finite("share", self.share, remedy="0.1 for example"))
+
+    def of(self, problem: RidgeProblem) -> float:
+        """λ; ``ValueError`` where all features are zero."""
+        return problem.mean_diagonal * self.share
 
 
-def rule_of(ridge: Ridge) -> float | RidgeChoice | PerOutput:
+Ridge: TypeAlias = float | Literal["loo"] | Sequence[float] | RidgeChoice | PerOutput | Relative
+
+
+def rule_of(ridge: Ridge) -> float | RidgeChoice | PerOutput | Relative:
     """A number or a rule, from the convenience forms."""
     if isinstance(ridge, str):
         if ridge != "loo":
@@ -27,7 +43,7 @@ def rule_of(ridge: Ridge) -> float | RidgeChoice | PerOutput:
         return check_ridge(ridge)
     if isinstance(ridge, type):
         require_kind("ridge", ridge, RidgeChoice, expected="a number, a sequence of them, 'loo' or a rule")
-    if isinstance(ridge, PerOutput | RidgeChoice):
+    if isinstance(ridge, PerOutput | RidgeChoice | Relative):
         return ridge
     check_grid(ridge)
     return LeaveOneOut([float(value) for value in cast(Sequence[float], ridge)])
@@ -38,6 +54,8 @@ def resolve(ridge: Ridge, problem: RidgeProblem) -> float | tuple[float, ...]:
     rule = rule_of(ridge)
     if isinstance(rule, float):
         return rule
+    if isinstance(rule, Relative):
+        return rule.of(problem)
     if not isinstance(rule, PerOutput):
         return choose(rule, problem)
     if len(rule.ridges) != problem.outputs:

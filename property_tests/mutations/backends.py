@@ -114,7 +114,7 @@ MUTANTS = [
         NARROW + "predictions_of_narrow_networks_keep_the_bound_and_are_read_back_bit_for_bit[jax]",
     ),
     Mutant(
-        "dntk/features.py",
+        "dntk/features/in_memory.py",
         "arrays.widened(self.values)",
         "self.values",
         "regression on 16-bit features ends in 16 bits",

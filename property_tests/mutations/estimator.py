@@ -29,7 +29,7 @@ MUTANTS = [
         ASKED + "test_of_a_given_ridge[10.0]",
     ),
     Mutant(
-        ESTIMATOR + "_fitting.py",
+        ESTIMATOR + "_steps.py",
         "same_span(grads, ridge=ridge)",
         'same_span(grads, ridge="loo")',
         "the regression is solved at another ridge than was asked for",
@@ -72,8 +72,8 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "certification.py",
-        "self.ridge, 1 - failure / 2, seed=self.seed)\n        found = with_unsketched",
-        "self.ridge, 1 - failure / 2, seed=0)\n        found = with_unsketched",
+        "self.ridge, 1 - failure / 2, seed=self.seed)\n        return with_unsketched",
+        "self.ridge, 1 - failure / 2, seed=0)\n        return with_unsketched",
         "the certificate ignores the seed",
         CERTIFICATE + "test_its_random_starts_and_its_sample_follow_the_seed",
     ),
@@ -86,8 +86,8 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "certification.py",
-        "basis, phi.sketch, confidence=1 - failure / 4)",
-        "basis, phi.sketch, confidence=1 - failure)",
+        "confidence = 1 - (1 - CONFIDENCE) / 4",
+        "confidence = CONFIDENCE",
         "the sample takes all of the probability of failing",
         CERTIFICATE + "test_all_its_statements_share_one_probability_of_failing",
     ),
@@ -373,14 +373,14 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "_fitting.py",
-        "return left * sample.population / batches.count(x)",
-        "return left",
+        "left_by(phi, others, problem) * sample.population / batches.count(x)",
+        "left_by(phi, others, problem)",
         "the sample of dropped points stands for all points",
         "tests/test_estimator.py::TestWhatIsDoneWithoutBeingTold::"
         "test_the_loss_of_points_chosen_by_the_last_layer_is_measured_on_others",
     ),
     Mutant(
-        ESTIMATOR + "_fitting.py",
+        ESTIMATOR + "_steps.py",
         "own - xp.sum(half * half, axis=0)",
         "own - 0 * xp.sum(half * half, axis=0)",
         "dropped points lose all of their trace",
@@ -389,8 +389,8 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "fit.py",
-        "prediction=(phi.values @ self.state.weights[:, :, None])[:, :, 0].T,",
-        "prediction=(phi.values[:1, ...] @ self.state.weights[:, :, None])[:, :, 0].T,",
+        '"prediction": (phi.values @ self.state.weights[:, :, None])[:, :, 0].T,',
+        '"prediction": (phi.values[:1, ...] @ self.state.weights[:, :, None])[:, :, 0].T,',
         "a query predicts every output by the gradients of the first",
         "tests/test_estimator.py::TestQuery::test_it_says_what_the_three_say[numpy]",
     ),

@@ -4,6 +4,7 @@ from property_tests.mutations.mutant import Mutant
 
 PROGRESS = "tests/test_progress.py::"
 RESUMPTION = "tests/test_resumption.py::"
+STORED = "tests/test_stored_features.py::"
 CHECKPOINTS = "dntk/checkpoints.py"
 
 MUTANTS = [
@@ -50,7 +51,7 @@ MUTANTS = [
         RESUMPTION + "TestKills::test_time_and_work_of_earlier_runs_stay_in_the_ledger",
     ),
     Mutant(
-        "dntk/features.py",
+        "dntk/features/made.py",
         "digest(bound, outputs)",
         "digest(outputs)",
         "features by another sketch are taken from the checkpoint",
@@ -83,5 +84,61 @@ MUTANTS = [
         "backend.from_numpy(stored.arrays[key], device=device) for key",
         "entries of bfloat16 come back as float32",
         RESUMPTION + "test_entries_of_bfloat16_are_of_that_type_whether_made_or_found[torch]",
+    ),
+    Mutant(
+        "dntk/stores/folder.py",
+        'if found.manifest["data"] != data:',
+        "if False:",
+        "stored features of other points are gone on with",
+        STORED + "TestOwners::test_other_points_in_the_middle_are_noticed_when_the_call_goes_on",
+    ),
+    Mutant(
+        "dntk/stores/manifest.py",
+        "    if difference:\n",
+        "    if False:\n",
+        "stored features of a network with another activation are gone on with",
+        STORED + "TestOwners::test_another_activation_shows_in_the_outputs",
+    ),
+    Mutant(
+        "dntk/stores/folder.py",
+        "return found if there == self.layout.chunk_nbytes + 4 else None",
+        "return found",
+        "a chunk whose file is cut off counts as there",
+        STORED + "TestResuming::test_a_chunk_whose_file_is_cut_off_is_made_again",
+    ),
+    Mutant(
+        "dntk/stores/folder.py",
+        'if found is None or _sha256(self._file(number)) != found.manifest["sha256"]:',
+        "if found is None:",
+        "chunks that were exchanged are joined",
+        STORED + "TestDamage::test_a_chunk_that_was_exchanged_is_noticed_by_merge_and_made_again",
+    ),
+    Mutant(
+        "dntk/stores/folder.py",
+        "!= (number, self.owner):",
+        '!= (number, found.manifest["owner"]):',
+        "shards of different runs are joined",
+        STORED + "TestShards::test_shards_of_different_runs_are_not_joined",
+    ),
+    Mutant(
+        "dntk/stores/chunk_files.py",
+        'fill_value=_NAN.get(layout.dtype, float("nan")),',
+        "fill_value=0,",
+        "a chunk that is lost reads as zeros",
+        STORED + "TestDamage::test_a_chunk_that_is_lost_reads_as_no_number",
+    ),
+    Mutant(
+        "dntk/stores/chunk_files.py",
+        "bits + 0x7FFF + ((bits >> 16) & 1)",
+        "bits",
+        "bfloat16 is cut off, not rounded",
+        STORED + "TestFeatures::test_bfloat16_rounds_ties_to_even_and_back",
+    ),
+    Mutant(
+        "dntk/stores/shards.py",
+        "place = (place - least) //",
+        "place = place //",
+        "tasks of a Slurm array are counted from 0",
+        STORED + "TestShards::test_the_shard_is_that_of_the_process",
     ),
 ]

@@ -11,7 +11,7 @@ GROUPS = "tests/test_ntk.py::test_groups_of_unequal_numbers_of_outputs_weigh_by_
 
 MUTANTS = [
     Mutant(
-        "dntk/features.py",
+        "dntk/features/in_memory.py",
         'arrays.require_products("values", self.values, largest=largest, terms=math.prod(self.values.shape))',
         "pass",
         "features whose kernel overflows are taken",
@@ -25,21 +25,21 @@ MUTANTS = [
         SCALES + "test_the_operator_refuses_what_the_kernel_refuses",
     ),
     Mutant(
-        "dntk/features.py",
+        "dntk/features/in_memory.py",
         "(n, c * k)) * c**-0.5",
         "(n, c * k))",
         "mean kernel without 1/C",
         KERNELS + "test_kernels_of_features_are_positive_semidefinite[numpy]",
     ),
     Mutant(
-        "dntk/features.py",
+        "dntk/features/in_memory.py",
         "scale = self.n_outputs**-0.5",
         "scale = 1.0",
         "the kernel of the sum without 1/C",
         KERNELS + "test_kernels_of_features_are_positive_semidefinite[numpy]",
     ),
     Mutant(
-        "dntk/features.py",
+        "dntk/features/in_memory.py",
         "return xp.where(points < 0, points + n, points)",
         "return xp.sort(xp.where(points < 0, points + n, points))",
         "chosen points come in ascending order",

@@ -37,10 +37,18 @@ def merged(blocks: list[GradientBlock]) -> GradientBlock | None:
     if len(stored) == len(blocks):
         return _stored(stored)
     if stored or not all(_same_way(factors[0], block) for block in factors):
-        return None
+        return _expanded(blocks)
     if not factors:
         return _table(tables)
     return _tied(_table(tables), _linear(factors)) if tables else _linear(factors)
+
+
+def _expanded(blocks: list[GradientBlock]) -> DenseBlock | None:
+    """Of several forms, such as a table that is also looked up at fixed places."""
+    if len({block.size for block in blocks}) > 1:
+        return None
+    first = blocks[0]
+    return _stored([DenseBlock(name=first.name, offset=first.offset, values=block.dense()) for block in blocks])
 
 
 def _stored(blocks: Any) -> DenseBlock:

@@ -2,6 +2,7 @@
 
 from dntk.models.adapter._blocks import in_order, stored_block
 from dntk.models.adapter._calling import Forward, call, outputs_alone, refuse_forward
+from dntk.models.adapter._following import After, Followable, Following, followed
 from dntk.models.adapter._framework import Framework
 from dntk.models.adapter._memo import PROBES, Memo, OutputCount
 from dntk.models.adapter._network import close, evaluate, examine, require_outputs
@@ -11,6 +12,9 @@ from dntk.models.adapter._vectors import offsets_of, size_of, split, total_size
 
 __all__ = [
     "PROBES",
+    "After",
+    "Followable",
+    "Following",
     "Forward",
     "Framework",
     "Memo",
@@ -20,6 +24,7 @@ __all__ = [
     "close",
     "evaluate",
     "examine",
+    "followed",
     "in_order",
     "offsets_of",
     "outputs_alone",

@@ -73,6 +73,8 @@ def evaluate(run: Callable[[Batch], Any], x: Batch, framework: Framework, *, rem
     except framework.errors as error:
         inputs = f"inputs of {batches.described(x)}"
         ending = remedy or f"\nPass inputs of the shape that the {framework.network} takes."
+        if isinstance(error, NotImplementedError):
+            ending = "\nSay how it is called: dntk.as_model(net, forward=lambda net, batch: ...)."
         msg = f"the {framework.network} fails on {inputs}: {type(error).__name__}: {error}{ending}"
         raise ValueError(msg) from error
     require_outputs(outputs, batches.count(x), framework)
@@ -89,6 +91,8 @@ def require_outputs(outputs: Any, n: int, framework: Framework) -> None:
     shape = tuple(outputs.shape)
     if len(shape) != 2 or shape[0] != n or shape[1] == 0:
         remedy = f"one row of outputs per input; {framework.two_axes}"
+        if len(shape) == 3:
+            remedy += "; of a language model take dntk.outputs.sequence_loss of the model"
         msg = f"{subject} returns shape {shape} for {n} inputs, expected (n, C): {remedy}."
         raise ValueError(msg)
     if not arrays.is_floating(outputs):

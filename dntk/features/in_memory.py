@@ -1,24 +1,22 @@
-"""Tangent features: per-sample gradients of every output, sketched to k numbers."""
+"""Tangent features in memory."""
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._checks import require_kind
+from dntk._checks import positive_integer, require_kind
 from dntk._foreign import require_plain_array
-from dntk.backend import backend_of
-from dntk.checkpoints import Checkpoints, KeptRows, digest
+from dntk.backend import backend_of, entries, root_modules
+from dntk.features.neighbours import Neighbours, nearest
 from dntk.ledger import count
-from dntk.models.base import Model, checked_inputs, require_model
-from dntk.outputs import FeatureOutputs, KernelOutputs
-from dntk.outputs.functionals import check_output_index, cotangents_for
-from dntk.sketch.application import bind, sketched_gradients
-from dntk.sketch.resolution import AnySketch, check_sketch, resolved
+from dntk.models.base import Model
+from dntk.outputs import KernelOutputs
+from dntk.outputs.functionals import check_output_index
 from dntk.types import Array
 
 
@@ -70,9 +68,9 @@ class TangentFeatures:
         xp = arrays.namespace(self.values)
         if isinstance(points, slice):
             return dataclasses.replace(self, values=self.values[:, points, :])
-        return dataclasses.replace(self, values=xp.take(self.values, self._indices(points), axis=1))
+        return dataclasses.replace(self, values=xp.take(self.values, self.positions(points), axis=1))
 
-    def _indices(self, points: Any) -> Array:
+    def positions(self, points: Any) -> Array:
         """Indices on the device of the features, from an index, indices or a mask, checked to exist."""
         xp, device, n = arrays.namespace(self.values), arrays.device_of(self.values), len(self)
         if isinstance(points, int | list | tuple | np.generic | np.ndarray):
@@ -105,6 +103,31 @@ class TangentFeatures:
     def dim(self) -> int:
         """Number k of features per output."""
         return self.values.shape[2]
+
+    @property
+    def sample(self) -> "TangentFeatures":
+        """Features of the first point: library, device, type and sizes of all."""
+        return TangentFeatures(self.values[:, :1, :], self.sketch)
+
+    def chunks(self) -> Iterator[tuple[int, "TangentFeatures"]]:
+        """First position and features of some points after the other: all at once where they are in memory."""
+        yield 0, self
+
+    def nearest(self, queries: "TangentFeatures", size: int) -> Neighbours:
+        """The nearest points of each of some queries in the metric of the mean kernel, by blocks.
+
+        O(n·q·C·k), memory one chunk and O(q·size) beside the queries; distances in float64 where the device has it.
+
+        Raises
+        ------
+        ValueError
+            More neighbours than points; queries by another sketch or of other sizes.
+        """
+        self.require_comparable(queries, "queries")
+        if positive_integer("size", size) > len(self):
+            msg = f"`size`={size} neighbours are asked of {len(self)} points: pass at most as many."
+            raise ValueError(msg)
+        return nearest(((start, part.joined()) for start, part in self.chunks()), queries.joined(), int(size))
 
     def joined(self) -> Float[Array, "n d"]:
         """F = [Ψ¹ … Ψ^C]/√C (n, C·k), whose Gram matrix is the mean kernel K̄ = F Fᵀ."""
@@ -150,13 +173,13 @@ class TangentFeatures:
 
     def require_comparable(self, other: "TangentFeatures", name: str) -> None:
         """Raise unless inner products between the two sets of features mean anything."""
-        require_comparable(self.values, self.sketch, other, name)
+        require_comparable(self.sample.values, self.sketch, other, name)
 
 
 def require_comparable(values: Float[Array, "c _ k"], sketch: Any, other: TangentFeatures, name: str) -> None:
     """Raise unless inner products of rows, as of weights or of a basis, with features mean anything."""
     require_features(name, other)
-    arrays.require_same_place(features=values, **{name: other.values})
+    arrays.require_same_place(features=values, **{name: other.sample.values})
     outputs, _, dim = values.shape
     if (outputs, dim) != (other.n_outputs, other.dim):
         msg = (
@@ -169,87 +192,18 @@ def require_comparable(values: Float[Array, "c _ k"], sketch: Any, other: Tangen
         raise ValueError(msg)
 
 
-def tangent_features(
-    model: Model,
-    x: Array,
-    *,
-    sketch: AnySketch,
-    outputs: FeatureOutputs = "each",
-    batch_size: int | None = None,
-    memory_limit: int | None = None,
-) -> TangentFeatures:
-    """Sketched tangent features ψ_c(x) = S ∇_θ f_c(x) of every input.
-
-    Parameters
-    ----------
-    model
-        From :func:`dntk.as_model`.
-    x
-        Inputs.
-    sketch
-        For example ``dntk.sketch.SparseSign(4096)``, or a plan of :func:`dntk.sketch.choose`, or ``"auto"``: all P
-        coordinates up to 4,096 parameters, else the plan for these points, a relative kernel error of 5% at 95%
-        confidence. ``None`` keeps all P coordinates (small models only).
-    outputs
-        ``"each"``: all C outputs. ``"sum"``: the one functional (1/√C) Σ_c f_c. An integer: that output. The latter
-        two cost one backward pass and give features of one output.
-    batch_size
-        Inputs differentiated at once; default: as many as keep gradient blocks within a memory budget.
-    memory_limit
-        Bytes that the features, while they are put together, and gradients may take beside the network and ``x``;
-        default: gradient blocks of 1 GiB.
-
-    Returns
-    -------
-    TangentFeatures
-        Values (C or 1, n, k) of the model's dtype on its device, accumulated in float64 where the device has it;
-        ``.sketch`` is the sketch bound to the model's P.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As :func:`dntk.ntk`; also a sketch bound to another number of parameters.
-
-    Notes
-    -----
-    Memory O(batch · C · k + the blocks of one batch + one chunk): neither n × P nor P × k exists.
-    """
-    return kept_features(
-        model, x, sketch=sketch, outputs=outputs, batch_size=batch_size, memory_limit=memory_limit, kept=None
-    )
-
-
-def kept_features(
-    model: Model,
-    x: Array,
-    *,
-    sketch: AnySketch,
-    outputs: FeatureOutputs = "each",
-    batch_size: int | None = None,
-    memory_limit: int | None = None,
-    kept: tuple[Checkpoints, str] | None,
-) -> TangentFeatures:
-    """As :func:`tangent_features`; with a folder and a name their batches are kept there, or found there.
-
-    The name tells points apart; another sketch, output or batch size has entries of its own.
-    """
-    xp = require_model(model).namespace
-    check_sketch(sketch)
-    if outputs in ("mean", "full"):
-        msg = f"features have no `outputs`={outputs!r}: take 'each', then ask for .kernel(outputs={outputs!r})."
-        raise ValueError(msg)
-    x = checked_inputs(model, x)
-    dtype = arrays.kernel_dtype(xp, model.dtype)
-    cotangents = cotangents_for(outputs, model.n_outputs, xp=xp, dtype=dtype, device=model.device)
-    meant = resolved(sketch, model, x, outputs=outputs)
-    bound = None if meant is None else bind(meant, model)
-    rows = None if kept is None else KeptRows(kept[0], f"{kept[1]}-{digest(bound, outputs)}")
-    values = sketched_gradients(model, x, bound, cotangents, batch_size, memory_limit=memory_limit, kept=rows)
-    return TangentFeatures(values, bound)
-
-
 def require_features(name: str, value: Any) -> TangentFeatures:
     """The features; ``TypeError`` where they are none, with how an array becomes some."""
     expected = f"dntk.TangentFeatures; wrap an array (n, k) or (C, n, k), dntk.TangentFeatures({name})"
+    if _is_network(value):
+        expected = "its features: dntk.tangent_features(dntk.as_model(net), x, sketch=dntk.sketch.SparseSign(4096))"
     require_kind(name, value, TangentFeatures, expected=expected)
     return value
+
+
+def _is_network(value: Any) -> bool:
+    """Whether features can be made of it: a model, or a module of a framework."""
+    if isinstance(value, type):
+        return False
+    known = {module for entry in entries().values() for module in entry.modules}
+    return isinstance(value, Model) or (callable(value) and bool(root_modules(value) & known))

@@ -1,0 +1,107 @@
+"""Attribution beside dattri: linear datamodelling score (LDS), mislabelled points, time and what is kept of a point.
+
+The truth is retraining: networks on random halves of the digits, and their margins at test points. LDS is the mean over
+test points of Spearman's rank correlation between these and the summed scores of each half. Mislabelled points: a tenth
+of the labels are changed, and points ranked by their self-influence. dattri joins where it can be imported.
+Run: python benchmarks/attribution.py [--halves 60] [--checkpoints 1 10]
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from attribution_peers import dattri_ways
+from attribution_truth import Truth, mislabelled, score, train
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from sklearn.metrics import roc_auc_score
+
+import dntk
+from dntk.attribution import Attribution, Losses
+from dntk.distill.gradients import Principal
+from dntk.solve import Relative
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on networks that were trained on all points."""
+
+    method: str
+    checkpoints: int
+    lds: float
+    auc: float
+    seconds: float
+    kept: int | None
+
+
+Way = tuple[str, Callable[[list[Any], Any], tuple[Any, Any, int | None]]]
+
+
+def ours(name: str, **choices: Any) -> Way:
+    """Scores (q, n), self-influence (n,) and numbers kept of a point by dntk."""
+
+    def run(nets: list[Any], data: Any) -> tuple[Any, Any, int]:
+        spec = Attribution([dntk.as_model(net) for net in nets], sketch=None, **choices)
+        fit = spec.fit(dntk.outputs.labelled(data.x, data.y))
+        scores = fit.scores(dntk.outputs.labelled(data.test_x, data.test_y))
+        return scores.numpy(), lambda: fit.self_influence().numpy(), fit.judges[0].smoother.rows.shape[2]
+
+    return name, run
+
+
+def ways(ridges: Sequence[float], sizes: Sequence[int]) -> list[Way]:
+    """Every method."""
+    found = [ours(f"dntk, margins, ridge {r:g}", ridge=Relative(r)) for r in ridges]
+    found += [ours(f"dntk, margins, {s} gradients", gradients=Principal(s)) for s in sizes]
+    return [*found, ours("dntk, losses", functional=Losses()), *dattri_ways()]
+
+
+def rows(truth: Truth, checkpoints: Sequence[int], every: Sequence[Way], seed: int = 0) -> Iterator[Row]:
+    """Every method with every number of checkpoints."""
+    most = max(checkpoints)
+    nets = [train(truth.data.x, truth.data.y, seed=1000 + seed + i) for i in range(most)]
+    changed, wrong = mislabelled(truth.data, seed)
+    fooled = [train(changed.x, changed.y, seed=2000 + seed + i) for i in range(most)]
+    for count in checkpoints:
+        for name, way in every:
+            start = time.perf_counter()
+            scores, _, kept = way(nets[:count], truth.data)
+            seconds = time.perf_counter() - start
+            _, own, _ = way(fooled[:count], changed)
+            auc = float("nan") if own is None else float(roc_auc_score(wrong, own()))
+            yield Row(name, count, score(truth, scores), auc, seconds, kept)
+
+
+def table(found: Sequence[Row], title: str) -> Table:
+    """The rows as they are printed."""
+    out = Table("method", "checkpoints", "LDS", "mislabel AUC", "seconds", "numbers a point", title=title)
+    for row in found:
+        kept = "–" if row.kept is None else f"{row.kept:,}"
+        out.add_row(row.method, str(row.checkpoints), f"{row.lds:.3f}", f"{row.auc:.3f}", f"{row.seconds:.1f}", kept)
+    return out
+
+
+def main() -> None:
+    """Retrain, score, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--halves", type=int, default=60)
+    parser.add_argument("--checkpoints", type=int, nargs="+", default=[1, 10])
+    parser.add_argument("--ridges", type=float, nargs="+", default=[0.01, 0.1, 1.0])
+    parser.add_argument("--gradients", type=int, nargs="+", default=[5, 20, 100])
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    halves = track(range(arguments.halves), "retraining", console=Console(stderr=True))
+    truth = Truth.of(halves, seed=arguments.seed)
+    every = ways(arguments.ridges, arguments.gradients)
+    found = list(rows(truth, arguments.checkpoints, every, arguments.seed))
+    title = f"digits, {len(truth.data.y):,} points, {len(truth.halves)} halves"
+    Console(width=110).print(table(found, title))
+
+
+if __name__ == "__main__":
+    main()

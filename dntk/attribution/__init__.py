@@ -1,0 +1,19 @@
+"""Which training points made a prediction: scores of their gradients, and exact leave-one-out of the regression."""
+
+from dntk.attribution._leave_one_out import LeftOut, leave_one_out
+from dntk.attribution.attribution import Attribution
+from dntk.attribution.fit import AttributionFit, Ranking
+from dntk.attribution.functionals import Functional, Losses, Margins
+from dntk.attribution.smoother import Smoother
+
+__all__ = [
+    "Attribution",
+    "AttributionFit",
+    "Functional",
+    "LeftOut",
+    "Losses",
+    "Margins",
+    "Ranking",
+    "Smoother",
+    "leave_one_out",
+]

@@ -1,0 +1,270 @@
+"""Tangent features on the disk, read some points at a time."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk._checks import kind_of, positive_integer
+from dntk.archive import expanded, present
+from dntk.archive.digests import dtype_name
+from dntk.archive.files import written_whole
+from dntk.backend import backend_of
+from dntk.features.in_memory import TangentFeatures
+from dntk.sketch import description
+from dntk.stores import StoreFolder, chunk_files, free_memory
+from dntk.types import Array
+
+_REMEDY = (
+    "What reads them in chunks: dntk.solve.ridge, distill.gradients.Streaming, Principal, Krylov and Solution, "
+    "distill.data.RPCholesky, FarthestPoint and Leverage, dntk.certify. Or choose points first, phi[indices], or allow "
+    "more, dntk.StoredFeatures(path, memory_limit=...)"
+)
+
+
+class StoredFeatures(TangentFeatures):
+    """Features on the disk; every algorithm takes them, and most read them chunk by chunk.
+
+    Parameters
+    ----------
+    source
+        The folder that was the ``store`` of :func:`dntk.tangent_features`; or a Zarr array, a path of one, or a memory
+        map, of shape (C, n, k) or (n, k).
+    sketch
+        The sketch that made them; that of a folder is known.
+    like
+        An array of the library and on the device where they are wanted; default: NumPy.
+    memory_limit
+        Bytes that :attr:`values`, all of them at once, may take; default: half of the memory that is free. An
+        algorithm that cannot do without them says so where they are more.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing at the path.
+    dntk.StoreError
+        Not all chunks are there: the shards that lack some are named.
+    ValueError, TypeError
+        Something else than an array of two or three axes of floating-point numbers.
+    ImportError
+        Zarr is not installed.
+
+    Notes
+    -----
+    A slice is a part of the same store, indices and masks read the points into memory. A chunk that is damaged is an
+    error when it is read: every chunk has a checksum.
+    """
+
+    path: Path | None
+    memory_limit: int | None
+    _array: Any
+    _dtype: str
+    _like: Array
+    _rows: tuple[int, int]
+
+    def __init__(
+        self, source: Any, sketch: Any = None, *, like: Array | None = None, memory_limit: int | None = None
+    ) -> None:
+        if memory_limit is not None:
+            memory_limit = positive_integer("memory_limit", memory_limit, remedy="a number of bytes, or None")
+        array, dtype, made_by = _opened(source)
+        given = {
+            "sketch": made_by if sketch is None else sketch,
+            "path": expanded(source) if isinstance(source, str | Path) else None,
+            "memory_limit": memory_limit,
+            "_array": array,
+            "_dtype": dtype,
+            "_like": np.zeros(1, dtype=np.float32) if like is None else like,
+            "_rows": (0, int(array.shape[-2])),
+        }
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        """Number n of points."""
+        first, last = self._rows
+        return last - first
+
+    def __repr__(self) -> str:
+        where = type(self._array).__name__ if self.path is None else str(self.path)
+        return f"StoredFeatures({where}, outputs={self.n_outputs}, points={len(self)}, dim={self.dim})"
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    @property
+    def n_outputs(self) -> int:
+        """Number C of outputs."""
+        return 1 if self._array.ndim == 2 else int(self._array.shape[0])
+
+    @property
+    def dim(self) -> int:
+        """Number k of features per output."""
+        return int(self._array.shape[-1])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of them in memory."""
+        return (
+            self.n_outputs
+            * len(self)
+            * self.dim
+            * max(4, 2 if self._dtype == "bfloat16" else self._array.dtype.itemsize)
+        )
+
+    @property
+    def values(self) -> Float[Array, "c n k"]:
+        """All values at once, (C, n, k); ``MemoryError`` where they are more than the memory limit."""
+        limit = free_memory() if self.memory_limit is None else self.memory_limit
+        if self.nbytes > limit:
+            self._refuse(limit)
+        return self._read(0, len(self)).values
+
+    @property
+    def sample(self) -> TangentFeatures:
+        """Features of the first point: library, device, type and sizes of all."""
+        return self._read(0, 1)
+
+    def __getitem__(self, points: Any) -> TangentFeatures:
+        """Some points: of a slice a part of the store, else their features in memory."""
+        if isinstance(points, slice):
+            first, last, step = points.indices(len(self))
+            if step != 1:
+                return self[np.arange(first, last, step)]
+            return self._part(first, max(first, last))
+        where = np.asarray(backend_of(self._like).to_numpy(self.positions(points)))
+        chosen: Any = None
+        for start, part in self.chunks():
+            inside = np.flatnonzero((where >= start) & (where < start + len(part)))
+            if len(inside):
+                host = backend_of(part.values).to_numpy(part.values)
+                chosen = (
+                    np.empty((self.n_outputs, len(where), self.dim), dtype=host.dtype) if chosen is None else chosen
+                )
+                chosen[:, inside, :] = host[:, where[inside] - start, :]
+        return TangentFeatures(self._placed(chosen), self.sketch)
+
+    def chunks(self) -> Iterator[tuple[int, TangentFeatures]]:
+        """The first position and the features of one chunk after the other."""
+        for start, stop in self._spans():
+            yield start, self._read(start, stop)
+
+    def to_numpy(self) -> Any:
+        """All values at once as a NumPy array (C, n, k); ``MemoryError`` as :attr:`values`."""
+        return backend_of(self._like).to_numpy(self.values)
+
+    def export(self, path: str | Path) -> Path:
+        """Write all of them as one ``.npy`` file (C, n, k), chunk by chunk, and return its path.
+
+        Raises
+        ------
+        FileExistsError
+            There is something at the path.
+        OSError
+            The disk is full or not writable; nothing is left at the path.
+        """
+        place = expanded(path)
+        if present(place):
+            msg = f"{place} exists: choose another path, or remove it."
+            raise FileExistsError(msg)
+        host = np.dtype(dtype_name(self.sample.values))
+        shape = (self.n_outputs, len(self), self.dim)
+        header = {"descr": np.lib.format.dtype_to_descr(host), "fortran_order": False, "shape": shape}
+        with written_whole(place, size=math.prod(shape) * host.itemsize) as stream:
+            np.lib.format.write_array_header_2_0(stream, header)
+            for output in range(self.n_outputs):
+                for start, stop in self._spans():
+                    stream.write(np.ascontiguousarray(self._host(start, stop)[output, :, :]).tobytes())
+        return place
+
+    def positions(self, points: Any) -> Array:
+        """Indices on the device of the features, from an index, indices or a mask, checked to exist."""
+        return TangentFeatures.positions(_Length(self), points)  # type: ignore[arg-type]
+
+    def _spans(self) -> Iterator[tuple[int, int]]:
+        first, last = self._rows
+        size = self._chunk_rows()
+        for start in range(first - first % size, last, size):
+            yield max(first, start) - first, min(last, start + size) - first
+
+    def _chunk_rows(self) -> int:
+        chunks = getattr(self._array, "chunks", None)
+        if chunks is not None:
+            return int(chunks[-2])
+        row = self.n_outputs * self.dim * self._array.dtype.itemsize
+        return max(1, 2**25 // max(1, row))
+
+    def _part(self, first: int, last: int) -> "StoredFeatures":
+        part = object.__new__(StoredFeatures)
+        for name, value in self.__dict__.items():
+            object.__setattr__(part, name, value)
+        if first == last:
+            msg = f"the slice has none of {len(self)} points: pass one that has."
+            raise ValueError(msg)
+        object.__setattr__(part, "_rows", (self._rows[0] + first, self._rows[0] + last))
+        return part
+
+    def _read(self, start: int, stop: int) -> TangentFeatures:
+        return TangentFeatures(self._placed(self._host(start, stop)), self.sketch)
+
+    def _host(self, start: int, stop: int) -> Any:
+        """Values of some points in NumPy, one chunk after the other, so that an error names the chunk."""
+        size, pieces = self._chunk_rows(), []
+        first, last = self._rows[0] + start, self._rows[0] + stop
+        for edge in range(first - first % size, last, size):
+            rows = slice(max(first, edge), min(last, edge + size))
+            outputs = (slice(0, self.n_outputs),) if self._array.ndim == 3 else ()
+            which = (*outputs, rows, slice(0, self.dim))
+            host = chunk_files.from_disk(chunk_files.read(self._array, which), self._dtype)
+            host = host.astype(np.float32) if host.dtype == np.float16 else host
+            pieces.append(host[None, :, :] if host.ndim == 2 else host)
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
+
+    def _placed(self, host: Any) -> Array:
+        return backend_of(self._like).from_numpy(np.ascontiguousarray(host), device=arrays.device_of(self._like))
+
+    def _refuse(self, limit: int) -> NoReturn:
+        where = "these features" if self.path is None else f"the features in {self.path}"
+        msg = (
+            f"{where} take {self.nbytes:,} bytes at once, {limit:,} are allowed, and this step needs all of them in "
+            f"memory. {_REMEDY}."
+        )
+        raise MemoryError(msg)
+
+
+class _Length:
+    """What :meth:`TangentFeatures.positions` looks at, without reading."""
+
+    def __init__(self, phi: StoredFeatures) -> None:
+        self.values, self._points = phi.sample.values, len(phi)
+
+    def __len__(self) -> int:
+        return self._points
+
+
+def _opened(source: Any) -> tuple[Any, str, Any]:
+    """The array, the name of its numbers, and the sketch that made them if that is known."""
+    if isinstance(source, str | Path) and (expanded(source) / "zarr.json").is_file():
+        source = chunk_files.zarr().open_array(str(expanded(source)), mode="r")
+    elif isinstance(source, str | Path):
+        chunk_files.zarr()
+        folder = StoreFolder.opened(source, "features")
+        with folder.stored.building():
+            about = folder.stored.manifest["about"]
+            sketch = None if about.get("sketch") is None else description.rebuilt(about["sketch"])
+        return folder.array(), folder.layout.dtype, sketch
+    if not all(hasattr(source, name) for name in ("shape", "dtype", "ndim")):
+        msg = f"`source` is {kind_of(source)}: pass the folder of stored features, a Zarr array or a memory map."
+        raise TypeError(msg)
+    kind = str(source.dtype)
+    if source.ndim not in (2, 3) or 0 in source.shape or kind not in ("float16", "float32", "float64"):
+        msg = (
+            f"`source` has shape {tuple(source.shape)} and dtype {kind}: expected floating-point numbers of shape "
+            "(outputs, points, features) or (points, features), none 0."
+        )
+        raise ValueError(msg)
+    return source, kind, None

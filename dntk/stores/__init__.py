@@ -1,0 +1,25 @@
+"""Arrays on the disk that are computed chunk by chunk, by one process or by many that do not talk to each other.
+
+A folder holds a Zarr array, whose chunks have checksums, a manifest that says what it is of, and a record of every
+chunk. A chunk counts when its record is there, which is written after it: a kill at any moment leaves what was whole.
+"""
+
+from dntk.stores._free_memory import free_memory
+from dntk.stores._merge import merge
+from dntk.stores.folder import StoreFolder
+from dntk.stores.layout import Layout
+from dntk.stores.manifest import Wanted
+from dntk.stores.place import Store, StoredShard
+from dntk.stores.shards import Shard, shard_of
+
+__all__ = [
+    "Layout",
+    "Shard",
+    "Store",
+    "StoreFolder",
+    "StoredShard",
+    "Wanted",
+    "free_memory",
+    "merge",
+    "shard_of",
+]

@@ -1,0 +1,57 @@
+"""Ways to get a language model's losses wrong."""
+
+from property_tests.mutations.mutant import Mutant
+
+_VALUES = "tests/test_sequences.py::test_values_and_gradients_are_those_of_the_definition"
+
+MUTANTS = [
+    Mutant(
+        "dntk/outputs/tokens.py",
+        "values = logits[:, :-1, :] if self.causal else logits",
+        "values = logits[:, 1:, :] if self.causal else logits",
+        "a causal model's label predicted by the logits that have seen it",
+        _VALUES,
+    ),
+    Mutant(
+        "dntk/outputs/tokens.py",
+        "return xp.where(wanted == IGNORED, 0.0, ",
+        "return xp.where(wanted == IGNORED - 1, 0.0, ",
+        "positions without a label counted",
+        _VALUES,
+    ),
+    Mutant(
+        "dntk/outputs/tokens.py",
+        "own.astype(self.predicted(labels) != IGNORED, total.dtype)",
+        "own.astype(self.predicted(labels) != -101, total.dtype)",
+        "the mean loss over positions instead of labels, which padding changes",
+        "tests/test_sequences.py::test_padding_changes_no_kernel",
+    ),
+    Mutant(
+        "dntk/outputs/tokens.py",
+        "return {key: part for key, part in batch.items() if key != LABELS}",
+        "return dict(batch)",
+        "labels shown to the network",
+        _VALUES,
+    ),
+    Mutant(
+        "dntk/outputs/token_labels.py",
+        "if vocabulary and largest >= vocabulary:",
+        "if vocabulary and largest > vocabulary:",
+        "the label after the last token taken for one",
+        "tests/test_sequences.py::test_labels_that_mean_nothing_are_refused",
+    ),
+    Mutant(
+        "dntk/outputs/token_labels.py",
+        "counted & (mask == 0)",
+        "counted & (mask == -1)",
+        "padding predicted",
+        "tests/test_sequences.py::test_labels_at_padding_are_refused",
+    ),
+    Mutant(
+        "dntk/outputs/tokens.py",
+        "others = xp.where(mine, -xp.inf, values)",
+        "others = values",
+        "the label among the others, so that p is halved and certain tokens lose their digits",
+        "tests/test_sequences.py::test_nearly_certain_tokens_keep_the_relative_accuracy_of_loss_and_gradient",
+    ),
+]

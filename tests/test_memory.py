@@ -12,7 +12,7 @@ import dntk
 from dntk._progress import task
 from dntk.backend import MemoryBackend, backend_of, free_memory, is_out_of_memory
 from dntk.models import batching
-from dntk.models.halving import in_batches
+from dntk.models._halved import in_batches
 from tests.libraries import LIBRARIES
 from tests.networks import mlp
 

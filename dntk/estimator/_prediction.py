@@ -8,9 +8,9 @@ from dntk.gradient_blocks._paired import paired
 from dntk.ledger import count, nbytes_of
 from dntk.models import batches
 from dntk.models._finite_results import require_finite_result
+from dntk.models._halved import in_batches
 from dntk.models.base import Model
 from dntk.models.batching import choose_batch_size
-from dntk.models.halving import in_batches
 from dntk.outputs.functionals import cotangents_for
 from dntk.sketch.base import PairedSketch, Sketch, separated
 from dntk.types import Array

@@ -15,9 +15,9 @@ from dntk.kernels._ntk import ntk
 from dntk.ledger import count
 from dntk.models import batches
 from dntk.models._finite_results import require_finite_result
+from dntk.models._halved import in_batches
 from dntk.models.base import Model, check_placement, checked_inputs, outputs_of
 from dntk.models.batching import BUDGET, choose_batch_size, default_bytes
-from dntk.models.halving import in_batches
 from dntk.outputs import KernelOutputs
 from dntk.outputs.functionals import cotangents_for
 from dntk.types import Array

@@ -14,7 +14,7 @@ from dntk._progress import task
 from dntk.backend import Backend, backend_for_network
 from dntk.gradient_blocks import GradientBlock
 from dntk.models import batches
-from dntk.models.halving import in_batches
+from dntk.models._halved import in_batches
 from dntk.models.nests import leaves
 from dntk.types import Array, Batch, Inputs, Namespace
 

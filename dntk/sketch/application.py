@@ -10,9 +10,9 @@ from dntk.checkpoints import KeptRows
 from dntk.ledger import count
 from dntk.models import batches
 from dntk.models._finite_results import require_finite_result
+from dntk.models._halved import in_batches
 from dntk.models.base import Model
 from dntk.models.batching import choose_batch_size
-from dntk.models.halving import in_batches
 from dntk.sketch.base import CHUNK_ENTRIES, LayoutSketch, Sketch, sketch_blocks
 from dntk.sketch.layout import layout_of
 from dntk.types import Array, Batch, Inputs

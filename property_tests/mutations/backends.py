@@ -135,7 +135,7 @@ MUTANTS = [
         "tests/test_memory.py::test_pytorch_says_that_its_memory_is_short",
     ),
     Mutant(
-        "dntk.models._halved.py",
+        "dntk/models/_halved.py",
         "            if not is_out_of_memory(error):\n",
         "            if False:\n",
         "errors of other kinds are taken for a lack of memory",

@@ -1,4 +1,4 @@
-"""What each method keeps on the digits, over seeds: mean and spread of the demo's table.
+"""What each method keeps on the digits, over seeds: mean and spread of the table of `dntk demo --full`.
 
 Every seed draws another split, network, coreset and sketch. Run: python benchmarks/digits.py [--seeds 5]
 """
@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from dntk_studies.demo import Row, run
+from dntk_studies.demo.methods import Row, run
 
 METRICS = ("accuracy", "fidelity", "mse", "trace_residual", "unseen")
 
 
 def main() -> None:
-    """Run the demo for several seeds and print mean ± standard deviation."""
+    """Run the comparison for several seeds and print mean ± standard deviation."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--backend", default="numpy")

@@ -14,7 +14,7 @@ from dntk.distill.gradients import Krylov, LocalGlobalSearch, Principal, Solutio
 from dntk.distilled_gradients import distil_along, row_basis, trace_residual
 from dntk.metrics import accuracy, fidelity, mean_squared_error
 from dntk.solve import ridge, same_span
-from dntk_studies.demo.unseen import grouped_accuracy
+from dntk_studies.demo.methods.unseen import grouped_accuracy
 
 PAPER, SPAN, ONE_PASS, SECOND_PASS = "paper", "same span", "one pass", "second pass"
 CHUNK = 100

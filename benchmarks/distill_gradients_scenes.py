@@ -16,7 +16,7 @@ from dntk.sketch import SparseSign
 from dntk.solve import ridge
 from dntk.targets import one_hot
 from dntk_studies.datasets import Dataset, Split, digits
-from dntk_studies.demo.unseen import grouped_targets
+from dntk_studies.demo.methods.unseen import grouped_targets
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 POOL, VALIDATION, SKETCH, FLIPPED = 500, 300, 2048, 0.2

@@ -58,7 +58,7 @@ PUBLIC = {
         FeatureOutputs KernelOutputs Labelled SequenceModel TransformedModel labelled log_softmax loss margin
         sequence_log_likelihood sequence_loss token_log_likelihoods
     """,
-    "dntk.plan": "Plan PlannedStage ntk tangent_features",
+    "dntk.plan": "Plan PlannedStage certify ntk tangent_features",
     "dntk.random": """
         WORDS_PER_COUNTER drawing_dtype integers_of moved nearby_signs nearby_words normals signs_of
         uniforms words

@@ -5,10 +5,12 @@ import sys
 import pytest
 from rich.console import Console
 
-from dntk_studies.demo import SIZES, run
+from dntk_studies.demo import methods, run
 from dntk_studies.demo._report import write_demo_report
-from dntk_studies.demo.table import tables
-from dntk_studies.demo.unseen import groupings
+from dntk_studies.demo.methods._report import write_methods_report
+from dntk_studies.demo.methods.table import tables as tables_of_methods
+from dntk_studies.demo.methods.unseen import groupings
+from dntk_studies.demo.table import tables, verdict
 
 
 def _dntk(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
@@ -43,26 +45,68 @@ def test_unknown_commands_exit_with_2():
 
 
 @pytest.fixture(scope="module")
-def result():
+def demo():
     return run()
 
 
+@pytest.fixture(scope="module")
+def result():
+    return methods.run()
+
+
 @pytest.mark.deep
-def test_demo_prints_its_tables_and_writes_a_self_contained_report(result, tmp_path):
+def test_demo_says_its_verdict_first_and_writes_a_self_contained_report(demo, tmp_path):
     console = Console(width=130, record=True, file=io.StringIO())
-    console.print(tables(result))
+    console.print(tables(demo))
+    text = " ".join(console.export_text().split())
+    assert text.startswith(verdict(demo))
+    assert "(extrapolated)" in verdict(demo)
+    write_demo_report(demo, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == 2
+    assert page.index("predictions kept") < page.index("<table")
+    assert "<script" not in page
+    assert 'src="http' not in page
+
+
+@pytest.mark.deep
+def test_demo_saves_rows_bytes_and_seconds_and_keeps_the_predictions(demo):
+    assert demo.points == 9 * 1297
+    assert demo.exact.rows == 10 * demo.points
+    assert demo.exact.nbytes > 5e9
+    assert demo.distilled.rows < demo.exact.rows / 20
+    assert demo.distilled.nbytes < demo.exact.nbytes / 100
+    assert demo.distilled.seconds < demo.exact.seconds
+    assert demo.distilled.fidelity > 0.96
+    assert float(demo.certificate.prediction_error) < 0.01 * demo.certificate.target_norm
+
+
+@pytest.mark.deep
+def test_what_the_demo_extrapolates_grows_from_what_it_measured(demo):
+    growth = demo.points / demo.measured_points
+    assert growth * demo.measured.seconds < demo.exact.seconds < growth**3 * demo.measured.seconds
+    assert demo.measured.rows == 10 * demo.measured_points
+    assert not demo.measured.extrapolated
+    assert demo.exact.extrapolated
+    assert demo.exact.accuracy is None
+
+
+@pytest.mark.deep
+def test_methods_are_printed_and_written_as_a_self_contained_report(result, tmp_path):
+    console = Console(width=130, record=True, file=io.StringIO())
+    console.print(tables_of_methods(result))
     text = console.export_text()
     for word in ("LocalGlobal", "Principal", "Solution", "Jacobian rows", "exact kernel", "unseen labels"):
         assert word in text
-    write_demo_report(result, tmp_path / "report.html")
-    page = (tmp_path / "report.html").read_text()
+    write_methods_report(result, tmp_path / "methods.html")
+    page = (tmp_path / "methods.html").read_text()
     assert page.count("<svg") == 3
     assert "<script" not in page
     assert 'src="http' not in page
 
 
 @pytest.mark.deep
-def test_demo_keeps_full_fidelity_at_five_label_aware_gradients(result):
+def test_methods_keep_full_fidelity_at_five_label_aware_gradients(result):
     rows = {(row.method, row.gradients): row for row in result.rows}
     full = next(row for row in result.rows if row.method.startswith("coreset"))
     solution = rows["Solution", 5]
@@ -73,22 +117,22 @@ def test_demo_keeps_full_fidelity_at_five_label_aware_gradients(result):
 
 
 @pytest.mark.deep
-def test_demo_reports_every_size_and_each_method_improves_with_it(result):
+def test_methods_are_reported_at_every_size_and_each_method_improves_with_it(result):
     for method in ("LocalGlobal, same span", "Principal", "Solution"):
         residuals = [row.trace_residual for row in result.rows if row.method == method]
-        assert len(residuals) == len(SIZES)
+        assert len(residuals) == len(methods.SIZES)
         assert residuals == sorted(residuals, reverse=True)
 
 
 @pytest.mark.deep
-def test_same_span_is_no_worse_than_the_papers_solve_in_the_demo(result):
+def test_same_span_is_no_worse_than_the_papers_solve_among_the_methods(result):
     paper = [row.mse for row in result.rows if row.method == "LocalGlobal (paper's solve)"]
     span = [row.mse for row in result.rows if row.method == "LocalGlobal, same span"]
     assert sum(span) < sum(paper)
 
 
 @pytest.mark.deep
-def test_demo_ledger_counts_fewer_jacobian_rows_than_the_exact_kernel(result):
+def test_ledger_of_the_methods_counts_fewer_jacobian_rows_than_the_exact_kernel(result):
     assert result.ledger.total().jacobian_rows == 1000 + 10 * 500
     assert result.exact.jacobian_rows == 10 * 1000
 

@@ -1,10 +1,12 @@
-"""The digits that ship with scikit-learn, split."""
+"""The digits that ship with scikit-learn, split and shifted."""
+
+import itertools
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from dntk_studies.datasets import digits
+from dntk_studies.datasets import digits, shifted_digits
 
 
 def rows(*parts):
@@ -84,3 +86,21 @@ def test_sizes_that_leave_no_test_point_are_refused(train, validation):
 def test_bad_seed_is_refused():
     with pytest.raises(ValueError, match="`seed` must be an integer"):
         digits(seed=-1)
+
+
+def test_shifted_digits_are_each_training_image_and_its_eight_shifts_by_one_pixel():
+    plain, shifted = digits(train=50, validation=0, seed=3), shifted_digits(train=50, seed=3)
+    assert shifted.train.x.shape == (450, 64)
+    np.testing.assert_array_equal(shifted.train.x[:50], plain.train.x)
+    np.testing.assert_array_equal(shifted.test.x, plain.test.x)
+    np.testing.assert_array_equal(shifted.train.y, np.tile(plain.train.y, 9))
+    image = plain.train.x[7].reshape(8, 8)
+    found = {shifted.train.x[7 + 50 * shift].tobytes() for shift in range(9)}
+    expected = set()
+    for rows, columns in itertools.product((-1, 0, 1), repeat=2):
+        moved = np.zeros((8, 8), dtype=np.float32)  # by a loop over pixels, what falls off is lost
+        for i, j in itertools.product(range(8), repeat=2):
+            if 0 <= i + rows < 8 and 0 <= j + columns < 8:
+                moved[i + rows, j + columns] = image[i, j]
+        expected.add(moved.tobytes())
+    assert found == expected

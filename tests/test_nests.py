@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import dntk
+from dntk.distill.data.last_layer import last_layer_features
 from dntk.models.adapter import Forward, call, outputs_alone, refuse_forward
 from tests.libraries import Library, host
 from tests.networks import inputs, mlp
@@ -125,6 +126,32 @@ def test_a_fit_takes_nests_and_lists_of_examples(case):
     np.testing.assert_array_equal(host(fit.indices), host(from_list.indices))
     np.testing.assert_allclose(host(from_list.predict(examples)), host(fit.predict(x)), atol=1e-5)
     assert fit.fidelity(x) >= 8 / 9
+
+
+@pytest.mark.parametrize("case", ["jax", "torch", "torch, tuple"])
+def test_the_last_layer_of_networks_of_several_arrays_is_looked_at(case):
+    model, x = CASES[case]()
+    hidden = np.tanh((TABLE[IDS] * MASK[..., None]).sum(1))
+    phi = last_layer_features(model, x)
+    np.testing.assert_allclose(host(phi.values)[0], np.concatenate([hidden, np.ones((9, 1))], axis=1), atol=1e-5)
+
+
+def test_the_last_layer_is_looked_at_where_inputs_are_ids_alone():
+    model, x = torch_case("forward")
+    of_ids = dntk.as_model(model.module, forward=lambda net, ids: net(ids, all_seen(ids)))
+    hidden = np.tanh(TABLE[IDS].sum(1))
+    np.testing.assert_allclose(host(last_layer_features(of_ids, x["tokens"]).values)[0, :, :4], hidden, atol=1e-5)
+
+
+def all_seen(ids):
+    return (ids >= 0).float()
+
+
+@pytest.mark.parametrize("case", ["jax", "torch"])
+def test_objectives_of_inputs_say_that_they_make_one_array(case):
+    model, x = CASES[case]()
+    with pytest.raises(TypeError, match=r"`x` is a dict of several arrays, and objectives make one: choose points"):
+        dntk.distill.data.TangentResidual(3).distill(model, x)
 
 
 def test_parts_of_different_lengths_and_devices_are_refused():

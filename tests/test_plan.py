@@ -84,6 +84,30 @@ def test_a_fit_costs_the_passes_rows_and_bytes_of_its_plan(kind, fit):
             assert foreseen.flops == pytest.approx(found.flops, rel=0.1), foreseen.stage
 
 
+@pytest.mark.parametrize("fit", ["all points, all gradients", "the last layer's choice"])
+def test_a_certificate_costs_what_stands_beside_the_plan_of_its_fit(fit):
+    model, x = network("numpy", points=60)
+    spec = dntk.DistilledNTK(model, **FITS[fit])
+    planned, made = spec.plan(x)["certificate"], spec.fit(x).certificate.cost
+    assert without_bytes(planned.cost) == without_bytes(made)
+    assert planned.cost.flops == pytest.approx(made.flops, rel=0.25)  # some iterations end where they have found it
+    assert planned.basis.startswith("when first read")
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_certificates_of_every_approximation_have_plans(kind):
+    model, x = network(kind, points=40)
+    phi, y = dntk.tangent_features(model, x, sketch=SparseSign(50)), model(x)
+    other = dntk.tangent_features(model, x, sketch=SparseSign(60))
+    for approximation in (other, Principal(4).distill(phi, y), RPCholesky(9).select(phi)):
+        plan = dntk.plan.certify(phi, approximation, y, 0.1).total()
+        cost = dntk.certify(phi, approximation, y, 0.1).cost
+        assert without_bytes(plan) == without_bytes(cost)
+        assert plan.flops == pytest.approx(cost.flops, rel=0.4)
+    with pytest.raises(TypeError, match="`approximation` is "):
+        dntk.plan.certify(phi, 3)
+
+
 def test_what_a_network_is_looked_at_once_is_all_that_a_fit_costs_beyond_its_plan():
     (one, x), (other, _) = network("torch"), network("torch")
     spec = {"data": LastLayer(KMeans(12)), "gradients": Solution(3), "sketch": SparseSign(40)}
@@ -181,7 +205,7 @@ def test_the_table_has_a_line_for_every_stage_and_what_it_is_known_from():
     assert lines[0].startswith("plan of a fit of 30 points: 9 kept, 20 features for each of 3 outputs, made in ")
     names = [line[:15].strip() for line in lines[1:]]
     stages = ["data", "features", "ridge", "loss of points", "gradients", "spectrum"]
-    assert names[:9] == ["stage", *stages, "total", "exact kernel"]
+    assert names[:10] == ["stage", *stages, "total", "certificate", "exact kernel"]
     assert "30 measured" in lines[2]
     assert "random features measured" in lines[4]
     with pytest.raises(KeyError, match="no stage 'fit' in the plan; it has: data, features"):

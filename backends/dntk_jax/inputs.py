@@ -52,7 +52,7 @@ def find_layers(network: Network, names: tuple[str, ...], x: Any) -> Layers:
             shown = ", ".join(list(arguments)[:8]) + (", ..." if len(arguments) > 8 else "")
             msg = f"no parameter belongs to a layer {name!r}; the parameters are {shown}."
             raise ValueError(msg)
-        meetings = _meetings(program, owned)
+        meetings = _meetings(program, owned, _data(program, arguments))
         if not meetings:
             msg = f"the layer {name!r} meets the data in no operation: name another."
             raise ValueError(msg)
@@ -65,7 +65,8 @@ def head_of(network: Network, x: Any) -> str:
     program, arguments = traced(network, x)
     last: dict[str, int] = {}
     for name, slot in arguments.items():
-        products = [number for number, _ in _meetings(program, {slot}) if _is_product(program.steps[number])]
+        meetings = _meetings(program, {slot}, _data(program, arguments))
+        products = [number for number, _ in meetings if _is_product(program.steps[number])]
         if products:
             last[name] = products[-1]
     if not last:
@@ -107,9 +108,14 @@ def positions(value: Any) -> Any:
     return value.reshape(value.shape[0], -1, value.shape[-1] if value.ndim > 1 else 1)
 
 
-def _meetings(program: Program, owned: set[int]) -> list[tuple[int, int]]:
+def _data(program: Program, parameters: dict[str, int]) -> frozenset[int]:
+    """Slots of all parts of an input."""
+    return frozenset(program.arguments[len(parameters) :])
+
+
+def _meetings(program: Program, owned: set[int], inputs: frozenset[int]) -> list[tuple[int, int]]:
     """Operations that read both the data and something made of owned parameters alone, and the slot of the data."""
-    data, own = {program.arguments[-1]}, set(owned)
+    data, own = set(inputs), set(owned)
     found = []
     for number, step in enumerate(program.steps):
         reads = set(step.inputs)

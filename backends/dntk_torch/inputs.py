@@ -77,7 +77,9 @@ def observe(module: torch.nn.Module, x: Batch, names: tuple[str, ...]) -> Observ
             captured[layer] = arguments[0].clone()
 
     with differentiable(device_of(x)):
-        point = cloned(x) if is_nest(x) else x.clone().requires_grad_(True)
+        point = cloned(x)
+        if not is_nest(x) and x.is_floating_point():
+            point.requires_grad_(True)
         outputs = _run_hooked(module, point, dict.fromkeys(layers.values(), keep))
     for name, layer in layers.items():
         if layer not in captured:

@@ -11,10 +11,9 @@ from jaxtyping import Float
 
 from dntk._progress import Task, task
 from dntk.certificates import DroppedPoints, Span
-from dntk.certificates.approximation import span_of
 from dntk.certificates.dropped import FEW
-from dntk.distilled_gradients import DistilledGradients, row_basis
-from dntk.estimator._steps import left_by, reduced, regressed, spectrum_of
+from dntk.distilled_gradients import DistilledGradients
+from dntk.estimator._steps import left_by, reduced, regressed, span_of_features, span_of_gradients, spectrum_of
 from dntk.estimator.certification import Evidence
 from dntk.estimator.defaults import cost_of_everything
 from dntk.estimator.losses import Losses, expected_sketch_error
@@ -115,7 +114,7 @@ def _run(stages: Stages, x: Array, y: Array | None, targets: Targets, stage: Cal
             grads, inside = smaller
             # Leaving points out in a span made from their targets would flatter: keep the error of all features.
             fit = dataclasses.replace(inside, left_out=fit.left_out)
-        span = Once(functools.partial(_whole, phi)) if grads is None else Once.made(_of_gradients(grads))
+        span = Once(functools.partial(span_of_features, phi)) if grads is None else Once.made(span_of_gradients(grads))
         cost.nbytes = nbytes_of(fit.weights) + (0 if grads is None else nbytes_of(grads.basis))
     with stage("spectrum"):
         spectrum = spectrum_of(stages, phi)
@@ -173,14 +172,3 @@ def _say_what_everything_costs(stages: Stages, x: Array, sketch: Sketch | Sketch
     cost = cost_of_everything(stages.parts.model, x, plain, stages.keep.memory_limit)
     if cost:
         warnings.warn(cost, UserWarning, stacklevel=5)
-
-
-def _whole(phi: TangentFeatures) -> Span:
-    """The span of all features."""
-    basis = row_basis(phi.values)
-    return span_of(phi.values, basis[:, : min(len(phi), phi.dim), :], dtype=phi.values.dtype)
-
-
-def _of_gradients(grads: DistilledGradients) -> Span:
-    """The span of the synthetic gradients."""
-    return span_of(grads.values, grads.basis, dtype=grads.values.dtype)

@@ -5,38 +5,31 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from jaxtyping import Float
-
 from dntk import arrays
 from dntk._progress import task
 from dntk.arrays import itemsize
 from dntk.certificates.dropped import FEW, DroppedPoints
 from dntk.distill.data import DataSelector, InputSelector, LastLayer
 from dntk.distill.data.last_layer import last_layer_features
-from dntk.estimator._steps import left_by, reduced, regressed, spectrum_of
+from dntk.estimator._rehearsal import Rehearsal, Scene
 from dntk.estimator.points import choosing_bytes, dim_of, require_choosing
 from dntk.estimator.search import resized
-from dntk.estimator.stages import GRADIENTS, AsGiven, Parts, kept_count
-from dntk.features import TangentFeatures
+from dntk.estimator.stages import AsGiven, Parts, kept_count
 from dntk.ledger import StageCost
 from dntk.models import batches
 from dntk.models.base import POINTS, outputs_of
 from dntk.plan._features import PlannedFeatures, planned_features
 from dntk.plan._kernel import planned_kernel
-from dntk.plan._measure import added, grown, per_output, per_point, settled
-from dntk.plan._standin import outputs_of as standing_outputs
-from dntk.plan._standin import reach, stand_in
+from dntk.plan._measure import added, grown, per_point, settled
+from dntk.plan._standin import stand_in
 from dntk.plan._value import Plan, PlannedStage
 from dntk.sketch import Sketch, SketchPlan
-from dntk.solve.problem import RidgeProblem
 from dntk.types import Array
 
 _CHOOSING = 2048
 """Points among which points are chosen where that is measured."""
 _ONCE = 2.0
 """Seconds up to which a sketch is chosen twice: the first time a network is looked at as never again."""
-_RIDGE = 1e-3
-"""λ at which gradients are distilled for measure, in units of the kernel's mean diagonal."""
 _NOTHING = StageCost(stage="")
 
 
@@ -47,7 +40,7 @@ def planned(stages: AsGiven, x: Array, y: Array | None, notes: tuple[str, ...], 
         choice = settled(lambda: sketch.append(stages.sketch(x)), below=_ONCE)
         whole = _Planned(stages, x, y, sketch[0], disk)
         listed = (whole.data(choice), *whole.rest())
-        beside = (planned_kernel(stages.parts.model, x, name="exact kernel"),)
+        beside = (whole.certificate(), planned_kernel(stages.parts.model, x, name="exact kernel"))
         seconds = running.event().seconds
     n, k = batches.count(x), dim_of(sketch[0], stages.parts.model)
     call = f"a fit of {n:,} points: {whole.kept:,} kept, {k:,} features for each of {whole.outputs} outputs"
@@ -101,6 +94,11 @@ class _Planned:
         """Features of all outputs."""
         return self._features("each")
 
+    @functools.cached_property
+    def rehearsal(self) -> Rehearsal:
+        """The algebra of the stages after features."""
+        return Rehearsal(self.stages, self.like, self.kept, self.dim, self.outputs)
+
     def data(self, choice: StageCost) -> PlannedStage:
         """Choosing the sketch, which has been done, and points, and the targets at them."""
         m = self.kept
@@ -116,10 +114,26 @@ class _Planned:
         """The stages after points are chosen."""
         m = self.kept
         needed = self.stages.require_algebra(m, self.dim, self.like)
-        found = [self.features.stage("features", m, disk=self.disk), self._algebra("ridge", _ridge, needed)]
+        found = [self.features.stage("features", m, disk=self.disk), self._algebra("ridge", Scene.regression, needed)]
         if isinstance(self.parts.data, InputSelector) and m < self.points:
             found.append(self._loss(needed))
-        return (*found, self._algebra("gradients", _gradients, needed), self._algebra("spectrum", _spectrum, needed))
+        gradients = self._algebra("gradients", Scene.gradients, needed)
+        return (*found, gradients, self._algebra("spectrum", Scene.spectrum, needed))
+
+    def certificate(self) -> PlannedStage:
+        """The certificate: features of a sample of points that are not kept, and algebra."""
+        cost = self.rehearsal.cost(Scene.certificate)
+        made = self.features.stage("", self._dropped(rows=self.points + self.kept * self.outputs))
+        total = dataclasses.replace(added("certificate", cost, made.cost), nbytes=0)
+        needed = self.stages.require_algebra(self.kept, self.dim, self.like)
+        basis = f"when first read; {self.rehearsal.basis}"
+        return PlannedStage(cost=total, memory=max(needed, made.memory), basis=basis)
+
+    def _dropped(self, **sizes: int) -> int:
+        """How many of the points that are not kept a sample has."""
+        every = self.parts.model.namespace.arange(self.kept, device=self.parts.model.device)
+        sample = DroppedPoints.of(self.parts.model, self.x, every, **{"seed": 0, "rows": 0, **sizes})
+        return 0 if sample is None else batches.count(sample.x)
 
     def _features(self, outputs: Any) -> PlannedFeatures:
         sketch = self.sketch.sketch if isinstance(self.sketch, SketchPlan) else self.sketch
@@ -167,101 +181,20 @@ class _Planned:
 
     def _loss(self, needed: int) -> PlannedStage:
         """What the kept points leave, from a sample of the others."""
-        every = self.parts.model.namespace.arange(self.kept, device=self.parts.model.device)
-        sample = DroppedPoints.of(self.parts.model, self.x, every, rows=0, seed=0, least=FEW)
-        q = 0 if sample is None else batches.count(sample.x)
+        q = self._dropped(least=FEW)
         made = self.features.stage("", q, disk=self.disk)
-        cost = self._stood(functools.partial(_left, sample=q))
+        cost = self.rehearsal.cost(lambda scene: scene.loss_of(q))
         total = dataclasses.replace(added("loss of points", made.cost, cost), nbytes=0)
         return PlannedStage(cost=total, memory=max(needed, made.memory), disk=made.disk, basis=made.basis)
 
-    def _algebra(self, name: str, run: "_Run", needed: int) -> PlannedStage:
+    def _algebra(self, name: str, run: Callable[[Scene], object], needed: int) -> PlannedStage:
         """A stage that does algebra with the features alone."""
-        size, m, k, s = itemsize(self.like) * self.outputs, self.kept, self.dim, self.directions
+        size, m, k, s = itemsize(self.like) * self.outputs, self.kept, self.dim, self.rehearsal.directions
         kept = {"gradients": size * k * (1 + s)}.get(name, 0)
         left = {"ridge": size * (m + k), "gradients": 2 * size * s * (m + k), "spectrum": 8 * m}[name]
         return PlannedStage(
-            cost=dataclasses.replace(self._stood(run), stage=name, nbytes=kept),
+            cost=dataclasses.replace(self.rehearsal.cost(run), stage=name, nbytes=kept),
             memory=needed,
             disk=left if self.disk else 0,
-            basis=self._basis(),
+            basis=self.rehearsal.basis,
         )
-
-    @functools.cached_property
-    def directions(self) -> int:
-        """Number s of synthetic gradients per output; 0 where gradients are not distilled."""
-        distiller, m, k = self.parts.gradients, self.kept, self.dim
-        if distiller is None or isinstance(distiller, str):
-            return 0 if distiller is None else min(m, GRADIENTS)
-        if isinstance(getattr(distiller, "size", None), int):
-            return int(distiller.size)  # type: ignore[attr-defined]
-        points = max(1, round(reach(m, k) * m))
-        phi = stand_in(self.like, outputs=1, points=points, dim=max(1, round(reach(m, k) * k)))
-        grads = _fewer(self.stages, points).gradients(phi, _targets(phi), _RIDGE * _scale(phi))
-        return 0 if grads is None else grads.size
-
-    def _stood(self, run: "_Run") -> StageCost:
-        """What it costs, from random features of one and of two outputs."""
-        m, k = self.kept, self.dim
-
-        def prepare(outputs: int, share: float) -> Callable[[], object]:
-            points = max(2, round(share * m)) if m > 1 else 1
-            phi = stand_in(self.like, outputs=outputs, points=points, dim=max(2, round(share * k)) if k > 1 else 1)
-            return run(_fewer(self.stages, points), phi)
-
-        def cost(outputs: int) -> StageCost:
-            return grown(functools.partial(prepare, outputs), reach(m, k))
-
-        return per_output(cost, self.outputs, self._measured)
-
-    @property
-    def _measured(self) -> int:
-        return standing_outputs(self.outputs, self.kept, self.dim)
-
-    def _basis(self) -> str:
-        share = reach(self.kept, self.dim)
-        of = "" if self._measured == self.outputs else f"of {self._measured} of {self.outputs} outputs "
-        sizes = "" if share == 1 else f", {max(2, round(share * self.kept)):,} points, to the power three"
-        return f"random features {of}measured{sizes}"
-
-
-_Run = Callable[[AsGiven, TangentFeatures], Callable[[], object]]
-"""A stage of these parts on these features, ready to run."""
-
-
-def _fewer(stages: AsGiven, points: int) -> AsGiven:
-    """The stages without a folder, and with no more gradients than there are points."""
-    gradients = stages.parts.gradients
-    size = getattr(gradients, "size", 0)
-    if isinstance(size, int) and size > points:
-        gradients = resized(gradients, points)
-    return AsGiven(dataclasses.replace(stages.parts, gradients=gradients))
-
-
-def _scale(phi: TangentFeatures) -> float:
-    """The mean diagonal of the kernel."""
-    xp = arrays.namespace(phi.values)
-    return float(xp.sum(phi.values**2)) / (phi.n_outputs * len(phi))
-
-
-def _targets(phi: TangentFeatures) -> Float[Array, "m c"]:
-    return phi.values[:, :, 0].T
-
-
-def _ridge(stages: AsGiven, phi: TangentFeatures) -> Callable[[], object]:
-    return lambda: regressed(stages, phi, _targets(phi))[1].weights
-
-
-def _gradients(stages: AsGiven, phi: TangentFeatures) -> Callable[[], object]:
-    ridge = _RIDGE * _scale(phi)
-    return lambda: reduced(stages, phi, _targets(phi), ridge)
-
-
-def _spectrum(stages: AsGiven, phi: TangentFeatures) -> Callable[[], object]:
-    return lambda: spectrum_of(stages, phi)
-
-
-def _left(_stages: AsGiven, phi: TangentFeatures, *, sample: int) -> Callable[[], object]:
-    problem = RidgeProblem.of(phi.values, _targets(phi))
-    others = stand_in(phi.values, outputs=phi.n_outputs, points=max(1, sample), dim=phi.dim)
-    return lambda: left_by(phi, others, problem)

@@ -4,8 +4,10 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.backend import backend_of
+from dntk.certificates import Span
+from dntk.certificates.approximation import span_of
 from dntk.distill.gradients.base import require_kernel
-from dntk.distilled_gradients import DistilledGradients
+from dntk.distilled_gradients import DistilledGradients, row_basis
 from dntk.estimator.stages import Stages
 from dntk.features import TangentFeatures
 from dntk.solve import RidgeFit, same_span
@@ -53,3 +55,14 @@ def reduced(
 def spectrum_of(stages: Stages, phi: TangentFeatures) -> Float[Array, " m"]:
     """Eigenvalues of K̄ on the kept points."""
     return stages.keep.array("spectrum", phi.values, lambda: eigenvalues(phi))
+
+
+def span_of_features(phi: TangentFeatures) -> Span:
+    """The span of all features."""
+    basis = row_basis(phi.values)
+    return span_of(phi.values, basis[:, : min(len(phi), phi.dim), :], dtype=phi.values.dtype)
+
+
+def span_of_gradients(grads: DistilledGradients) -> Span:
+    """The span of the synthetic gradients."""
+    return span_of(grads.values, grads.basis, dtype=grads.values.dtype)

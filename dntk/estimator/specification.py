@@ -149,7 +149,7 @@ class DistilledNTK:
         checkpoint: str | Path | None = None,
         memory_limit: int | None = None,
     ) -> Plan:
-        """What :meth:`fit` with these arguments will cost, stage by stage, and the exact kernel beside it.
+        """What :meth:`fit` with these arguments will cost by stages; beside it its certificate and the exact kernel.
 
         The parts are those that the fit would choose. Passes, Jacobian rows and operations follow from small batches
         that are run; seconds are those of a measured batch and of the algebra on random features of one and of two

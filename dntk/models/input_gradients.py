@@ -15,6 +15,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk._foreign import require_plain_array
 from dntk.models.base import Model, require_model
+from dntk.models.nests import is_nest
 from dntk.types import Array
 
 Pull = Callable[[Float[Array, "n c"], Mapping[str, Float[Array, "n t d"]]], Array]
@@ -74,6 +75,13 @@ def require_input_gradients(model: Model, x: Array, name: str = "x") -> InputDif
             f"`model` is a {type(model).__name__}, which is not differentiable in its inputs: inputs can be optimised "
             "for PyTorch and JAX networks and for dntk.MLP. For others choose real points, for example with "
             "dntk.distill.data.RPCholesky."
+        )
+        raise TypeError(msg)
+    if is_nest(x):
+        msg = (
+            f"`{name}` is a {type(x).__name__} of several arrays, and objectives make one: choose points instead, for "
+            f"example with dntk.distill.data.RPCholesky, or make one array of what is to be distilled, {name}['...'], "
+            "and let forward= add the rest."
         )
         raise TypeError(msg)
     require_plain_array(name, x)

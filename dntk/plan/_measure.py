@@ -80,6 +80,8 @@ class PerPoint:
     def at(self, n: int) -> StageCost:
         """Cost of n points."""
         (a, first), (b, second) = self.few, self.more
+        if n == 0:
+            return StageCost(stage="")
         if a == b:
             return along((0, StageCost(stage="")), self.few, n)
         each = (second.seconds - first.seconds) / (b - a)

@@ -47,6 +47,20 @@ def fidelity_plot(curves: Mapping[str, tuple[Sequence[int], Sequence[float]]], r
     return _svg(figure)
 
 
+def price_plot(prices: Mapping[str, tuple[float, float]], names: tuple[str, str]) -> str:
+    """Two prices per quantity as bars on a logarithmic axis, each with its value."""
+    figure, axes = _figure()
+    for side, (name, color) in enumerate(zip(names, _COLORS, strict=False)):
+        places = [row + 0.4 * (side - 0.5) for row in range(len(prices))]
+        bars = axes.barh(places, [pair[side] for pair in prices.values()], height=0.36, color=color, label=name)
+        axes.bar_label(bars, fmt="{:,.3g}".format, padding=3, fontsize=9)
+    axes.set(xscale="log", yticks=range(len(prices)), yticklabels=list(prices))
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
 _COLORS = ("#1f5fa8", "#b3432b", "#3c8a4f", "#8a5fb0", "#b58a1b", "#333333")
 
 

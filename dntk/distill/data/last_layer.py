@@ -11,7 +11,6 @@ from dntk.features import TangentFeatures, tangent_features
 from dntk.models import batches
 from dntk.models.base import POINTS, Model, checked_inputs
 from dntk.models.input_gradients import InputDifferentiable
-from dntk.models.nests import is_array
 from dntk.sketch import SparseSign
 from dntk.types import Array
 
@@ -25,8 +24,9 @@ class LastLayer:
 
     For f = W h + b the gradient of an output in its row of W and b is (h, 1), so that h hᵀ + 1 is the last layer's
     part of every K^c. It costs one forward pass a point, where the features of one functional cost a backward pass
-    more and a sketch. Models that are not differentiated in their inputs, or have no linear layer, are looked at by
-    256 sketched features of one functional instead.
+    more and a sketch. Inputs may be anything that the network takes, token ids too. Models that do not show what
+    enters their layers (``autograd.numpy``, :mod:`dntk.outputs`), or have no linear layer, are looked at by 256
+    sketched features of one functional instead.
 
     Parameters
     ----------
@@ -68,11 +68,10 @@ def last_layer_features(model: Model, x: Array, *, seed: int = 0) -> TangentFeat
 
 def _head(model: Model, x: Array) -> tuple[InputDifferentiable, str] | None:
     """The model and the name of its last linear layer, if both are known."""
-    one = batches.first(x)
-    if not isinstance(model, InputDifferentiable) or not is_array(one) or not arrays.is_floating(one):
+    if not isinstance(model, InputDifferentiable):
         return None
     try:
-        return model, model.head(one)
+        return model, model.head(batches.first(x))
     except ValueError:  # it has no such layer
         return None
 

@@ -1,5 +1,7 @@
 """The handwritten digits that ship with scikit-learn."""
 
+import dataclasses
+
 import numpy as np
 
 from dntk._checks import check_seed
@@ -34,3 +36,23 @@ def digits(*, train: int = 1000, validation: int = 300, seed: int = 0) -> Datase
     edges = (train, train + validation)
     parts = [Split(x=a, y=b) for a, b in zip(np.split(x, edges), np.split(y, edges), strict=True)]
     return Dataset(name="digits", train=parts[0], validation=parts[1], test=parts[2], classes=tuple("0123456789"))
+
+
+def shifted_digits(*, train: int = 1297, seed: int = 0) -> Dataset:
+    """The digits, each training image together with its eight shifts by one pixel; test images are not shifted.
+
+    Nine times ``train`` training points, the images as they are first, then one shift of all of them after the other.
+    What is shifted out is lost, what comes in is empty. There is no validation part.
+
+    Raises
+    ------
+    ValueError
+        No test point would be left.
+    """
+    data = digits(train=train, validation=0, seed=seed)
+    images = np.reshape(np.asarray(data.train.x), (-1, 8, 8))
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
+    steps = [(down, right) for down in (0, -1, 1) for right in (0, -1, 1)]
+    shifts = [padded[:, 1 - down : 9 - down, 1 - right : 9 - right].reshape(-1, 64) for down, right in steps]
+    split = Split(x=np.concatenate(shifts), y=np.concatenate([data.train.y] * len(steps)))
+    return dataclasses.replace(data, name="shifted digits", train=split)

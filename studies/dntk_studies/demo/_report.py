@@ -3,55 +3,34 @@
 from pathlib import Path
 
 from dntk.report.page import cost_cells, figure, heading, paragraph, table, write_page
-from dntk.report.plots import coverage_plot, fidelity_plot, spectrum_plot
-from dntk_studies.demo.result import DemoResult
-from dntk_studies.demo.table import cells
-
-_COLUMNS = ("method", "gradients", "compression", "accuracy", "fidelity", "MSE", "trace residual", "unseen labels")
+from dntk.report.plots import price_plot, spectrum_plot
+from dntk_studies.demo.result import Demo
+from dntk_studies.demo.table import COLUMNS, lines, note, statement, verdict
 
 
-def write_demo_report(result: DemoResult, path: str | Path) -> None:
-    """Write ``result`` as one self-contained HTML page."""
-    reference = next(row.fidelity for row in result.rows if row.method.startswith("coreset"))
-    costs = [*result.ledger.stages, result.ledger.total(), result.exact]
+def write_demo_report(demo: Demo, path: str | Path) -> None:
+    """Write ``demo`` as one self-contained HTML page, verdict first."""
+    prices = {
+        "Jacobian rows": (demo.exact.rows, demo.distilled.rows),
+        "MB kept": (demo.exact.nbytes / 1e6, demo.distilled.nbytes / 1e6),
+        "seconds": (demo.exact.seconds, demo.distilled.seconds),
+    }
+    costs = [*demo.ledger.stages, demo.ledger.total()]
     parts = [
-        paragraph(
-            f"A scikit-learn network with {result.parameters:,} parameters, trained on {result.points} handwritten "
-            f"digits; {result.coreset} of them kept as a coreset, tangent features by {result.sketch}, ridge "
-            f"{result.ridge:.3g} by exact leave-one-out; backend {result.backend}; {result.seconds:.0f} seconds."
-        ),
-        heading("What each method keeps"),
-        table(_COLUMNS, [cells(row) for row in result.rows]),
-        paragraph(
-            "All columns but the trace residual are measured on test points. The trace residual is the share of the "
-            "coreset kernel that the span of the synthetic gradients loses; unseen labels are ten groupings of the "
-            "digits that no stage was shown: prediction of the network alone does not measure compression. The "
-            "configuration of LocalGlobal was chosen on validation points: "
-            + "; ".join(f"{size}: {choice}" for size, choice in result.choices.items())
-            + "."
-        ),
-        figure(fidelity_plot(_fidelity(result), reference), "Fidelity to the network."),
-        heading("The kernel"),
-        figure(
-            spectrum_plot(result.spectrum, result.truncation_rank),
-            f"Spectrum of the coreset's mean kernel; condition number with ridge {result.condition_number:.3g}.",
-        ),
-        figure(coverage_plot(result.coverage), "Coverage of its leading eigenvectors by LocalGlobal's directions."),
-        heading("What it cost"),
+        heading(verdict(demo)),
+        paragraph(statement(demo)),
+        figure(price_plot(prices, ("exact kernel", "distilled")), "What it costs; the exact seconds are extrapolated."),
+        table(COLUMNS, lines(demo)),
+        paragraph(note(demo)),
+        heading("Where the distilled kernel's cost goes"),
         table(("stage", "Jacobian rows", "GFLOP", "MB kept", "seconds"), [cost_cells(cost) for cost in costs]),
-        paragraph(
-            "Operations are counted from the sizes of the products that ran. The last line is exact kernel regression "
-            "on all training points, whose ten kernels were evaluated layer by layer, not from a Jacobian."
+        paragraph(f"Operations are counted from the sizes of the products that ran. Sketch: {demo.sketch}."),
+        heading("The kernel on the kept images"),
+        figure(
+            spectrum_plot(demo.spectrum, demo.truncation_rank),
+            "Eigenvalues of the mean kernel: how many directions the network has learnt.",
         ),
+        heading("The certificate"),
+        *(paragraph(line) for line in str(demo.certificate).splitlines()),
     ]
     write_page(path, "dntk: digits, distilled", parts)
-
-
-def _fidelity(result: DemoResult) -> dict[str, tuple[list[int], list[float]]]:
-    curves: dict[str, tuple[list[int], list[float]]] = {}
-    for row in result.rows:
-        if row.gradients is not None and row.compression is not None and row.compression > 1:
-            sizes, values = curves.setdefault(row.method, ([], []))
-            sizes.append(row.gradients)
-            values.append(row.fidelity)
-    return curves

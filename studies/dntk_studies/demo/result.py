@@ -1,51 +1,55 @@
-"""What the demo found, as data: tables, reports and tests read it."""
+"""What the demo found, as data: the verdict, the table, the report and tests read it."""
 
 import dataclasses
 
-from dntk.ledger import Ledger, StageCost
+from dntk.certificates import Certificate
+from dntk.ledger import Ledger
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of the demo's table, measured on test points that nothing was fitted to.
+class Line:
+    """One way to predict what the network predicts, and its price.
 
-    ``gradients``: per-sample or synthetic gradients kept per output; ``compression``: coreset points per kept gradient;
-    ``trace_residual``: share of the coreset kernel's trace that is lost (``None`` where nothing is projected);
-    ``unseen``: mean accuracy on groupings of the digits that no stage saw.
+    ``rows``: Jacobian rows; ``nbytes``: of kernels or features that are kept at once; ``seconds``: from the network to
+    predictions of the test images; ``accuracy`` and ``fidelity``: on test images that nothing was fitted to, None where
+    the method was not run; ``extrapolated``: rows and bytes are counted, and the seconds come from a smaller run.
     """
 
     method: str
-    gradients: int | None
-    compression: float | None
-    accuracy: float
-    fidelity: float
-    mse: float
-    trace_residual: float | None
-    unseen: float | None
+    rows: int
+    nbytes: int
+    seconds: float
+    accuracy: float | None
+    fidelity: float | None
+    extrapolated: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DemoResult:
-    """Rows of the table, costs, and the curves of the report.
+class Demo:
+    """The distilled kernel of a network beside its exact one.
 
-    ``spectrum``: eigenvalues of the coreset's mean kernel; ``coverage``: per size, energy coverage of its leading
-    eigenvectors by Algorithm 1's directions; ``choices``: Algorithm 1's configuration per size, chosen on the
-    validation part.
+    ``exact``: all points, its seconds extrapolated from ``measured_points`` points; ``distilled``: the line of the
+    verdict, whose certificate and ledger stand beside it; ``others``: the same with other parts; ``certifying``: the
+    certificate's seconds, in no line.
     """
 
     backend: str
     points: int
-    coreset: int
+    test_points: int
     outputs: int
     parameters: int
+    kept: int
+    gradients: int
     sketch: str
-    ridge: float
-    truncation_rank: int
-    condition_number: float
-    rows: tuple[Row, ...]
+    network_accuracy: float
+    exact: Line
+    measured: Line
+    measured_points: int
+    distilled: Line
+    others: tuple[Line, ...]
+    certificate: Certificate
+    certifying: float
     ledger: Ledger
-    exact: StageCost
     spectrum: tuple[float, ...]
-    coverage: dict[int, tuple[float, ...]]
-    choices: dict[int, str]
+    truncation_rank: int
     seconds: float

@@ -1,4 +1,4 @@
-"""Labels that no stage of the demo has seen: ten fixed groupings of the digits into two halves."""
+"""Labels that no stage has seen: ten fixed groupings of the digits into two halves."""
 
 from itertools import combinations
 

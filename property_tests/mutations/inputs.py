@@ -1,4 +1,4 @@
-"""Ways to get a language model's losses wrong."""
+"""Ways to get networks of texts and of single images wrong."""
 
 from property_tests.mutations.mutant import Mutant
 
@@ -53,5 +53,19 @@ MUTANTS = [
         "others = values",
         "the label among the others, so that p is halved and certain tokens lose their digits",
         "tests/test_sequences.py::test_nearly_certain_tokens_keep_the_relative_accuracy_of_loss_and_gradient",
+    ),
+    Mutant(
+        "backends/dntk_torch/_single_input.py",
+        "return found.reshape(-1).reshape(found.shape)",
+        "return found",
+        "the gradient of one image misread behind a batch norm",
+        "tests/test_torch_single_inputs.py",
+    ),
+    Mutant(
+        "backends/dntk_jax/inputs.py",
+        "return frozenset(program.arguments[len(parameters) :])",
+        "return frozenset(program.arguments[-1:])",
+        "one part of the inputs taken for all data",
+        "tests/test_nests.py::test_the_last_layer_of_networks_of_several_arrays_is_looked_at",
     ),
 ]

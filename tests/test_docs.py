@@ -58,11 +58,14 @@ def test_features_on_the_disk_are_what_the_page_says(tmp_path, monkeypatch):
 
 def test_networks_and_data_of_every_form_are_taken_as_the_page_says():
     pytest.importorskip("torch")
-    pytest.importorskip("jax")
+    for package in ("equinox", "flax"):
+        pytest.importorskip(package)
     said = run("docs/your_network.md")
     assert said["kernel"].shape == said["kernel_without_mask"].shape == (40, 40)
     assert said["fit"].indices.shape == (30,)
     assert said["same_kernel"].shape == (60, 60)
+    assert said["by_sequence"].shape == (40, 40)
+    assert said["nnx_kernel"].shape == said["equinox_kernel"].shape == (20, 20)
 
 
 def test_the_backend_of_the_guide_conforms_to_the_protocol():

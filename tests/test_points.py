@@ -153,6 +153,32 @@ def test_a_collate_that_loses_examples_is_refused():
         dntk.ntk(mlp(NUMPY), source)
 
 
+@pytest.mark.parametrize("spoilt", [[21], [3], [9, 21]])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, x: dntk.ntk(model, x, batch_size=4),
+        lambda model, x: dntk.tangent_features(model, x, sketch=None, batch_size=4),
+        lambda model, x: dntk.NTKOperator(model, x, batch_size=4).diagonal(),
+        lambda model, x: dntk.DistilledNTK(model).fit(x),
+    ],
+)
+def test_points_that_are_not_finite_are_counted_in_the_source_not_in_the_batch(call, spoilt):
+    x = inputs(NUMPY, 23)
+    x[spoilt, 1] = np.nan
+    with pytest.raises(ValueError, match=rf"NaN or infinite values in .*\(first: point {spoilt[0]} of the source\)"):
+        call(mlp(NUMPY), dntk.points(list(x)))
+
+
+def test_points_that_overflow_in_the_dtype_of_the_model_and_parts_are_named(library):
+    x = np.random.default_rng(0).normal(size=(8, 6))
+    x[5, 2] = 1e300
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="first: point 5 of the source"):
+        dntk.tangent_features(mlp(library), Listed(list(x)), sketch=None)
+    with pytest.raises(ValueError, match=r"in its part \['b'\] in 1 of the 2 points .*point 1 of the source"):
+        dntk.points([{"a": 1, "b": 2.0}, {"a": 1, "b": np.inf}])[:]
+
+
 def test_one_array_networks_refuse_nests():
     with pytest.raises(TypeError, match="`x1` is a dict, but the network takes one array"):
         dntk.ntk(mlp(NUMPY), {"x": inputs(NUMPY, 3)})

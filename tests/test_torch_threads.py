@@ -1,5 +1,6 @@
 """Calls from several threads, calls that are interrupted, and modules whose structure is hard to copy."""
 
+import contextlib
 import functools
 import sys
 import threading
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 import dntk
+from dntk_torch import process_wide
 from dntk_torch.plain_operations import Plain
 from tests.torch_many_threads import different, others
 from tests.torch_networks import Residual, batch, dense_tanh, network, one_thread
@@ -119,6 +121,56 @@ def test_an_interrupt_at_any_moment_leaves_the_module_as_it_was(name):
         for moment in range(1, lines, lines // 20):  # every moment: tests/torch_interrupts.py
             assert interrupted_after(moment, lambda: results(dntk.as_model(net), x)) == moment
             assert portrait(net) == before
+
+
+def within(seconds, call):
+    """What a call returns, in a thread of its own; an error where it takes longer, as calls that wait for ever do."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(call()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), "the call waits for ever"
+    return found[0]
+
+
+@pytest.mark.parametrize("name", ["quiet", "without_cudnn"])
+def test_an_interrupt_at_any_moment_is_mended_by_the_next_block_that_needs_the_switch(name):
+    switch = getattr(process_wide, name)
+
+    def state():
+        return torch.backends.cudnn.enabled, list(warnings.filters)
+
+    def held():
+        with switch():
+            return state()
+
+    def interrupts():
+        before, put, done = state(), held(), 0
+        assert before != put
+        for moment in range(1, 1 + interrupted_after(10**9, held)):
+            assert interrupted_after(moment, held) == moment
+            assert held()[0] == put[0]
+            assert len(held()[1]) == len(put[1])
+            assert state() == before
+            done += 1
+        return done
+
+    with dntk.checking(False):
+        assert within(30, interrupts) > 10
+
+
+def test_a_block_that_garbage_collection_ends_while_another_begins_does_not_wait_for_it():
+    ended = []
+    shared = process_wide.Shared(ended.clear, lambda _: ended.clear(), lambda _: None)
+
+    def begun():
+        with contextlib.ExitStack() as first:
+            first.enter_context(shared())
+            ended.append(first.pop_all())
+        with shared():
+            return len(ended)
+
+    assert within(10, begun) == 0
 
 
 def closed_over():

@@ -8,39 +8,63 @@ import contextlib
 import re
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 FORWARD_MODE = threading.RLock()
 """Held while forward mode runs: its dual numbers have one level in a process, which ends with the first to leave it."""
 
 
-class Shared:
-    """A switch that is put by the first thread to need it and put back by the last."""
+class _User:
+    """One block that needs a switch."""
 
-    def __init__(self, put: Callable[[], Any], back: Callable[[Any], None]) -> None:
-        self._put, self._back = put, back
-        self._lock = threading.Lock()
-        self._users: set[int] = set()
-        self._before: Any = None
+    __slots__ = ("__weakref__",)
+
+
+class Shared(Generic[T]):
+    """A switch that is put by the first thread to need it and put back by the last.
+
+    ``read`` tells what is to be put back; ``put`` and ``back`` may be called twice. An interrupt at any moment leaves
+    nothing behind that the next block would not mend: what is to be put back is known before it is put, and blocks
+    that ended without leaving no longer count. The lock may be taken again by the thread that has it: garbage
+    collection can end another block of the thread while it is held.
+    """
+
+    def __init__(self, read: Callable[[], T], put: Callable[[T], None], back: Callable[[T], None]) -> None:
+        self._read, self._put, self._back = read, put, back
+        self._lock = threading.RLock()
+        self._users: weakref.WeakSet[_User] = weakref.WeakSet()
+        self._before: tuple[T] | None = None
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
         """Hold the switch."""
-        user = object()
+        user = _User()
         try:
             with self._lock:
-                if not self._users:
-                    self._before = self._put()
-                self._users.add(id(user))
+                self._users.add(user)
+                if self._before is None:
+                    self._before = (self._read(),)
+                self._put(self._before[0])
             yield
         finally:
-            with self._lock:
-                self._users.discard(id(user))
-                if not self._users:
-                    self._back(self._before)
+            try:
+                self._leave(user)
+            except BaseException:
+                self._leave(user)
+                raise
+
+    def _leave(self, user: _User) -> None:
+        with self._lock:
+            if self._before is not None and all(other is user for other in self._users):
+                self._back(self._before[0])
+                self._before = None
+            self._users.discard(user)
 
 
 _MESSAGES = (
@@ -49,30 +73,39 @@ _MESSAGES = (
 )
 
 
-def _ignore() -> list[Any]:
-    added = [("ignore", re.compile(message), Warning, None, 0) for message in _MESSAGES]
+_Filters: TypeAlias = list[Any]
+
+
+def _filters() -> _Filters:
+    return [("ignore", re.compile(message), Warning, None, 0) for message in _MESSAGES]
+
+
+def _ignore(added: _Filters) -> None:
+    _no_longer_ignore(added)
     warnings.filters[:0] = added  # type: ignore[index]
-    return added
 
 
-def _no_longer_ignore(added: list[Any]) -> None:
+def _no_longer_ignore(added: _Filters) -> None:
     # Only what was added: to put the whole list back would undo what other threads did meanwhile.
     left = [entry for entry in warnings.filters if not any(entry is mine for mine in added)]
     warnings.filters[:] = left  # type: ignore[index]
 
 
-def _without_cudnn() -> bool:
-    before: bool = torch.backends.cudnn.enabled
+def _cudnn() -> bool:
+    enabled: bool = torch.backends.cudnn.enabled
+    return enabled
+
+
+def _without_cudnn(_: bool) -> None:
     torch.backends.cudnn.enabled = False
-    return before
 
 
 def _with_cudnn(before: bool) -> None:
     torch.backends.cudnn.enabled = before
 
 
-quiet = Shared(_ignore, _no_longer_ignore)
+quiet = Shared(_filters, _ignore, _no_longer_ignore)
 """Without the warnings of function transforms that a user can do nothing about."""
 
-without_cudnn = Shared(_without_cudnn, _with_cudnn)
+without_cudnn = Shared(_cudnn, _without_cudnn, _with_cudnn)
 """Recurrent layers in PyTorch's own code: that of cuDNN has no derivative in evaluation mode."""

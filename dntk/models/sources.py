@@ -46,7 +46,7 @@ class Points:
             Examples that are put together by ``collate`` alone, such as texts.
         ValueError
             The source has another length than before; examples of several shapes; a ``collate`` that returns another
-            number of points than it is given.
+            number of points than it is given; NaN or infinite values.
         """
         if _length(self.source) != self.size:
             msg = (
@@ -55,7 +55,11 @@ class Points:
             )
             raise ValueError(msg)
         batch = _rows(self.source, positions) if _is_stored_array(self.source) else self._collated(positions)
-        return batch if self.like is None else mapped(self._moved, batch)
+        if self.like is not None:
+            batch = mapped(self._moved, batch)
+        for name, part in leaves(batch, ""):
+            _require_finite(name, part, positions)
+        return batch
 
     def _collated(self, positions: Sequence[int]) -> Batch:
         many = getattr(self.source, "__getitems__", None)
@@ -146,6 +150,23 @@ def _is_stored_array(x: Any) -> bool:
 
 def _length(source: Any) -> int:
     return int(source.shape[0]) if _is_stored_array(source) else len(source)
+
+
+def _require_finite(name: str, part: Any, positions: Sequence[int]) -> None:
+    """Raise ``ValueError`` that names the first point, counted in the source, where a batch is not finite."""
+    if not is_array(part) or part.ndim == 0 or not arrays.is_floating(part):
+        return
+    xp = arrays.namespace(part)
+    if bool(xp.all(xp.isfinite(part))):
+        return
+    finite = xp.all(xp.isfinite(xp.reshape(part, (part.shape[0], -1))), axis=1)
+    bad = [position for position, fine in zip(positions, finite, strict=True) if not bool(fine)]
+    inside = f" in its part {name}" if name else ""
+    msg = (
+        f"the source of points has NaN or infinite values{inside} in {len(bad)} of the {len(positions)} points that "
+        f"were read together (first: point {bad[0]} of the source). Remove or impute them before calling."
+    )
+    raise ValueError(msg)
 
 
 def _rows(stored: Any, positions: Sequence[int]) -> Any:

@@ -87,6 +87,21 @@ MUTANTS = [
         RESUMPTION + "test_entries_of_bfloat16_are_of_that_type_whether_made_or_found[torch]",
     ),
     Mutant(
+        "backends/dntk_torch/process_wide.py",
+        "self._lock = threading.RLock()",
+        "self._lock = threading.Lock()",
+        "a block that garbage collection ends waits for itself",
+        "tests/test_torch_threads.py::"
+        "test_a_block_that_garbage_collection_ends_while_another_begins_does_not_wait_for_it",
+    ),
+    Mutant(
+        "backends/dntk_torch/process_wide.py",
+        "weakref.WeakSet[_User] = weakref.WeakSet()",
+        "set[_User] = set()",
+        "a block that was interrupted needs its switch for ever",
+        "tests/test_torch_threads.py::test_an_interrupt_at_any_moment_is_mended_by_the_next_block_that_needs_the_switch",
+    ),
+    Mutant(
         "dntk/stores/folder.py",
         'if found.manifest["data"] != data:',
         "if False:",

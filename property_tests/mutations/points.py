@@ -33,4 +33,11 @@ MUTANTS = [
         "a source read whole before it is used",
         TESTS + "test_points_of_a_source_are_read_a_batch_at_a_time",
     ),
+    Mutant(
+        SOURCES,
+        "zip(positions, finite, strict=True)",
+        "zip(range(len(positions)), finite, strict=True)",
+        "points that are not finite are counted in their batch",
+        TESTS + "test_points_that_are_not_finite_are_counted_in_the_source_not_in_the_batch",
+    ),
 ]

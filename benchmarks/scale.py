@@ -4,8 +4,8 @@
     python benchmarks/scale.py --json results.json
 
 A multilayer perceptron of 64 inputs and 10 outputs, features of 64 numbers, at a memory limit of 64 MiB. Every number
-of points runs in a process of its own; MiB is the largest resident set of that process. "disk" is what the folder takes in
-units of the features. Points are drawn when they are read; targets (n, 10) are in memory.
+of points runs in a process of its own; MiB is the largest resident set of that process. "disk" is what the folder
+takes in units of the features. Points are drawn when they are read; targets (n, 10) are in memory.
 """
 
 import argparse

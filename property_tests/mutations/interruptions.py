@@ -169,7 +169,7 @@ MUTANTS = [
         "rows = rows - (rows @ self._spanned.T) @ self._spanned",
         "rows = rows + 0 * (rows @ self._spanned.T) @ self._spanned",
         "picks of stored features are not taken off each other",
-        CHUNKED + "test_points_chosen_by_chunks_are_those_chosen_of_all",
+        CHUNKED + "test_points_beyond_the_rank_leave_nothing",
     ),
     Mutant(
         "dntk/certificates/widened.py",

@@ -90,9 +90,9 @@ def _farthest_stored(phi: TangentFeatures, size: int, bar: Task) -> list[int]:
         picks.append(pick)
         row = accumulated(phi[[pick]])[0, :]
         products = of_all(lambda rows, row=row: rows @ row)  # type: ignore[misc]
-        distance = _above(noise, squared + squared[pick] - 2 * products)
-        nearest = distance if step == 0 else xp.minimum(nearest, distance)
-        nearest = xp.where(positions == pick, -xp.ones_like(nearest), nearest)
+        reached = _above(noise, squared + squared[pick] - 2 * products)
+        nearest = reached if step == 0 else xp.minimum(nearest, reached)
+        nearest = xp.where(positions == pick, -1 + 0 * nearest, nearest)
     return picks
 
 

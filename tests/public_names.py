@@ -17,8 +17,8 @@ PUBLIC = {
         Attribution AttributionFit Functional LeftOut Losses Margins Ranking Smoother leave_one_out
     """,
     "dntk.backend": """
-        GROUP Backend BackendEntry BackendStatus StandardBackend backend_for_network backend_of
-        backends entries expand get_backend root_modules symmetric
+        GROUP Backend BackendEntry BackendStatus MemoryBackend StandardBackend backend_for_network backend_of
+        backends entries expand free_memory get_backend is_out_of_memory root_modules symmetric
     """,
     "dntk.certificates": """
         Bound Certificate FittedPredictor DroppedPoints Intervals Kind Span SpanCertificate StageError

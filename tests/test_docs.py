@@ -49,6 +49,13 @@ def test_the_example_of_the_readme_runs():
     assert estimator.losses.gradients == 5
 
 
+def test_features_on_the_disk_are_what_the_page_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = run("docs/bigger_than_memory.md")
+    assert isinstance(said["phi"], dntk.StoredFeatures)
+    assert (tmp_path / "features.npy").is_file()
+
+
 def test_networks_and_data_of_every_form_are_taken_as_the_page_says():
     pytest.importorskip("torch")
     for package in ("equinox", "flax"):

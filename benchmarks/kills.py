@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 import dntk
-from dntk import checkpoints
+from dntk import checkpoints, stores
 from dntk.archive import Format, read
 from dntk.distill.data import KernelInducing, LastLayer, Random, RPCholesky, TangentResidual, Wasserstein, descent
 from dntk.distill.gradients import Krylov, Solution
@@ -110,8 +110,22 @@ def killed(call: Callable[[], Any], seconds: float) -> bool:
 def whole(place: pathlib.Path, formats: tuple[Format | None, ...]) -> bool:
     """Whether every file under a folder can be read, but for what is being written."""
     for path in place.rglob("*"):
+        if stores.folder.VALUES in str(path):  # a chunk counts by its record, and is compared with it below
+            continue
         if path.is_file() and path.suffix != ".part" and not any(readable(path, kind) for kind in formats):
             return False
+    return all(sound(path) for path in place.rglob("chunks/*"))
+
+
+def sound(record: pathlib.Path) -> bool:
+    """Whether a chunk of stored features is what its record says."""
+    try:
+        folder = stores.StoreFolder(
+            record.parent.parent, read(record.parent.parent / "manifest", stores.manifest.FORMAT)
+        )
+        folder.verify(int(record.name))
+    except (dntk.StoreError, ValueError):
+        return record.suffix == ".part"
     return True
 
 
@@ -132,7 +146,7 @@ def emptied(place: pathlib.Path) -> None:
 
 def calls() -> dict[str, tuple[Call, tuple[Format | None, ...]]]:
     """Calls by name, each with a digest of what it makes, and the formats of its files."""
-    kept = (checkpoints.FORMAT, descent.FORMAT, checkpoint.FORMAT)
+    kept = (checkpoints.FORMAT, descent.FORMAT, checkpoint.FORMAT, stores.manifest.FORMAT, stores.manifest.RECORD)
     found: dict[str, tuple[Call, tuple[Format | None, ...]]] = {"save": (saved, (None,))}
     found |= {name: (call, kept) for name, call in SMALL.items()}
     return found | {f"fit, {name}": (partial(fitted, name), kept) for name in FITS}
@@ -161,7 +175,15 @@ def distilled(objective: Any, path: pathlib.Path) -> str:
     return digest(made.x, made.weights, text=repr(made.history))
 
 
+def stored(path: pathlib.Path) -> str:
+    """Features on the disk, in many chunks."""
+    store = dntk.Store(path, rows=8)
+    phi = dntk.tangent_features(network(), points(400), sketch=SPARSE, store=store, shard=(0, 1))
+    return digest(phi.values)
+
+
 SMALL: dict[str, Call] = {
+    "features on the disk": stored,
     "ridge_out_of_core": accumulated,
     "TangentResidual": partial(distilled, TangentResidual(6, steps=12)),
     "KernelInducing": partial(distilled, KernelInducing(1, steps=12)),

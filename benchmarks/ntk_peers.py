@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from floor import floor_of
 from ntk_networks import N_OUTPUTS, Case
-from torch import nn
 
 import dntk
 
@@ -91,32 +91,8 @@ def _dntk(problem: Problem) -> Callable[[], Any]:
 
 
 def _floor(problem: Problem) -> Callable[[], Any]:
-    """One forward pass, and one backward pass per functional with respect to every layer's output.
-
-    This yields all that a kernel is made of, layer inputs and their cotangents, and no gradient of a parameter.
-    """
-    net = copy.deepcopy(problem.net).requires_grad_(False)
-    outputs: list[torch.Tensor] = []
-
-    def keep(_layer: nn.Module, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
-        # The layers next to the inputs have nothing else to differentiate.
-        leaf = output if output.requires_grad else output.detach().requires_grad_()
-        outputs.append(leaf)
-        return leaf
-
-    for layer in net.modules():
-        if any(True for _ in layer.parameters(recurse=False)) and not any(True for _ in layer.children()):
-            layer.register_forward_hook(keep)
-    functionals = problem.functionals()
-
-    def work() -> None:
-        outputs.clear()
-        result = net(problem.x)
-        for u in functionals:
-            torch.autograd.grad(result, outputs, u.expand_as(result), retain_graph=True)
-        outputs.clear()
-
-    return work
+    """That of ``floor.py``, all points at once."""
+    return floor_of(problem.net, problem.x, problem.functionals())
 
 
 def _nngeometry(problem: Problem) -> Callable[[], Any]:

@@ -184,11 +184,11 @@ def first_largest(x: Array) -> Array:
 
 
 def accumulation_dtype(x: Array) -> Any:
-    """float64 where the array's namespace and device have it, the array's own dtype elsewhere."""
+    """float64 where the array's namespace and device have it; elsewhere float32 for 16 bits, else the array's own."""
     xp = array_api_compat.array_namespace(x)
     info = xp.__array_namespace_info__()
     available = info.dtypes(device=device_of(x), kind="real floating")
-    return available.get("float64", x.dtype)
+    return available.get("float64", kernel_dtype(xp, x.dtype) if is_floating(x) else x.dtype)
 
 
 def in_float64(x: Array) -> Array:

@@ -56,8 +56,53 @@ def names(library: str) -> dict[str, Any]:
         "integers": scene.array((host * 100).astype(np.int32)),
         "double": scene.array(host.astype(np.float64)),
         "ascending": scene.array(np.array([1.0, 2.0, 3.0], np.float32)),
+        "spoilt": spoilt,
+        "shrinking": lambda: _Shrinking(host),
         **_containers(host),
+        **_networks_of_parts(library),
     }
+
+
+class _Shrinking(list[Any]):
+    """A data set that loses a point whenever one is read."""
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        self.pop()
+        return found
+
+
+def _networks_of_parts(library: str) -> dict[str, Any]:
+    """A model of two arrays, and one whose network answers with no logits; where the library has functions."""
+    weights = np.ones((FEATURES, CLASSES), np.float32)
+    if library == "torch":
+        return _of_modules(weights)
+    if library == "jax":
+        weights = importlib.import_module("jax.numpy").asarray(weights)
+    elif library != "numpy" or importlib.util.find_spec("autograd") is None:
+        return {}
+    return {
+        "pair": dntk.as_model(lambda p, batch: (batch["x"] * batch["y"]) @ p["w"], {"w": weights}),
+        "hidden": dntk.as_model(lambda p, x: {"hidden": x @ p["w"]}, {"w": weights}),
+    }
+
+
+def _of_modules(weights: Any) -> dict[str, Any]:
+    import torch
+
+    class Pair(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = torch.nn.Parameter(torch.as_tensor(weights))
+
+        def forward(self, x: Any, y: Any) -> Any:
+            return (x * y) @ self.w
+
+    class Hidden(Pair):
+        def forward(self, x: Any) -> Any:
+            return {"hidden": x @ self.w}
+
+    return {"pair": dntk.as_model(Pair().eval()), "hidden": dntk.as_model(Hidden().eval())}
 
 
 def _containers(host: Any) -> dict[str, Any]:
@@ -132,8 +177,11 @@ NumPy, PyTorch, JAX and array-api-strict; shown is what it says of NumPy arrays.
 
 Here `net` is a network and `model = dntk.as_model(net)` takes 5 features and has 3 outputs; `x` are 12 inputs, `y`
 their classes, `targets` an array (12, 3); `phi` are tangent features, `values` their array; `grads` are synthetic
-gradients, `fit` is a fit, `path` where one is stored. `host` are the inputs in NumPy, `frame` holds them in pandas. The
-other names say what they are.
+gradients, `fit` is a fit, `path` where one is stored. `host` are the inputs in NumPy, `frame` holds them in pandas,
+`spoilt` are they with a NaN in the row 1. `pair` is a model of two arrays, `x` and `y`, and the network of `hidden`
+answers with a dictionary that has no logits. The other names say what they are.
+
+A loader that shuffles is no error: it stands for its data set, whose points are read in their order.
 
 Numbers may be Python's, NumPy's, or arrays without axes: `ridge=np.float32(0.1)` and `size=np.int64(5)` are taken,
 `True` is not a number.

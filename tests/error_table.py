@@ -35,6 +35,8 @@ WORDS: dict[str, dict[str, str]] = {
         "wrap": "fn, params",
         "size": "56",
         "other": "torch",
+        "no_logits": "the function returns a dict, not a NumPy array: return the outputs (n, C) alone, computed with "
+        "autograd.numpy; for functions of JAX arrays pass JAX parameters, for PyTorch a torch.nn.Module.",
     },
     "torch": {
         "lib": "torch",
@@ -47,6 +49,8 @@ WORDS: dict[str, dict[str, str]] = {
         "wrap": "net",
         "size": "66",
         "other": "numpy",
+        "no_logits": "the network returns a dict, not a tensor: wrap it in a module whose forward returns the outputs "
+        "alone, for example `return self.net(x).logits`.",
     },
     "jax": {
         "lib": "jax.numpy",
@@ -59,6 +63,8 @@ WORDS: dict[str, dict[str, str]] = {
         "wrap": "fn, params",
         "size": "56",
         "other": "torch",
+        "no_logits": "the network returns a dict, not an array: pass a function that returns the outputs alone, for "
+        "example lambda params, x: fn(params, x)[0].",
     },
     "array_api_strict": {
         "lib": "array_api_strict",
@@ -175,6 +181,69 @@ TABLE: dict[str, tuple[Row, ...]] = {
             "`x` has dtype {dtype}int32, but derivatives need floating point: convert it, for images for "
             "example with {cast} / 255, scaled as in training.",
             but=("jax",),
+        ),
+    ),
+    "Batches of several arrays, and sources of points": (
+        Row(
+            "dntk.ntk(pair, {'x': x, 'y': x[:3, :]})",
+            "`x1['y']` has 3 entries along its first axis, but `x1['x']` has 12: every part of a batch has one entry "
+            "per input.",
+            error="ValueError",
+            needs="autograd",
+            but=("array_api_strict",),
+        ),
+        Row(
+            "dntk.ntk(pair, {})",
+            "`x1` holds no array: pass the inputs of the network.",
+            error="ValueError",
+            needs="autograd",
+            but=("array_api_strict",),
+        ),
+        Row(
+            "dntk.ntk(pair, [{'x': host[0], 'y': host[0]}, {'x': host[1]}])",
+            "examples have different parts: the first one is a mapping of ['x', 'y'], another one (number 1 of those "
+            "read together) a mapping of ['x']. Give all of them the same parts, or pass dntk.points(source, "
+            "collate=...).",
+            error="ValueError",
+            needs="autograd",
+            but=("array_api_strict",),
+        ),
+        Row("hidden(x)", "{no_logits}", error="ValueError", needs="autograd", but=("array_api_strict",)),
+        Row("model(dntk.points(list(host)))", "`x` is a dntk Points: pass an array with one point per row."),
+        Row(
+            "dntk.points(row for row in host)",
+            "a generator is no source of points: expected something with len(source) and source[i], as a data set, a "
+            "list of examples or an array. What can be read once only has to become a list first.",
+        ),
+        Row(
+            "dntk.points({'train': host})",
+            "a dict is no source of points: expected something with len(source) and source[i], as a data set, a "
+            "list of examples or an array. What can be read once only has to become a list first.",
+        ),
+        Row("dntk.points([])", "the source of points is empty: pass at least one point.", error="ValueError"),
+        Row(
+            "dntk.ntk(model, dntk.points([[1, 2, 3], [4, 5]]))",
+            "examples have several shapes ((2,), (3,)): pass dntk.points(source, collate=...) with a collate that pads "
+            "them, and a mask where the network takes one.",
+            error="ValueError",
+        ),
+        Row(
+            "dntk.ntk(model, dntk.points(list(host), collate=lambda rows: np.stack(rows[1:])))",
+            "`collate` made batch of shape (3, 5) of 4 examples: every array of a batch must have one entry per "
+            "example along its first axis.",
+            error="ValueError",
+        ),
+        Row(
+            "dntk.ntk(model, dntk.points(list(spoilt)))",
+            "the source of points has NaN or infinite values in 1 of the 4 points that were read together (first: "
+            "point 1 of the source). Remove or impute them before calling.",
+            error="ValueError",
+        ),
+        Row(
+            "dntk.ntk(model, dntk.points(shrinking()), batch_size=2)",
+            "the source of points has 8 points, but had 12 when it was first read: pass a source that does not change "
+            "while it is used.",
+            error="ValueError",
         ),
     ),
     "Targets and labels": (

@@ -5,8 +5,8 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from dntk import arrays
-from tests.libraries import Library
+from dntk import arrays, spectrum
+from tests.libraries import Library, host
 
 
 def test_namespace_is_the_one_of_array_api_compat(library):
@@ -136,3 +136,24 @@ def test_spans_cover_everything_once(total, size, expected):
 def test_device_of_another_device_is_seen():
     library = Library("strict-device1", "array_api_strict", "device1")
     assert arrays.device_of(library.array(np.ones(1))) == array_api_strict.Device("device1")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax.numpy"])
+def test_spectra_of_16_bits_are_computed_in_more(name, dtype):
+    xp = pytest.importorskip(name)
+    if not hasattr(xp, dtype):
+        pytest.skip(f"{name} has no {dtype}")
+    root = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0]
+    kernel = xp.asarray((root * [8.0, 4.0, 2.0, 1.0, 0.5]) @ root.T, dtype=getattr(xp, dtype))
+    narrow = xp.asarray(root, dtype=kernel.dtype)
+    exact = np.linalg.eigvalsh(host(xp.asarray(kernel, dtype=xp.float32)).astype("f8"))[::-1]
+    tolerance = 100 * 2**-24 * 8
+    np.testing.assert_allclose(host(spectrum.eigenvalues(kernel)), exact, atol=tolerance)
+    pairs = spectrum.leading_eigenpairs(kernel, 2)[0]
+    np.testing.assert_allclose(host(pairs), exact[:2] ** 2, atol=8 * tolerance)
+    assert spectrum.truncation_rank(kernel, 0.1) == 3
+    np.testing.assert_allclose(spectrum.condition_number(kernel), exact[0] / exact[-1], rtol=1e-3)
+    # Columns are rounded to 8 bits at least, the sums of their products are not.
+    np.testing.assert_allclose(host(spectrum.coverage(narrow, narrow)), 1, atol=4 * 2**-8)
+    assert "16" not in str(spectrum.coverage(narrow, narrow).dtype)

@@ -49,6 +49,13 @@ def test_the_example_of_the_readme_runs():
     assert estimator.losses.gradients == 5
 
 
+def test_features_on_the_disk_are_what_the_page_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = run("docs/bigger_than_memory.md")
+    assert isinstance(said["phi"], dntk.StoredFeatures)
+    assert (tmp_path / "features.npy").is_file()
+
+
 def test_networks_and_data_of_every_form_are_taken_as_the_page_says():
     pytest.importorskip("torch")
     for package in ("equinox", "flax"):
@@ -85,6 +92,16 @@ def test_what_the_page_on_attribution_says_is_so():
     np.testing.assert_allclose(
         said["parts"].sum(), said["left"].predict(said["asked"])[0, said["y_test"][0]], rtol=1e-5
     )
+
+
+def test_what_the_page_on_training_says_is_so(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    said = run("docs/trajectory.md")
+    full = dntk.trajectory(said["models"], said["x"], said["targets"], distilled=None, size=5, sketch=None)
+    np.testing.assert_allclose(said["few"].eigenvalues.values, full.eigenvalues.values, rtol=0.3)
+    np.testing.assert_allclose(said["few"].eigenvalues.values[-1], full.eigenvalues.values[-1], rtol=1e-4)
+    assert (tmp_path / "trajectory.svg").exists()
 
 
 def test_the_networks_of_the_page_on_jax_are_models():

@@ -68,9 +68,10 @@ def test_a_block_of_another_form_is_expanded_piece_by_piece(library, monkeypatch
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-def test_a_reduced_matrix_is_paired_by_its_reduced_activations(library, transposed):
+@pytest.mark.parametrize("t", [3, 1])
+def test_a_reduced_matrix_is_paired_by_its_reduced_activations(library, t, transposed):
     """⟨Sᵀz, g⟩ with Sᵀz in float64, expanded, against a block of the sketch's width."""
-    inputs, cotangents = factored_data(n=5, t=3, b=8, a=12)
+    inputs, cotangents = factored_data(n=5, t=t, b=8, a=12)
     block = factored(library, inputs, cotangents)
     block = dataclasses.replace(block, transposed=transposed, offset=5)
     dense = factored_dense(inputs, cotangents)

@@ -94,6 +94,12 @@ def test_a_loader_stands_for_its_data_set_in_its_own_order():
     np.testing.assert_array_equal(dntk.ntk(model, loader), dntk.ntk(model, x.numpy()))
 
 
+def test_an_array_in_memory_is_a_source_of_its_rows(library):
+    x = library.array(np.random.default_rng(0).normal(size=(9, 6)), "f4")
+    model = mlp(library)
+    np.testing.assert_array_equal(host(dntk.ntk(model, dntk.points(x))), host(dntk.ntk(model, x)))
+
+
 def test_labels_travel_with_a_source():
     x, labels = inputs(NUMPY, 9), np.arange(9) % 3
     model = dntk.outputs.margin(mlp(NUMPY))
@@ -139,6 +145,9 @@ ROWS = list(inputs(NUMPY, 8))
         (Shrinking(ROWS), ValueError, "had 8 when it was first read"),
         ([object(), object()], TypeError, "type object"),
         ({"train": ROWS}, TypeError, "no source of points"),
+        ([{"x": 1.0}, {"x": 1.0, "mask": 1}], ValueError, r"different parts: .*\['x'\], another one .*\['mask', 'x'\]"),
+        ([(1.0, ROWS[0]), (ROWS[0],)], ValueError, "different parts: the first one is a tuple of 2, .*a tuple of 1"),
+        ([(ROWS[0], ROWS[1]), ROWS[0]], ValueError, "a tuple of 2, .* one array"),
     ],
 )
 def test_sources_that_cannot_be_read_are_refused(source, error, message):
@@ -177,6 +186,13 @@ def test_points_that_overflow_in_the_dtype_of_the_model_and_parts_are_named(libr
         dntk.tangent_features(mlp(library), Listed(list(x)), sketch=None)
     with pytest.raises(ValueError, match=r"in its part \['b'\] in 1 of the 2 points .*point 1 of the source"):
         dntk.points([{"a": 1, "b": 2.0}, {"a": 1, "b": np.inf}])[:]
+
+
+@pytest.mark.parametrize("made", ["text", ["a", "b"], object()])
+def test_a_collate_that_makes_no_numbers_is_refused(made, library):
+    source = dntk.points(ROWS, collate=lambda _: made)
+    with pytest.raises(TypeError, match="batch with a (str|list|object) in it: pass a `collate` that makes arrays"):
+        dntk.ntk(mlp(library), source)
 
 
 def test_one_array_networks_refuse_nests():

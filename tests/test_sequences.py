@@ -183,20 +183,29 @@ def test_labels_come_as_a_part_of_a_mapping_or_beside_the_inputs():
     np.testing.assert_array_equal(host(dntk.ntk(dntk.outputs.sequence_loss(own), beside)), host(kernel))
 
 
-def test_sequences_of_several_lengths_are_fitted_from_a_source():
-    def collate(rows):
-        ids, labels = zip(*rows, strict=True)
-        length = max(map(len, ids))
-        mask = padded([np.ones(len(row)) for row in ids], 0.0, length).astype("f4")
-        return {"ids": padded(ids, 0, length), "mask": mask, "labels": padded(labels, -100, length)}
+def collated(rows):
+    ids, labels = zip(*rows, strict=True)
+    length = max(map(len, ids))
+    mask = padded([np.ones(len(row)) for row in ids], 0.0, length).astype("f4")
+    return {"ids": padded(ids, 0, length), "mask": mask, "labels": padded(labels, -100, length)}
 
+
+def test_sequences_of_several_lengths_are_fitted_from_a_source():
     model = dntk.outputs.sequence_log_likelihood(torch_model())
-    source = dntk.points(list(zip(IDS, LABELS, strict=True)), collate=collate)
+    source = dntk.points(list(zip(IDS, LABELS, strict=True)), collate=collated)
     fit = dntk.DistilledNTK(model, data=None, sketch=None, gradients=None, ridge=1e-3).fit(source)
     values, jacobian = expected("log-likelihood")
     kernel = jacobian[0] @ jacobian[0].T
     assert fit.predict(source).shape == values.shape
     np.testing.assert_allclose(host(fit.kernel(source)), kernel, atol=1e-5 * kernel.max())
+
+
+def test_tokens_of_batches_of_several_lengths_are_refused():
+    model = dntk.outputs.token_log_likelihoods(torch_model())
+    source = dntk.points(list(zip(IDS, LABELS, strict=True)), collate=collated)
+    for outputs in ("each", "full"):
+        with pytest.raises(ValueError, match=r"has . predicted positions where another has 4, .* pad all sequences"):
+            dntk.ntk(model, source, outputs=outputs, batch_size=2)
 
 
 def test_some_parameters_have_their_share_of_the_gradient():

@@ -82,6 +82,15 @@ class CupyBackend:
         del x
         return 2**23
 
+    def free_memory(self, x: Any) -> int | None:
+        """What the driver has free, and what CuPy's pool holds of it unused."""
+        with x.device:
+            return int(cupy.cuda.runtime.memGetInfo()[0]) + int(cupy.get_default_memory_pool().free_bytes())
+
+    def out_of_memory(self, error: BaseException) -> bool:
+        """CuPy's own error, which is a ``MemoryError``, too."""
+        return isinstance(error, cupy.cuda.memory.OutOfMemoryError)
+
     def synchronize(self, x: Any) -> None:
         """Wait for the array's device."""
         x.device.synchronize()

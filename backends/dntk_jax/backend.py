@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -91,6 +91,18 @@ class JaxBackend:
     def marks(self, values: Sequence[Array]) -> Hashable:
         """The arrays themselves: their values cannot change."""
         return tuple(_Same(value) for value in values)
+
+    def free_memory(self, x: Array) -> int | None:
+        """What the device's allocator may still take; None where it keeps no account, as on the host."""
+        if isinstance(x, jax.core.Tracer):
+            return None
+        stats: Any = next(iter(cast(Any, x).devices())).memory_stats() or {}
+        limit, used = stats.get("bytes_limit"), stats.get("bytes_in_use")
+        return None if limit is None or used is None else int(limit) - int(used)
+
+    def out_of_memory(self, error: BaseException) -> bool:
+        """XLA's error of this status."""
+        return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
     def synchronize(self, x: Array) -> None:
         """Block until ``x`` is ready."""

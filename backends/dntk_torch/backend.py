@@ -14,6 +14,8 @@ from dntk_torch import products, state
 from dntk_torch._scatter import scatter_add
 from dntk_torch.model import TorchModel
 
+_NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
+
 _HOST = 1  # kDLCPU in DLPack's list of devices
 
 
@@ -83,6 +85,19 @@ class TorchBackend:
     def marks(self, values: Sequence[Any]) -> Hashable:
         """A token that differs where one of the tensors changed."""
         return state.marks_of(values)
+
+    def free_memory(self, x: Any) -> int | None:
+        """What the driver has free, and what PyTorch holds of it unused; None for the host."""
+        if x.device.type != "cuda":
+            return None
+        held = torch.cuda.memory_reserved(x.device) - torch.cuda.memory_allocated(x.device)
+        return int(torch.cuda.mem_get_info(x.device)[0]) + held
+
+    def out_of_memory(self, error: BaseException) -> bool:
+        """CUDA's error has a class of its own, the host's allocator only a text."""
+        if isinstance(error, torch.OutOfMemoryError):
+            return True
+        return isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)
 
     def synchronize(self, x: Any) -> None:
         """Wait for the tensor's device."""

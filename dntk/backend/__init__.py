@@ -1,5 +1,6 @@
 """Backends: the protocol, the registry, and a plain one for any array-API namespace."""
 
+from dntk.backend.memory import MemoryBackend, free_memory, is_out_of_memory
 from dntk.backend.products import expand, symmetric
 from dntk.backend.protocol import Backend
 from dntk.backend.registry import (
@@ -20,13 +21,16 @@ __all__ = [
     "Backend",
     "BackendEntry",
     "BackendStatus",
+    "MemoryBackend",
     "StandardBackend",
     "backend_for_network",
     "backend_of",
     "backends",
     "entries",
     "expand",
+    "free_memory",
     "get_backend",
+    "is_out_of_memory",
     "root_modules",
     "symmetric",
 ]

@@ -10,12 +10,13 @@ from dntk._checks import kind_of
 from dntk._target_checks import check_targets
 from dntk.distill.data import Selection
 from dntk.distilled_gradients import DistilledGradients, row_basis
-from dntk.features import TangentFeatures
+from dntk.features import StoredFeatures, TangentFeatures
 from dntk.ledger import count_product
+from dntk.solve._by_chunks import ChunkedProblem, goes_by_chunks
 from dntk.solve._ridge import ridge as solve_ridge
 from dntk.solve._ridge import ridge_in_span
 from dntk.solve._same_span import same_span
-from dntk.solve.rules import feature_ridge
+from dntk.solve.rules import Ridge, feature_ridge
 from dntk.types import Array
 
 
@@ -84,12 +85,15 @@ def regression_on(
         targets = known if known.shape[0] == len(reference) else None
     if targets is None:
         return None
-    y = check_targets(targets, reference.values, points=len(reference), outputs=reference.n_outputs)
+    y = check_targets(targets, reference.sample.values, points=len(reference), outputs=reference.n_outputs)
     if ridge is None and isinstance(approximation, DistilledGradients):
         return Regression(targets=y, ridge=ridge_in_span(approximation, None, "loo"))
     if ridge is None and isinstance(approximation, FittedPredictor):
         return Regression(targets=y, ridge=approximation.ridge)
-    return Regression(targets=y, ridge=feature_ridge("loo" if ridge is None else ridge, reference.values, y))
+    rule: Ridge = "loo" if ridge is None else ridge
+    if isinstance(reference, StoredFeatures) and goes_by_chunks(reference, rule):
+        return Regression(targets=y, ridge=ChunkedProblem(features=reference, targets=y).chosen(rule))
+    return Regression(targets=y, ridge=feature_ridge(rule, reference.values, y))
 
 
 def as_approximation(
@@ -193,8 +197,8 @@ def _of_selection(reference: TangentFeatures, selection: Selection, regression: 
 
 
 def _require_same_points(reference: TangentFeatures, other: TangentFeatures) -> None:
-    arrays.require_same_place(reference=reference.values, approximation=other.values)
-    if reference.values.shape[:2] != other.values.shape[:2]:
+    arrays.require_same_place(reference=reference.sample.values, approximation=other.sample.values)
+    if (reference.n_outputs, len(reference)) != (other.n_outputs, len(other)):
         msg = (
             f"`approximation` has {other.n_outputs} outputs at {len(other)} points, the reference "
             f"{reference.n_outputs} at {len(reference)}: features can only be compared at the same points."

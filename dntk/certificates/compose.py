@@ -15,7 +15,7 @@ from dntk.certificates.eigenvalues import eigenvalue_intervals, suggested_start
 from dntk.certificates.kernel_errors import KernelErrors, feature_errors, span_errors, span_trace_error
 from dntk.certificates.reference_weights import ReferenceWeights, reference_weights
 from dntk.certificates.regression import RegressionErrors, fits_errors, weights_errors
-from dntk.certificates.widened import Widened
+from dntk.certificates.widened import Widened, widened
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures, require_kernel_of
 from dntk.ledger import LedgerRecorder
@@ -73,6 +73,8 @@ def certify(
     min(n, k) is at most 2,048, the reference's regression is solved, output by output: O(C·(n·k·d + d³)). In float64
     where the device has it; of features beyond 256 MiB in that, one output at a time. Where it has not, λ has to
     exceed the rounding of the kernel for Gauss-Radau to say anything, and the in-sample residual takes its place.
+    A reference of :class:`dntk.StoredFeatures` is read chunk by chunk, a pass or two for every product, in
+    O(n·C·products) of memory; its regression is not solved anew.
     """
     require_kernel_of("reference", reference)
     check_confidence(confidence, shared=True)
@@ -97,7 +99,7 @@ def _certified(
     found = as_approximation(reference, approximation, regression)
     bar.advance()
     failure = (1 - confidence) / 2
-    values = Widened.of(reference.values)
+    values = widened(reference)
     scale = values.scale
     scaled = None if regression is None else dataclasses.replace(regression, ridge=regression.ridge / scale**2)
     if isinstance(found, OtherFeatures):
@@ -140,7 +142,7 @@ def with_weights(
     ``targets`` and ``ridge`` define the regression on the reference that it is compared with. A predictor made of all
     features has no span of its own to be certified in, but its weights are rounded, too.
     """
-    values = Widened.of(reference.values)
+    values = widened(reference)
     regression = Regression(targets=targets, ridge=ridge / values.scale**2)
     errors = weights_errors(values, (_wide(weights) * values.scale,), regression, steps=products)
     norm = float(arrays.namespace(targets).mean(_wide(targets) ** 2)) ** 0.5
@@ -164,7 +166,7 @@ def certified_trace_loss(reference: TangentFeatures, grads: DistilledGradients) 
     """The certificate's trace error in units of the trace, alone; 0 for features that are zero. Cost O(n·C·k·s)."""
     span = as_approximation(reference, grads, None)
     assert isinstance(span, Span)
-    values = Widened.of(reference.values)
+    values = widened(reference)
     trace = float(arrays.namespace(values.squares).sum(values.squares)) / values.shape[0]
     return float(span_trace_error(values, values.back(span.basis).mT)) / trace if trace > 0 else 0.0
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.bounds import Bound
 from dntk.certificates.approximation import Regression
-from dntk.certificates.widened import Widened
+from dntk.certificates.widened import StoredWidened, Widened
 from dntk.ledger import count
 from dntk.solve.conditioning import cholesky_solve
 from dntk.solve.problem import RidgeProblem
@@ -39,13 +39,13 @@ class ReferenceWeights:
 def reference_weights(values: Widened, regression: Regression) -> ReferenceWeights | None:
     """Solution on the reference, in units of its scale.
 
-    None where the system is larger than ``LARGEST`` or λ drowns in rounding.
+    None where the system is larger than ``LARGEST``, the features are on the disk, or λ drowns in rounding.
 
     Rounding: with m = Φw̃ − y, off by δ, ‖δ‖ ≤ k·eps·(‖Φ‖_F‖w̃‖ + ‖y‖), g̃ as computed lacks Φᵀδ, whose H⁻¹-norm is at
     most ‖δ‖ as ΦH⁻¹Φᵀ ≤ I, and the rounding of Φᵀm + λw̃, n·eps·‖Φ‖_F‖m‖ + 2·eps·λ‖w̃‖ at most; eps is twice the unit
     roundoff. Cost O(C·(n·k·d + d³)), d = min(n, k).
     """
-    if min(values.shape[1:]) > LARGEST:
+    if min(values.shape[1:]) > LARGEST or isinstance(values, StoredWidened):
         return None
     found = []
     for c, part in enumerate(values.parts()):

@@ -13,6 +13,7 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk.features import StoredFeatures, TangentFeatures
 from dntk.ledger import count
 from dntk.types import Array
 
@@ -95,6 +96,59 @@ class Widened:
 
     def _parts(self) -> Iterator[Float[Array, "n k"]]:
         return (arrays.in_float64(self.values[c, :, :]) for c in range(self.values.shape[0]))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StoredWidened(Widened):
+    """The same of features on the disk, ``values`` one point of them: products are passes over the chunks."""
+
+    phi: StoredFeatures
+
+    @staticmethod
+    def over(phi: StoredFeatures) -> "StoredWidened":
+        """Features in units of their largest entry: one pass."""
+        xp = arrays.namespace(phi.sample.values)
+        scale = max(float(xp.max(xp.abs(part.values))) for _, part in phi.chunks()) or 1.0
+        return StoredWidened(phi.sample.values, scale, phi)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, n, k)."""
+        return self.phi.n_outputs, len(self.phi), self.phi.dim
+
+    @functools.cached_property
+    def squares(self) -> Float[Array, " c"]:
+        """‖Ψ^c/s‖_F² of every output."""
+        return arrays.namespace(self.like).sum(self._stack([part.squares for _, part in self._chunks()]), axis=0)
+
+    def onto(self, rows: Float[Array, "*c q n"]) -> Float[Array, "c q k"]:
+        """R^cΨ^c/s."""
+        total: Array | None = None
+        for start, part in self._chunks():
+            piece = part.onto(rows[..., start : start + part.shape[1]])
+            total = piece if total is None else total + piece
+        assert total is not None
+        return total
+
+    def back(self, coordinates: Float[Array, "c q k"]) -> Float[Array, "c q n"]:
+        """Z^cΨ^cᵀ/s."""
+        pieces = [part.back(coordinates) for _, part in self._chunks()]
+        return arrays.namespace(coordinates).concat(pieces, axis=-1)
+
+    def through(self, rows: Float[Array, "*c q n"], middle: Middle = lambda inner, _: inner) -> Float[Array, "c q n"]:
+        """M(R^cΨ^c/s)Ψ^cᵀ/s: two passes."""
+        return self.back(middle(self.onto(rows), None))
+
+    def _chunks(self) -> Iterator[tuple[int, Widened]]:
+        return ((start, Widened.of(part.values, self.scale)) for start, part in self.phi.chunks())
+
+    def _stack(self, pieces: list[Array]) -> Array:
+        return arrays.namespace(self.like).stack(pieces)
+
+
+def widened(phi: TangentFeatures) -> Widened:
+    """Features in units of their largest entry, in memory or on the disk."""
+    return StoredWidened.over(phi) if isinstance(phi, StoredFeatures) else Widened.of(phi.values)
 
 
 def _of(stack: Array, output: int | None) -> Array:

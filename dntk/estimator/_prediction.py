@@ -8,6 +8,7 @@ from dntk.gradient_blocks._paired import paired
 from dntk.ledger import count, nbytes_of
 from dntk.models import batches
 from dntk.models._finite_results import require_finite_result
+from dntk.models._halved import in_batches
 from dntk.models.base import Model
 from dntk.models.batching import choose_batch_size
 from dntk.outputs.functionals import cotangents_for
@@ -38,10 +39,12 @@ def linear_outputs(
     size = choose_batch_size(model, x, every, None, held=held, memory_limit=memory_limit)
     n = batches.count(x)
     with task("prediction", total=n, unit="points") as bar:
-        pieces = [
-            _outputs(model, batches.span(x, start, stop), every, weights, whole, sketch)
-            for start, stop in bar.spans(n, size)
-        ]
+        pieces = in_batches(
+            n,
+            size,
+            lambda start, stop: _outputs(model, batches.span(x, start, stop), every, weights, whole, sketch),
+            bar,
+        )
     outputs = xp.concat(pieces, axis=0)
     require_finite_result(outputs, model, {"x": x}, every, size)
     return outputs

@@ -113,6 +113,11 @@ class TangentFeatures:
         """First position and features of some points after the other: all at once where they are in memory."""
         yield 0, self
 
+    def paired(self, targets: Array) -> Iterator[tuple["TangentFeatures", Array]]:
+        """Features and targets (n, C) or (T, n, C) of some points after the other, as passes over chunks take them."""
+        for start, part in self.chunks():
+            yield part, targets[..., start : start + len(part), :]
+
     def nearest(self, queries: "TangentFeatures", size: int) -> Neighbours:
         """The nearest points of each of some queries in the metric of the mean kernel, by blocks.
 

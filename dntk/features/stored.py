@@ -20,7 +20,7 @@ from dntk.stores import StoreFolder, chunk_files, free_memory
 from dntk.types import Array
 
 _REMEDY = (
-    "What reads them in chunks: dntk.solve.ridge, distill.gradients.Streaming, Principal, Krylov and Solution, "
+    "What reads them in chunks: dntk.solve.ridge of more points than features, distill.gradients.Streaming, "
     "distill.data.RPCholesky, FarthestPoint and Leverage, dntk.certify. Or choose points first, phi[indices], or allow "
     "more, dntk.StoredFeatures(path, memory_limit=...)"
 )

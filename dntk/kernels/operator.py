@@ -7,6 +7,7 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import positive_integer
 from dntk._progress import Task, task
 from dntk.arrays import itemsize
 from dntk.gradient_blocks._squared_norms import squared_norms
@@ -14,8 +15,9 @@ from dntk.kernels._ntk import ntk
 from dntk.ledger import count
 from dntk.models import batches
 from dntk.models._finite_results import require_finite_result, require_no_underflow
+from dntk.models._halved import in_batches
 from dntk.models.base import Model, check_placement, checked_inputs, outputs_of
-from dntk.models.batching import BUDGET, choose_batch_size
+from dntk.models.batching import BUDGET, choose_batch_size, default_bytes
 from dntk.outputs import KernelOutputs
 from dntk.outputs.functionals import cotangents_for
 from dntk.types import Array
@@ -49,6 +51,9 @@ class NTKOperator:
             and ``op @ y.reshape(-1)`` multiplies an array y of shape (n, C).
     batch_size
         Inputs differentiated at once; default: as many as keep gradient blocks within a memory budget.
+    memory_limit
+        Bytes that gradient blocks, and parameter vectors of several columns, may take, copies included; default: what
+        :func:`dntk.models.batching.default_bytes` says.
 
     Raises
     ------
@@ -71,6 +76,7 @@ class NTKOperator:
     x: Array
     outputs: KernelOutputs = "mean"
     batch_size: int | None = dataclasses.field(default=None, kw_only=True)
+    memory_limit: int | None = dataclasses.field(default=None, kw_only=True)
     _functionals: Float[Array, "q c"] = dataclasses.field(init=False, repr=False)
     _sizes: tuple[int, int] = dataclasses.field(init=False, repr=False)
 
@@ -83,7 +89,10 @@ class NTKOperator:
         functionals = cotangents_for(self.outputs, model.n_outputs, **place)
         # A product sends one functional through the network at a time, the diagonal all of them.
         one = functionals[:1, :]
-        sizes = tuple(choose_batch_size(model, x, u, self.batch_size) for u in (one, functionals))
+        limit = self.memory_limit
+        if limit is not None:
+            limit = positive_integer("memory_limit", limit, remedy="a number of bytes, or None")
+        sizes = tuple(choose_batch_size(model, x, u, self.batch_size, memory_limit=limit) for u in (one, functionals))
         for start, stop in arrays.spans(batches.count(x), sizes[0]):
             outputs_of(model, batches.span(x, start, stop))
         object.__setattr__(self, "_functionals", functionals)
@@ -158,7 +167,7 @@ class NTKOperator:
         """
         xp, n = self.model.namespace, batches.count(self.x)
         with task("diagonal", total=n, unit="points") as bar:
-            norms = xp.concat([self._norms(start, stop) for start, stop in bar.spans(n, self._sizes[1])], axis=1)
+            norms = xp.concat(in_batches(n, self._sizes[1], self._norms, bar), axis=1)
         self._require_finite(norms)
         self._require_no_underflow(norms)
         if self.outputs == "mean":
@@ -169,7 +178,8 @@ class NTKOperator:
 
     def to_dense(self) -> Float[Array, "*kernel"]:
         """The kernel itself, :func:`dntk.ntk` in the shape of the operator."""
-        kernel = ntk(self.model, self.x, outputs=self.outputs, batch_size=self.batch_size)
+        sizes = {"batch_size": self.batch_size, "memory_limit": self.memory_limit}
+        kernel = ntk(self.model, self.x, outputs=self.outputs, **sizes)
         if self.outputs != "full":
             return kernel
         xp = self.model.namespace
@@ -199,7 +209,8 @@ class NTKOperator:
         xp = self.model.namespace
         functionals = 1 if self.outputs == "full" else self._functionals.shape[0]
         passes = [(a, column) for a in range(functionals) for column in range(v.shape[2])]
-        at_once = max(1, BUDGET // (self.model.n_parameters * itemsize(v)))
+        room = default_bytes(self.model, BUDGET) if self.memory_limit is None else self.memory_limit // 2
+        at_once = max(1, room // (self.model.n_parameters * itemsize(v)))
         slabs = []
         n = batches.count(self.x)
         with task("product", total=2 * n * len(passes), unit="passes") as bar:

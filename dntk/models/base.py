@@ -14,6 +14,7 @@ from dntk._progress import task
 from dntk.backend import Backend, backend_for_network
 from dntk.gradient_blocks import GradientBlock
 from dntk.models import batches
+from dntk.models._halved import in_batches
 from dntk.models.nests import leaves
 from dntk.types import Array, Batch, Inputs, Namespace
 
@@ -261,7 +262,7 @@ def outputs_of(model: Model, x: Inputs) -> Float[Array, "n c"]:
     """Outputs of the model, checked to be finite; :data:`POINTS` inputs at a time."""
     n = batches.count(x)
     with task("outputs", total=n, unit="points") as bar:
-        pieces = [model(batches.span(x, start, stop)) for start, stop in bar.spans(n, POINTS)]
+        pieces = in_batches(n, POINTS, lambda start, stop: model(batches.span(x, start, stop)), bar)
     outputs = pieces[0] if len(pieces) == 1 else model.namespace.concat(pieces, axis=0)
     arrays.require_finite("the network's outputs", outputs)
     return outputs

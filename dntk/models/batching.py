@@ -7,12 +7,13 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 
 from dntk._checks import positive_integer
+from dntk.backend import free_memory
 from dntk.models import batches
 from dntk.models.base import Model
 from dntk.types import Array, Inputs
 
 BUDGET = 2**31
-"""Bytes of gradient blocks that may be alive at once where no batch size is given: 2 GiB.
+"""Bytes of gradient blocks that may be alive at once where no batch size is given, at most: 2 GiB.
 
 Convolutions of half as many inputs at once run at nine tenths of the rate, and kernels differentiate again what does
 not fit.
@@ -21,6 +22,22 @@ not fit.
 
 ALONE = 2**30
 """The same where every input is used once, as for features and predictions: nothing is differentiated again."""
+
+
+_SHARE = 4
+"""Blocks take at most one part in so many of what is free: two copies of them may exist, and what is made of them."""
+
+
+def default_bytes(model: Model, most: int) -> int:
+    """``most``, or a quarter of what is free on the model's device where that is less, rounded down to a power of two.
+
+    So batches, on which rounding depends, are the same on every machine with room, and the same again on one without
+    as long as what is free does not halve.
+    """
+    free = free_memory(next(iter(model.parameters.values())))
+    if free is None or free // _SHARE >= most:
+        return most
+    return 2 ** max(0, (free // _SHARE).bit_length() - 1)
 
 
 @runtime_checkable
@@ -49,7 +66,7 @@ def choose_batch_size(
     working: tuple[int, int] = (0, 0),
     memory_limit: int | None = None,
 ) -> int:
-    """``batch_size`` if given, else as many inputs as fit :data:`ALONE`, measured on the first input.
+    """``batch_size`` if given, else as many inputs as fit :func:`default_bytes`, measured on the first input.
 
     ``memory_limit`` is a bound in bytes on blocks, of which two copies may exist, on what is ``held`` beside them, and
     on what is ``working``: bytes for every input, and the most that there may be.
@@ -64,7 +81,7 @@ def choose_batch_size(
     if batches.count(x) == 1 and memory_limit is None:
         return 1
     sizes = _sizes(model, x, cotangents)
-    fitting = _fitting(sizes, batches.count(x), cotangents.shape[0], ALONE)
+    fitting = _fitting(sizes, batches.count(x), cotangents.shape[0], default_bytes(model, ALONE))
     if memory_limit is None:
         return fitting
     each, (per, most) = 2 * (sizes[0] + (cotangents.shape[0] - 1) * sizes[1]), working
@@ -110,7 +127,7 @@ def choose_paired_batches(
             functionals=q,
         )
     sizes = _sizes(model, x, cotangents)
-    budget = _within(memory_limit, held, sizes, 1 if separable else q, BUDGET, sides=2)
+    budget = _within(memory_limit, held, sizes, 1 if separable else q, default_bytes(model, BUDGET), sides=2)
     fitting = functools.partial(_fitting, sizes, n, budget=budget, sides=2)
     groups = sorted({-(-q // parts) for parts in range(1, q + 1)}, reverse=True) if separable else [q]
 

@@ -80,7 +80,10 @@ class Points:
     def _moved(self, part: Any) -> Array:
         like: Any = self.like
         if not is_array(part):
-            part = np.asarray(part)
+            kind, part = type(part).__name__, np.asarray(part)
+            if part.dtype.kind not in "biuf":
+                msg = f"examples become a batch with a {kind} in it: pass a `collate` that makes arrays of numbers."
+                raise TypeError(msg)
         xp, device = arrays.namespace(like), arrays.device_of(like) if self.device is None else self.device
         if arrays.namespace(part) is not xp:
             part = backend_of(like).from_numpy(np.ascontiguousarray(backend_of(part).to_numpy(part)), device=device)
@@ -175,13 +178,17 @@ def _rows(stored: Any, positions: Sequence[int]) -> Any:
     ascending = np.asarray(positions, dtype=np.int64)[order]
     unique, inverse = np.unique(ascending, return_inverse=True)
     cuts = np.flatnonzero(np.diff(unique) != 1) + 1
-    runs = [np.asarray(stored[int(run[0]) : int(run[-1]) + 1]) for run in np.split(unique, cuts)]
+    runs = [_on_host(stored[int(run[0]) : int(run[-1]) + 1, ...]) for run in np.split(unique, cuts)]
     rows = runs[0] if len(runs) == 1 else np.concatenate(runs)
     if len(unique) == len(order) and np.array_equal(order, np.arange(len(order))):
         return rows
     back = np.empty_like(order)
     back[order] = inverse
     return rows[back]
+
+
+def _on_host(x: Any) -> Any:
+    return np.asarray(backend_of(x).to_numpy(x) if is_array(x) else x)
 
 
 def stacked(examples: list[Any]) -> Batch:
@@ -192,9 +199,10 @@ def stacked(examples: list[Any]) -> Batch:
     TypeError
         Texts, or objects that are no arrays.
     ValueError
-        Examples of several shapes.
+        Examples of several shapes, or with different parts.
     """
     example = examples[0]
+    _require_same_parts(examples)
     if isinstance(example, Mapping):
         return {key: stacked([other[key] for other in examples]) for key in example}
     if isinstance(example, list | tuple) and not all(isinstance(part, Number) for part in example):
@@ -217,6 +225,26 @@ def stacked(examples: list[Any]) -> Batch:
         )
         raise ValueError(msg)
     return arrays.namespace(*parts).stack(parts)
+
+
+def _require_same_parts(examples: list[Any]) -> None:
+    """Raise ``ValueError`` where examples have other keys, or another number of parts, than the first one."""
+    kinds = [_parts_in_words(example) for example in examples]
+    for place, kind in enumerate(kinds):
+        if kind != kinds[0]:
+            msg = (
+                f"examples have different parts: the first one is {kinds[0]}, another one (number {place} of those "
+                f"read together) {kind}. Give all of them the same parts, or pass dntk.points(source, collate=...)."
+            )
+            raise ValueError(msg)
+
+
+def _parts_in_words(example: Any) -> str:
+    if isinstance(example, Mapping):
+        return f"a mapping of {sorted(map(str, example))}"
+    if isinstance(example, list | tuple) and not all(isinstance(part, Number) for part in example):
+        return f"a {type(example).__name__} of {len(example)}"
+    return "one array"
 
 
 def _converts(x: Any) -> bool:

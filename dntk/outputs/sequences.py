@@ -143,7 +143,10 @@ class SequenceModel(Model):
 
     def gradient_blocks(self, x: Batch, cotangents: Cotangents) -> Iterator[GradientBlock]:
         """Per-sample gradients of ⟨cotangents, outputs⟩, in the network's own forms."""
-        yield from self.base.gradient_blocks(self._checked(x), cotangents)
+        batch = self._checked(x)
+        if isinstance(self.after, OfEachToken):
+            _require_positions(self.after.predicted(self.after.labels(batch)).shape[1], cotangents.shape[-1])
+        yield from self.base.gradient_blocks(batch, cotangents)
 
     def block_bytes(self, x: Inputs, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
         """Bytes per input of gradient blocks and of the logits' copies for one functional, and for each further one."""
@@ -191,3 +194,14 @@ def _as_one_batch(x: Any, name: str) -> Batch:
         f"dntk.outputs.labelled({name}, labels)."
     )
     raise ValueError(msg)
+
+
+def _require_positions(here: int, elsewhere: int) -> None:
+    """Raise ``ValueError`` where a batch has outputs for other positions than those before it."""
+    if here != elsewhere:
+        msg = (
+            f"a batch has {here} predicted positions where another has {elsewhere}, and each is an output: pad all "
+            'sequences to one length, such as with padding="max_length" of a tokenizer, or take '
+            "dntk.outputs.sequence_log_likelihood."
+        )
+        raise ValueError(msg)

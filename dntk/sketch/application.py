@@ -10,6 +10,7 @@ from dntk.checkpoints import KeptRows
 from dntk.ledger import count
 from dntk.models import batches
 from dntk.models._finite_results import require_finite_result
+from dntk.models._halved import in_batches
 from dntk.models.base import Model
 from dntk.models.batching import choose_batch_size
 from dntk.sketch.base import CHUNK_ENTRIES, LayoutSketch, Sketch, sketch_blocks
@@ -57,9 +58,9 @@ def sketched_gradients(
     size, each = batch_of(model, x, sketch, cotangents, batch_size, memory_limit=memory_limit)
     with task("tangent features", total=n, unit="points") as bar:
         if kept is None:
-            pieces = [
-                _batch(model, batches.span(x, start, stop), cotangents, sketch) for start, stop in bar.spans(n, size)
-            ]
+            pieces = in_batches(
+                n, size, lambda start, stop: _batch(model, batches.span(x, start, stop), cotangents, sketch), bar
+            )
         else:
             kept = kept.of_batches(size)
             kept.require_space(n, size, each)
@@ -110,8 +111,10 @@ def _kept(
     first, last = span
 
     def make() -> Float[Array, "q n k"]:
-        parts = (batches.span(x, first + a, first + b) for a, b in bar.spans(last - first, size))
-        return model.namespace.concat([_batch(model, part, cotangents, sketch) for part in parts], axis=1)
+        def rows(a: int, b: int) -> Float[Array, "q n k"]:
+            return _batch(model, batches.span(x, first + a, first + b), cotangents, sketch)
+
+        return model.namespace.concat(in_batches(last - first, size, rows, bar), axis=1)
 
     if kept.holds(first, last):
         bar.skip(last - first)

@@ -176,9 +176,7 @@ class Mixed:
             return None
         n, t = right.shape[1:3]
         count_products(2 * right.shape[0] * n * t * a * width)
-        rows = arrays.namespace(right).reshape(right, (-1, a))
-        signs = self._signs(part, width, like=right)
-        short = arrays.namespace(right).reshape(rows @ signs, (right.shape[0], n, t, width))
+        short = _times(right, self._signs(part, width, like=right))
         placement = self._placement(part.matrix, width)
         weights = placement.gathered(z[:, : placement.blocks * width], part)
         turned = isinstance(block, FactoredBlock) and block.transposed
@@ -213,8 +211,7 @@ class Mixed:
             pieces = []
             for start, stop in arrays.spans(last - first, max(1, entries // (q * h * width))):
                 one = left[:, first + start : first + stop, ...]
-                # (m, columns) times (columns, t): positions last, as the expansion wants them.
-                two = (signs.T @ right[:, first + start : first + stop, ...].mT).mT
+                two = _times(right[:, first + start : first + stop, ...], signs)
                 # Where the weight is stored as (a, b), its columns belong to the outputs.
                 rows = backend_of(one).expand(one, two[0, ...]) if two.shape[0] == 1 else one.mT @ two
                 rows = _joined(xp.reshape(rows, (q, stop - start, h * width)))
@@ -318,6 +315,16 @@ def _joined(values: Float[Array, "q n b"]) -> Float[Array, "nq b"]:
     """Rows of one input side by side, as in :class:`SlabSums`."""
     xp, (q, n, b) = arrays.namespace(values), values.shape
     return xp.reshape(xp.permute_dims(values, (1, 0, 2)), (n * q, b))
+
+
+def _times(right: Float[Array, "r n t a"], signs: Float[Array, "a m"]) -> Float[Array, "r n t m"]:
+    """Every position times the signs, positions last in memory: so convolutions have them, which need no copy then.
+
+    One position is a row: a product with it last would be one of a matrix and a vector for every input.
+    """
+    if right.shape[2] == 1:
+        return (right[:, :, 0, :] @ signs)[:, :, None, :]
+    return (signs.T @ right.mT).mT
 
 
 def _sides(part: Part) -> tuple[int, int]:

@@ -11,7 +11,8 @@ from dntk._checks import kind_of
 from dntk._foreign import require_plain_array
 from dntk._target_checks import check_targets
 from dntk.distilled_gradients import DistilledGradients
-from dntk.features import TangentFeatures, require_kernel_of
+from dntk.features import StoredFeatures, TangentFeatures, require_kernel_of
+from dntk.solve._by_chunks import ChunkedProblem, goes_by_chunks, ridge_by_chunks
 from dntk.solve.conditioning import Jitter, SolveReport
 from dntk.solve.problem import RidgeProblem
 from dntk.solve.ridge_fit import RidgeFit
@@ -68,6 +69,8 @@ def ridge(
 
     Notes
     -----
+    Of :class:`dntk.StoredFeatures` of more points than features chunks are read, in three passes (two where λ is given
+    or chosen by GCV), with O(C·k²) of memory and products in float64; folds and a λ for each output need all at once.
     Dual Cholesky O(n²k + n³/3) for n ≤ k, else primal O(nk² + k³/3), per set of features. Choosing λ adds an
     eigendecomposition of min(n, k) for all candidates. Leave-one-out: (y_i − f_i)/(1 − h_i), O(n·min(n, k)²).
     """
@@ -81,7 +84,11 @@ def ridge(
         msg = "`targets` is missing: pass one row per point and one column per output."
         raise ValueError(msg)
     y, shared = outputs_of(features, targets)
-    weights = None if sample_weights is None else check_weights(sample_weights, features.values)
+    weights = None if sample_weights is None else check_weights(sample_weights, features.sample.values, len(features))
+    if goes_by_chunks(features, ridge):
+        assert isinstance(features, StoredFeatures)
+        chunked = ChunkedProblem(features=features, targets=y, shared=shared, weights=weights)
+        return ridge_by_chunks(chunked, ridge, jitter)
     problem = RidgeProblem.of(features.values, y, weights)
     return solved(problem, resolve(ridge, problem), features, shared=shared, jitter=jitter)
 
@@ -92,7 +99,7 @@ def outputs_of(features: TangentFeatures, targets: Array) -> tuple[Float[Array, 
     require_plain_array("targets", targets)
     shared = features.n_outputs == 1 and targets.ndim == 2 and targets.shape[1] > 1
     outputs = targets.shape[1] if shared else features.n_outputs
-    return check_targets(targets, features.values, points=len(features), outputs=outputs), shared
+    return check_targets(targets, features.sample.values, points=len(features), outputs=outputs), shared
 
 
 def _require_features(features: object) -> None:
@@ -108,7 +115,7 @@ def _require_features(features: object) -> None:
     raise TypeError(msg)
 
 
-def check_weights(sample_weights: Array, like: Float[Array, "c n k"]) -> Float[Array, " n"]:
+def check_weights(sample_weights: Array, like: Float[Array, "c _ k"], points: int) -> Float[Array, " n"]:
     """Weights of the points in the dtype of the features.
 
     Raises
@@ -120,8 +127,8 @@ def check_weights(sample_weights: Array, like: Float[Array, "c n k"]) -> Float[A
     if not xp.isdtype(sample_weights.dtype, ("integral", "real floating")):
         msg = f"`sample_weights` has dtype {sample_weights.dtype}: expected numbers of at least 0, one per point."
         raise TypeError(msg)
-    if sample_weights.ndim != 1 or sample_weights.shape[0] != like.shape[1]:
-        msg = f"`sample_weights` has shape {tuple(sample_weights.shape)}: expected one per point, ({like.shape[1]},)."
+    if sample_weights.ndim != 1 or sample_weights.shape[0] != points:
+        msg = f"`sample_weights` has shape {tuple(sample_weights.shape)}: expected one per point, ({points},)."
         raise ValueError(msg)
     arrays.require_finite("sample_weights", sample_weights)
     if float(xp.min(sample_weights)) < 0 or float(xp.max(sample_weights)) <= 0:

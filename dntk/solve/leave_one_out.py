@@ -13,6 +13,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.ledger import count
 from dntk.solve.normal_equations import ROWS, NormalEquations
+from dntk.solve.normal_spectrum import NormalSpectrum
 from dntk.types import Array
 
 DEFAULT_GRID = tuple(float(g) for g in np.logspace(-8, 2, 41))
@@ -82,14 +83,16 @@ def primal_errors(
     ridges: Sequence[float],
     *,
     weight: float | None = None,
+    spectrum: NormalSpectrum | None = None,
 ) -> tuple[Float[Array, "g q r"], float]:
     """The same from their statistics, for more points than features: O(n·k² + k³ + n·k·q·r), by blocks of points.
 
-    Rows may be scaled by the roots of sample weights that add up to ``weight``.
+    Rows may be scaled by the roots of sample weights that add up to ``weight``; ``spectrum`` of the statistics where it
+    is known.
     """
     xp = arrays.namespace(features)
     g, n, k = features.shape
-    spectrum = statistics.spectrum()
+    spectrum = statistics.spectrum() if spectrum is None else spectrum
     inverse = 1 / (spectrum.values[:, :, None] + _row(ridges, spectrum.values))
     vectors = xp.astype(spectrum.vectors, features.dtype, copy=False)
     total = xp.zeros((g, y.shape[2], len(ridges)), dtype=inverse.dtype, device=arrays.device_of(inverse))

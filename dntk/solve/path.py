@@ -61,7 +61,7 @@ def ridge_path(
     """
     check_grid(ridges)
     y, _ = outputs_of(features, targets)
-    scale = None if sample_weights is None else check_weights(sample_weights, features.values)
+    scale = None if sample_weights is None else check_weights(sample_weights, features.values, len(features))
     problem = RidgeProblem.of(features.values, y, scale)
     weights, mse, floor = _dual(problem, ridges) if problem.dual else _primal(problem, ridges)
     xp = arrays.namespace(weights)

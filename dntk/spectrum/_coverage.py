@@ -22,6 +22,7 @@ def coverage(vectors: Float[Array, "*c m r"], directions: Float[Array, "*c m s"]
         shapes = f"`vectors` has shape {tuple(vectors.shape)}, `directions` {tuple(directions.shape)}"
         msg = f"{shapes}: pass columns of the same points, (m, r) and (m, s)."
         raise ValueError(msg)
+    vectors, directions = arrays.widened(vectors), arrays.widened(directions)
     if vectors.dtype != directions.dtype:
         vectors, directions = arrays.in_float64(vectors), arrays.in_float64(directions)
     return xp.clip(xp.sum((directions.mT @ vectors) ** 2, axis=-2), min=0, max=1)

@@ -120,4 +120,25 @@ MUTANTS = [
         "regression on 16-bit features ends in 16 bits",
         NARROW + "features_that_are_given_in_16_bits_are_widened",
     ),
+    Mutant(
+        "dntk/models/batching.py",
+        "free // _SHARE >= most",
+        "free >= most",
+        "blocks take all that is free",
+        "tests/test_memory.py::test_blocks_take_a_quarter_of_what_is_free_and_no_more_than_the_constant",
+    ),
+    Mutant(
+        "backends/dntk_torch/backend.py",
+        "any(text in str(error) for text in _NO_MEMORY)",
+        "False",
+        "the host's allocator of PyTorch is not heard",
+        "tests/test_memory.py::test_pytorch_says_that_its_memory_is_short",
+    ),
+    Mutant(
+        "dntk/models/_halved.py",
+        "            if not is_out_of_memory(error):\n",
+        "            if False:\n",
+        "errors of other kinds are taken for a lack of memory",
+        "tests/test_memory.py::test_other_errors_pass_and_one_input_that_does_not_fit_is_said",
+    ),
 ]

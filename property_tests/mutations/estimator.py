@@ -428,6 +428,6 @@ MUTANTS = [
         "cotangents=cotangents, transposed=turned)",
         "cotangents=cotangents)",
         "reduced weights stored the other way are read the other way",
-        "tests/test_paired_blocks.py::test_a_reduced_matrix_is_paired_by_its_reduced_activations[numpy-True]",
+        "tests/test_paired_blocks.py::test_a_reduced_matrix_is_paired_by_its_reduced_activations[numpy-3-True]",
     ),
 ]

@@ -68,4 +68,11 @@ MUTANTS = [
         "one part of the inputs taken for all data",
         "tests/test_nests.py::test_the_last_layer_of_networks_of_several_arrays_is_looked_at",
     ),
+    Mutant(
+        "dntk/outputs/sequences.py",
+        "    if here != elsewhere:\n",
+        "    if False:\n",
+        "tokens of batches of several lengths told by a word about cotangents",
+        "tests/test_sequences.py::test_tokens_of_batches_of_several_lengths_are_refused",
+    ),
 ]

@@ -5,6 +5,7 @@ from property_tests.mutations.mutant import Mutant
 PROGRESS = "tests/test_progress.py::"
 RESUMPTION = "tests/test_resumption.py::"
 STORED = "tests/test_stored_features.py::"
+CHUNKED = "tests/test_stored_algorithms.py::"
 CHECKPOINTS = "dntk/checkpoints.py"
 
 MUTANTS = [
@@ -155,5 +156,26 @@ MUTANTS = [
         "place = place //",
         "tasks of a Slurm array are counted from 0",
         STORED + "TestShards::test_the_shard_is_that_of_the_process",
+    ),
+    Mutant(
+        "dntk/solve/_by_chunks.py",
+        "y * root[None, :, None], root",
+        "y, root",
+        "targets of stored features are not weighted",
+        CHUNKED + "test_weights_of_points_and_shared_features_go_by_chunks",
+    ),
+    Mutant(
+        "dntk/distill/data/residual_kernel.py",
+        "rows = rows - (rows @ self._spanned.T) @ self._spanned",
+        "rows = rows + 0 * (rows @ self._spanned.T) @ self._spanned",
+        "picks of stored features are not taken off each other",
+        CHUNKED + "test_points_beyond_the_rank_leave_nothing",
+    ),
+    Mutant(
+        "dntk/certificates/widened.py",
+        "piece = part.onto(rows[..., start : start + part.shape[1]])",
+        "piece = part.onto(rows[..., : part.shape[1]])",
+        "a stored reference is certified with the rows of other points",
+        CHUNKED + "test_a_certificate_of_a_stored_reference_is_that_of_one_in_memory",
     ),
 ]

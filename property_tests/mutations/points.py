@@ -40,4 +40,18 @@ MUTANTS = [
         "points that are not finite are counted in their batch",
         TESTS + "test_points_that_are_not_finite_are_counted_in_the_source_not_in_the_batch",
     ),
+    Mutant(
+        SOURCES,
+        "        if kind != kinds[0]:\n",
+        "        if False:\n",
+        "parts that the first example lacks are left out in silence",
+        TESTS + "test_sources_that_cannot_be_read_are_refused",
+    ),
+    Mutant(
+        "dntk/arrays.py",
+        "kernel_dtype(xp, x.dtype) if is_floating(x) else x.dtype)",
+        "x.dtype)",
+        "spectra of 16 bits stay in 16 bits where there is no float64",
+        "tests/test_arrays.py::test_spectra_of_16_bits_are_computed_in_more",
+    ),
 ]

@@ -1,6 +1,8 @@
 """What bad input is thrown at: networks, data and results of one library, and what is thrown."""
 
 import dataclasses
+import importlib
+import importlib.util
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +50,28 @@ class Case:
     message: str
 
 
+def pair_of(library: str) -> Any:
+    """A model of two arrays, ``x`` and ``y``; ``None`` where the library has no functions."""
+    weights = np.ones((D, C), np.float32)
+    if library == "torch":
+        import torch
+
+        class Pair(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.w = torch.nn.Parameter(torch.as_tensor(weights))
+
+            def forward(self, x: Any, y: Any) -> Any:
+                return (x * y) @ self.w
+
+        return dntk.as_model(Pair().eval())
+    if library == "jax":
+        weights = importlib.import_module("jax.numpy").asarray(weights)
+    elif library != "numpy" or importlib.util.find_spec("autograd") is None:
+        return None
+    return dntk.as_model(lambda p, batch: (batch["x"] * batch["y"]) @ p["w"], {"w": weights})
+
+
 class Scene:
     """A network, its data and what is made of them, in one library."""
 
@@ -65,6 +89,7 @@ class Scene:
         self.mean = self.phi.kernel()
         self.grads = dntk.distill.gradients.Principal(4).distill(self.phi, self.targets)
         self.fit = dntk.DistilledNTK(self.model).fit(self.x)
+        self.pair = pair_of(library)
         self.folder = tempfile.mkdtemp()
         self.saved = Path(self.folder) / "fit"
         self.fit.save(self.saved)

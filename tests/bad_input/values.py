@@ -195,6 +195,90 @@ def inputs(scene: Scene) -> list[Bad]:
     return [*found, *double, *named]
 
 
+def nests(scene: Scene) -> list[Bad]:
+    """Bad batches of two arrays, ``x`` and ``y``."""
+    if scene.pair is None:
+        return []
+    x, host = scene.x, scene.host_x
+    spoilt = host.copy()
+    spoilt[3, 1] = np.nan
+    bad = {
+        "no parts": {},
+        "parts of nothing": {"x": None, "y": None},
+        "lengths differ": {"x": x, "y": x[: N - 1, :]},
+        "no points": {"x": x[:0, :], "y": x[:0, :]},
+        "a part with NaN": {"x": x, "y": scene.array(spoilt)},
+        "a part that is a text": {"x": x, "y": "text"},
+        "a part that is a number": {"x": x, "y": 1.0},
+        "a part of objects": {"x": x, "y": host.astype(object)},
+        "a part without axes": {"x": x, "y": scene.array(np.float32(1.0))},
+        "examples with other parts": [{"x": host[0], "y": host[0]}, {"x": host[0]}],
+        "examples of several shapes": [{"x": host[0], "y": host[0]}, {"x": host[1], "y": host[1, :3]}],
+        "examples with texts": [{"x": host[0], "y": "text"}] * 3,
+        "examples with NaN": [{"x": row, "y": row} for row in spoilt],
+    }
+    if scene.library == "torch":
+        bad |= {
+            "a part on another device": {"x": x, "y": x.to("meta")},
+            "a part in float64": {"x": x, "y": x.double()},
+            "labels among the parts": {"x": x, "y": x, "labels": scene.y},
+            "a part of another library": {"x": x, "y": host},
+            "a part is missing": {"x": x},
+        }
+    right = {"x": x, "y": x}
+    same = {"a list of examples": [{"x": row, "y": row} for row in host]}
+    return [Bad(name, value) for name, value in bad.items()] + [
+        Bad(name, value, same=right) for name, value in same.items()
+    ]
+
+
+class _Changing(list[Any]):
+    """A data set that loses a point whenever one is read."""
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        self.pop()
+        return found
+
+
+def sources(scene: Scene) -> list[Bad]:
+    """What is no source of points of one array, or a bad one."""
+    host = scene.host_x
+    spoilt = host.copy()
+    spoilt[7, 1] = np.inf
+    rows = list(host)
+    bad = {
+        "None": None,
+        "a number": 3,
+        "a text": "text",
+        "a class": list,
+        "an iterator": iter(rows),
+        "a mapping": {"train": rows},
+        "nothing": [],
+        "texts": ["a", "b"],
+        "objects": [object()] * 3,
+        "shapes": [*rows[:2], rows[2][:3]],
+        "parts": [(rows[0], rows[1]), (rows[0],)],
+        "kinds": [rows[0], {"x": rows[0]}],
+        "losing points": _Changing(rows),
+        "NaN": list(spoilt),
+        "narrow": [row[:3] for row in rows],
+        "collate of fewer": dntk.points(rows, collate=lambda some: np.stack(some[1:])),
+        "collate of texts": dntk.points(rows, collate=lambda _: "text"),
+        "collate of nothing": dntk.points(rows, collate=lambda _: None),
+        "stored array with NaN": spoilt,
+    }
+    good = {
+        "rows": rows,
+        "lists": host.tolist(),
+        "stored array": host,
+        "a collate": dntk.points(rows, collate=np.stack),
+    }
+    return [Bad(name, value) for name, value in bad.items()] + [
+        Bad(name, value, same=scene.x) for name, value in good.items()
+    ]
+
+
 _SOURCES = (
     *("a tuple of 12", "a list of 2", "builtins range", "torch TensorDataset", "torch DataLoader"),
     *("torch Subset", "sklearn Bunch", "polars Series", "pandas Series", "datasets Dataset", "datasets DatasetDict"),
@@ -336,6 +420,8 @@ KINDS: dict[str, Callable[[Scene], list[Bad]]] = {
     "input": inputs,
     "array": lambda scene: [bad for bad in inputs(scene) if bad.same is None],
     "second input": lambda scene: [value for value in inputs(scene) if value.value is not None],
+    "nest": nests,
+    "source": sources,
     "label": labels,
     "target": lambda scene: [value for value in targets(scene) if value.name != "half precision"],
     "features": features,

@@ -1,6 +1,7 @@
 """Farthest points: each pick is the point farthest from those chosen."""
 
 import dataclasses
+from collections.abc import Callable
 
 from jaxtyping import Float
 
@@ -9,7 +10,7 @@ from dntk._checks import keep, positive_integer
 from dntk._progress import Task, task
 from dntk.distill.data.base import Selection, check_selection
 from dntk.distill.data.residual_kernel import accumulated, picked_in_order
-from dntk.features import TangentFeatures
+from dntk.features import StoredFeatures, TangentFeatures
 from dntk.ledger import count
 from dntk.types import Array
 
@@ -24,7 +25,8 @@ class FarthestPoint:
     up to rounding, the rest is taken in the order of the data. Deterministic; the first points of a larger choice are
     the smaller one.
 
-    Cost O(n · m · C·k), memory O(n · (C·k + m)); one number per pick is read on the host.
+    Cost O(n · m · C·k), memory O(n · (C·k + m)); one number per pick is read on the host. Of
+    :class:`dntk.StoredFeatures` every pick is a pass over the disk.
     """
 
     size: int
@@ -42,7 +44,8 @@ class FarthestPoint:
         """
         check_selection(self.size, phi)
         with task("farthest points", total=self.size, unit="points") as bar:
-            picks = _farthest(phi, self.size, bar)
+            stored = isinstance(phi, StoredFeatures)
+            picks = _farthest_stored(phi, self.size, bar) if stored else _farthest(phi, self.size, bar)
         return picked_in_order(phi, picks)
 
 
@@ -63,6 +66,33 @@ def _farthest(phi: TangentFeatures, size: int, bar: Task) -> list[int]:
         distance = _above(noise, squared + squared[pick] - 2 * (features @ features[pick, :]))
         nearest = distance if step == 0 else xp.minimum(nearest, distance)
         nearest = xp.where(positions == pick, -xp.ones_like(nearest), nearest)
+    return picks
+
+
+def _farthest_stored(phi: TangentFeatures, size: int, bar: Task) -> list[int]:
+    """The same with a pass over the chunks for every pick."""
+
+    def of_all(make: Callable[[Array], Array]) -> Array:
+        pieces = [make(accumulated(part)) for _, part in phi.chunks()]
+        return arrays.namespace(*pieces).concat(pieces)
+
+    like = accumulated(phi.sample)
+    xp, n, d = arrays.namespace(like), len(phi), like.shape[1]
+    count(flops=2 * n * d * (size + 1))
+    squared = of_all(lambda rows: xp.sum(rows * rows, axis=1))
+    noise = max(n, d) * arrays.epsilon(like) * float(xp.max(squared))
+    total = sum(xp.sum(accumulated(part), axis=0) for _, part in phi.chunks())
+    middle = total / n
+    nearest = _above(noise, squared - 2 * of_all(lambda rows: rows @ middle) + xp.sum(middle * middle))
+    positions, picks = xp.arange(n, device=arrays.device_of(like)), list[int]()
+    for step in bar.over(range(size)):
+        pick = int(xp.argmax(nearest))
+        picks.append(pick)
+        row = accumulated(phi[[pick]])[0, :]
+        products = of_all(lambda rows, row=row: rows @ row)  # type: ignore[misc]
+        reached = _above(noise, squared + squared[pick] - 2 * products)
+        nearest = reached if step == 0 else xp.minimum(nearest, reached)
+        nearest = xp.where(positions == pick, -1 + 0 * nearest, nearest)
     return picks
 
 

@@ -1,6 +1,7 @@
 """Points drawn in proportion to their ridge leverage scores."""
 
 import dataclasses
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from jaxtyping import Float
@@ -10,7 +11,7 @@ from dntk._checks import check_seed, keep, positive_integer
 from dntk.backend import backend_of
 from dntk.distill.data.base import Selection, check_selection
 from dntk.distill.data.residual_kernel import accumulated, picked_in_order
-from dntk.features import TangentFeatures
+from dntk.features import StoredFeatures, TangentFeatures
 from dntk.ledger import count
 from dntk.random import uniforms
 from dntk.sketch import SparseSign
@@ -41,9 +42,9 @@ class Leverage:
 
     Notes
     -----
-    The weights are importance weights, 1/ℓ_i scaled to a mean of 1 (zero where ℓ_i is). Cost
-    O(n · C·k · nonzeros + n · dim² + dim³), memory O(n · (C·k + dim)). The first points of a larger choice are the
-    smaller one at the same seed, ``ridge`` and ``dim``.
+    The weights are importance weights, 1/ℓ_i scaled to a mean of 1 (zero where ℓ_i is). Cost O(n · C·k · nonzeros +
+    n · dim² + dim³), memory O(n · (C·k + dim)), of stored features a chunk and three passes. The first points of a
+    larger choice are the smaller one at the same seed, ``ridge`` and ``dim``.
     """
 
     size: int
@@ -88,23 +89,37 @@ class Leverage:
             More points asked than there are.
         """
         check_selection(self.size, phi)
-        features = self._reduced(accumulated(phi))
-        xp = arrays.namespace(features)
-        n, q = features.shape
-        largest = xp.max(xp.abs(features))
-        if float(largest) == 0:
-            return xp.sum(features, axis=1)
-        features = features / largest
-        count(flops=4 * n * q * q + 10 * q**3)
-        values, vectors = xp.linalg.eigh(features.T @ features)
+        parts = self._parts(phi)
+        largest = max(float(arrays.namespace(part).max(arrays.namespace(part).abs(part))) for part in parts())
+        gram: Array | None = None
+        for features in parts():
+            if largest == 0:
+                break
+            features = features / largest
+            count(flops=4 * features.shape[0] * features.shape[1] ** 2)
+            gram = features.T @ features if gram is None else gram + features.T @ features
+        if gram is None:
+            return arrays.namespace(phi.sample.values).concat([arrays.namespace(f).sum(f, axis=1) for f in parts()])
+        xp, q = arrays.namespace(gram), gram.shape[0]
+        count(flops=10 * q**3)
+        values, vectors = xp.linalg.eigh(gram)
         values = xp.clip(values, min=0)
-        floor = n * arrays.epsilon(features) * float(values[-1])
+        floor = len(phi) * arrays.epsilon(gram) * float(values[-1])
         if self.ridge is None:
             tail = float(xp.sum(values[: max(0, q - self.size)])) if q > self.size else 0.0
             ridge = max(tail / self.size, floor)
         else:
             ridge = max(float(self.ridge) / float(largest) ** 2, floor)
-        return xp.clip(xp.sum((features @ vectors) ** 2 / (values + ridge), axis=1), min=0, max=1)
+        scaled = (part / largest for part in parts())
+        scores = [xp.sum((features @ vectors) ** 2 / (values + ridge), axis=1) for features in scaled]
+        return xp.clip(xp.concat(scores), min=0, max=1)
+
+    def _parts(self, phi: TangentFeatures) -> Callable[[], Iterable[Float[Array, "b q"]]]:
+        """Reduced features, chunk by chunk at every pass where they are on the disk."""
+        if isinstance(phi, StoredFeatures):
+            return lambda: (self._reduced(accumulated(part)) for _, part in phi.chunks())
+        whole = [self._reduced(accumulated(phi))]
+        return lambda: whole
 
     def _reduced(self, features: Float[Array, "n d"]) -> Float[Array, "n q"]:
         dim = max(_SMALLEST_DIM, 4 * self.size) if self.dim is None else self.dim

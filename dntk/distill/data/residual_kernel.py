@@ -10,7 +10,7 @@ from dntk import arrays
 from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.distill.data.base import Selection
-from dntk.features import TangentFeatures
+from dntk.features import StoredFeatures, TangentFeatures
 from dntk.ledger import count
 from dntk.random import drawing_dtype, moved
 from dntk.types import Array
@@ -65,6 +65,11 @@ class ResidualKernel:
         padded[: len(picks), : len(picks)] = combine
         new = columns @ moved(padded, columns)
         self._append(new, len(picks))
+        self.remove(new, picks)
+
+    def remove(self, new: Float[Array, "n b"], picks: Sequence[int]) -> None:
+        """Take new columns of the factor, one for each pick, off the residual."""
+        xp = arrays.namespace(new)
         for j, pick in enumerate(picks):
             left = xp.clip(self.diagonal - new[:, j] ** 2, min=0)
             # The pick's own residual is zero, exactly, whatever rounding says.
@@ -92,6 +97,61 @@ class ResidualKernel:
 
     def _array(self, points: Sequence[int]) -> Int[Array, " m"]:
         return moved(np.asarray(points, dtype=np.int64), self.features)
+
+
+class StoredResidualKernel(ResidualKernel):
+    """The same of features on the disk: a pass over the chunks for all columns that are computed at once.
+
+    The factor is not held: its columns are products FB with orthonormal combinations B of the picks' features. Memory
+    O(n·block + m·d).
+    """
+
+    def __init__(self, phi: StoredFeatures) -> None:
+        self._phi, self._dtype = phi, phi.sample.values.dtype
+        self.features = accumulated(phi.sample)  # for library, device and type
+        xp, n = arrays.namespace(self.features), len(phi)
+        self.diagonal = self._of_all(lambda rows: xp.sum(rows * rows, axis=1))
+        self.trace = float(xp.sum(self.diagonal))
+        self.noise = n * arrays.epsilon(self.features) * float(xp.max(self.diagonal))
+        self.indices = []
+        self._traces = []
+        self._positions = xp.arange(n, device=arrays.device_of(self.features))
+        self._spanned: Array = self.features[:0, :]
+
+    def block(self, points: Sequence[int]) -> npt.NDArray[np.float64]:
+        """R at some points, on the host."""
+        left = self._left(points)
+        return _host(left @ left.T)
+
+    def add(self, picks: Sequence[int]) -> None:
+        """Pick points, in this order; one pass."""
+        xp, left = arrays.namespace(self.features), self._left(picks)
+        combine, _ = eliminate(_host(left @ left.T), self.noise)
+        new = moved(combine.astype(drawing_dtype(left)), left).T @ left
+        columns = self._of_all(lambda rows: rows @ new.T)
+        self._spanned = xp.concat([self._spanned, new], axis=0)
+        self.remove(columns, picks)
+
+    def _left(self, points: Sequence[int]) -> Float[Array, "b d"]:
+        """What the picks so far leave of the features of some points; projected twice, as rounding asks for."""
+        rows = accumulated(self._phi[np.asarray(points, dtype=np.int64)])
+        for _ in range(2):
+            rows = rows - (rows @ self._spanned.T) @ self._spanned
+        return rows
+
+    def _of_all(self, make: Callable[[Array], Array]) -> Array:
+        """Something of every point, chunk by chunk."""
+        pieces = []
+        for _, part in self._phi.chunks():
+            rows = accumulated(part)
+            count(flops=2 * rows.shape[0] * rows.shape[1])
+            pieces.append(make(rows))
+        return arrays.namespace(*pieces).concat(pieces, axis=0)
+
+
+def residual_kernel(phi: TangentFeatures, size: int) -> ResidualKernel:
+    """The residual kernel of some features for up to ``size`` picks."""
+    return StoredResidualKernel(phi) if isinstance(phi, StoredFeatures) else ResidualKernel(phi, size)
 
 
 def eliminate(
@@ -126,7 +186,7 @@ def eliminate(
 
 def picked_in_order(phi: TangentFeatures, order: Sequence[int], weights: Float[Array, " m"] | None = None) -> Selection:
     """Selection of points whose order is known beforehand."""
-    kernel = ResidualKernel(phi, len(order))
+    kernel = residual_kernel(phi, len(order))
     with task("what points leave", total=len(order), unit="points") as bar:
         for start, stop in bar.spans(len(order), BLOCK):
             kernel.add(order[start:stop])

@@ -10,7 +10,7 @@ from dntk._checks import check_seed, keep, positive_integer
 from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.distill.data.base import Selection, check_selection
-from dntk.distill.data.residual_kernel import BLOCK, ResidualKernel, eliminate
+from dntk.distill.data.residual_kernel import BLOCK, ResidualKernel, eliminate, residual_kernel
 from dntk.features import TangentFeatures
 from dntk.random import WORDS_PER_COUNTER, uniforms, words
 
@@ -62,7 +62,7 @@ class RPCholesky:
             More points asked than there are.
         """
         check_selection(self.size, phi)
-        kernel = ResidualKernel(phi, self.size)
+        kernel = residual_kernel(phi, self.size)
         turn = 0
         with task("drawing points", total=self.size, unit="points") as bar:
             while len(kernel.indices) < self.size:

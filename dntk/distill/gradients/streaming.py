@@ -49,7 +49,7 @@ class Streaming:
         keep(self, size=positive_integer("size", self.size))
 
     def stream(self, chunks: Chunks) -> StreamedGradients:
-        """Distil features that come in chunks, such as from a generator over batches of inputs.
+        """Distil features that come in chunks, from a generator over batches of inputs, or ``phi.paired(targets)``.
 
         Raises
         ------

@@ -1,0 +1,133 @@
+"""Algorithms that read stored features chunk by chunk: the results of features in memory, without all at once."""
+
+import numpy as np
+import pytest
+
+import dntk
+from dntk.distill.data import FarthestPoint, KMeans, Leverage, RPCholesky
+from dntk.distill.gradients import Principal, Streaming
+from dntk.solve import GeneralisedCrossValidation, KFold, Relative, ridge
+from tests.libraries import LIBRARIES, host, interpreted
+
+N, C, K = 90, 2, 12
+
+
+@pytest.fixture(params=LIBRARIES, ids=lambda library: library.id)
+def library(request):
+    if request.param.why_not():
+        pytest.skip(request.param.why_not())
+    return request.param
+
+
+def scene(library, tmp_path, limit=1, n=N):
+    """Features in memory, the same on the disk where nothing may be read at once, and targets."""
+    rng = np.random.default_rng(0)
+    values = (rng.normal(size=(C, n, K)) * 2.0 ** -np.arange(K)).astype("f4")
+    np.save(tmp_path / "values.npy", values)
+    mapped = np.load(tmp_path / "values.npy", mmap_mode="r")
+    like = library.array(np.zeros(1, "f4"))
+    stored = Chunks(mapped, like=like, memory_limit=limit)
+    targets = library.array((values[:, :, 0].T + 0.1 * rng.normal(size=(n, C))).astype("f4"))
+    return dntk.TangentFeatures(library.array(values)), stored, targets
+
+
+class Chunks(dntk.StoredFeatures):
+    """Stored features in chunks of 32 points."""
+
+    def _chunk_rows(self):
+        return 32
+
+
+@pytest.mark.parametrize("rule", [0.05, "loo", GeneralisedCrossValidation(), Relative(0.1), [0.01, 0.1, 1.0]], ids=str)
+def test_regression_by_chunks_is_that_of_all(rule, library, tmp_path):
+    if rule != "loo":
+        interpreted(library)
+    phi, stored, y = scene(library, tmp_path)
+    expected, found = ridge(phi, y, ridge=rule), ridge(stored, y, ridge=rule)
+    tolerance = {"rtol": 1e-4, "atol": 1e-5} if library.has_float64 else {"rtol": 5e-3, "atol": 1e-3}
+    np.testing.assert_allclose(found.ridge, expected.ridge, rtol=1e-5)
+    np.testing.assert_allclose(host(found.weights), host(expected.weights), **tolerance)
+    np.testing.assert_allclose(host(found.dual), host(expected.dual), rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(found.loo_error, expected.loo_error, rtol=1e-3)
+    np.testing.assert_allclose(host(found.predict(stored[:5])), host(expected.predict(phi[:5])), rtol=1e-2, atol=1e-3)
+
+
+def test_weights_of_points_and_shared_features_go_by_chunks(tmp_path):
+    phi, stored, y = scene(LIBRARIES[0], tmp_path)
+    weights = np.arange(N, dtype="f4") % 3
+    expected, found = (ridge(one, y, ridge="loo", sample_weights=weights) for one in (phi, stored))
+    np.testing.assert_allclose(found.ridge, expected.ridge)
+    for name in ("weights", "dual"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.loo_error, expected.loo_error, rtol=1e-4)
+    many = np.stack([y[:, 0], y[:, 1], y[:, 0] - y[:, 1]], axis=1)
+    single = Chunks(np.asarray(phi.values)[0], memory_limit=1)
+    expected, found = ridge(dntk.TangentFeatures(phi.values[0]), many), ridge(single, many)
+    assert found.shared
+    np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.dual, expected.dual, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("selector", [RPCholesky(9, seed=3, block=4), FarthestPoint(6), Leverage(9, seed=1)], ids=str)
+def test_points_chosen_by_chunks_are_those_chosen_of_all(selector, library, tmp_path):
+    phi, stored, _ = scene(library, tmp_path)
+    expected, found = selector.select(phi), selector.select(stored)
+    np.testing.assert_array_equal(host(found.indices), host(expected.indices))
+    rounding = 1e-5 if library.has_float64 else 1e-3
+    np.testing.assert_allclose(host(found.residual_trace), host(expected.residual_trace), rtol=rounding, atol=rounding)
+    np.testing.assert_allclose(host(found.weights), host(expected.weights), rtol=1e-3)
+    assert found.trace == pytest.approx(expected.trace, rel=1e-6)
+
+
+def test_points_beyond_the_rank_leave_nothing(tmp_path):
+    phi, stored, _ = scene(LIBRARIES[0], tmp_path)
+    found = RPCholesky(40).select(stored)
+    assert len(set(host(found.indices).tolist())) == 40
+    np.testing.assert_allclose(found.residual_trace, RPCholesky(40).select(phi).residual_trace, atol=1e-6)
+
+
+def test_streaming_takes_stored_features_with_their_targets(library, tmp_path):
+    phi, stored, y = scene(library, tmp_path)
+    pairs = [(phi[a:b], y[a:b, :]) for a, b in ((0, 32), (32, 64), (64, N))]
+    expected, found = Streaming(5).stream(pairs), Streaming(5).stream(stored.paired(y))
+    np.testing.assert_array_equal(host(found.rows), host(expected.rows))
+    np.testing.assert_array_equal(host(found.products), host(expected.products))
+
+
+def test_a_certificate_of_a_stored_reference_is_that_of_one_in_memory(tmp_path):
+    phi, stored, y = scene(LIBRARIES[0], tmp_path)
+    selection = RPCholesky(8).select(phi)
+    for approximation in (selection, Principal(4).distill(phi, y)):
+        expected = dntk.certify(reference=phi, approximation=approximation, targets=y)
+        found = dntk.certify(reference=stored, approximation=approximation, targets=y)
+        bounds = [host(one.prediction_bound(phi).value) for one in (found, expected)]
+        assert np.all(bounds[0] >= bounds[1] * (1 - 1e-6))
+        for name in ("spectral_error", "frobenius_error", "trace_error", "prediction_error", "energy_error"):
+            np.testing.assert_allclose(getattr(found, name).value, getattr(expected, name).value, rtol=1e-5, atol=1e-9)
+        np.testing.assert_allclose(found.eigenvalue_intervals.lower, expected.eigenvalue_intervals.lower, rtol=1e-6)
+        assert np.all(
+            host(found.prediction_bound(phi).value) >= host(expected.prediction_bound(phi).value) * (1 - 1e-6)
+        )
+
+
+def test_what_needs_all_at_once_says_so_and_what_does_not(tmp_path):
+    _, stored, y = scene(LIBRARIES[0], tmp_path)
+    calls = [
+        lambda: ridge(stored, y, ridge=KFold()),
+        lambda: KMeans(4).select(stored),
+        lambda: Principal(4).distill(stored, y),
+        lambda: dntk.spectrum.eigenvalues(stored),
+        lambda: stored.kernel(),
+    ]
+    for call in calls:
+        with pytest.raises(MemoryError, match=r"take 8,640 bytes at once, 1 are allowed.*What reads them in chunks"):
+            call()
+
+
+def test_what_needs_all_at_once_is_done_where_they_fit(tmp_path):
+    phi, stored, y = scene(LIBRARIES[0], tmp_path, limit=10**6)
+    np.testing.assert_array_equal(KMeans(4).select(stored).indices, KMeans(4).select(phi).indices)
+    np.testing.assert_allclose(
+        Principal(4).distill(stored, y).trace_residual, Principal(4).distill(phi, y).trace_residual
+    )
+    np.testing.assert_array_equal(stored.kernel(), phi.kernel())

@@ -3,7 +3,7 @@
 The truth is retraining: networks on random halves of the digits, and their margins at test points. LDS is the mean over
 test points of Spearman's rank correlation between these and the summed scores of each half. Mislabelled points: a tenth
 of the labels are changed, and points ranked by their self-influence. dattri joins where it can be imported.
-Run: python benchmarks/attribution.py [--halves 60] [--checkpoints 1 10]
+Seconds are of the processor, one thread. Run: python benchmarks/attribution.py [--halves 60] [--checkpoints 1 10]
 """
 
 import argparse
@@ -54,23 +54,30 @@ def ours(name: str, **choices: Any) -> Way:
 
 
 def ways(ridges: Sequence[float], sizes: Sequence[int]) -> list[Way]:
-    """Every method."""
+    """Every method of dntk."""
     found = [ours(f"dntk, margins, ridge {r:g}", ridge=Relative(r)) for r in ridges]
     found += [ours(f"dntk, margins, {s} gradients", gradients=Principal(s)) for s in sizes]
-    return [*found, ours("dntk, losses", functional=Losses()), *dattri_ways()]
+    return [*found, ours("dntk, losses", functional=Losses())]
 
 
-def rows(truth: Truth, checkpoints: Sequence[int], every: Sequence[Way], seed: int = 0) -> Iterator[Row]:
-    """Every method with every number of checkpoints."""
+def rows(
+    truth: Truth,
+    checkpoints: Sequence[int],
+    every: Sequence[Way],
+    peers: Sequence[Way] = (),
+    most_peers: int = 1,
+    seed: int = 0,
+) -> Iterator[Row]:
+    """Every method with every number of checkpoints, peers with ``most_peers`` of them at most."""
     most = max(checkpoints)
     nets = [train(truth.data.x, truth.data.y, seed=1000 + seed + i) for i in range(most)]
     changed, wrong = mislabelled(truth.data, seed)
     fooled = [train(changed.x, changed.y, seed=2000 + seed + i) for i in range(most)]
     for count in checkpoints:
-        for name, way in every:
-            start = time.perf_counter()
+        for name, way in [*every, *(peers if count <= most_peers else ())]:
+            start = time.process_time()
             scores, _, kept = way(nets[:count], truth.data)
-            seconds = time.perf_counter() - start
+            seconds = time.process_time() - start
             _, own, _ = way(fooled[:count], changed)
             auc = float("nan") if own is None else float(roc_auc_score(wrong, own()))
             yield Row(name, count, score(truth, scores), auc, seconds, kept)
@@ -78,7 +85,7 @@ def rows(truth: Truth, checkpoints: Sequence[int], every: Sequence[Way], seed: i
 
 def table(found: Sequence[Row], title: str) -> Table:
     """The rows as they are printed."""
-    out = Table("method", "checkpoints", "LDS", "mislabel AUC", "seconds", "numbers a point", title=title)
+    out = Table("method", "checkpoints", "LDS", "mislabel AUC", "CPU seconds", "numbers a point", title=title)
     for row in found:
         kept = "–" if row.kept is None else f"{row.kept:,}"
         out.add_row(row.method, str(row.checkpoints), f"{row.lds:.3f}", f"{row.auc:.3f}", f"{row.seconds:.1f}", kept)
@@ -92,13 +99,15 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=int, nargs="+", default=[1, 10])
     parser.add_argument("--ridges", type=float, nargs="+", default=[0.01, 0.1, 1.0])
     parser.add_argument("--gradients", type=int, nargs="+", default=[5, 20, 100])
+    parser.add_argument("--peer-checkpoints", type=int, default=1, help="dattri takes a minute for each")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     halves = track(range(arguments.halves), "retraining", console=Console(stderr=True))
     truth = Truth.of(halves, seed=arguments.seed)
     every = ways(arguments.ridges, arguments.gradients)
-    found = list(rows(truth, arguments.checkpoints, every, arguments.seed))
+    peers = dattri_ways()
+    found = list(rows(truth, arguments.checkpoints, every, peers, arguments.peer_checkpoints, arguments.seed))
     title = f"digits, {len(truth.data.y):,} points, {len(truth.halves)} halves"
     Console(width=110).print(table(found, title))
 

@@ -17,8 +17,7 @@ def dattri_ways() -> list[Any]:
     if importlib.util.find_spec("dattri") is None:
         return []
     return [
-        ("dattri TRAK", lambda nets, data: _trak(nets, data, 0.0)),
-        ("dattri TRAK, regularised", lambda nets, data: _trak(nets, data, 1e-4)),
+        ("dattri TRAK", _trak),
         ("dattri IF-CG", _influence),
         ("dattri TracIn", _tracin),
     ]
@@ -50,7 +49,7 @@ def _loaders(data: Any) -> tuple[Any, Any]:
     return DataLoader(sets[0], batch_size=100), DataLoader(sets[1], batch_size=100)
 
 
-def _trak(nets: list[Any], data: Any, regularisation: float) -> tuple[Any, Any, int]:
+def _trak(nets: list[Any], data: Any) -> tuple[Any, Any, int]:
     from dattri.algorithm.trak import TRAKAttributor
     from dattri.task import AttributionTask
 
@@ -60,7 +59,6 @@ def _trak(nets: list[Any], data: Any, regularisation: float) -> tuple[Any, Any, 
         task,
         correct_probability_func=probability,
         projector_kwargs={"proj_dim": DIM, "device": "cpu", "proj_max_batch_size": 32},
-        regularization=regularisation,
     )
     train, test = _loaders(data)
     with torch.no_grad():

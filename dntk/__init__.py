@@ -22,6 +22,7 @@ if typing.TYPE_CHECKING:
     from dntk.ledger import Ledger
     from dntk.models import MLP, Model, as_model, bridge, points
     from dntk.stores import Store, StoredShard, merge
+    from dntk.trajectories import Trajectory, trajectory
 
 __version__ = "0.1.0"
 
@@ -38,6 +39,7 @@ _HOMES = {
     "ledger": ("Ledger",),
     "models": ("MLP", "Model", "as_model", "bridge", "points"),
     "stores": ("Store", "StoredShard", "merge"),
+    "trajectories": ("Trajectory", "trajectory"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -57,6 +59,7 @@ __all__ = [
     "StoredFeatures",
     "StoredShard",
     "TangentFeatures",
+    "Trajectory",
     "as_model",
     "attribution",
     "backends",
@@ -77,6 +80,7 @@ __all__ = [
     "spectrum",
     "tangent_features",
     "targets",
+    "trajectory",
 ]
 
 

@@ -4,9 +4,9 @@
 PUBLIC = {
     "dntk": """
         MLP Bound Certificate DistilledGradients DistilledNTK Fit Ledger Model NTKOperator
-        ProgressEvent Store StoreError StoredFeatures StoredShard TangentFeatures as_model attribution backends bridge
-        certify checking distill load merge metrics ntk outputs plan points progress sketch solve spectrum
-        tangent_features targets
+        ProgressEvent Store StoreError StoredFeatures StoredShard TangentFeatures Trajectory as_model attribution
+        backends bridge certify checking distill load merge metrics ntk outputs plan points progress sketch solve
+        spectrum tangent_features targets trajectory
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
@@ -48,7 +48,7 @@ PUBLIC = {
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
     "dntk.kernels": "NTKOperator ntk",
     "dntk.metrics": "accuracy fidelity mean_squared_error predicted_labels",
-    "dntk.models": "MLP InputDifferentiable Model Points Stateful as_model bridge points",
+    "dntk.models": "MLP GradientForms InputDifferentiable Model ParameterForm Points Stateful as_model bridge points",
     "dntk.models.adapter": """
         PROBES After Followable Following Forward Framework Memo OutputCount Passes call close evaluate examine
         followed in_order offsets_of outputs_alone refuse_forward require_array require_input
@@ -84,6 +84,7 @@ PUBLIC = {
     """,
     "dntk.stores": "Layout Shard Store StoreFolder StoredShard Wanted free_memory merge shard_of",
     "dntk.targets": "one_hot",
+    "dntk.trajectories": "Quantity Trajectory trajectory",
     "dntk.testing": """
         SPECTRA CheckFailure Destination FeatureCase Network Place build_features check_backend
         check_distiller check_model check_sketch host host64 models singular_values spectra tangent_features

@@ -94,6 +94,16 @@ def test_what_the_page_on_attribution_says_is_so():
     )
 
 
+def test_what_the_page_on_training_says_is_so(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    said = run("docs/trajectory.md")
+    full = dntk.trajectory(said["models"], said["x"], said["targets"], distilled=None, size=5, sketch=None)
+    np.testing.assert_allclose(said["few"].eigenvalues.values, full.eigenvalues.values, rtol=0.3)
+    np.testing.assert_allclose(said["few"].eigenvalues.values[-1], full.eigenvalues.values[-1], rtol=1e-4)
+    assert (tmp_path / "trajectory.svg").exists()
+
+
 def test_the_networks_of_the_page_on_jax_are_models():
     said = run("docs/jax.md")
     x, fn, params = said["x"], said["fn"], said["params"]

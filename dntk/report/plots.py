@@ -80,3 +80,26 @@ def _svg(figure: Any) -> str:
     figure.savefig(stream, format="svg", metadata={"Date": None})
     text = stream.getvalue()
     return text[text.index("<svg") :]
+
+
+def trajectory_plot(panels: Mapping[str, tuple[Any, Any, Any]], labels: Sequence[Any] | None) -> str:
+    """Quantities over checkpoints, a panel each, with their intervals as bands; eigenvalues on a logarithmic axis."""
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.4 * len(panels), 3.0), layout="constrained")
+    every = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (name, (values, lower, upper)) in zip(every, panels.items(), strict=True):
+        columns = values.reshape(len(values), -1).T
+        ends = [part.reshape(len(values), -1).T for part in (lower, upper)]
+        steps = range(len(values))
+        for i, column in enumerate(columns):
+            color = _COLORS[i % len(_COLORS)]
+            axes.plot(steps, column, color=color, lw=1.4, marker=".")
+            axes.fill_between(steps, ends[0][i], ends[1][i], color=color, alpha=0.15, lw=0)
+        if len(columns) > 1:
+            axes.set_yscale("log")
+        axes.set(title=name, xlabel="checkpoint")
+        if labels is not None:
+            axes.set_xticks(list(steps), [str(label) for label in labels])
+    return _svg(figure)

@@ -1,0 +1,316 @@
+"""A kernel along training from a few points: the loop over checkpoints."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk._checks import integer, kind_of, positive_finite, positive_integer
+from dntk._progress import task
+from dntk._target_checks import check_targets
+from dntk.bounds import Intervals, check_confidence
+from dntk.certificates import sampled_mean, tangent_residual
+from dntk.distill.data import DataSelector, Selection
+from dntk.distilled_gradients import row_basis
+from dntk.features import TangentFeatures, tangent_features
+from dntk.models import batches
+from dntk.models.base import Model, checked_inputs, require_model
+from dntk.sketch.resolution import AnySketch, resolved
+from dntk.trajectories.held_out import GROUPS, Jackknife, held_out_points
+from dntk.trajectories.measures import ALIGNMENT, DIMENSION, Measures, calibrated
+from dntk.trajectories.value import Quantity, Trajectory
+from dntk.types import Array, Inputs
+
+Checkpoint = Model | Callable[[], Model]
+
+
+def trajectory(
+    models: Sequence[Checkpoint],
+    x: Inputs,
+    y: Float[Array, "n c"] | None = None,
+    *,
+    distilled: DataSelector | Selection | None,
+    reference: int | None = -1,
+    held_out: int = 64,
+    size: int = 10,
+    ridge: float = 0.01,
+    sketch: AnySketch = "auto",
+    confidence: float = 0.95,
+    seed: int = 0,
+    memory_limit: int | None = None,
+) -> Trajectory:
+    """Spectrum, effective dimension, alignment and drift of the kernel at many checkpoints, from a few points.
+
+    All points are differentiated at one checkpoint, where the few are chosen; at the others only the few are, and what
+    they miss is corrected by what they miss there (:mod:`dntk.trajectories.measures`).
+
+    Parameters
+    ----------
+    models
+        Checkpoints in order, from :func:`dntk.as_model`, or functions without arguments that load one: then one is
+        held at a time.
+    x
+        Inputs, n points.
+    y
+        Targets (n, C) for the alignment, as of :func:`dntk.targets.one_hot`.
+    distilled
+        A selector, for example ``dntk.distill.data.KMeans(64)``, whose weights are shares of the data; a
+        selection that was made before; or None: all points everywhere, exactly.
+    reference
+        The checkpoint at which all points are differentiated: late ones serve better than early ones. None: nowhere;
+        the distilled points are then a selection, and what they miss stays.
+    held_out
+        Points, drawn from those that were not chosen, that intervals and the alignment come from: 32 or more. The
+        alignment is a mean over pairs of points, which only a uniform draw estimates.
+    size
+        Number of leading eigenvalues.
+    ridge
+        λ of the effective dimension, in units of the trace of each checkpoint's kernel.
+    sketch
+        As for :func:`dntk.tangent_features`, one for all checkpoints; ``"auto"`` is chosen at the reference.
+    confidence
+        Of the intervals.
+    seed
+        Of the held-out points.
+    memory_limit
+        As for :func:`dntk.tangent_features`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No checkpoints, or of other numbers of parameters; inputs that they do not take; a selector without a
+        reference; too few points to hold some out.
+
+    Notes
+    -----
+    C·(n + t·(m + h)) Jacobian rows for t checkpoints, against C·n·t. Intervals of quantities are empirical, and say how
+    far points that were not chosen disagree; those of :attr:`Trajectory.outside` are theorems on the drawn points.
+    """
+    run = _Run.of(models, x, y, distilled, reference, sketch, memory_limit)
+    measures = Measures(size=positive_integer("size", size), ridge=positive_finite("ridge", ridge))
+    check_confidence(confidence)
+    if run.distilled is None:
+        return _exactly(run, measures, confidence)
+    integer("held_out", held_out, least=2 * GROUPS)
+    return _from_few(run, measures, held_out, confidence, seed)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Run:
+    """Checked arguments; ``reference`` counts from the front."""
+
+    models: Sequence[Checkpoint]
+    x: Inputs
+    targets: Float[Array, "n c"] | None
+    distilled: DataSelector | Selection | None
+    reference: int | None
+    sketch: AnySketch
+    memory_limit: int | None
+
+    @staticmethod
+    def of(
+        models: Any, x: Any, y: Any, distilled: Any, reference: int | None, sketch: AnySketch, limit: int | None
+    ) -> "_Run":
+        models = _checkpoints(models)
+        if reference is not None:
+            reference = range(len(models))[_within("reference", reference, len(models))]
+        _check_distilled(distilled, reference)
+        model = _opened(models[0 if reference is None else reference])
+        x = checked_inputs(model, x)
+        if y is not None:
+            arrays.require_floating("y", y)
+            columns = y.shape[1] if y.ndim == 2 else 1
+            y = check_targets(y, y, points=batches.count(x), outputs=columns, name="y")
+        sketch = resolved(sketch, model, x, outputs="each")
+        return _Run(
+            models=models, x=x, targets=y, distilled=distilled, reference=reference, sketch=sketch, memory_limit=limit
+        )
+
+    def features(self, number: int, x: Inputs) -> TangentFeatures:
+        model = _opened(self.models[number])
+        return tangent_features(model, x, sketch=self.sketch, memory_limit=self.memory_limit)
+
+    def at(self, points: Sequence[int], like: Array) -> tuple[Array, Inputs, Array | None]:
+        """Positions, inputs and targets of some points."""
+        xp = arrays.namespace(like)
+        where = xp.asarray(list(points), device=arrays.device_of(like))
+        y = None if self.targets is None else xp.take(self.targets, where, axis=0)
+        return where, batches.take(self.x, where), y
+
+
+def _exactly(run: _Run, measures: Measures, confidence: float) -> Trajectory:
+    """All points everywhere."""
+    first = run.features(0, run.x)
+    xp, n = arrays.namespace(first.values), len(first)
+    weights = xp.ones(n, dtype=first.values.dtype, device=arrays.device_of(first.values))
+    found = []
+    with task("trajectory", total=len(run.models), unit="checkpoints") as bar:
+        for t in bar.over(range(len(run.models))):
+            phi = first if t == 0 else run.features(t, run.x)
+            found.append(measures.of(phi, first, weights, run.targets))
+    values, rows = np.stack(found), first.n_outputs * n * len(run.models)
+    return _value(run, (values, values, values), confidence, rows=rows, all_rows=rows)
+
+
+def _from_few(run: _Run, measures: Measures, held_out: int, confidence: float, seed: int) -> Trajectory:
+    everything = None if run.reference is None else run.features(run.reference, run.x)
+    selection = run.distilled if isinstance(run.distilled, Selection) else _selected(run.distilled, everything)
+    n, size = batches.count(run.x), len(selection)
+    others = held_out_points(selection.indices, n, held_out, seed)
+    if len(others) < 2 * GROUPS:
+        msg = f"{size} of {n} points are distilled, which leaves {len(others)} to hold out: at least {2 * GROUPS}."
+        raise ValueError(msg + " Choose fewer points, or pass distilled=None.")
+    chosen = [int(selection.indices[i]) for i in range(size)]
+    where, x, y = run.at([*chosen, *others], selection.indices)
+    phis = _Features(run, where, x, everything)
+    few = _Few.of(run, measures, selection, everything, y, confidence)
+    first = phis.at(0)
+    then = (None, None) if run.reference is None else few.measured(phis.at(run.reference), first)
+    ends, outside = [], []
+    with task("trajectory", total=len(run.models), unit="checkpoints") as bar:
+        for t in bar.over(range(len(run.models))):
+            phi = first if t == 0 else phis.at(t)
+            ends.append(few.ends(few.measured(phi, first), then))
+            outside.append(_outside(phi, size, n, confidence, seed))
+    rows = (0 if everything is None else n) + phis.made(len(run.models)) * (size + len(others))
+    return _value(
+        run,
+        (np.stack([e[0] for e in ends]), np.stack([e[1] for e in ends]), np.stack([e[2] for e in ends])),
+        confidence,
+        rows=first.n_outputs * rows,
+        all_rows=first.n_outputs * n * len(run.models),
+        outside=tuple(outside),
+        selection=selection,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Few:
+    """Quantities of the chosen points, which come first, and of the held-out ones; ``total`` those of all at r."""
+
+    measures: Measures
+    weights: Float[Array, " m"]
+    targets: Float[Array, "m c"] | None
+    jackknife: Jackknife
+    total: Float[np.ndarray, " q"] | None
+
+    @staticmethod
+    def of(
+        run: _Run,
+        measures: Measures,
+        selection: Selection,
+        everything: TangentFeatures | None,
+        targets: Array | None,
+        confidence: float,
+    ) -> "_Few":
+        xp, size, total = arrays.namespace(selection.weights), len(selection), None
+        if everything is not None:
+            ones = xp.ones_like(everything.values[0, :, 0])
+            total = measures.of(everything, everything, ones, run.targets)
+        y = (None, None) if targets is None else (targets[:size, :], targets[size:, :])
+        points = batches.count(run.x)
+        jackknife = Jackknife(measures=measures, points=points, targets=y[1], everywhere=total, confidence=confidence)
+        weights = selection.weights * (points / float(xp.sum(selection.weights)))
+        return _Few(measures=measures, weights=weights, targets=y[0], jackknife=jackknife, total=total)
+
+    def measured(self, phi: TangentFeatures, first: TangentFeatures) -> tuple[np.ndarray, np.ndarray]:
+        """Of the chosen points, and of the held-out ones in replicates."""
+        chosen, others = slice(0, self.weights.shape[0]), slice(self.weights.shape[0], len(phi))
+        value = self.measures.of(phi[chosen], first[chosen], self.weights, self.targets)
+        return value, self.jackknife.replicates(phi[others], first[others])
+
+    def ends(self, now: tuple[Any, Any], then: tuple[Any, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Estimates, and the ends of intervals that contain them."""
+        value = calibrated(now[0], then[0], self.total)
+        middle, lower, upper = self.jackknife.interval(now[1], then[1])
+        value[ALIGNMENT] = middle[ALIGNMENT]
+        # Few points miss dimensions, held-out ones as chosen ones do: an interval from them would not hold the truth.
+        lower[DIMENSION] = upper[DIMENSION] = float("nan")
+        return value, np.minimum(lower, value), np.maximum(upper, value)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Features:
+    """Features of the chosen and the held-out points; at the reference those of all points have them."""
+
+    run: _Run
+    where: Array
+    x: Inputs
+    everything: TangentFeatures | None
+
+    def at(self, number: int) -> TangentFeatures:
+        if self.everything is not None and number == self.run.reference:
+            return self.everything[self.where]
+        return self.run.features(number, self.x)
+
+    def made(self, checkpoints: int) -> int:
+        """Checkpoints at which only they are differentiated."""
+        return checkpoints - (self.everything is not None)
+
+
+def _outside(phi: TangentFeatures, size: int, n: int, confidence: float, seed: int) -> Intervals:
+    """Mean tangent residual of points that were not chosen, in the span of those that were."""
+    residual = tangent_residual(phi[size : len(phi)], row_basis(phi.values[:, :size, :]))
+    return sampled_mean(residual, n - size, confidence=confidence, what="points that were not chosen", seed=seed)
+
+
+def _value(run: _Run, ends: tuple[Any, Any, Any], confidence: float, **fields: Any) -> Trajectory:
+    def part(where: Any) -> Quantity:
+        value, lower, upper = (array[:, where] for array in ends)
+        return Quantity(values=value, lower=lower, upper=upper, confidence=confidence)
+
+    fields = {"outside": None, "selection": None, **fields}
+    return Trajectory(
+        eigenvalues=part(slice(0, -3)),
+        effective_dimension=part(-3),
+        alignment=None if run.targets is None else part(-2),
+        drift=part(-1),
+        reference=run.reference if fields["selection"] is not None else None,
+        **fields,
+    )
+
+
+def _selected(selector: Any, everything: TangentFeatures | None) -> Selection:
+    assert everything is not None
+    found: Selection = selector.select(everything)
+    return found
+
+
+def _checkpoints(models: Any) -> Sequence[Checkpoint]:
+    if isinstance(models, Model) or not isinstance(models, list | tuple):
+        msg = f"`models` is {kind_of(models)}: pass a list of checkpoints, each from dntk.as_model or a function."
+        raise TypeError(msg)
+    if not models:
+        msg = "`models` is empty: pass at least one checkpoint."
+        raise ValueError(msg)
+    for model in models:
+        if not isinstance(model, Model) and (isinstance(model, type) or not callable(model)):
+            require_model(model, "models")
+    return models
+
+
+def _check_distilled(distilled: Any, reference: int | None) -> None:
+    if distilled is None or isinstance(distilled, Selection):
+        return
+    if isinstance(distilled, type) or not isinstance(distilled, DataSelector):
+        msg = f"`distilled` is {kind_of(distilled)}: expected a selector such as KMeans(64), a Selection, or None."
+        raise TypeError(msg)
+    if reference is None:
+        msg = "a selector looks at all points, but `reference` is None: name a checkpoint, or pass a Selection."
+        raise ValueError(msg)
+
+
+def _within(name: str, value: Any, length: int) -> int:
+    index = integer(name, value, least=-length)
+    if index >= length:
+        msg = f"`{name}`={index}, but there are {length} checkpoints: pass 0 to {length - 1}, or -1 for the last."
+        raise ValueError(msg)
+    return index
+
+
+def _opened(checkpoint: Checkpoint) -> Model:
+    """The model; loaded where it is a function."""
+    return require_model(checkpoint if isinstance(checkpoint, Model) else checkpoint(), "models")

@@ -1,0 +1,54 @@
+"""Kernels along training from a few points."""
+
+from property_tests.mutations.mutant import Mutant
+
+MEASURES = "dntk/trajectories/measures.py"
+HELD_OUT = "dntk/trajectories/held_out.py"
+TESTS = "tests/test_trajectory.py::"
+DENSE = TESTS + "test_all_points_give_the_dense_formulas[numpy]"
+FEW = TESTS + "test_few_points_are_exact_where_all_are_known[numpy--1]"
+
+MUTANTS = [
+    Mutant(
+        MEASURES,
+        "(kernel * scale**2 - before) ** 2, before**2)",
+        "(kernel - before) ** 2, before**2)",
+        "drift is not in units of the first kernel",
+        DENSE,
+    ),
+    Mutant(
+        MEASURES,
+        "product / (kernel * labels) ** 0.5",
+        "product / (kernel * labels)",
+        "alignment divides by squared norms",
+        DENSE,
+    ),
+    Mutant(
+        MEASURES,
+        "everywhere * sample / np.where(known, at_reference, 1)",
+        "sample * np.where(known, 1, at_reference)",
+        "what the points miss at the reference is not corrected",
+        FEW,
+    ),
+    Mutant(
+        MEASURES,
+        "total[i] -= float(xp.sum(own * w[start:stop] ** 2))",
+        "total[i] -= 0.0",
+        "pairs of a point with itself stand for pairs of two",
+        TESTS + "test_pairs_of_a_uniform_sample_are_unbiased",
+    ),
+    Mutant(
+        HELD_OUT,
+        "taken[np.asarray(backend_of(chosen).to_numpy(chosen))] = False",
+        "taken[:0] = False",
+        "held-out points may be chosen ones",
+        TESTS + "test_held_out_points_were_not_chosen",
+    ),
+    Mutant(
+        HELD_OUT,
+        "deviation = np.sqrt((GROUPS - 1) / GROUPS *",
+        "deviation = np.sqrt(1e-3 / GROUPS *",
+        "the jackknife forgets that its replicates share points",
+        TESTS + "test_intervals_of_held_out_points_hold_the_value_of_all_points_about_as_often_as_they_say",
+    ),
+]

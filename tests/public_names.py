@@ -48,7 +48,7 @@ PUBLIC = {
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
     "dntk.kernels": "NTKOperator ntk",
     "dntk.metrics": "accuracy fidelity mean_squared_error predicted_labels",
-    "dntk.models": "MLP InputDifferentiable Model Points Stateful as_model bridge points",
+    "dntk.models": "MLP GradientForms InputDifferentiable Model ParameterForm Points Stateful as_model bridge points",
     "dntk.models.adapter": """
         PROBES After Followable Following Forward Framework Memo OutputCount Passes call close evaluate examine
         followed in_order offsets_of outputs_alone refuse_forward require_array require_input

@@ -18,13 +18,14 @@ _ROUNDING = 1000
 """Units of rounding, relative to the layer's largest cotangent, by which two passes may differ."""
 
 
-def misplaced(captured: Capture, cotangents: torch.Tensor, placed: Mapping[str, Placed]) -> set[str]:
+def misplaced(captured: Capture, cotangents: torch.Tensor, placed: Mapping[str, Placed], epsilon: float) -> set[str]:
     """Names of parameters in whose layers a row belongs to another input, to several, or to none.
 
     The cotangents of Σ_i w_i ⟨u, f(x_i)⟩ with random w must be those of Σ_i ⟨u, f(x_i)⟩, each row times the w of its
     input; another input's differs with probability one. u mixes all functionals at random. What reaches a layer in
     rows that no output depends on has no gradient to misplace. Cost: two backward passes to the outputs of layers.
     """
+    cotangents = cotangents.to(captured.outputs.dtype)  # in a coarser one, weights and products would round apart
     count, n = cotangents.shape[:2]
     generator = torch.Generator().manual_seed(22)
     mixture = torch.randn(count, generator=generator, dtype=torch.float64).to(cotangents)
@@ -35,7 +36,7 @@ def misplaced(captured: Capture, cotangents: torch.Tensor, placed: Mapping[str, 
     return {
         name
         for name, (sites, layout) in placed.items()
-        if not all(_times(weights, *pair) for pair in _pairs(captured, first, second, sites, layout, name))
+        if not all(_times(weights, *pair, epsilon) for pair in _pairs(captured, first, second, sites, layout, name))
     }
 
 
@@ -55,7 +56,7 @@ def _pairs(
                     yield laid[0].by_input, laid[1].by_input
 
 
-def _times(weights: torch.Tensor, one: torch.Tensor, two: torch.Tensor) -> bool:
+def _times(weights: torch.Tensor, one: torch.Tensor, two: torch.Tensor, epsilon: float) -> bool:
     scaled = weights.to(one.dtype).reshape(1, -1, *(1,) * (one.ndim - 2)) * one
     size = float(two.abs().max()) if two.numel() else 0.0
-    return not two.numel() or float((two - scaled).abs().max()) <= _ROUNDING * arrays.epsilon(one) * size
+    return not two.numel() or float((two - scaled).abs().max()) <= _ROUNDING * max(epsilon, arrays.epsilon(one)) * size

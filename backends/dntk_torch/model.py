@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ from dntk.models.adapter import (
 )
 from dntk.models.base import Cotangents, per_input
 from dntk.models.batching import measured_bytes
+from dntk.models.forms import GradientForms, ParameterForm
 from dntk.models.input_gradients import InputDifferentiable, Observed
 from dntk.types import Array, Batch, Namespace
 from dntk_torch import inputs, requirements, state
@@ -217,6 +219,17 @@ class TorchModel(InputDifferentiable):
     def block_bytes(self, x: Batch, cotangents: Float[Array, "q c"]) -> tuple[int, int]:
         """Bytes of gradient blocks per input for one functional, and for each further one; measured once."""
         return self._findings.sizes(x, lambda: measured_bytes(self, x, cotangents), enough=1)
+
+    def gradient_forms(self, x: Batch) -> GradientForms:
+        """Which parameters have closed-form gradients at inputs like ``x``, which have not, and why."""
+        self.check_inputs(x)
+        why_not = self._plan(tensors_of(x)).why_not
+        return GradientForms(
+            parameters=tuple(
+                ParameterForm(name=name, size=math.prod(value.shape), why_not=why_not.get(name, ""))
+                for name, value in self.parameters.items()
+            )
+        )
 
     def jvp(self, x: Batch, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
         """Directional derivatives of all outputs along q parameter vectors, one sweep each.

@@ -65,6 +65,14 @@ def gradient(outputs: torch.Tensor, parameters: list[torch.Tensor], cotangents: 
     ]
 
 
+def unreached(outputs: torch.Tensor, parameters: Values) -> frozenset[str]:
+    """Names of parameters from which no way leads to the outputs. Cost: none, but a backward pass to the others."""
+    found = torch.autograd.grad(
+        outputs, list(parameters.values()), torch.zeros_like(outputs), retain_graph=True, allow_unused=True
+    )
+    return frozenset(name for name, grad in zip(parameters, found, strict=True) if grad is None)
+
+
 def gradients_of(
     module: torch.nn.Module, names: tuple[str, ...], x: Batch, cotangents: list[Any]
 ) -> list[list[torch.Tensor]]:

@@ -1,7 +1,11 @@
-"""Networks of 16-bit numbers: what a check compares, and what runs."""
+"""Networks of 16-bit numbers, or that use coarser ones than their own: what a check compares, and what runs."""
+
+from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from dntk import arrays
 from dntk.models import batches
 from dntk.models.nests import mapped
 from dntk.types import Batch
@@ -37,6 +41,24 @@ def in_single_precision(module: torch.nn.Module, x: Batch) -> tuple[torch.nn.Mod
 
 def _in_float32(part: torch.Tensor) -> torch.Tensor:
     return part.float() if part.is_floating_point() else part
+
+
+class Coarsest(TorchDispatchMode):  # type: ignore[misc]
+    """Notes the rounding of the coarsest floating-point numbers that operations make, of float32 at most.
+
+    Such as the norms of language models, which are float32 in a network of float64.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epsilon = 0.0
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation."""
+        output = func(*args, **(kwargs or {}))
+        if isinstance(output, torch.Tensor) and output.is_floating_point():
+            self.epsilon = max(self.epsilon, min(arrays.epsilon(output), torch.finfo(torch.float32).eps))
+        return output
 
 
 def runnable(methods: dict[str, PerSample], module: torch.nn.Module, x: Batch, n_outputs: int) -> dict[str, PerSample]:

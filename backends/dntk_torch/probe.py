@@ -43,8 +43,9 @@ from dntk_torch.per_sample import (
     gradient,
     push_forward,
     push_forward_twice_backward,
+    unreached,
 )
-from dntk_torch.precision import in_single_precision, runnable
+from dntk_torch.precision import Coarsest, in_single_precision, runnable
 from dntk_torch.requirements import has_padding_row, with_owners
 
 
@@ -55,7 +56,9 @@ class Plan:
     ``layouts``: where a layer's rule holds, how its batch axis lies. ``per_sample``: for all other
     names, the way that works. ``sites``: the layers of the former. ``with_bias``: weights whose
     layer's bias is the next parameter and used in the same calls, so that one block holds both.
-    ``stored``: vectors whose closed form is the gradient itself, as of norms and biases alone.
+    ``stored``: vectors whose closed form is the gradient itself, as of norms and biases alone. ``unreached``:
+    parameters on which the outputs do not depend. ``why_not``: why other parameters have no closed form.
+    ``epsilon``: rounding of the coarsest numbers inside the network.
     """
 
     layouts: Mapping[str, str]
@@ -64,6 +67,9 @@ class Plan:
     sites: Mapping[str, list[Site]]
     with_bias: frozenset[str]
     stored: frozenset[str]
+    unreached: frozenset[str]
+    why_not: Mapping[str, str]
+    epsilon: float
 
     def placed(self, *, stored: bool) -> dict[str, tuple[list[Site], str]]:
         """Sites and layouts of the names that are stored, or of the others."""
@@ -93,18 +99,20 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Plan
     sites: dict[str, list[Site]] = {}
     layouts: dict[str, _Layout] = {}
     shielded = False
+    escaped: dict[str, str] = {}
+    reached = tuple(name for name in names if name not in test.unreached)
     for find in (lambda _left: sites_of(exact), sites_in_functions):
-        left = [name for name in names if name not in layouts]
+        left = [name for name in reached if name not in layouts]
         found = find(left) if left else {}
         known = {name: sites[name] for name in layouts} | {name: found[name] for name in left if name in found}
         if len(known) > len(layouts):
             with contextlib.suppress(_Unobservable):
-                layouts, shielded = _most_layouts(test, known)
+                layouts, shielded = _most_layouts(test, known, escaped)
                 sites = known
     # Only what is used is recorded, in the layers of the network itself.
     in_functions = [name for name in layouts if isinstance(sites[name][0].layer, Functions)]
     own = sites_of(module) | sites_in_functions(in_functions)
-    methods = _verified_per_sample(test, [name for name in names if name not in layouts])
+    methods = _verified_per_sample(test, [name for name in reached if name not in layouts])
     with_bias = _with_bias(names, layouts, own)
     absorbed = {bias for weight, bias in itertools.pairwise(names) if weight in with_bias}
     return Plan(
@@ -116,7 +124,16 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Plan
         sites={name: own[name] for name in layouts},
         with_bias=with_bias,
         stored=frozenset(name for name, layout in layouts.items() if layout.stored) - absorbed,
+        unreached=test.unreached,
+        why_not={name: _why(name, escaped) for name in methods},
+        epsilon=test.epsilon,
     )
+
+
+def _why(name: str, escaped: Mapping[str, str]) -> str:
+    if name in escaped:
+        return f"no rule tells the gradients of what goes into {escaped[name]}"
+    return "its uses are not seen, or rows of inputs cannot be told apart in them"
 
 
 def _with_bias(
@@ -137,10 +154,12 @@ class _Unobservable(Exception):
     """The network fails where calls of functions are recorded."""
 
 
-def _most_layouts(test: "_Test", sites: Mapping[str, list[Site]]) -> tuple[dict[str, _Layout], bool]:
+def _most_layouts(
+    test: "_Test", sites: Mapping[str, list[Site]], escaped: dict[str, str]
+) -> tuple[dict[str, _Layout], bool]:
     """The layouts that hold, and whether outputs must be shielded for most of them."""
-    plain = _verified_layouts(test, sites, shielded=False)
-    shielded = {} if len(plain) == len(sites) else _verified_layouts(test, sites, shielded=True)
+    plain = _verified_layouts(test, sites, escaped, shielded=False)
+    shielded = {} if len(plain) == len(sites) else _verified_layouts(test, sites, escaped, shielded=True)
     return (shielded, True) if len(shielded) > len(plain) else (plain, False)
 
 
@@ -186,7 +205,9 @@ class _Test:
     weights: torch.Tensor
     functional: torch.Tensor
     gradients: Mapping[str, torch.Tensor]
+    unreached: frozenset[str]
     rounding: float
+    epsilon: float
 
     @property
     def outputs_shape(self) -> tuple[int, int]:
@@ -199,7 +220,8 @@ class _Test:
         floating = [name for name, value in module.named_parameters() if value.is_floating_point()]
         values = detached(module, floating)
         with differentiable(device_of(x)):
-            outputs = evaluated(module, values, x)
+            with Coarsest() as made:
+                outputs = evaluated(module, values, x)
             generator = torch.Generator().manual_seed(20)
             weights = torch.randn(batches.count(x), generator=generator, dtype=torch.float64).to(outputs)
             functional = torch.randn(outputs.shape[1], generator=generator, dtype=torch.float64).to(outputs)
@@ -211,6 +233,7 @@ class _Test:
                 )
                 raise ValueError(msg)
             found = _gradients(outputs, [values[name] for name in floating], cotangents)
+            missing = unreached(outputs, {name: values[name] for name in names})
         # Where a gradient vanishes in exact arithmetic (a bias before a normalisation), what
         # remains is rounding of the size of the other parameters' gradients.
         scale = torch.stack([grad.double().norm() for grad in found]).norm()
@@ -221,7 +244,9 @@ class _Test:
             weights=weights,
             functional=functional,
             gradients={name: every[name] for name in names},
-            rounding=100 * max(arrays.epsilon(value) for value in (outputs, *found)) * float(scale),
+            unreached=missing,
+            rounding=100 * max(made.epsilon, *(arrays.epsilon(value) for value in (outputs, *found))) * float(scale),
+            epsilon=made.epsilon,
         )
 
     def passes(self, block: GradientBlock) -> bool:
@@ -234,7 +259,12 @@ class _Test:
             for start, values in block.chunks(2**20):
                 total[start : start + values.shape[2]] = self.weights.to(values.dtype) @ values[0]
         error = float((total - expected).norm())
-        return error <= tolerance(expected) * float(expected.norm()) + self.rounding
+        return error <= max(tolerance(expected), self._half) * float(expected.norm()) + self.rounding
+
+    @property
+    def _half(self) -> float:
+        """Half the digits of the coarsest numbers inside the network."""
+        return 3 * self.epsilon**0.5
 
     def passes_push(self, push: Push, share: float) -> bool:
         """Whether Σ_i w_i ⟨u, J_i τ⟩ = ⟨∇, τ⟩ for random τ, to a ``share`` of the tolerance."""
@@ -248,7 +278,7 @@ class _Test:
         size: float = sum(float(grad.norm()) ** 2 for grad in self.gradients.values()) ** 0.5
         with own_precision(device_of(self.x)):
             error = abs(float(self.weights @ (pushed[0] @ self.functional)) - expected)
-        coarsest = max(tolerance(value) for value in (self.functional, *self.gradients.values()))
+        coarsest = max(self._half, *(tolerance(value) for value in (self.functional, *self.gradients.values())))
         return error <= share * coarsest * size + self.rounding
 
 
@@ -262,7 +292,9 @@ def _gradients(outputs: torch.Tensor, parameters: list[torch.Tensor], cotangents
         raise ValueError(msg) from error
 
 
-def _verified_layouts(test: _Test, sites: Mapping[str, list[Site]], *, shielded: bool) -> dict[str, _Layout]:
+def _verified_layouts(
+    test: _Test, sites: Mapping[str, list[Site]], escaped: dict[str, str], *, shielded: bool
+) -> dict[str, _Layout]:
     """For each parameter whose layer's rule holds, the layout in which it does."""
     values = detached(test.module, list(sites))
     with differentiable(device_of(test.x)):
@@ -273,6 +305,7 @@ def _verified_layouts(test: _Test, sites: Mapping[str, list[Site]], *, shielded:
         except Exception as error:
             # It ran before, unobserved; code of the user's may refuse modes of torch in any way.
             raise _Unobservable from error
+        escaped.update(captured.escaped)
         if not captured.outputs.requires_grad:
             return {}
         placed = {name: (found, "") for name, found in sites.items()}

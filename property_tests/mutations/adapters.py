@@ -78,8 +78,8 @@ MUTANTS = [
     ),
     Mutant(
         "backends/dntk_torch/_blocks.py",
-        "misled = misplaced(captured, cotangents, {**factored, **small})",
-        "misplaced(captured, cotangents, {**factored, **small})",
+        "misled = misplaced(captured, cotangents, {**factored, **small}, plan.epsilon)",
+        "misplaced(captured, cotangents, {**factored, **small}, plan.epsilon)",
         "rows of a sorted batch taken for those of inputs in order",
         "tests/test_torch_moving_rows.py",
     ),
@@ -131,5 +131,26 @@ MUTANTS = [
         "leaf = nested",
         "the graph of a value of parameters freed by the first backward pass",
         "tests/test_torch_lineage.py",
+    ),
+    Mutant(
+        "backends/dntk_torch/_blocks.py",
+        "idle = unreached(captured.outputs, {name: values[name] for name in plan.unreached})",
+        "idle = plan.unreached",
+        "what had no influence on the inputs of the probe believed to have none ever",
+        "tests/test_torch_forms.py",
+    ),
+    Mutant(
+        "backends/dntk_torch/_placing.py",
+        "cotangents = cotangents.to(captured.outputs.dtype)",
+        "cotangents = cotangents.clone()",
+        "weights of rows rounded coarser than the network",
+        "tests/test_torch_forms.py",
+    ),
+    Mutant(
+        "backends/dntk_torch/precision.py",
+        "self.epsilon = max(self.epsilon, min(arrays.epsilon(output), torch.finfo(torch.float32).eps))",
+        "self.epsilon = arrays.epsilon(output)",
+        "a network of float64 held to digits that its norms in float32 do not have",
+        "tests/test_torch_forms.py",
     ),
 ]

@@ -83,7 +83,7 @@ PUBLIC = {
         alignment condition_number coverage coverage_gap effective_dimension eigenpairs_holding eigenvalues
         largest_coverage leading_eigenpairs mean_eigenpairs truncation_rank
     """,
-    "dntk.stores": "Layout Shard Store StoreFolder StoredShard Wanted free_memory merge shard_of",
+    "dntk.stores": "Layout Shard Store StoreFolder StoredShard Wanted merge shard_of",
     "dntk.targets": "one_hot",
     "dntk.trajectories": "Quantity Trajectory trajectory",
     "dntk.testing": """

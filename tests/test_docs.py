@@ -46,7 +46,8 @@ def test_what_the_tutorial_says_is_so():
 
 def test_the_example_of_the_readme_runs():
     estimator = run("README.md")["distilled"]
-    assert estimator.losses.gradients == 5
+    assert estimator.losses.kept_points == 500
+    assert estimator.losses.gradients == 40
 
 
 def test_features_on_the_disk_are_what_the_page_says(tmp_path, monkeypatch):

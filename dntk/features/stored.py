@@ -13,10 +13,10 @@ from dntk._checks import kind_of, positive_integer
 from dntk.archive import expanded, present
 from dntk.archive.digests import dtype_name
 from dntk.archive.files import written_whole
-from dntk.backend import backend_of
+from dntk.backend import backend_of, free_memory
 from dntk.features.in_memory import TangentFeatures
 from dntk.sketch import description
-from dntk.stores import StoreFolder, chunk_files, free_memory
+from dntk.stores import StoreFolder, chunk_files
 from dntk.types import Array
 
 _REMEDY = (
@@ -119,10 +119,15 @@ class StoredFeatures(TangentFeatures):
     @property
     def values(self) -> Float[Array, "c n k"]:
         """All values at once, (C, n, k); ``MemoryError`` where they are more than the memory limit."""
-        limit = free_memory() if self.memory_limit is None else self.memory_limit
+        limit = self._free() if self.memory_limit is None else self.memory_limit
         if self.nbytes > limit:
             self._refuse(limit)
         return self._read(0, len(self)).values
+
+    def _free(self) -> int:
+        """Half of what the device that they are wanted on has free; 1 GiB where it does not say."""
+        free = free_memory(self.sample.values)
+        return 2**30 if free is None else free // 2
 
     @property
     def sample(self) -> TangentFeatures:

@@ -4,7 +4,6 @@ A folder holds a Zarr array, whose chunks have checksums, a manifest that says w
 chunk. A chunk counts when its record is there, which is written after it: a kill at any moment leaves what was whole.
 """
 
-from dntk.stores._free_memory import free_memory
 from dntk.stores._merge import merge
 from dntk.stores.folder import StoreFolder
 from dntk.stores.layout import Layout
@@ -19,7 +18,6 @@ __all__ = [
     "StoreFolder",
     "StoredShard",
     "Wanted",
-    "free_memory",
     "merge",
     "shard_of",
 ]

@@ -8,18 +8,23 @@ from dntk_studies.demo.result import Demo
 from dntk_studies.demo.table import COLUMNS, lines, note, statement, verdict
 
 
-def write_demo_report(demo: Demo, path: str | Path) -> None:
-    """Write ``demo`` as one self-contained HTML page, verdict first."""
+def price_picture(demo: Demo) -> str:
+    """What the exact and the distilled kernel cost, as SVG."""
     prices = {
         "Jacobian rows": (demo.exact.rows, demo.distilled.rows),
         "MB kept": (demo.exact.nbytes / 1e6, demo.distilled.nbytes / 1e6),
         "seconds": (demo.exact.seconds, demo.distilled.seconds),
     }
+    return price_plot(prices, ("exact kernel", "distilled"))
+
+
+def write_demo_report(demo: Demo, path: str | Path) -> None:
+    """Write ``demo`` as one self-contained HTML page, verdict first."""
     costs = [*demo.ledger.stages, demo.ledger.total()]
     parts = [
         heading(verdict(demo)),
         paragraph(statement(demo)),
-        figure(price_plot(prices, ("exact kernel", "distilled")), "What it costs; the exact seconds are extrapolated."),
+        figure(price_picture(demo), "What it costs; the exact seconds are extrapolated."),
         table(COLUMNS, lines(demo)),
         paragraph(note(demo)),
         heading("Where the distilled kernel's cost goes"),

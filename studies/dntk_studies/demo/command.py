@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import dntk
-from dntk.archive import expanded
+from dntk.archive import expanded, write_whole
 from dntk.report.plots import require_matplotlib
 from dntk_studies.demo import _run, methods
-from dntk_studies.demo._report import write_demo_report
+from dntk_studies.demo._report import price_picture, write_demo_report
 from dntk_studies.demo.methods._report import write_methods_report
 from dntk_studies.demo.methods.table import tables as tables_of_methods
 from dntk_studies.demo.table import tables
@@ -36,6 +36,7 @@ def demo(
     result = _watched(_run.STEPS, lambda progress: _run.run(backend=backend, seed=seed, progress=progress))
     console.print(tables(result))
     write_demo_report(result, out / "report.html")
+    write_whole(out / "price.svg", price_picture(result).encode())
     console.print(f"{result.seconds:.1f} seconds; report: {out / 'report.html'}", soft_wrap=True)
     if full:
         compared = _watched(methods.STEPS, lambda progress: methods.run(backend=backend, seed=seed, progress=progress))

@@ -226,9 +226,11 @@ def require_kernel_of(name: str, value: Any) -> TangentFeatures:
     entry that is large enough, the first one as a rule.
     """
     phi, largest = require_features(name, value), 0.0
+    # Ridges, eps times the kernel at least, are added in float64 where the device has it, and underflow elsewhere.
+    ridges = arrays.accumulation_dtype(phi.sample.values) == phi.sample.values.dtype
     for _, part in phi.chunks():
         largest = max(largest, arrays.largest_magnitude(part.values))
-        if largest * largest >= arrays.least_product(part.values) / arrays.epsilon(part.values):
+        if largest * largest >= arrays.least_product(part.values) / (arrays.epsilon(part.values) if ridges else 1):
             return phi
-    arrays.require_no_underflow(name, phi.sample.values, largest=(largest, largest), ridges=True)
+    arrays.require_no_underflow(name, phi.sample.values, largest=(largest, largest), ridges=ridges)
     return phi

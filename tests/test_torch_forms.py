@@ -98,3 +98,34 @@ def test_networks_of_float64_that_round_to_float32_inside_are_differentiated(mon
     model = dntk.as_model(net)
     assert relative(assembled(model, x, torch.eye(3, dtype=x.dtype)), expected) < 1e-6
     assert kinds(model, x)["first.weight"] == "FactoredBlock"
+
+
+class Remembering(nn.Module):
+    """Looks a bias up once and keeps it, as attention biases of LeViT do in evaluation mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head, self.bias = nn.Linear(8, 6), nn.Linear(6, 3), nn.Parameter(torch.randn(3))
+        self.kept = {}
+
+    def forward(self, x):
+        if "bias" not in self.kept:
+            self.kept["bias"] = self.bias[[0, 1, 2, 2, 1, 0]]
+        return self.head(torch.tanh(self.first(x) + self.kept["bias"]))
+
+
+def test_a_parameter_whose_value_a_layer_keeps_is_refused_instead_of_lost():
+    net, x = network(Remembering), inputs(5, 8)
+    before = dntk.as_model(net)
+    fresh = dntk.ntk(before, x)
+    assert not net.kept
+    assert relative(fresh, dntk.ntk(dntk.as_model(net), x)) < 1e-6
+    with torch.no_grad():
+        net(x)
+    for model in (dntk.as_model(net), before):  # looked at now, and when nothing was kept yet
+        with pytest.raises(ValueError, match=r"parameter 'bias' has no influence .* keeps tensors in `kept`"):
+            dntk.ntk(model, x)
+    rest = dntk.as_model(net, parameters=r"first\..*|head\..*")
+    assert dntk.ntk(rest, x).shape == (5, 5)
+    net.kept.clear()
+    assert relative(fresh, dntk.ntk(dntk.as_model(net), x)) < 1e-6

@@ -18,6 +18,7 @@ from dntk_torch.capture import Capture, Pulled, block_of, capture, watched
 from dntk_torch.execution import detached, differentiable
 from dntk_torch.per_sample import PerSample, by_loop, unreached
 from dntk_torch.probe import Plan
+from dntk_torch.requirements import require_no_remembered_values
 
 
 def blocks_of(
@@ -66,6 +67,8 @@ def blocks_of(
         if block is None:
             # These inputs took another way through the network than those of the probe, one after the other.
             block = _per_sample(net, {name: by_loop}, x, cotangents)[name]
+            if name not in misled and not bool(block.values.any()):
+                require_no_remembered_values(net, (name,))
         if name in plan.with_bias and isinstance(block, FactoredBlock) and not block.transposed:
             block, absorbed = dataclasses.replace(block, bias=True), True
         yield block

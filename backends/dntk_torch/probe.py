@@ -46,7 +46,7 @@ from dntk_torch.per_sample import (
     unreached,
 )
 from dntk_torch.precision import Coarsest, in_single_precision, runnable
-from dntk_torch.requirements import has_padding_row, with_owners
+from dntk_torch.requirements import has_padding_row, require_no_remembered_values, with_owners
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,6 +96,7 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Plan
     few = batches.first(x, PROBES)
     exact, probe = in_single_precision(module, few)
     test = _Test.draw(exact, probe, names)
+    require_no_remembered_values(module, test.unreached)
     sites: dict[str, list[Site]] = {}
     layouts: dict[str, _Layout] = {}
     shielded = False

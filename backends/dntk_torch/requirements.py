@@ -1,6 +1,7 @@
 """What a module, its inputs and its outputs must be, said clearly where they are not."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -124,6 +125,35 @@ def require_gradients_are_derivatives(module: torch.nn.Module, names: tuple[str,
                 "is no derivative. Set the layer's scale_grad_by_freq to False (outputs stay the same)."
             )
             raise ValueError(msg)
+
+
+def require_no_remembered_values(module: torch.nn.Module, idle: Iterable[str]) -> None:
+    """Refuse parameters without influence in layers that keep tensors of their own making.
+
+    In evaluation mode some layers (attention biases of LeViT and EfficientFormer in timm) compute a value from a
+    parameter once and keep it: after a plain call of the network its kernel would lack those parameters, in silence.
+    """
+    for name in sorted(idle):
+        layer = module.get_submodule(name.rpartition(".")[0])
+        kept = [key for key, value in vars(layer).items() if key not in _REGISTRIES and _holds_values(value)]
+        if kept:
+            msg = (
+                f"parameter {name!r} has no influence on the outputs, and its layer keeps tensors in `{kept[0]}`, "
+                "probably made from it by an earlier call: empty that first (net.train() and then net.eval() do so in "
+                "timm's networks), or leave the parameter out by as_model(net, parameters=...)."
+            )
+            raise ValueError(msg)
+
+
+_REGISTRIES = ("_parameters", "_buffers", "_modules")
+
+
+def _holds_values(value: Any) -> bool:
+    """Whether an attribute is, or holds, a tensor of numbers that is no parameter."""
+    if isinstance(value, torch.Tensor):
+        return value.is_floating_point() and not isinstance(value, torch.nn.Parameter)
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return any(_holds_values(part) for part in parts)
 
 
 def has_padding_row(module: torch.nn.Module, names: tuple[str, ...]) -> bool:

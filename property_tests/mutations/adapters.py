@@ -133,6 +133,20 @@ MUTANTS = [
         "tests/test_torch_lineage.py",
     ),
     Mutant(
+        "backends/dntk_torch/probe.py",
+        "    require_no_remembered_values(module, test.unreached)\n",
+        "",
+        "a parameter lost whose value a layer keeps",
+        "tests/test_torch_forms.py",
+    ),
+    Mutant(
+        "backends/dntk_torch/_blocks.py",
+        "require_no_remembered_values(net, (name,))",
+        "pass",
+        "a parameter lost whose value a layer keeps since the model was looked at",
+        "tests/test_torch_forms.py",
+    ),
+    Mutant(
         "backends/dntk_torch/_blocks.py",
         "idle = unreached(captured.outputs, {name: values[name] for name in plan.unreached})",
         "idle = plan.unreached",

@@ -136,6 +136,16 @@ def test_the_last_layer_of_networks_of_several_arrays_is_looked_at(case):
     np.testing.assert_allclose(host(phi.values)[0], np.concatenate([hidden, np.ones((9, 1))], axis=1), atol=1e-5)
 
 
+def test_the_last_layer_is_looked_at_where_the_last_array_does_not_enter_it():
+    jnp = pytest.importorskip("jax.numpy")
+    rng = np.random.default_rng(3)
+    params = {"first": rng.normal(size=(5, 4)).astype("f4"), "head": rng.normal(size=(4, 2)).astype("f4")}
+    x = {"a": jnp.asarray(rng.normal(size=(6, 5)), "f4"), "z": jnp.asarray(rng.normal(size=6), "f4")}
+    model = dntk.as_model(lambda p, x: jnp.tanh(x["a"] @ p["first"]) @ p["head"] + x["z"][:, None], params)
+    hidden = np.tanh(np.asarray(x["a"]) @ params["first"])
+    np.testing.assert_allclose(host(last_layer_features(model, x).values)[0, :, :4], hidden, atol=1e-5)
+
+
 def test_the_last_layer_is_looked_at_where_inputs_are_ids_alone():
     model, x = torch_case("forward")
     of_ids = dntk.as_model(model.module, forward=lambda net, ids: net(ids, all_seen(ids)))

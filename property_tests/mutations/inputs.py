@@ -66,7 +66,7 @@ MUTANTS = [
         "return frozenset(program.arguments[len(parameters) :])",
         "return frozenset(program.arguments[-1:])",
         "one part of the inputs taken for all data",
-        "tests/test_nests.py::test_the_last_layer_of_networks_of_several_arrays_is_looked_at",
+        "tests/test_nests.py::test_the_last_layer_is_looked_at_where_the_last_array_does_not_enter_it",
     ),
     Mutant(
         "dntk/outputs/sequences.py",

@@ -139,10 +139,10 @@ def test_the_last_layer_of_networks_of_several_arrays_is_looked_at(case):
 def test_the_last_layer_is_looked_at_where_the_last_array_does_not_enter_it():
     jnp = pytest.importorskip("jax.numpy")
     rng = np.random.default_rng(3)
-    params = {"first": rng.normal(size=(5, 4)).astype("f4"), "head": rng.normal(size=(4, 2)).astype("f4")}
+    params = {"first": jnp.asarray(rng.normal(size=(5, 4)), "f4"), "head": jnp.asarray(rng.normal(size=(4, 2)), "f4")}
     x = {"a": jnp.asarray(rng.normal(size=(6, 5)), "f4"), "z": jnp.asarray(rng.normal(size=6), "f4")}
     model = dntk.as_model(lambda p, x: jnp.tanh(x["a"] @ p["first"]) @ p["head"] + x["z"][:, None], params)
-    hidden = np.tanh(np.asarray(x["a"]) @ params["first"])
+    hidden = np.tanh(np.asarray(x["a"]) @ np.asarray(params["first"]))
     np.testing.assert_allclose(host(last_layer_features(model, x).values)[0, :, :4], hidden, atol=1e-5)
 
 

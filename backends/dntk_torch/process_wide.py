@@ -26,13 +26,18 @@ class _User:
     __slots__ = ("__weakref__",)
 
 
+_LOST = 2.0
+"""Seconds after which nobody is believed to let go of a lock."""
+
+
 class Shared(Generic[T]):
     """A switch that is put by the first thread to need it and put back by the last.
 
     ``read`` tells what is to be put back; ``put`` and ``back`` may be called twice. An interrupt at any moment leaves
     nothing behind that the next block would not mend: what is to be put back is known before it is put, and blocks
     that ended without leaving no longer count. The lock may be taken again by the thread that has it: garbage
-    collection can end another block of the thread while it is held.
+    collection can end another block of the thread while it is held. It is held for microseconds: one that is not let go
+    within seconds belongs to a thread that was interrupted or has ended, and is replaced.
     """
 
     def __init__(self, read: Callable[[], T], put: Callable[[T], None], back: Callable[[T], None]) -> None:
@@ -46,11 +51,14 @@ class Shared(Generic[T]):
         """Hold the switch."""
         user = _User()
         try:
-            with self._lock:
+            lock = self._taken()
+            try:
                 self._users.add(user)
                 if self._before is None:
                     self._before = (self._read(),)
                 self._put(self._before[0])
+            finally:
+                lock.release()
             yield
         finally:
             try:
@@ -60,11 +68,23 @@ class Shared(Generic[T]):
                 raise
 
     def _leave(self, user: _User) -> None:
-        with self._lock:
+        lock = self._taken()
+        try:
             if self._before is not None and all(other is user for other in self._users):
                 self._back(self._before[0])
                 self._before = None
             self._users.discard(user)
+        finally:
+            lock.release()
+
+    def _taken(self) -> Any:
+        """The lock, taken."""
+        lock = self._lock
+        while not lock.acquire(timeout=_LOST):
+            if self._lock is lock:
+                self._lock = threading.RLock()
+            lock = self._lock
+        return lock
 
 
 _MESSAGES = (

@@ -88,11 +88,18 @@ MUTANTS = [
     ),
     Mutant(
         "backends/dntk_torch/process_wide.py",
-        "self._lock = threading.RLock()",
-        "self._lock = threading.Lock()",
+        "self._lock = threading.RLock()\n        self._users",
+        "self._lock = threading.Lock()\n        self._users",
         "a block that garbage collection ends waits for itself",
         "tests/test_torch_threads.py::"
         "test_a_block_that_garbage_collection_ends_while_another_begins_does_not_wait_for_it",
+    ),
+    Mutant(
+        "backends/dntk_torch/process_wide.py",
+        "while not lock.acquire(timeout=_LOST):",
+        "while not lock.acquire():",
+        "a lock that an ended thread took with it is waited for for ever",
+        "tests/test_torch_threads.py::test_a_lock_that_an_ended_thread_took_with_it_is_replaced",
     ),
     Mutant(
         "backends/dntk_torch/process_wide.py",

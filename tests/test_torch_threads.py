@@ -160,11 +160,17 @@ def test_an_interrupt_at_any_moment_is_mended_by_the_next_block_that_needs_the_s
         assert within(30, interrupts) > 10
 
 
-def test_a_lock_that_an_ended_thread_took_with_it_is_replaced():
+def test_a_lock_that_a_thread_never_lets_go_is_replaced():
     shared = process_wide.Shared(lambda: 0, lambda _: None, lambda _: None)
-    thread = threading.Thread(target=shared._lock.acquire)
-    thread.start()
-    thread.join()
+    taken, over = threading.Event(), threading.Event()
+
+    def keep():
+        shared._lock.acquire()
+        taken.set()
+        over.wait()  # a thread that has ended may lend its identity, and with it the lock, to the next
+
+    threading.Thread(target=keep, daemon=True).start()
+    taken.wait()
 
     def held():
         with shared():
@@ -172,6 +178,7 @@ def test_a_lock_that_an_ended_thread_took_with_it_is_replaced():
 
     assert within(30, held)
     assert within(1, held)  # not waited for again
+    over.set()
 
 
 def test_a_block_that_garbage_collection_ends_while_another_begins_does_not_wait_for_it(monkeypatch):

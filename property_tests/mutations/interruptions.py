@@ -98,8 +98,8 @@ MUTANTS = [
         "backends/dntk_torch/process_wide.py",
         "while not lock.acquire(timeout=_LOST):",
         "while not lock.acquire():",
-        "a lock that an ended thread took with it is waited for for ever",
-        "tests/test_torch_threads.py::test_a_lock_that_an_ended_thread_took_with_it_is_replaced",
+        "a lock that a thread never lets go is waited for for ever",
+        "tests/test_torch_threads.py::test_a_lock_that_a_thread_never_lets_go_is_replaced",
     ),
     Mutant(
         "backends/dntk_torch/process_wide.py",

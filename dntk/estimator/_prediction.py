@@ -16,7 +16,6 @@ from dntk.sketch.base import PairedSketch, Sketch, separated
 from dntk.types import Array
 
 
-@arrays.checked_afterwards()
 def linear_outputs(
     model: Model,
     x: Array,
@@ -36,9 +35,10 @@ def linear_outputs(
     every = cotangents_for("each", model.n_outputs, xp=xp, dtype=dtype, device=model.device)
     whole = weights if sketch is None else sketch.adjoint(weights)
     held = 2 * nbytes_of(whole)  # in the sketch's coordinates, and in the parameters'
-    size = choose_batch_size(model, x, every, None, held=held, memory_limit=memory_limit)
+    with arrays.checked_afterwards():
+        size = choose_batch_size(model, x, every, None, held=held, memory_limit=memory_limit)
     n = batches.count(x)
-    with task("prediction", total=n, unit="points") as bar:
+    with task("prediction", total=n, unit="points") as bar, arrays.checked_afterwards():
         pieces = in_batches(
             n,
             size,

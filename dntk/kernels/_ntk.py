@@ -20,7 +20,6 @@ from dntk.outputs.functionals import cotangents_for
 from dntk.types import Array, Batch, Inputs
 
 
-@arrays.checked_afterwards()
 def ntk(
     model: Model,
     x1: Inputs,
@@ -66,9 +65,10 @@ def ntk(
     each group; with b batches of inputs the network is differentiated b(b + 1)/2 times on pairs of batches. Source:
     Novak, Sohl-Dickstein and Schoenholz, *Fast finite width neural tangent kernel*, ICML 2022.
     """
-    x1, x2, order = _ordered(model, x1, x2, outputs, batch_size, memory_limit)
+    with arrays.checked_afterwards():
+        x1, x2, order = _ordered(model, x1, x2, outputs, batch_size, memory_limit)
     form, groups, size = _form(outputs), order.groups, order.batch
-    with task("kernel", total=len(groups) * order.pairs, unit="pairs") as bar:
+    with task("kernel", total=len(groups) * order.pairs, unit="pairs") as bar, arrays.checked_afterwards():
         kernel = form.whole([_assemble(model, x1, x2, group, size, form, bar) for group in groups], groups)
     cotangents = model.namespace.concat(groups, axis=0) if len(groups) > 1 else groups[0]
     inputs = {"x1": x1} if x2 is None else {"x1": x1, "x2": x2}

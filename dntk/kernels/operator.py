@@ -122,7 +122,6 @@ class NTKOperator:
         """Device of the kernel: the model's."""
         return self.model.device
 
-    @arrays.checked_afterwards()
     def __matmul__(self, v: Array) -> Float[Array, "*v"]:
         """Product with a vector (n,), or with r of them, (n, r); (C, n) or (C, n, r) for ``"each"``."""
         self._check_vectors(v)
@@ -130,7 +129,8 @@ class NTKOperator:
         leading = len(self.shape) - 2
         wide = v[..., None] if v.ndim == leading + 1 else v
         stack = wide if leading else wide[None, ...]
-        products = xp.permute_dims(self._products(stack), (0, 2, 1))
+        with arrays.checked_afterwards():
+            products = xp.permute_dims(self._products(stack), (0, 2, 1))
         self._require_finite(products)
         largest = arrays.largest_magnitude(v)
         if largest:
@@ -158,7 +158,6 @@ class NTKOperator:
         """As :meth:`matmat`: the kernel is symmetric."""
         return self.matvec(v)
 
-    @arrays.checked_afterwards()
     def diagonal(self) -> Float[Array, "*diagonal"]:
         """Exact diagonal, squared norms of gradients: (n,), (C, n) for ``"each"``, (n·C,) for ``"full"``.
 
@@ -166,7 +165,7 @@ class NTKOperator:
         neither the kernel nor n × P exists.
         """
         xp, n = self.model.namespace, batches.count(self.x)
-        with task("diagonal", total=n, unit="points") as bar:
+        with task("diagonal", total=n, unit="points") as bar, arrays.checked_afterwards():
             norms = xp.concat(in_batches(n, self._sizes[1], self._norms, bar), axis=1)
         self._require_finite(norms)
         self._require_no_underflow(norms)

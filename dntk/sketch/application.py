@@ -31,7 +31,6 @@ def bind(sketch: Sketch, model: Model) -> Sketch:
     return dataclasses.replace(sketch, n_parameters=model.n_parameters)  # type: ignore[type-var]
 
 
-@arrays.checked_afterwards()
 def sketched_gradients(
     model: Model,
     x: Inputs,
@@ -55,8 +54,9 @@ def sketched_gradients(
         The disk cannot take the features.
     """
     n = batches.count(x)
-    size, each = batch_of(model, x, sketch, cotangents, batch_size, memory_limit=memory_limit)
-    with task("tangent features", total=n, unit="points") as bar:
+    with arrays.checked_afterwards():
+        size, each = batch_of(model, x, sketch, cotangents, batch_size, memory_limit=memory_limit)
+    with task("tangent features", total=n, unit="points") as bar, arrays.checked_afterwards():
         if kept is None:
             pieces = in_batches(
                 n, size, lambda start, stop: _batch(model, batches.span(x, start, stop), cotangents, sketch), bar

@@ -40,8 +40,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/kernels/_ntk.py",
-        "@arrays.checked_afterwards()\n",
-        "",
+        'unit="pairs") as bar, arrays.checked_afterwards():',
+        'unit="pairs") as bar:',
         "NumPy's warning comes before the error that names the remedy",
         SCALES + "test_the_operator_refuses_what_the_kernel_refuses",
     ),

@@ -27,12 +27,28 @@ class Rows(nn.Module):
         return self.head((self.norm(self.convolution(x)).flatten(2).transpose(1, 2) * self.rows).sum(1))
 
 
-@pytest.fixture(params=[2, 3], ids=["pictures", "volumes"])
+class FunctionalRows(nn.Module):
+    """The same by functions: no layer of the network is a batch norm."""
+
+    def __init__(self, axes):
+        super().__init__()
+        self.convolution, self.head = (nn.Conv2d, nn.Conv3d)[axes - 2](2, 4, 1), nn.Linear(4, 2)
+        self.rows, self.weight = nn.Parameter(torch.randn(1, 3**axes, 4)), nn.Parameter(torch.randn(4))
+        self.register_buffer("mean", torch.randn(4))
+        self.register_buffer("variance", 0.5 + torch.rand(4))
+
+    def forward(self, x):
+        normed = nn.functional.batch_norm(self.convolution(x), self.mean, self.variance, self.weight)
+        return self.head((normed.flatten(2).transpose(1, 2) * self.rows).sum(1))
+
+
+@pytest.fixture(params=[(2, Rows), (3, Rows), (2, FunctionalRows)], ids=["pictures", "volumes", "functional"])
 def case(request):
     """The model, inputs, and the Jacobian (c, n, p) of autograd in double precision, of every input twice."""
     torch.manual_seed(0)
-    net = Rows(request.param).eval()
-    x, double = torch.randn(4, 2, *[3] * request.param), Rows(request.param).double().eval()
+    axes, kind = request.param
+    net = kind(axes).eval()
+    x, double = torch.randn(4, 2, *[3] * axes), kind(axes).double().eval()
     double.load_state_dict(net.state_dict())
     rows = [
         [torch.autograd.grad(double(x[[i, i]].double())[0, c], list(double.parameters())) for i in range(4)]

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from dntk.models import batches
 from dntk.types import Batch
@@ -39,10 +38,10 @@ def prepared(module: torch.nn.Module, parameters: Values) -> PrivateCopy:
 
 def run_copy(copy: PrivateCopy, x: Batch) -> torch.Tensor:
     """Output of a private copy on a copy of ``x``."""
-    layers = list(copy.module.modules())
-    recurrent = device_of(x).type == "cuda" and any(isinstance(part, torch.nn.RNNBase) for part in layers)
-    misread = batches.count(x) == 1 and any(isinstance(part, _BatchNorm) for part in layers)
-    single = SingleInput() if misread else contextlib.nullcontext()
+    recurrent = device_of(x).type == "cuda" and any(
+        isinstance(part, torch.nn.RNNBase) for part in copy.module.modules()
+    )
+    single = SingleInput() if batches.count(x) == 1 else contextlib.nullcontext()
     with without_cudnn() if recurrent else contextlib.nullcontext(), single:
         # The copy keeps the caller's tensors intact where the first layer works in place.
         outputs: torch.Tensor = copy.module(cloned(x))

@@ -110,7 +110,8 @@ def tangent_features(
     -----
     Memory O(batch · C · k + the blocks of one batch + one chunk): neither n × P nor P × k exists. Stored features are
     the same to the last bit whatever the shards and whatever machine of one kind computes them: how many inputs are
-    differentiated at once, which rounding depends on, is chosen by the first and kept in the folder.
+    differentiated at once, which rounding depends on, is chosen by the first and kept in the folder. (A batch that does
+    not fit the memory after all is halved, with a warning in the log: its rows are the same to rounding.)
     """
     if store is not None:
         bound, cotangents, x = _prepared(model, x, sketch, outputs)

@@ -67,9 +67,7 @@ def store_features(
         return StoredShard(folder.folder, part, ends)
     folder.finish(fresh)
     like = next(iter(model.parameters.values()))
-    found = StoredFeatures(store.path, like=like, memory_limit=memory_limit)
-    object.__setattr__(found, "sketch", sketch)
-    return found
+    return StoredFeatures(store.path, sketch, like=like, memory_limit=memory_limit)
 
 
 def _wanted(

@@ -1,30 +1,27 @@
 """A kernel along training from a few points: the loop over checkpoints."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._checks import integer, kind_of, positive_finite, positive_integer
+from dntk._checks import integer, positive_finite, positive_integer
 from dntk._progress import task
-from dntk._target_checks import check_targets
 from dntk.bounds import Intervals, check_confidence
 from dntk.certificates import sampled_mean, tangent_residual
 from dntk.distill.data import DataSelector, Selection
 from dntk.distilled_gradients import row_basis
-from dntk.features import TangentFeatures, tangent_features
+from dntk.features import TangentFeatures
 from dntk.models import batches
-from dntk.models.base import Model, checked_inputs, require_model
-from dntk.sketch.resolution import AnySketch, resolved
+from dntk.sketch.resolution import AnySketch
+from dntk.trajectories._run import Checkpoint, Run
 from dntk.trajectories.held_out import GROUPS, Jackknife, held_out_points
 from dntk.trajectories.measures import ALIGNMENT, DIMENSION, Measures, calibrated
 from dntk.trajectories.value import Quantity, Trajectory
 from dntk.types import Array, Inputs
-
-Checkpoint = Model | Callable[[], Model]
 
 
 def trajectory(
@@ -89,7 +86,7 @@ def trajectory(
     C·(n + t·(m + h)) Jacobian rows for t checkpoints, against C·n·t. Intervals of quantities are empirical, and say how
     far points that were not chosen disagree; those of :attr:`Trajectory.outside` are theorems on the drawn points.
     """
-    run = _Run.of(models, x, y, distilled, reference, sketch, memory_limit)
+    run = Run.of(models, x, y, distilled, reference, sketch, memory_limit)
     measures = Measures(size=positive_integer("size", size), ridge=positive_finite("ridge", ridge))
     check_confidence(confidence)
     if run.distilled is None:
@@ -98,50 +95,7 @@ def trajectory(
     return _from_few(run, measures, held_out, confidence, seed)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Run:
-    """Checked arguments; ``reference`` counts from the front."""
-
-    models: Sequence[Checkpoint]
-    x: Inputs
-    targets: Float[Array, "n c"] | None
-    distilled: DataSelector | Selection | None
-    reference: int | None
-    sketch: AnySketch
-    memory_limit: int | None
-
-    @staticmethod
-    def of(
-        models: Any, x: Any, y: Any, distilled: Any, reference: int | None, sketch: AnySketch, limit: int | None
-    ) -> "_Run":
-        models = _checkpoints(models)
-        if reference is not None:
-            reference = range(len(models))[_within("reference", reference, len(models))]
-        _check_distilled(distilled, reference)
-        model = _opened(models[0 if reference is None else reference])
-        x = checked_inputs(model, x)
-        if y is not None:
-            arrays.require_floating("y", y)
-            columns = y.shape[1] if y.ndim == 2 else 1
-            y = check_targets(y, y, points=batches.count(x), outputs=columns, name="y")
-        sketch = resolved(sketch, model, x, outputs="each")
-        return _Run(
-            models=models, x=x, targets=y, distilled=distilled, reference=reference, sketch=sketch, memory_limit=limit
-        )
-
-    def features(self, number: int, x: Inputs) -> TangentFeatures:
-        model = _opened(self.models[number])
-        return tangent_features(model, x, sketch=self.sketch, memory_limit=self.memory_limit)
-
-    def at(self, points: Sequence[int], like: Array) -> tuple[Array, Inputs, Array | None]:
-        """Positions, inputs and targets of some points."""
-        xp = arrays.namespace(like)
-        where = xp.asarray(list(points), device=arrays.device_of(like))
-        y = None if self.targets is None else xp.take(self.targets, where, axis=0)
-        return where, batches.take(self.x, where), y
-
-
-def _exactly(run: _Run, measures: Measures, confidence: float) -> Trajectory:
+def _exactly(run: Run, measures: Measures, confidence: float) -> Trajectory:
     """All points everywhere."""
     first = run.features(0, run.x)
     xp, n = arrays.namespace(first.values), len(first)
@@ -155,7 +109,7 @@ def _exactly(run: _Run, measures: Measures, confidence: float) -> Trajectory:
     return _value(run, (values, values, values), confidence, rows=rows, all_rows=rows)
 
 
-def _from_few(run: _Run, measures: Measures, held_out: int, confidence: float, seed: int) -> Trajectory:
+def _from_few(run: Run, measures: Measures, held_out: int, confidence: float, seed: int) -> Trajectory:
     everything = None if run.reference is None else run.features(run.reference, run.x)
     selection = run.distilled if isinstance(run.distilled, Selection) else _selected(run.distilled, everything)
     n, size = batches.count(run.x), len(selection)
@@ -199,7 +153,7 @@ class _Few:
 
     @staticmethod
     def of(
-        run: _Run,
+        run: Run,
         measures: Measures,
         selection: Selection,
         everything: TangentFeatures | None,
@@ -236,7 +190,7 @@ class _Few:
 class _Features:
     """Features of the chosen and the held-out points; at the reference those of all points have them."""
 
-    run: _Run
+    run: Run
     where: Array
     x: Inputs
     everything: TangentFeatures | None
@@ -257,7 +211,7 @@ def _outside(phi: TangentFeatures, size: int, n: int, confidence: float, seed: i
     return sampled_mean(residual, n - size, confidence=confidence, what="points that were not chosen", seed=seed)
 
 
-def _value(run: _Run, ends: tuple[Any, Any, Any], confidence: float, **fields: Any) -> Trajectory:
+def _value(run: Run, ends: tuple[Any, Any, Any], confidence: float, **fields: Any) -> Trajectory:
     def part(where: Any) -> Quantity:
         value, lower, upper = (array[:, where] for array in ends)
         return Quantity(values=value, lower=lower, upper=upper, confidence=confidence)
@@ -277,40 +231,3 @@ def _selected(selector: Any, everything: TangentFeatures | None) -> Selection:
     assert everything is not None
     found: Selection = selector.select(everything)
     return found
-
-
-def _checkpoints(models: Any) -> Sequence[Checkpoint]:
-    if isinstance(models, Model) or not isinstance(models, list | tuple):
-        msg = f"`models` is {kind_of(models)}: pass a list of checkpoints, each from dntk.as_model or a function."
-        raise TypeError(msg)
-    if not models:
-        msg = "`models` is empty: pass at least one checkpoint."
-        raise ValueError(msg)
-    for model in models:
-        if not isinstance(model, Model) and (isinstance(model, type) or not callable(model)):
-            require_model(model, "models")
-    return models
-
-
-def _check_distilled(distilled: Any, reference: int | None) -> None:
-    if distilled is None or isinstance(distilled, Selection):
-        return
-    if isinstance(distilled, type) or not isinstance(distilled, DataSelector):
-        msg = f"`distilled` is {kind_of(distilled)}: expected a selector such as KMeans(64), a Selection, or None."
-        raise TypeError(msg)
-    if reference is None:
-        msg = "a selector looks at all points, but `reference` is None: name a checkpoint, or pass a Selection."
-        raise ValueError(msg)
-
-
-def _within(name: str, value: Any, length: int) -> int:
-    index = integer(name, value, least=-length)
-    if index >= length:
-        msg = f"`{name}`={index}, but there are {length} checkpoints: pass 0 to {length - 1}, or -1 for the last."
-        raise ValueError(msg)
-    return index
-
-
-def _opened(checkpoint: Checkpoint) -> Model:
-    """The model; loaded where it is a function."""
-    return require_model(checkpoint if isinstance(checkpoint, Model) else checkpoint(), "models")

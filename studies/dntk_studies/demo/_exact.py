@@ -20,8 +20,7 @@ def exact_lines(scene: Scene, positions: Any, ridge: float) -> tuple[Line, Line]
     """Lines of the points at ``positions``, measured, and of all points, extrapolated from them.
 
     The exact route gets what favours it: kernels layer by layer instead of a Jacobian, one float32 Cholesky
-    factorisation per output by SciPy, and λ for nothing. From m to n points its kernels grow as n², its factorisations
-    as n³, its predictions as n.
+    factorisation per output by SciPy, and λ for nothing.
     """
     x = scene.model.namespace.take(scene.x, positions, axis=0)
     count, outputs = x.shape[0], scene.model.n_outputs
@@ -29,7 +28,7 @@ def exact_lines(scene: Scene, positions: Any, ridge: float) -> tuple[Line, Line]
     with recorder.stage("exact"):
         kernel, kernel_seconds = _timed(lambda: scene.backend.to_numpy(ntk(scene.model, x, outputs="each")))
     targets = scene.backend.to_numpy(scene.model(x))
-    dual, solve_seconds = _timed(lambda: [_solved(kernel[c], targets[:, c], ridge) for c in range(outputs)])
+    dual, solve_seconds = _timed(lambda: [solved(kernel[c], targets[:, c], ridge) for c in range(outputs)])
     cross, cross_seconds = _timed(lambda: scene.backend.to_numpy(ntk(scene.model, scene.x_test, x, outputs="each")))
     predicted = scene.backend.from_numpy(_products(cross, dual))
     growth = scene.x.shape[0] / count
@@ -45,7 +44,7 @@ def exact_lines(scene: Scene, positions: Any, ridge: float) -> tuple[Line, Line]
         method=f"exact kernel, all {scene.x.shape[0]:,}",
         rows=outputs * scene.x.shape[0],
         nbytes=_WIDTH * outputs * scene.x.shape[0] ** 2,
-        seconds=kernel_seconds * growth**2 + solve_seconds * growth**3 + cross_seconds * growth,
+        seconds=grown(kernel_seconds, solve_seconds, cross_seconds, growth=growth),
         accuracy=None,
         fidelity=None,
         extrapolated=True,
@@ -53,7 +52,13 @@ def exact_lines(scene: Scene, positions: Any, ridge: float) -> tuple[Line, Line]
     return measured, extrapolated
 
 
-def _solved(kernel: Any, targets: Any, ridge: float) -> Any:
+def grown(kernel: float, solve: float, predict: float, *, growth: float) -> float:
+    """Seconds of ``growth`` times as many points: kernels grow as n², factorisations as n³, predictions as n."""
+    return kernel * growth**2 + solve * growth**3 + predict * growth
+
+
+def solved(kernel: Any, targets: Any, ridge: float) -> Any:
+    """Dual weights of kernel regression, (K + λI)⁻¹y."""
     shifted = kernel.copy()
     shifted.reshape(-1)[:: shifted.shape[0] + 1] += ridge
     return cho_solve(cho_factor(shifted, lower=True, overwrite_a=True, check_finite=False), targets)

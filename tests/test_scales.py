@@ -153,6 +153,16 @@ def test_a_network_whose_gradients_underflow_is_refused_and_one_whose_gradients_
     assert not np.any(operator @ (0 * vector))
 
 
+@WARNED
+@pytest.mark.parametrize(("inner", "outer"), [(1e-18, 1.0), (1e-23, 1.0), (1e-25, 1e15), (1e-20, 1e-30)])
+def test_kernels_of_small_factors_are_refused_wherever_they_are_lost(library, inner, outer):
+    """Activations times cotangents: their squares underflow one by one, also where the gradient itself does not."""
+    model, x = times(mlp(library), outer).subset("weights.0"), inputs(library, n=20)
+    x = x * inner
+    with pytest.raises(ValueError, match=UNDERFLOW):
+        dntk.ntk(model, x)
+
+
 def test_queries_may_have_gradients_as_small_as_they_like():
     phi = features(NUMPY, n=12, k=20)
     fit = dntk.solve.ridge(phi, np.ones((12, phi.n_outputs), dtype="f4"), ridge=1e-3)

@@ -73,7 +73,7 @@ def ntk(
     cotangents = model.namespace.concat(groups, axis=0) if len(groups) > 1 else groups[0]
     inputs = {"x1": x1} if x2 is None else {"x1": x1, "x2": x2}
     require_finite_result(kernel, model, inputs, cotangents, size)
-    require_no_underflow(kernel, model, inputs, cotangents, size)
+    require_no_underflow(kernel, model, inputs, cotangents, size, with_itself=x2 is None)
     return model.namespace.permute_dims(kernel, (1, 3, 0, 2)) if outputs == "full" else kernel
 
 

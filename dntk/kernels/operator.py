@@ -134,7 +134,7 @@ class NTKOperator:
         self._require_finite(products)
         largest = arrays.largest_magnitude(v)
         if largest:
-            self._require_no_underflow(products / largest)
+            self._require_no_underflow(products / largest, with_itself=False)
         if self.outputs == "mean":
             products = xp.mean(products, axis=0, keepdims=True)
         return xp.reshape(products, v.shape)
@@ -168,7 +168,7 @@ class NTKOperator:
         with task("diagonal", total=n, unit="points") as bar, arrays.checked_afterwards():
             norms = xp.concat(in_batches(n, self._sizes[1], self._norms, bar), axis=1)
         self._require_finite(norms)
-        self._require_no_underflow(norms)
+        self._require_no_underflow(norms, with_itself=True)
         if self.outputs == "mean":
             return xp.mean(norms, axis=0)
         if self.outputs == "full":
@@ -188,9 +188,10 @@ class NTKOperator:
         """Raise ``ValueError`` where gradients are not finite, or their products overflow."""
         require_finite_result(result, self.model, {"x": self.x}, self._functionals, self._sizes[1])
 
-    def _require_no_underflow(self, result: Array) -> None:
+    def _require_no_underflow(self, result: Array, *, with_itself: bool) -> None:
         """Raise ``ValueError`` where the products of gradients underflow."""
-        require_no_underflow(result, self.model, {"x": self.x}, self._functionals, self._sizes[1])
+        size = self._sizes[1]
+        require_no_underflow(result, self.model, {"x": self.x}, self._functionals, size, with_itself=with_itself)
 
     def _check_vectors(self, v: Array) -> None:
         check_placement(v, self.model, "v")

@@ -3,6 +3,8 @@
 import ast
 import collections
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -24,6 +26,15 @@ def test_named_test_exists(test):
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     assert not name or name.rpartition("::")[2].partition("[")[0] in functions
+
+
+@pytest.mark.deep
+def test_named_cases_are_collected():
+    cases = {mutant.test for mutant in EVERY if "[" in mutant.test}
+    files = sorted({case.partition("::")[0] for case in cases})
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *files]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not cases - set(found.stdout.splitlines())
 
 
 def test_there_are_enough_and_none_is_listed_twice():

@@ -38,7 +38,7 @@ MUTANTS = [
         '    if hasattr(part, "distill") and _distils_data(part) != (name == "data"):\n',
         "    if False:\n",
         "an objective of inputs taken for a distiller of gradients",
-        f"{_ROWS}[numpy-dntk.DistilledNTK(model, data=dntk.distill.gradients.Solution(5))]",
+        f"{_ROWS}[numpy-dntk.DistilledNTK(model, data=dntk.distill.gradients.Solutio]",
     ),
     Mutant(
         "dntk/spectrum/rank.py",

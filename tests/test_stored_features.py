@@ -234,9 +234,9 @@ class TestShards:
             ({"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_COUNT": "16"}, (5, 16)),
             (
                 {
-                    "SLURM_ARRAY_TASK_ID": "9",
+                    "SLURM_ARRAY_TASK_ID": "13",
                     "SLURM_ARRAY_TASK_COUNT": "4",
-                    "SLURM_ARRAY_TASK_MIN": "1",
+                    "SLURM_ARRAY_TASK_MIN": "5",
                     "SLURM_ARRAY_TASK_STEP": "4",
                 },
                 (2, 4),

@@ -3,11 +3,12 @@
     python benchmarks/predict.py                         # MLP, CNN, ResNet-18 of width 16, transformer; minutes
     python benchmarks/predict.py --networks cnn-32 --outputs 1 10
 
-Ways: ``product`` is what ``Fit.predict`` does after its first call, the gradients' factors times the distilled weights; ``features`` makes
-the sketched features and multiplies them with the weights; ``JVPs`` is one sweep of forward mode for every output,
-along Sᵀw_c, all inputs together. The floor is that of ``floor.py``, the best over batches of 32 and 128. All are of
-one process, repetitions in a rotating order; the median of each is compared with the median of the floor, and every
-way's answer with that of the features. Networks have random weights and random inputs: no time depends on them.
+Ways: ``product`` is what ``Fit.predict`` does after its first call, the gradients' factors times the distilled weights;
+``features`` makes the sketched features and multiplies them with the weights; ``JVPs`` is one sweep of forward mode for
+every output, along Sᵀw_c, all inputs together. The floor is that of ``floor.py``, the best over batches of 32 and 128.
+All are of one process, repetitions in a rotating order; the median of each is compared with the median of the floor,
+and every way's answer with that of the features. Networks have random weights and random inputs: no time depends on
+them.
 """
 
 import argparse

@@ -85,7 +85,12 @@ def the_fit_by_hand(folder):
 
 
 def test_a_run_is_the_fit_that_its_configuration_says(folder):
-    outcome, expected = runs.prepare(runs.read(folder / "config.toml")).run(), the_fit_by_hand(folder)
+    configuration = runs.read(folder / "config.toml")
+    assert isinstance(configuration, runs.Configuration)
+    prepared = runs.prepare(configuration)
+    assert isinstance(prepared, runs.Prepared)
+    outcome, expected = prepared.run(), the_fit_by_hand(folder)
+    assert isinstance(outcome, runs.Outcome)
     assert np.array_equal(outcome.fit.weights, expected.weights)
     stored = dntk.load(folder / "out" / "fit")
     unseen = np.load(folder / "unseen.npz")
@@ -212,6 +217,17 @@ def test_commands_run_compare_and_report(folder):
     assert command("report", folder / "out", "--out", page).exit_code == 0
     assert page.read_text() == (folder / "out" / "report.html").read_text()
     assert runs.read_summary(folder / "out").verdict.split(";")[0] in page.read_text()
+
+
+def test_the_page_of_a_run_says_what_its_summary_says(folder):
+    summary = runs.prepare(runs.read(folder / "config.toml")).run().summary
+    runs.write_report(summary, folder / "page.html")
+    page = (folder / "page.html").read_text()
+    assert page.index(summary.verdict) < page.index("<table")
+    assert "No certificate was asked for" in page
+    for digest in summary.digests.values():
+        assert digest in page
+    assert json.loads((folder / "out" / runs.SUMMARY).read_text())["digests"] == summary.digests
 
 
 def test_comparing_needs_two_runs_that_ended(folder):

@@ -4,9 +4,9 @@
 PUBLIC = {
     "dntk": """
         MLP Bound Certificate DistilledGradients DistilledNTK Fit Ledger Model NTKOperator
-        ProgressEvent Store StoreError StoredFeatures StoredKernel StoredShard TangentFeatures Trajectory as_model attribution
-        backends bridge certify checking distill load merge metrics ntk outputs plan points progress sketch solve
-        spectrum tangent_features targets trajectory
+        ProgressEvent Store StoreError StoredFeatures StoredKernel StoredShard TangentFeatures Trajectory
+        as_model attribution backends bridge certify checking distill load merge metrics ntk outputs plan points
+        progress sketch solve spectrum tangent_features targets trajectory
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """

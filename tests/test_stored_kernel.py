@@ -150,11 +150,14 @@ def test_the_folder_of_another_kernel_is_refused(change, message, tmp_path):
 
 
 def test_points_that_changed_in_the_middle_are_noticed(tmp_path):
-    stored(tmp_path / "k")
-    x = data(N)
+    x, other = data(N), data(110)[N:]
+    stored(tmp_path / "k", x)
+    stored(tmp_path / "two", x, other)
     x[30] += 1
     with pytest.raises(StoreError, match="other points: those of chunk 1"):
         stored(tmp_path / "k", x)
+    with pytest.raises(StoreError, match="other points: those of chunk 2"):
+        stored(tmp_path / "two", x, other)  # two tiles a row
 
 
 def test_what_cannot_be_is_refused_with_a_remedy(tmp_path):

@@ -9,6 +9,7 @@ from dntk.archive.digests import checksum, fingerprint, to_host
 from dntk.archive.errors import StoreError
 from dntk.archive.files import expanded, present, write_whole, written_whole
 from dntk.archive.formats import Format, read, write
+from dntk.archive.locks import locked
 from dntk.archive.stored import Stored
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "checksum",
     "expanded",
     "fingerprint",
+    "locked",
     "present",
     "read",
     "schema",

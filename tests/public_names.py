@@ -65,6 +65,7 @@ PUBLIC = {
         uniforms words
     """,
     "dntk.report": "",
+    "dntk.runs": "Configuration Outcome Prepared SUMMARY compared prepare read read_summary write_report",
     "dntk.sketch": """
         SRHT Gaussian Interval Kronecker LayerPlan Layout LayoutSketch Mask Mixed ParameterMatrix Rademacher
         Sketch SketchDiagnosis SketchError SketchPlan SparseSign TensorSketch automatic choose diagnose layout_of

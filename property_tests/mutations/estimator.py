@@ -22,6 +22,20 @@ MUTANTS = [
         "tests/test_composed_certificate.py::test_a_fit_of_all_features_is_certified_by_the_weights_that_it_stored",
     ),
     Mutant(
+        ESTIMATOR + "linear_weights.py",
+        "self._kept is not None and bool(xp.all(self._kept[0] == self.weights))",
+        "self._kept is not None",
+        "predictions are made with weights that were there before",
+        "tests/test_linear_weights.py::test_weights_changed_in_place_and_weights_put_in_their_place_are_predicted_with",
+    ),
+    Mutant(
+        ESTIMATOR + "linear_weights.py",
+        "                self._kept = (",
+        "                _ = (",
+        "every prediction brings the weights to the parameters again",
+        "tests/test_linear_weights.py::test_threads_make_it_once",
+    ),
+    Mutant(
         ESTIMATOR + "stages.py",
         "settled = at_ridge(distiller, ridge)",
         "settled = distiller",

@@ -10,8 +10,8 @@ PUBLIC = {
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
-        Format StoreError Stored checksum expanded fingerprint locked present read schema to_host write write
-        write_whole written_whole
+        Format StoreError Stored checksum expanded fingerprint locked present read schema to_host write write_whole
+        written_whole
     """,
     "dntk.attribution": """
         Attribution AttributionFit Functional LeftOut Losses Margins Ranking Smoother leave_one_out

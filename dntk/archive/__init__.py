@@ -5,11 +5,11 @@ checked against a schema, and a SHA-256 of every other byte of the file. Nothing
 """
 
 from dntk.archive import schema
+from dntk.archive._locks import locked
 from dntk.archive.digests import checksum, fingerprint, to_host
 from dntk.archive.errors import StoreError
 from dntk.archive.files import expanded, present, write_whole, written_whole
 from dntk.archive.formats import Format, read, write
-from dntk.archive.locks import locked
 from dntk.archive.stored import Stored
 
 __all__ = [

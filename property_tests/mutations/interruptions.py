@@ -209,7 +209,7 @@ MUTANTS = [
         TOGETHER + "TestFiles::test_a_new_file_is_put_and_an_empty_one_replaced",
     ),
     Mutant(
-        "dntk/archive/locks.py",
+        "dntk/archive/_locks.py",
         "            if not _is_file(stream, file):  # removed by who had it\n                continue\n",
         "",
         "two processes hold a lock whose file was removed in between",

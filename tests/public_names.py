@@ -11,7 +11,7 @@ PUBLIC = {
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
-        Format StoreError Stored checksum expanded fingerprint present read schema to_host write write_whole
+        Format StoreError Stored checksum expanded fingerprint locked present read schema to_host write write_whole
         written_whole
     """,
     "dntk.attribution": """
@@ -66,6 +66,7 @@ PUBLIC = {
         uniforms words
     """,
     "dntk.report": "",
+    "dntk.runs": "Configuration Outcome Prepared SUMMARY compared prepare read read_summary write_report",
     "dntk.sketch": """
         SRHT Gaussian Interval Kronecker LayerPlan Layout LayoutSketch Mask Mixed ParameterMatrix Rademacher
         Sketch SketchDiagnosis SketchError SketchPlan SparseSign TensorSketch automatic choose diagnose layout_of

@@ -57,6 +57,18 @@ def test_features_on_the_disk_are_what_the_page_says(tmp_path, monkeypatch):
     assert (tmp_path / "features.npy").is_file()
 
 
+def test_the_configuration_of_the_page_runs_and_says_what_stands_there(tmp_path):
+    text = (ROOT / "docs/command_line.md").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r'^```\w+ title="([\w.]+)"\n(.*?)^```', text, re.MULTILINE | re.DOTALL))
+    assert set(blocks) == {"my_network.py", "config.toml"}
+    for name, content in blocks.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    command = [sys.executable, "-m", "dntk.cli", "run", str(tmp_path / "config.toml")]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
+    verdict = done.stdout.splitlines()[0].rpartition("; ")[0]  # what follows are seconds
+    assert verdict in text
+
+
 def test_networks_and_data_of_every_form_are_taken_as_the_page_says():
     pytest.importorskip("torch")
     for package in ("equinox", "flax"):

@@ -4,6 +4,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._progress import task
+from dntk.estimator.linear_weights import LinearWeights
 from dntk.gradient_blocks._paired import paired
 from dntk.ledger import count, nbytes_of
 from dntk.models import batches
@@ -17,11 +18,7 @@ from dntk.types import Array
 
 
 def linear_outputs(
-    model: Model,
-    x: Array,
-    weights: Float[Array, "c k"],
-    sketch: Sketch | None = None,
-    memory_limit: int | None = None,
+    model: Model, x: Array, linear: LinearWeights, memory_limit: int | None = None
 ) -> Float[Array, "n c"]:
     """⟨w_c, S φ_c(x)⟩ of every output at checked inputs, φ_c(x) the gradient of output c, S a bound sketch or 1.
 
@@ -33,8 +30,8 @@ def linear_outputs(
     xp = model.namespace
     dtype = arrays.kernel_dtype(xp, model.dtype)
     every = cotangents_for("each", model.n_outputs, xp=xp, dtype=dtype, device=model.device)
-    whole = weights if sketch is None else sketch.adjoint(weights)
-    held = 2 * nbytes_of(whole)  # in the sketch's coordinates, and in the parameters'
+    weights, sketch, whole = linear.weights, linear.sketch, linear.in_parameters(memory_limit)
+    held = nbytes_of(weights) + nbytes_of(whole)
     with arrays.checked_afterwards():
         size = choose_batch_size(model, x, every, None, held=held, memory_limit=memory_limit)
     n = batches.count(x)

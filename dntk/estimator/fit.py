@@ -55,13 +55,13 @@ class Fit:
         Notes
         -----
         One forward and C backward passes, and the work of C forward passes, less in layers that the sketch reduces
-        (:class:`dntk.sketch.Mixed`); the weights are brought from the sketch to the parameters first, O(C·P). No
-        gradient of a point is sketched.
+        (:class:`dntk.sketch.Mixed`). The first call brings the weights from the sketch to the parameters, O(C·P); they
+        are kept for the next ones where they take at most a quarter of the memory limit (512 MiB without one), but
+        neither copied, pickled nor saved. No gradient of a point is sketched.
         """
         x = checked_inputs(self.model, x)
         self.state.network.require_same(self.model)
-        state = self.state
-        return linear_outputs(self.model, x, state.weights, state.sketch, state.memory_limit)
+        return linear_outputs(self.model, x, self.state.linear, self.state.memory_limit)
 
     def query(self, x: Array) -> "Query":
         """Prediction, uncertainty and trust of every query from one pass over their features.

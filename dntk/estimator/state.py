@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from dntk.certificates import Certificate, Span
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData
+from dntk.estimator.linear_weights import LinearWeights
 from dntk.estimator.losses import Losses
 from dntk.estimator.once import Once
 from dntk.identity import Watch
@@ -44,6 +45,8 @@ class FittedState:
         Which network it is of, and whether that is still the same.
     memory_limit
         Bytes that predictions may take beside the network and their inputs; it is not stored.
+    linear
+        The weights as predictions use them: also in the coordinates of the parameters, once they are needed there.
     """
 
     weights: Float[Array, "c k"]
@@ -60,6 +63,10 @@ class FittedState:
     made_by: Mapping[str, str]
     network: Watch
     memory_limit: int | None = None
+    linear: LinearWeights = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "linear", LinearWeights(self.weights, self.sketch))
 
     @property
     def costs(self) -> Ledger:

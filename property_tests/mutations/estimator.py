@@ -22,6 +22,20 @@ MUTANTS = [
         "tests/test_composed_certificate.py::test_a_fit_of_all_features_is_certified_by_the_weights_that_it_stored",
     ),
     Mutant(
+        ESTIMATOR + "linear_weights.py",
+        "self._kept is not None and bool(xp.all(self._kept[0] == self.weights))",
+        "self._kept is not None",
+        "predictions are made with weights that were there before",
+        "tests/test_linear_weights.py::test_weights_changed_in_place_and_weights_put_in_their_place_are_predicted_with",
+    ),
+    Mutant(
+        ESTIMATOR + "linear_weights.py",
+        "                self._kept = (",
+        "                _ = (",
+        "every prediction brings the weights to the parameters again",
+        "tests/test_linear_weights.py::test_threads_make_it_once",
+    ),
+    Mutant(
         ESTIMATOR + "stages.py",
         "settled = at_ridge(distiller, ridge)",
         "settled = distiller",
@@ -359,8 +373,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/solve/problem.py",
-        "backend.gram(arrays.in_float64(features[i, :, :]))",
-        "backend.gram(features[i, :, :])",
+        "backend.gram(arrays.in_float64(one[:, start:stop]))",
+        "backend.gram(one[:, start:stop])",
         "Gram matrices of few points are formed in float32",
         "tests/test_ridge.py::test_few_points_in_float32_are_solved_in_float64",
     ),

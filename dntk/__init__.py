@@ -21,6 +21,7 @@ if typing.TYPE_CHECKING:
     from dntk.kernels import NTKOperator, StoredKernel, ntk
     from dntk.ledger import Ledger
     from dntk.models import MLP, Model, as_model, bridge, points
+    from dntk.sklearn import DistilledNTKClassifier, DistilledNTKRegressor, TangentFeatureMap
     from dntk.stores import Store, StoredShard, merge
     from dntk.trajectories import Trajectory, trajectory
 
@@ -38,6 +39,7 @@ _HOMES = {
     "kernels": ("NTKOperator", "StoredKernel", "ntk"),
     "ledger": ("Ledger",),
     "models": ("MLP", "Model", "as_model", "bridge", "points"),
+    "sklearn": ("DistilledNTKClassifier", "DistilledNTKRegressor", "TangentFeatureMap"),
     "stores": ("Store", "StoredShard", "merge"),
     "trajectories": ("Trajectory", "trajectory"),
 }
@@ -49,6 +51,8 @@ __all__ = [
     "Certificate",
     "DistilledGradients",
     "DistilledNTK",
+    "DistilledNTKClassifier",
+    "DistilledNTKRegressor",
     "Fit",
     "Ledger",
     "Model",
@@ -59,6 +63,7 @@ __all__ = [
     "StoredFeatures",
     "StoredKernel",
     "StoredShard",
+    "TangentFeatureMap",
     "TangentFeatures",
     "Trajectory",
     "as_model",

@@ -129,6 +129,20 @@ def test_the_networks_of_the_page_on_jax_are_models():
         assert said[name](x).shape == (20, 2)
 
 
+def test_what_the_page_on_scikit_learn_says_is_so():
+    pytest.importorskip("torch")
+    said = run("docs/scikit_learn.md")
+    assert said["accuracy"] > 0.94
+    assert said["believed"] < said["accuracy"]
+    assert said["calibrated_loss"] < said["loss"] < 0.5
+    assert said["own_accuracy"] > 0.9
+    assert said["frozen"].shape == said["anew"].shape == (2,)
+    assert set(said["best"]) == {"model__hidden_layer_sizes", "gradients"}
+    assert said["r2"] > 0.8
+    assert len(said["names"]) == 512
+    assert said["linear_r2"] > 0.7
+
+
 def test_the_page_on_testing_says_what_happens():
     said = run("docs/testing.md")
     assert "of 10 properties:\n- pieces: the columns of pieces add up to the whole" in said["message"]

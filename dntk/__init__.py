@@ -21,6 +21,7 @@ if typing.TYPE_CHECKING:
     from dntk.kernels import NTKOperator, ntk
     from dntk.ledger import Ledger
     from dntk.models import MLP, Model, as_model, bridge, points
+    from dntk.sklearn import DistilledNTKClassifier, DistilledNTKRegressor, TangentFeatureMap
     from dntk.stores import Store, StoredShard, merge
     from dntk.trajectories import Trajectory, trajectory
 
@@ -38,6 +39,7 @@ _HOMES = {
     "kernels": ("NTKOperator", "ntk"),
     "ledger": ("Ledger",),
     "models": ("MLP", "Model", "as_model", "bridge", "points"),
+    "sklearn": ("DistilledNTKClassifier", "DistilledNTKRegressor", "TangentFeatureMap"),
     "stores": ("Store", "StoredShard", "merge"),
     "trajectories": ("Trajectory", "trajectory"),
 }
@@ -49,6 +51,8 @@ __all__ = [
     "Certificate",
     "DistilledGradients",
     "DistilledNTK",
+    "DistilledNTKClassifier",
+    "DistilledNTKRegressor",
     "Fit",
     "Ledger",
     "Model",
@@ -58,6 +62,7 @@ __all__ = [
     "StoreError",
     "StoredFeatures",
     "StoredShard",
+    "TangentFeatureMap",
     "TangentFeatures",
     "Trajectory",
     "as_model",

@@ -66,18 +66,20 @@ class Checkpoints:
         if folder.exists() and not folder.is_dir():
             msg = f"`checkpoint` {folder} is a file: pass a folder, which is made where it is missing."
             raise FileExistsError(msg)
-        if present(folder / _CALL):
-            known = read(folder / _CALL, FORMAT).manifest["values"]
-            other = [part for part in owner if known.get(part) != owner[part]]
-            if other:
-                msg = f"`checkpoint` {folder} belongs to a call with another {' and another '.join(other)}. {_REMEDY}"
-                raise StoreError(msg)
-        elif folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
-            msg = f"`checkpoint` {folder} has files that are no checkpoint: pass an empty or a new folder."
-            raise FileExistsError(msg)
-        else:
+        # Looked at before its call: another process may begin the folder in between, with its call first.
+        filled = folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir())
+        if not present(folder / _CALL):
+            if filled:
+                msg = f"`checkpoint` {folder} has files that are no checkpoint: pass an empty or a new folder."
+                raise FileExistsError(msg)
             manifest = {"name": _CALL, "owner": digest(owner), "values": dict(owner)}
-            write(folder / _CALL, FORMAT, {}, manifest | {"cost": dataclasses.asdict(Spent())})
+            with contextlib.suppress(FileExistsError):  # another process was first: it may be of the same call
+                write(folder / _CALL, FORMAT, {}, manifest | {"cost": dataclasses.asdict(Spent())}, replace=False)
+        known = read(folder / _CALL, FORMAT).manifest["values"]
+        other = [part for part in owner if known.get(part) != owner[part]]
+        if other:
+            msg = f"`checkpoint` {folder} belongs to a call with another {' and another '.join(other)}. {_REMEDY}"
+            raise StoreError(msg)
         return Checkpoints(folder, digest(owner))
 
     def require_network(self, network: Identity, rounding: float) -> None:
@@ -103,7 +105,8 @@ class Checkpoints:
     def kept(self, name: str, make: Callable[[], Entry], like: Array) -> tuple[dict[str, Any], Mapping[str, Any]]:
         """The entry of a name, made where it is not there yet; arrays of the library and on the device of ``like``.
 
-        What it cost is in the ledger in either case.
+        What it cost is in the ledger in either case. Where several processes make it at once, all of them go on from
+        that of the first: what they make may differ in rounding, and no two entries of a folder are of different runs.
 
         Raises
         ------
@@ -121,8 +124,11 @@ class Checkpoints:
             manifest = {"name": name, "owner": self.owner, "values": dict(values), "cost": dataclasses.asdict(cost)}
             narrow = frozenset(key for key, value in made.items() if is_bfloat16(value))
             hosts = {key: to_host(value) for key, value in made.items()}
-            write(self.folder / name, FORMAT, hosts | {key: made[key] for key in narrow}, manifest)
-            stored = Stored(path=self.folder / name, manifest=manifest, arrays=hosts, narrow=narrow)
+            try:
+                write(self.folder / name, FORMAT, hosts | {key: made[key] for key in narrow}, manifest, replace=False)
+                stored = Stored(path=self.folder / name, manifest=manifest, arrays=hosts, narrow=narrow)
+            except FileExistsError:
+                stored = self._read(name)
         backend, device = backend_of(like), arrays.device_of(like)
         return {key: stored.place(key, backend, device=device) for key in stored.arrays}, stored.manifest["values"]
 

@@ -3,14 +3,15 @@
 # Every public name, by the package or module whose `__all__` it is in: a change of this list is a line in CHANGELOG.md.
 PUBLIC = {
     "dntk": """
-        MLP Bound Certificate DistilledGradients DistilledNTK Fit Ledger Model NTKOperator
-        ProgressEvent Store StoreError StoredFeatures StoredShard TangentFeatures Trajectory as_model attribution
+        MLP Bound Certificate DistilledGradients DistilledNTK DistilledNTKClassifier DistilledNTKRegressor Fit Ledger
+        Model NTKOperator ProgressEvent Store StoreError StoredFeatures StoredShard TangentFeatureMap TangentFeatures
+        Trajectory as_model attribution
         backends bridge certify checking distill load merge metrics ntk outputs plan points progress sketch solve
         spectrum tangent_features targets trajectory
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
-        Format StoreError Stored checksum expanded fingerprint present read schema to_host write write_whole
+        Format StoreError Stored checksum expanded fingerprint locked present read schema to_host write write_whole
         written_whole
     """,
     "dntk.attribution": """
@@ -65,11 +66,13 @@ PUBLIC = {
         uniforms words
     """,
     "dntk.report": "",
+    "dntk.runs": "Configuration Outcome Prepared SUMMARY compared prepare read read_summary write_report",
     "dntk.sketch": """
         SRHT Gaussian Interval Kronecker LayerPlan Layout LayoutSketch Mask Mixed ParameterMatrix Rademacher
         Sketch SketchDiagnosis SketchError SketchPlan SparseSign TensorSketch automatic choose diagnose layout_of
         sketch_block sketch_blocks
     """,
+    "dntk.sklearn": "DistilledNTKClassifier DistilledNTKRegressor TangentFeatureMap",
     "dntk.solve": """
         CGResult FeatureKernel FeatureProjection GaussianProcess GeneralisedCrossValidation IterativeFit
         Jitter KFold KernelOperator KernelRidgeFit LeaveOneOut MarginalLikelihood MatrixKernel

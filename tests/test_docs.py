@@ -57,6 +57,18 @@ def test_features_on_the_disk_are_what_the_page_says(tmp_path, monkeypatch):
     assert (tmp_path / "features.npy").is_file()
 
 
+def test_the_configuration_of_the_page_runs_and_says_what_stands_there(tmp_path):
+    text = (ROOT / "docs/command_line.md").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r'^```\w+ title="([\w.]+)"\n(.*?)^```', text, re.MULTILINE | re.DOTALL))
+    assert set(blocks) == {"my_network.py", "config.toml"}
+    for name, content in blocks.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    command = [sys.executable, "-m", "dntk.cli", "run", str(tmp_path / "config.toml")]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
+    verdict = done.stdout.splitlines()[0].rpartition("; ")[0]  # what follows are seconds
+    assert verdict in text
+
+
 def test_networks_and_data_of_every_form_are_taken_as_the_page_says():
     pytest.importorskip("torch")
     for package in ("equinox", "flax"):
@@ -115,6 +127,20 @@ def test_the_networks_of_the_page_on_jax_are_models():
     assert set(said["last_layer"].parameters) == {"out.w", "out.b"}
     for name in ("nnx_model", "linen_model", "same", "equinox_model"):
         assert said[name](x).shape == (20, 2)
+
+
+def test_what_the_page_on_scikit_learn_says_is_so():
+    pytest.importorskip("torch")
+    said = run("docs/scikit_learn.md")
+    assert said["accuracy"] > 0.94
+    assert said["believed"] < said["accuracy"]
+    assert said["calibrated_loss"] < said["loss"] < 0.5
+    assert said["own_accuracy"] > 0.9
+    assert said["frozen"].shape == said["anew"].shape == (2,)
+    assert set(said["best"]) == {"model__hidden_layer_sizes", "gradients"}
+    assert said["r2"] > 0.8
+    assert len(said["names"]) == 512
+    assert said["linear_r2"] > 0.7
 
 
 def test_the_page_on_testing_says_what_happens():

@@ -47,15 +47,15 @@ def _many_batches(monkeypatch):
 def writes(monkeypatch):
     """Kills the n-th write from now on, before its file is in place; how many there were."""
     state = collections.Counter()
-    replace = os.replace
+    put = files._put
 
-    def counted(source, destination):
+    def counted(part, destination, *, replace):
         state["done"] += 1
         if state["done"] == state["deadly"]:
             raise Killed
-        replace(source, destination)
+        put(part, destination, replace=replace)
 
-    monkeypatch.setattr(files.os, "replace", counted)
+    monkeypatch.setattr(files, "_put", counted)
     return state
 
 
@@ -120,12 +120,12 @@ class TestKills:
             "from dntk.distill.data import RPCholesky\n"
             "from dntk.models import batching\n"
             "batching.ALONE = 40_000\n"
-            "left, replace = [int(sys.argv[2])], os.replace\n"
-            "def deadly(source, destination):\n"
+            "left, put = [int(sys.argv[2])], files._put\n"
+            "def deadly(part, destination, *, replace):\n"
             "    left[0] -= 1\n"
             "    if left[0] == 0: os.kill(os.getpid(), signal.SIGKILL)\n"
-            "    replace(source, destination)\n"
-            "files.os.replace = deadly\n"
+            "    put(part, destination, replace=replace)\n"
+            "files._put = deadly\n"
             "rng = np.random.default_rng(0)\n"
             "net = dntk.MLP(weights=tuple(rng.normal(size=s).astype('f4') for s in ((16, 6), (3, 16))),"
             " biases=tuple(rng.normal(size=s).astype('f4') for s in (16, 3)), activation='tanh')\n"

@@ -1,43 +1,123 @@
 """Interrupts everything that runs a network, at every moment, and looks whether the network is as it was.
 
-Run it by hand: ``python -m tests.torch_interrupts [INTERRUPTS]``; 10,000 take some minutes. Ends with 1 if a network
-was changed.
+Run it by hand: ``python -m tests.torch_interrupts [INTERRUPTS]``; 10,000 take some minutes. One run of every network
+forks at moments spread over it, down to single instructions of the interpreter; the child raises ``KeyboardInterrupt``
+there, which is where Ctrl-C would, and compares the network, what it computes and what the next call finds with what
+they were before. Ends with 1 if anything differs or waits for ever.
 """
 
+import collections
+import os
+import signal
 import sys
 
 import torch
 
 import dntk
 from tests.torch_networks import batch, network
-from tests.torch_untouched import interrupted_after, portrait
+from tests.torch_untouched import portrait
 
 NAMES = ("residual", "transformer-batch-first", "recurrent", "spectral-norm", "bare-parameters", "untransformable")
+OUTCOMES = ("as it was", "network changed", "outputs differ", "next call differs", "another error", "did not arrive")
+WAIT = 60
+"""Seconds after which a child is taken to wait for ever."""
 
 
 def results(net, x):
     """One of everything that runs the network."""
     model = dntk.as_model(net)
     outputs = model(x)
-    list(model.gradient_blocks(x, torch.eye(outputs.shape[1])))
-    model.jvp(x, torch.ones(1, model.n_parameters))
-    model.vjp(x, torch.ones_like(outputs))
+    blocks = [block.dense() for block in model.gradient_blocks(x, torch.eye(outputs.shape[1]))]
+    pushed = model.jvp(x, torch.ones(1, model.n_parameters))
+    return [outputs, *blocks, pushed, model.vjp(x, torch.ones_like(outputs))]
 
 
-def main(interrupts):
-    """Number of interrupts after which a network had changed."""
-    changed = done = 0
-    for name in NAMES:
+def interrupted_in_children(call, look, moments):
+    """Call once; fork at every one of some moments, and end the child with what ``look`` finds after an interrupt.
+
+    Gives the number of moments, and how the children ended.
+    """
+    ran, child, ended = 0, False, collections.Counter()
+
+    def trace(frame, event, _):
+        nonlocal ran, child
+        if not any(part in frame.f_code.co_filename for part in ("dntk_torch", "torch_networks", "models/adapter")):
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            ran += 1
+            if ran in moments:
+                child = not (pid := os.fork())
+                if child:
+                    signal.alarm(WAIT)
+                    sys.settrace(None)
+                    raise KeyboardInterrupt
+                ended[_end(pid)] += 1
+        return trace
+
+    outcome = "did not arrive"
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        outcome = "as it was"
+    except BaseException:
+        outcome = "another error"
+        if not child:
+            raise
+    finally:
+        sys.settrace(None)
+        if child:
+            _leave(outcome, look)
+    return ran, ended
+
+
+def _end(pid):
+    _, status = os.waitpid(pid, 0)
+    return OUTCOMES[os.WEXITSTATUS(status)] if os.WIFEXITED(status) else f"signal {os.WTERMSIG(status)}"
+
+
+def _leave(outcome, look):
+    try:
+        outcome = look() if outcome == "as it was" else outcome
+    except BaseException as error:
+        print(repr(error), flush=True)
+        outcome = "another error"
+    finally:
+        os._exit(OUTCOMES.index(outcome))
+
+
+def looked_at(net, x):
+    """What tells whether a network is as it is now."""
+    before, expected = portrait(net), results(net, x)
+    with torch.no_grad():
+        plain = net(x.clone())
+
+    def look():
+        if portrait(net) != before:
+            return "network changed"
+        with torch.no_grad():
+            if not torch.equal(net(x.clone()), plain):
+                return "outputs differ"
+        same = all(torch.equal(a, b) for a, b in zip(results(net, x), expected, strict=True))
+        return "as it was" if same and portrait(net) == before else "next call differs"
+
+    return look
+
+
+def main(interrupts, names=NAMES):
+    """How many interrupts did not leave everything as it was."""
+    wrong, each = 0, -(-interrupts // len(names))
+    for name in names:
         net, x = network(name), batch(name)[:2]
-        before = portrait(net)
-        lines = interrupted_after(10**9, lambda net=net, x=x: results(net, x))
-        step = max(1, lines * len(NAMES) // interrupts)
-        for moment in range(1, lines, step):
-            interrupted_after(moment, lambda net=net, x=x: results(net, x))
-            changed += portrait(net) != before
-            done += 1
-        print(f"{name}: {lines} moments, {done} interrupts so far, {changed} networks changed", flush=True)
-    return changed
+        look = looked_at(net, x)
+        ran, _ = interrupted_in_children(lambda net=net, x=x: results(net, x), look, ())
+        moments = {1 + ran * i // each for i in range(each)}
+        _, ended = interrupted_in_children(lambda net=net, x=x: results(net, x), look, moments)
+        told = ", ".join(f"{count:,} {what}" for what, count in sorted(ended.items()))
+        print(f"{name}: {ran:,} moments, {sum(ended.values()):,} interrupts: {told}", flush=True)
+        wrong += sum(ended.values()) - ended["as it was"]
+    return wrong
 
 
 if __name__ == "__main__":

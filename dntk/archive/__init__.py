@@ -5,6 +5,7 @@ checked against a schema, and a SHA-256 of every other byte of the file. Nothing
 """
 
 from dntk.archive import schema
+from dntk.archive._locks import locked
 from dntk.archive.digests import checksum, fingerprint, to_host
 from dntk.archive.errors import StoreError
 from dntk.archive.files import expanded, present, write_whole, written_whole
@@ -18,6 +19,7 @@ __all__ = [
     "checksum",
     "expanded",
     "fingerprint",
+    "locked",
     "present",
     "read",
     "schema",

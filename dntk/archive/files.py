@@ -38,14 +38,17 @@ def present(path: str | Path) -> bool:
 
 
 @contextlib.contextmanager
-def written_whole(path: str | Path, *, size: int = 0) -> Iterator[BinaryIO]:
+def written_whole(path: str | Path, *, size: int = 0, replace: bool = True) -> Iterator[BinaryIO]:
     """A stream to a new file that takes the place of ``path`` when the block ends without an error.
 
     The file is on the disk before it is renamed, and its mode follows the umask. Where ``path`` is a link, what it
-    leads to is replaced. ``size`` is the number of bytes to come, if known.
+    leads to is replaced. ``size`` is the number of bytes to come, if known. Without ``replace`` the first of several
+    processes that write the same path stays.
 
     Raises
     ------
+    FileExistsError
+        Without ``replace``: something that is not empty is at ``path`` by the end of the block; it stays.
     OSError
         The disk is full, for ``size`` before anything is written, or not writable; what was at ``path`` is still there.
     """
@@ -61,7 +64,7 @@ def written_whole(path: str | Path, *, size: int = 0) -> Iterator[BinaryIO]:
             os.fsync(stream.fileno())
             if fcntl is None:
                 stream.close()  # Windows renames no open file
-            os.replace(part, destination)
+            _put(part, destination, replace=replace)
         _sync_folder(destination.parent)
     except OSError as error:
         if error.errno not in _FULL:
@@ -86,6 +89,25 @@ def _opened_part(destination: Path) -> tuple[Path, BinaryIO]:
         if _locked(stream) is not False and part.exists():
             return part, stream
         stream.close()
+
+
+def _put(part: Path, destination: Path, *, replace: bool) -> None:
+    """Rename a file; without ``replace`` only where nothing is, also where another process is about to put something.
+
+    Nothing but a link looks and names at once.
+    """
+    if not replace and not os.path.lexists(destination):
+        try:
+            os.link(part, destination)
+        except FileExistsError:
+            raise
+        except OSError:  # a disk without hard links: one look has to do
+            pass
+        else:
+            return
+    if not replace and present(destination):
+        raise FileExistsError(errno.EEXIST, "another process was first", str(destination))
+    os.replace(part, destination)
 
 
 def _collect(destination: Path) -> None:

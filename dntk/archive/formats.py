@@ -64,15 +64,18 @@ class Format:
     reader: str
 
 
-def write(path: str | Path, form: Format, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) -> None:
+def write(
+    path: str | Path, form: Format, arrays: Mapping[str, Array], manifest: Mapping[str, Any], *, replace: bool = True
+) -> None:
     """Write arrays of any library and a manifest, replacing an archive that is at ``path``; whole or not at all.
 
-    Arrays are copied to the host one at a time.
+    Arrays are copied to the host one at a time. Without ``replace`` the first of several processes that write the same
+    path stays.
 
     Raises
     ------
     FileExistsError
-        ``path`` exists and is no archive.
+        ``path`` exists and is no archive, or, without ``replace``, is there by the end.
     TypeError, ValueError
         A dtype that cannot be stored, or a manifest that the format does not allow.
     OSError
@@ -86,7 +89,7 @@ def write(path: str | Path, form: Format, arrays: Mapping[str, Array], manifest:
     size = len(header) + sum(math.prod(arrays[name].shape) * _itemsize(arrays[name]) for name in order)
     digest = hashlib.sha256(header[: _DIGEST.start])
     digest.update(header[_DIGEST.stop :])
-    with written_whole(destination, size=size) as stream:
+    with written_whole(destination, size=size, replace=replace) as stream:
         stream.write(header)
         for name in order:
             content = _payload(arrays[name])

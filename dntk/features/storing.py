@@ -60,12 +60,13 @@ def store_features(
         return _digest(batches.span(x, first + a, first + b) for a, b in arrays.spans(last - first, size))
 
     numbers = part.numbers(len(layout))
-    with task("stored features", total=len(numbers), unit="chunks") as bar:
-        fresh = folder.fill(part, make, data, bar)
-    if part.count > 1 and not folder.is_whole:
-        ends = (points(numbers[0])[0], points(numbers[-1])[1]) if numbers else (0, 0)
-        return StoredShard(folder.folder, part, ends)
-    folder.finish(fresh)
+    with folder.alone(part):
+        with task("stored features", total=len(numbers), unit="chunks") as bar:
+            fresh = folder.fill(part, make, data, bar)
+        if part.count > 1 and not folder.is_whole:
+            ends = (points(numbers[0])[0], points(numbers[-1])[1]) if numbers else (0, 0)
+            return StoredShard(folder.folder, part, ends)
+        folder.finish(fresh)
     like = next(iter(model.parameters.values()))
     return StoredFeatures(store.path, sketch, like=like, memory_limit=memory_limit)
 

@@ -15,17 +15,18 @@ from dntk.sketch.sparse_sign import SparseSign
 from dntk.sketch.srht import SRHT
 from dntk.sketch.tensor_sketch import TensorSketch
 
-_FAMILIES: dict[str, type] = {
+FAMILIES: dict[str, type] = {
     family.__name__: family for family in (Gaussian, Kronecker, Mask, Mixed, Rademacher, SRHT, SparseSign, TensorSketch)
 }
-FORM = schema.tagged("family", {name: schema.fields_of(family) for name, family in _FAMILIES.items()})
+"""Sketches that can be read again, by name."""
+FORM = schema.tagged("family", {name: schema.fields_of(family) for name, family in FAMILIES.items()})
 """What :func:`described` returns."""
 
 
 def described(sketch: Any) -> dict[str, Any]:
     """Family and settings of a sketch; ``TypeError`` for one of another package."""
-    if type(sketch).__name__ not in _FAMILIES:
-        msg = f"cannot store the sketch {sketch!r}: only {', '.join(_FAMILIES)} are known when it is read."
+    if type(sketch).__name__ not in FAMILIES:
+        msg = f"cannot store the sketch {sketch!r}: only {', '.join(FAMILIES)} are known when it is read."
         raise TypeError(msg)
     return {"family": type(sketch).__name__, **dataclasses.asdict(sketch)}
 
@@ -33,7 +34,7 @@ def described(sketch: Any) -> dict[str, Any]:
 def rebuilt(description: Mapping[str, Any]) -> Any:
     """The sketch that :func:`described` described."""
     fields = dict(description)
-    family = _FAMILIES[fields.pop("family")]
+    family = FAMILIES[fields.pop("family")]
     if fields.get("layout") is not None:
         fields["layout"] = tuple(ParameterMatrix(**matrix) for matrix in fields["layout"])
     if "widths" in fields:

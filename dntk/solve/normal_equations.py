@@ -1,6 +1,7 @@
 """Sufficient statistics of ridge regression: ΦᵀΦ, Φᵀy and Σy², which add up over chunks, passes and machines."""
 
 import dataclasses
+from typing import Any
 
 from jaxtyping import Float
 
@@ -14,6 +15,9 @@ from dntk.types import Array
 
 ROWS = 4096
 """Points whose products are formed at once, in the precision of the features."""
+
+ENTRIES = 2**23
+"""Entries of features that are widened at once: 64 MiB in float64."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -163,6 +167,24 @@ class NormalEquations:
             weight=self.weight,
             rounding=self.rounding,
         )
+
+
+def rows_at_once(features: Float[Array, "g n k"], dtype: Any) -> int:
+    """Points whose products in ``dtype`` are formed at once: fewer where their features have to be widened first."""
+    if features.dtype == dtype:
+        return ROWS
+    return max(1, min(ROWS, ENTRIES // (features.shape[0] * features.shape[2])))
+
+
+def statistics_of(features: Float[Array, "g n k"], targets: Float[Array, "g n q"]) -> NormalEquations:
+    """Statistics with products in the type of the targets; features of another are widened a block at a time."""
+    xp, total = arrays.namespace(features), None
+    for start, stop in arrays.spans(features.shape[1], rows_at_once(features, targets.dtype)):
+        block = xp.astype(features[:, start:stop, :], targets.dtype, copy=False)
+        y = targets[:, start:stop, :]
+        total = NormalEquations.of(block, y) if total is None else total.update(block, y)
+    assert total is not None
+    return total
 
 
 def _check(features: Array, targets: Array, sample_weights: Array | None) -> None:

@@ -1,5 +1,6 @@
 """The folder of an array on the disk: what is there, what is missing, and how it becomes whole."""
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dntk._progress import Task
-from dntk.archive import Stored, StoreError, expanded, present, read, write, write_whole
+from dntk.archive import Stored, StoreError, expanded, locked, present, read, write, write_whole
 from dntk.ledger import count, spent
 from dntk.stores import chunk_files, manifest
 from dntk.stores.layout import DTYPES, Layout
@@ -54,7 +55,7 @@ class StoreFolder:
             stored = manifest.written(folder, wanted)
         manifest.require_same(folder, stored, wanted)
         own = StoreFolder(folder, stored)
-        if not own.is_whole and not present(folder / _UNFINISHED / "zarr.json"):
+        if not present(folder / _UNFINISHED / "zarr.json") and not own.is_whole:
             chunk_files.create(folder / _UNFINISHED, own.layout, wanted.names)
         return own
 
@@ -126,6 +127,10 @@ class StoreFolder:
     def owner(self) -> str:
         """A short name of the run."""
         return manifest.owner_of(self.stored)
+
+    def alone(self, shard: Shard) -> contextlib.AbstractContextManager[None]:
+        """Wait until no other process makes this shard, and let none begin: what one has made, the next one finds."""
+        return locked(self.folder / f"shard {shard.index} of {shard.count}")
 
     def fill(
         self,
@@ -201,7 +206,11 @@ class StoreFolder:
                 self.verify(number)
             if bar is not None:
                 bar.advance()
-        os.replace(self.folder / _UNFINISHED, self.folder / VALUES)
+        try:
+            os.replace(self.folder / _UNFINISHED, self.folder / VALUES)
+        except FileNotFoundError:
+            if not self.is_whole:  # another process may have joined them
+                raise
 
     def verify(self, number: int) -> None:
         """Raise ``StoreError`` unless the file of a chunk is what its record says."""

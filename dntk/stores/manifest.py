@@ -1,8 +1,7 @@
 """What a folder says of itself and of its chunks."""
 
+import contextlib
 import dataclasses
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -94,18 +93,8 @@ def written(folder: Path, wanted: Wanted) -> Stored:
         "about": dict(wanted.about),
         "place": wanted.identity.place,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    own = folder / f".{MANIFEST}.{secrets.token_hex(8)}.part"
-    try:
-        write(own, FORMAT, {"outputs": to_host(wanted.identity.outputs)}, content)
-        try:
-            os.link(own, folder / MANIFEST)  # not over that of another process
-        except FileExistsError:
-            pass
-        except OSError:  # a disk without hard links
-            os.replace(own, folder / MANIFEST)
-    finally:
-        own.unlink(missing_ok=True)
+    with contextlib.suppress(FileExistsError):
+        write(folder / MANIFEST, FORMAT, {"outputs": to_host(wanted.identity.outputs)}, content, replace=False)
     return read(folder / MANIFEST, FORMAT)
 
 

@@ -7,6 +7,7 @@ RESUMPTION = "tests/test_resumption.py::"
 STORED = "tests/test_stored_features.py::"
 CHUNKED = "tests/test_stored_algorithms.py::"
 CHECKPOINTS = "dntk/checkpoints.py"
+TOGETHER = "tests/test_together.py::"
 
 MUTANTS = [
     Mutant(
@@ -184,5 +185,34 @@ MUTANTS = [
         "piece = part.onto(rows[..., : part.shape[1]])",
         "a stored reference is certified with the rows of other points",
         CHUNKED + "test_a_certificate_of_a_stored_reference_is_that_of_one_in_memory",
+    ),
+    Mutant(
+        CHECKPOINTS,
+        "                stored = self._read(name)\n        backend, device",
+        "                stored = Stored(path=self.folder / name, manifest=manifest, arrays=hosts, narrow=narrow)\n"
+        "        backend, device",
+        "a process goes on from an entry of its own where another one's is kept",
+        TOGETHER + "TestCheckpoints::test_the_first_of_two_that_make_an_entry_is_that_of_both",
+    ),
+    Mutant(
+        CHECKPOINTS,
+        'manifest | {"cost": dataclasses.asdict(Spent())}, replace=False)',
+        'manifest | {"cost": dataclasses.asdict(Spent())})',
+        "two calls begin one folder, and their entries are mixed",
+        TOGETHER + "TestCheckpoints::test_a_folder_that_another_call_begins_at_the_same_time_is_theirs",
+    ),
+    Mutant(
+        "dntk/archive/files.py",
+        "    if not replace and present(destination):\n",
+        "    if False:\n",
+        "a file that is not to be replaced is, where a disk has no hard links",
+        TOGETHER + "TestFiles::test_a_new_file_is_put_and_an_empty_one_replaced",
+    ),
+    Mutant(
+        "dntk/archive/_locks.py",
+        "            if not _is_file(stream, file):  # removed by who had it\n                continue\n",
+        "",
+        "two processes hold a lock whose file was removed in between",
+        TOGETHER + "TestFiles::test_one_holds_a_lock_at_a_time_and_nothing_is_left",
     ),
 ]

@@ -89,7 +89,8 @@ def test_statistics_that_are_not_finite_are_no_regression():
     with pytest.raises(ValueError, match="`features` has NaN or infinite values"):
         found.update(x * np.nan, y.T[:, :, None])
     total = NormalEquations.of(x * 3e151, y.T[:, :, None])
-    for _ in range(16):
-        total = total.merge(total)
-    with pytest.raises(ValueError, match="overflow float64"), np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):
+        for _ in range(16):
+            total = total.merge(total)
+    with pytest.raises(ValueError, match="overflow float64"):
         solve_statistics(total, ridge=1.0)

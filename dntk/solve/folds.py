@@ -1,5 +1,6 @@
 """Errors of ridge regression on held-out folds, for many ridges at one eigendecomposition a fold."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk._checks import check_seed
 from dntk.random import uniforms
-from dntk.solve.normal_equations import NormalEquations
+from dntk.solve.normal_equations import statistics_of
 from dntk.solve.problem import RidgeProblem, combined, grams
 from dntk.types import Array
 
@@ -44,11 +45,11 @@ def fold_errors(
     total: Array | None = None
     floors = []
     for (features, targets), (weights, floor) in zip(parts, fits, strict=True):
-        wide_rows = arrays.in_float64(features) if problem.dual else features
-        fit = xp.permute_dims(wide_rows @ xp.astype(weights, wide_rows.dtype, copy=False), (1, 2, 3, 0))
-        squares = xp.sum((targets[:, :, :, None] - fit) ** 2, axis=1)
-        wide = arrays.in_float64(squares)
-        total = wide if total is None else total + wide
+        narrow = xp.astype(weights, targets.dtype, copy=False)
+        for part in dataclasses.replace(problem, features=features, targets=targets, scale=None).blocks():
+            fit = xp.permute_dims(part.features @ narrow, (1, 2, 3, 0))
+            wide = arrays.in_float64(xp.sum((part.targets[:, :, :, None] - fit) ** 2, axis=1))
+            total = wide if total is None else total + wide
         floors.append(floor)
     assert total is not None
     return total / problem.weight, max(floors)
@@ -56,7 +57,7 @@ def fold_errors(
 
 def _primal_fits(parts: list[tuple[Array, Array]], ridges: Sequence[float]) -> list[tuple[Array, float]]:
     """Weights (r, g, k, q) without each fold, from the sum of the others' statistics."""
-    statistics = [NormalEquations.of(*part) for part in parts]
+    statistics = [statistics_of(*part) for part in parts]
     fits = []
     for left_out in range(len(parts)):
         others = [s for i, s in enumerate(statistics) if i != left_out]

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.ledger import count
-from dntk.solve.normal_equations import ROWS, NormalEquations
+from dntk.solve.normal_equations import NormalEquations, rows_at_once
 from dntk.solve.normal_spectrum import NormalSpectrum
 from dntk.types import Array
 
@@ -94,11 +94,12 @@ def primal_errors(
     g, n, k = features.shape
     spectrum = statistics.spectrum() if spectrum is None else spectrum
     inverse = 1 / (spectrum.values[:, :, None] + _row(ridges, spectrum.values))
-    vectors = xp.astype(spectrum.vectors, features.dtype, copy=False)
+    vectors = xp.astype(spectrum.vectors, y.dtype, copy=False)
     total = xp.zeros((g, y.shape[2], len(ridges)), dtype=inverse.dtype, device=arrays.device_of(inverse))
     count(flops=2 * g * n * k * (k + len(ridges) * (1 + y.shape[2])))
-    for start, stop in arrays.spans(n, max(1, min(ROWS, _ENTRIES // max(1, y.shape[2] * len(ridges))))):
-        scores = features[:, start:stop, :] @ vectors
+    most = min(rows_at_once(features, y.dtype), _ENTRIES // max(1, y.shape[2] * len(ridges)))
+    for start, stop in arrays.spans(n, max(1, most)):
+        scores = xp.astype(features[:, start:stop, :], y.dtype, copy=False) @ vectors
         fit = _all_ridges(scores, spectrum.products, inverse)
         leverage = (scores * scores) @ xp.astype(inverse, scores.dtype, copy=False)
         # A point that alone spans a direction has leverage one up to rounding: its left-out residual is its target.

@@ -10,7 +10,6 @@ from dntk.features import TangentFeatures
 from dntk.solve._ridge import check_weights, outputs_of
 from dntk.solve.choice import check_grid
 from dntk.solve.folds import dual_path
-from dntk.solve.normal_equations import ROWS
 from dntk.solve.problem import RidgeProblem
 from dntk.types import Array
 
@@ -115,13 +114,12 @@ def _residuals(problem: RidgeProblem, weights: Float[Array, "r g k q"]) -> tuple
     xp, dtype = arrays.namespace(weights), arrays.accumulation_dtype(problem.features)
     r, g, k, q = weights.shape
     flat = xp.reshape(xp.permute_dims(weights, (1, 2, 0, 3)), (g, k, r * q))
-    flat = xp.astype(flat, dtype if problem.dual else problem.features.dtype, copy=False)
+    flat = xp.astype(flat, problem.targets.dtype, copy=False)
     squares, images = None, None
-    for start, stop in arrays.spans(problem.points, max(1, min(ROWS, _ENTRIES // (r * q)))):
-        part = problem.rows(start, stop)
-        rows = xp.astype(part.features, flat.dtype, copy=False)
-        fit = xp.reshape(rows @ flat, (g, stop - start, r, q))
-        residual = xp.reshape(part.targets[:, :, None, :] - fit, (g, stop - start, r * q))
+    for part in problem.blocks(_ENTRIES // (r * q)):
+        rows, n = part.features, part.points
+        fit = xp.reshape(rows @ flat, (g, n, r, q))
+        residual = xp.reshape(part.targets[:, :, None, :] - fit, (g, n, r * q))
         wide = xp.astype(residual, dtype, copy=False)
         square = xp.sum(wide * wide, axis=1)
         image = xp.astype((residual.mT @ rows).mT, dtype, copy=False)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from jaxtyping import Float
 
@@ -10,11 +10,14 @@ from dntk import arrays
 from dntk.backend import backend_of
 from dntk.ledger import count
 from dntk.solve.leave_one_out import DEFAULT_GRID
-from dntk.solve.normal_equations import NormalEquations
+from dntk.solve.normal_equations import ROWS, NormalEquations, rows_at_once, statistics_of
 from dntk.types import Array
 
 ONE_PASS_POINTS = 10_000
 """Beyond so many points (and more of them than features) products are formed in the features' own precision."""
+
+_ENTRIES = 2**24
+"""Entries of one set of features that are widened at once where its kernel is formed: 128 MiB in float64."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,8 +30,9 @@ class RidgeProblem:
     Parameters
     ----------
     features, targets
-        (g, n, k) and (g, n, q). Features of no more points than features stay in their own type: their products are
-        formed in float64 one set after another, so that no second copy of all of them exists.
+        (g, n, k) and (g, n, q). Products are formed in the type of the targets: float64 up to 10⁴ points, where the
+        device has it. Features stay in their own type and are widened by blocks, so that no second copy of all of
+        them exists; sample weights make one.
     weight
         Sum of the sample weights; n without.
     scale
@@ -48,16 +52,15 @@ class RidgeProblem:
         xp = arrays.namespace(features)
         _, n, k = features.shape
         dtype = features.dtype if n > max(ONE_PASS_POINTS, k) else arrays.accumulation_dtype(features)
-        as_they_are = n <= k and sample_weights is None
-        wide = features if as_they_are else xp.astype(features, dtype, copy=False)
         per_output = features.shape[0] == targets.shape[1]
         y = xp.astype(targets, dtype, copy=False)
         y = y.T[:, :, None] if per_output else y[None, :, :]
         if sample_weights is None:
-            return cls(features=wide, targets=y, weight=float(features.shape[1]))
+            return cls(features=features, targets=y, weight=float(features.shape[1]))
         root = xp.sqrt(xp.astype(sample_weights, dtype, copy=False))
         column = root[None, :, None]
-        return cls(features=wide * column, targets=y * column, weight=float(xp.sum(root * root)), scale=root)
+        scaled = xp.astype(features, dtype, copy=False) * column
+        return cls(features=scaled, targets=y * column, weight=float(xp.sum(root * root)), scale=root)
 
     @property
     def points(self) -> int:
@@ -77,12 +80,12 @@ class RidgeProblem:
     @property
     def wide(self) -> bool:
         """Whether products are formed in the widest type that the device has."""
-        return self.dual or bool(self.features.dtype == arrays.accumulation_dtype(self.features))
+        return bool(self.targets.dtype == arrays.accumulation_dtype(self.features))
 
     @functools.cached_property
     def statistics(self) -> NormalEquations:
         """ΦᵀΦ, Φᵀy and Σy² of the scaled rows: one pass, when first read, for the choice of λ and for the solution."""
-        return NormalEquations.of(self.features, self.targets)
+        return statistics_of(self.features, self.targets)
 
     @functools.cached_property
     def gram(self) -> Float[Array, "g n n"]:
@@ -90,19 +93,28 @@ class RidgeProblem:
         return grams(self.features)
 
     def widened(self) -> "RidgeProblem":
-        """The same in float64, where the device has it."""
-        xp, dtype = arrays.namespace(self.features), arrays.accumulation_dtype(self.features)
-        return dataclasses.replace(
-            self,
-            features=xp.astype(self.features, dtype, copy=False),
-            targets=xp.astype(self.targets, dtype, copy=False),
-        )
+        """The same with products in float64, where the device has it."""
+        xp, dtype = arrays.namespace(self.targets), arrays.accumulation_dtype(self.features)
+        return dataclasses.replace(self, targets=xp.astype(self.targets, dtype, copy=False))
+
+    def blocks(self, most: int = ROWS) -> Iterator["RidgeProblem"]:
+        """The problems of at most so many points after each other, widened, no more at once than fit memory well."""
+        xp, dtype = arrays.namespace(self.features), self.targets.dtype
+        for start, stop in arrays.spans(self.points, max(1, min(most, rows_at_once(self.features, dtype)))):
+            part = self.rows(start, stop)
+            yield dataclasses.replace(part, features=xp.astype(part.features, dtype, copy=False))
+
+    def fits(self, weights: Float[Array, "g k q"]) -> Float[Array, "g n q"]:
+        """Φw in the type of the targets."""
+        xp = arrays.namespace(self.targets)
+        narrow = xp.astype(weights, self.targets.dtype, copy=False)
+        return xp.concat([part.features @ narrow for part in self.blocks()], axis=1)
 
     @property
     def mean_diagonal(self) -> float:
         """Mean diagonal entry of the kernel, in units of which ridges are tried; ``ValueError`` for zero features."""
         xp = arrays.namespace(self.features)
-        rows = xp.sum(self.features * self.features, axis=2)
+        rows = xp.concat([xp.sum(part.features * part.features, axis=2) for part in self.blocks()], axis=1)
         diagonal = float(xp.mean(xp.astype(rows, arrays.accumulation_dtype(rows))))
         if diagonal == 0:
             msg = "all tangent features are zero (a dead network?): there is no kernel to choose a ridge for."
@@ -127,12 +139,26 @@ def grams(features: Float[Array, "g n k"]) -> Float[Array, "g n n"]:
     xp, backend = arrays.namespace(features), backend_of(features)
     g, n, k = features.shape
     count(flops=2 * g * n * n * k)
-    return xp.stack([backend.gram(arrays.in_float64(features[i, :, :])) for i in range(g)])
+
+    def gram(one: Float[Array, "n k"]) -> Float[Array, "n n"]:
+        total = None
+        for start, stop in arrays.spans(k, max(1, _ENTRIES // n)):
+            part = backend.gram(arrays.in_float64(one[:, start:stop]))
+            total = part if total is None else total + part
+        assert total is not None
+        return total
+
+    return xp.stack([gram(features[i, :, :]) for i in range(g)])
 
 
 def combined(features: Float[Array, "g n k"], rows: Float[Array, "g n m"]) -> Float[Array, "g k m"]:
     """Φᵀ R of every set in the type of ``rows``, one set after another."""
     xp = arrays.namespace(features)
-    return xp.stack(
-        [xp.astype(features[i, :, :], rows.dtype, copy=False).T @ rows[i, :, :] for i in range(features.shape[0])]
-    )
+    g, n, k = features.shape
+
+    def pulled(i: int) -> Float[Array, "k m"]:
+        parts = arrays.spans(k, max(1, _ENTRIES // n))
+        wide = (xp.astype(features[i, :, start:stop], rows.dtype, copy=False) for start, stop in parts)
+        return xp.concat([part.T @ rows[i, :, :] for part in wide])
+
+    return xp.stack([pulled(i) for i in range(g)])

@@ -17,7 +17,7 @@ from dntk.solve.conditioning import (
     factorise,
     inverse_factor,
 )
-from dntk.solve.normal_equations import ROWS
+from dntk.solve.normal_equations import rows_at_once
 from dntk.solve.problem import RidgeProblem, combined
 from dntk.types import Array
 
@@ -88,7 +88,6 @@ def _dual(problem: RidgeProblem, ridge: float, jitter: Jitter | None) -> Solutio
 
 def _primal(problem: RidgeProblem, ridge: float, jitter: Jitter | None) -> Solution:
     """ΦᵀΦ in one pass; where its rounding is not small beside λ, its factor preconditions float64 products."""
-    xp = arrays.namespace(problem.features)
     count(flops=problem.features.shape[0] * problem.features.shape[2] ** 3 // 3)
     statistics = problem.statistics
     if jitter is None:
@@ -102,8 +101,7 @@ def _primal(problem: RidgeProblem, ridge: float, jitter: Jitter | None) -> Solut
     if floor > _TRUSTED * ridge:
         report = dataclasses.replace(report, condition=report.condition * shift / ridge)
         weights, report = _refined(problem, total, factor, report)
-    fit = problem.features @ xp.astype(weights, problem.features.dtype, copy=False)
-    residual = problem.targets - fit
+    residual = problem.targets - problem.fits(weights)
     exact = problem.widened() if shift > ridge else problem
     return Solution(
         weights=weights,
@@ -120,7 +118,7 @@ def _refined(problem: RidgeProblem, ridge: float, factor: Array, report: SolveRe
     features, targets = problem.features, problem.targets
 
     def over_rows(term: Callable[[Array, Array], Array]) -> Array:
-        parts = arrays.spans(problem.points, ROWS)
+        parts = arrays.spans(problem.points, rows_at_once(features, dtype))
         total = None
         for start, stop in parts:
             block = xp.astype(features[:, start:stop, :], dtype, copy=False)
@@ -150,10 +148,10 @@ def _primal_left_out(problem: RidgeProblem, ridge: float, residual: Array, facto
         factor, _ = factorise(problem.statistics.gram, ridge)
     g, n, k = problem.features.shape
     count(flops=2 * g * n * k * k)
-    inverse = xp.astype(inverse_factor(factor), problem.features.dtype, copy=False)
+    inverse = xp.astype(inverse_factor(factor), problem.targets.dtype, copy=False)
     parts = []
-    for start, stop in arrays.spans(n, ROWS):
-        scores = problem.features[:, start:stop, :] @ inverse.mT
+    for part in problem.blocks():
+        scores = part.features @ inverse.mT
         parts.append(xp.sum(scores * scores, axis=2))
     leverage = xp.concat(parts, axis=1) if len(parts) > 1 else parts[0]
     slack = xp.clip(1 - leverage, min=n * arrays.epsilon(factor))

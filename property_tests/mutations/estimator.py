@@ -373,8 +373,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/solve/problem.py",
-        "backend.gram(arrays.in_float64(features[i, :, :]))",
-        "backend.gram(features[i, :, :])",
+        "backend.gram(arrays.in_float64(one[:, start:stop]))",
+        "backend.gram(one[:, start:stop])",
         "Gram matrices of few points are formed in float32",
         "tests/test_ridge.py::test_few_points_in_float32_are_solved_in_float64",
     ),

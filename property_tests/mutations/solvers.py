@@ -16,6 +16,13 @@ CHEBYSHEV = "property_tests/test_trace_bracket.py::test_conjugate_gradients_obey
 
 MUTANTS = [
     Mutant(
+        "dntk/solve/normal_equations.py",
+        "return max(1, min(ROWS, ENTRIES // (features.shape[0] * features.shape[2])))",
+        "return ROWS",
+        "all features of a few thousand points are held in float64",
+        "tests/test_peak_memory.py::test_a_regression_never_holds_all_its_features_in_float64[loo-primal]",
+    ),
+    Mutant(
         "dntk/solve/_kernel_ridge.py",
         "left_out = dual / xp.sum(inverse * inverse, axis=1)",
         "left_out = dual / xp.sum(inverse * inverse, axis=2)",

@@ -91,8 +91,8 @@ def _embedded(
     # reaches where eigenvalues are equal, as in graphs of several pieces. SciPy's Laplacian drops the diagonal.
     laplacian, roots = csgraph.laplacian(affinity / (affinity.max() or 1.0), normed=True, return_diag=True)
     # LAPACK's way for some eigenvectors alone, "evr", gives up where many eigenvalues are equal.
-    values, vectors = eigh(laplacian, driver="evd")
-    return 1 - values[:clusters], vectors[:, :clusters] / roots[:, None]
+    values, vectors = (part[..., :clusters] for part in eigh(laplacian, driver="evd"))
+    return 1 - values, vectors / roots[:, None]
 
 
 def _positive(degrees: Float[Array, " a"]) -> Float[Array, " a"]:

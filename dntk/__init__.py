@@ -18,7 +18,7 @@ if typing.TYPE_CHECKING:
     from dntk.distilled_gradients import DistilledGradients
     from dntk.estimator import DistilledNTK, Fit, load
     from dntk.features import StoredFeatures, TangentFeatures, tangent_features
-    from dntk.kernels import NTKOperator, ntk
+    from dntk.kernels import NTKOperator, StoredKernel, ntk
     from dntk.ledger import Ledger
     from dntk.models import MLP, Model, as_model, bridge, points
     from dntk.sklearn import DistilledNTKClassifier, DistilledNTKRegressor, TangentFeatureMap
@@ -36,7 +36,7 @@ _HOMES = {
     "distilled_gradients": ("DistilledGradients",),
     "estimator": ("DistilledNTK", "Fit", "load"),
     "features": ("StoredFeatures", "TangentFeatures", "tangent_features"),
-    "kernels": ("NTKOperator", "ntk"),
+    "kernels": ("NTKOperator", "StoredKernel", "ntk"),
     "ledger": ("Ledger",),
     "models": ("MLP", "Model", "as_model", "bridge", "points"),
     "sklearn": ("DistilledNTKClassifier", "DistilledNTKRegressor", "TangentFeatureMap"),
@@ -61,6 +61,7 @@ __all__ = [
     "Store",
     "StoreError",
     "StoredFeatures",
+    "StoredKernel",
     "StoredShard",
     "TangentFeatureMap",
     "TangentFeatures",

@@ -4,10 +4,9 @@
 PUBLIC = {
     "dntk": """
         MLP Bound Certificate DistilledGradients DistilledNTK DistilledNTKClassifier DistilledNTKRegressor Fit Ledger
-        Model NTKOperator ProgressEvent Store StoreError StoredFeatures StoredShard TangentFeatureMap TangentFeatures
-        Trajectory as_model attribution
-        backends bridge certify checking distill load merge metrics ntk outputs plan points progress sketch solve
-        spectrum tangent_features targets trajectory
+        Model NTKOperator ProgressEvent Store StoreError StoredFeatures StoredKernel StoredShard TangentFeatureMap
+        TangentFeatures Trajectory as_model attribution backends bridge certify checking distill load merge metrics ntk
+        outputs plan points progress sketch solve spectrum tangent_features targets trajectory
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
@@ -48,7 +47,7 @@ PUBLIC = {
         tangent_features
     """,
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
-    "dntk.kernels": "NTKOperator ntk",
+    "dntk.kernels": "NTKOperator StoredKernel ntk",
     "dntk.metrics": "accuracy fidelity mean_squared_error predicted_labels",
     "dntk.models": "MLP GradientForms InputDifferentiable Model ParameterForm Points Stateful as_model bridge points",
     "dntk.models.adapter": """

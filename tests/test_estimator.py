@@ -303,3 +303,14 @@ def test_inputs_with_labels_go_through_the_pipeline(library):
     fit = dntk.DistilledNTK(model, data=coreset, sketch=None, ridge=1e-2).fit(x)
     assert fit.predict(x).shape == (20, 1)
     assert fit.predict(x.take(fit.indices)).shape == (12, 1)
+
+
+def test_real_targets_are_not_left_out_in_silence_where_inputs_are_made():
+    rng = np.random.default_rng(0)
+    model = dntk.MLP(weights=(rng.normal(size=(8, 4)), rng.normal(size=(2, 8))), biases=(None, None), activation="tanh")
+    x, y = rng.normal(size=(20, 4)), rng.normal(size=(20, 2))
+    spec = dntk.DistilledNTK(model, data=dntk.distill.data.TangentResidual(3, steps=2), sketch=None)
+    with pytest.raises(ValueError, match=r"`y` has targets of shape \(20, 2\) .*TangentResidual"):
+        spec.fit(x, y)
+    assert spec.fit(x).losses.kept_points == 3
+    assert spec.fit(x, np.arange(20) % 2).losses.kept_points == 3

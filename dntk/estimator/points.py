@@ -165,9 +165,18 @@ def distilled(
     ------
     TypeError
         ``source`` is neither.
+    ValueError
+        ``y`` has real targets, which nobody knows at the inputs that are made.
     dntk.StoreError
         The data were distilled for a network with other parameters.
     """
+    if y is not None and not _are_labels(model, y):
+        msg = (
+            f"`y` has targets of shape {tuple(y.shape)} and dtype {y.dtype}, but `data` is {type(source).__name__}, "
+            "whose inputs have the network's outputs or labels as targets: pass integer labels or no `y`, or a selector "
+            "of points such as dntk.distill.data.KMeans(500)."
+        )
+        raise ValueError(msg)
     if isinstance(source, DistilledData):
         data = source
         if data.provenance.model != fingerprint(model):
@@ -199,16 +208,19 @@ def distilled(
 
 def _classes(model: Model, x: Array, y: Array | None) -> Array:
     """Labels, or the network's own classes where there are none."""
-    xp = model.namespace
-    if y is not None and y.ndim == 1 and xp.isdtype(y.dtype, "integral"):
+    if y is not None and _are_labels(model, y):
         return y
     return predicted_labels(outputs_of(model, x))
+
+
+def _are_labels(model: Model, y: Array) -> bool:
+    return y.ndim == 1 and model.namespace.isdtype(y.dtype, "integral")
 
 
 def _targets(data: DistilledData, model: Model, y: Array | None, like: Float[Array, "n c"]) -> Float[Array, "m c"]:
     """The network's outputs at distilled inputs, or, for labels, what stands in the data."""
     xp = model.namespace
-    if y is None or not (y.ndim == 1 and xp.isdtype(y.dtype, "integral")):
+    if y is None:
         return outputs_of(model, data.x)
     if xp.isdtype(data.y.dtype, "integral"):
         return one_hot(data.y, model.n_outputs, like=like)

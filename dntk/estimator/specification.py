@@ -109,8 +109,8 @@ class DistilledNTK:
         y
             Targets (n, C), or integer class labels (n,), which become centred one-hot targets; default: the
             network's own outputs. At distilled inputs targets are the network's outputs too, or, where labels are
-            given, those of the distilled data. An objective that needs classes and is given no labels takes those
-            that the network predicts.
+            given, those of the distilled data; real targets are refused there. An objective that needs classes
+            and is given no labels takes those that the network predicts.
         checkpoint
             A folder, made where it is missing, in which every stage keeps what it made, features batch by batch. The
             same call goes on from there after an interruption, to the same result bit for bit; it is not removed.

@@ -173,8 +173,8 @@ def distilled(
     if y is not None and not _are_labels(model, y):
         msg = (
             f"`y` has targets of shape {tuple(y.shape)} and dtype {y.dtype}, but `data` is {type(source).__name__}, "
-            "whose inputs have the network's outputs or labels as targets: pass integer labels or no `y`, or a selector "
-            "of points such as dntk.distill.data.KMeans(500)."
+            "whose inputs have the network's outputs or labels as targets: pass integer labels or no `y`, or a "
+            "selector of points such as dntk.distill.data.KMeans(500)."
         )
         raise ValueError(msg)
     if isinstance(source, DistilledData):

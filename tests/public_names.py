@@ -22,12 +22,12 @@ PUBLIC = {
     """,
     "dntk.certificates": """
         Bound Certificate FittedPredictor DroppedPoints Intervals Kind Span SpanCertificate StageError
-        TraceEstimate all_angles certified_trace_loss certify distilled_eigenvalues
+        Threshold TraceEstimate all_angles certified_trace_loss certify distilled_eigenvalues
         eigenvalues_above eigenvalues_from_trace eigenvalues_near energy_error exact_eigenvalues
         excess_objective frobenius_norm frobenius_residual gaussian_probes hutch_plus_plus
         in_sample_error largest_angle leading_eigenvalues pointwise posterior_variance sampled_mean
         semidefinite_norm sketch_gains sketched_singular_values span_certificate
-        spectral_norm spectrum_distance tangent_residual total_distance trace_residual
+        spectral_norm spectrum_distance tangent_residual threshold total_distance trace_residual
         with_unsketched xtrace
     """,
     "dntk.distill": "data gradients",

@@ -11,7 +11,15 @@ from dntk._foreign import require_plain_array
 from dntk._target_checks import check_classes, check_labels
 from dntk._text import printable
 from dntk.bounds import Intervals
-from dntk.certificates import Certificate, Span, posterior_variance, sampled_mean, tangent_residual
+from dntk.certificates import (
+    Certificate,
+    Span,
+    Threshold,
+    posterior_variance,
+    sampled_mean,
+    tangent_residual,
+    threshold,
+)
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData
 from dntk.estimator import storage
@@ -106,13 +114,29 @@ class Fit:
         left = self._projected(x1)
         return left.kernel(None if x2 is None else self._projected(x2))
 
-    def trust(self, x: Array) -> Float[Array, " n"]:
+    def trust(self, x: Array, *, normalised: bool = True) -> Float[Array, " n"]:
         """Tangent residual per query, Σ_c‖(I − Π_c)ψ_c(x)‖² / Σ_c‖ψ_c(x)‖², in [0, 1].
 
         Near 0 the query's gradients lie in the span that was kept; near 1 the prediction rests on nothing (0 for
-        queries whose features are zero).
+        queries whose features are zero). Not ``normalised``: the numerator, in units of the kernel.
         """
-        return tangent_residual(self._features(x), self.state.span().basis)
+        return tangent_residual(self._features(x), self.state.span().basis, normalised=normalised)
+
+    def threshold(
+        self, x: Array, *, false_alarm: float = 0.05, confidence: float = 0.95, normalised: bool = True
+    ) -> Threshold:
+        """The limit of :meth:`trust` that at most this share of points like ``x`` exceeds, with this confidence.
+
+        ``x`` are independent draws of what counts as known, none of them fitted; 59 at least for 5% at 95%. Of other
+        scores, :func:`dntk.certificates.threshold`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs that the model does not take; too few for both shares, with how many are needed.
+        """
+        scores = self.trust(x, normalised=normalised)
+        return threshold(scores, false_alarm=false_alarm, confidence=confidence)
 
     def uncertainty(self, x: Array) -> Float[Array, "n c"]:
         """Standard deviation of a Gaussian process whose mean is the regression, never below that of the exact one.

@@ -120,6 +120,27 @@ _SEEDS = [
         "the sample of dropped points ignores the seed",
         STATED + "test_points_that_were_not_kept_are_drawn_from_the_seed",
     ),
+    Mutant(
+        "dntk/certificates/alarm.py",
+        "ordered[n - 1 - allowed]",
+        "ordered[n - 2 - allowed]",
+        "one held-out point more lies above a threshold than its confidence allows",
+        "tests/test_alarm.py::test_as_many_points_lie_above_as_the_binomial_allows[0.95-200]",
+    ),
+    Mutant(
+        "dntk/certificates/alarm.py",
+        "return scores > self.value",
+        "return scores >= self.value",
+        "scores at the threshold raise the alarm, however many there are",
+        "tests/test_alarm.py::test_equal_scores_raise_no_alarm",
+    ),
+    Mutant(
+        "dntk/certificates/dropped.py",
+        "share * total * largest[0, :, 0] ** 2",
+        "share * total * largest[0, :, 0]",
+        "the residual that is not normalised is not in the kernel's units",
+        "tests/test_alarm.py::test_the_residual_that_is_not_normalised_is_the_length_outside_the_span[numpy]",
+    ),
 ]
 
 _ROUNDING = [

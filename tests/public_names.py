@@ -48,7 +48,10 @@ PUBLIC = {
     """,
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
     "dntk.kernels": "NTKOperator ntk",
-    "dntk.metrics": "accuracy fidelity mean_squared_error predicted_labels",
+    "dntk.metrics": """
+        Reliability accuracy brier_score calibration_error fidelity kendall_tau mean_squared_error
+        negative_log_likelihood predicted_labels reliability
+    """,
     "dntk.models": "MLP GradientForms InputDifferentiable Model ParameterForm Points Stateful as_model bridge points",
     "dntk.models.adapter": """
         PROBES After Followable Following Forward Framework Memo OutputCount Passes call close evaluate examine
@@ -60,6 +63,7 @@ PUBLIC = {
         sequence_log_likelihood sequence_loss token_log_likelihoods
     """,
     "dntk.plan": "Plan PlannedStage certify ntk tangent_features",
+    "dntk.probabilities": "Link MonteCarlo Probit calibrated",
     "dntk.random": """
         WORDS_PER_COUNTER drawing_dtype integers_of moved nearby_signs nearby_words normals signs_of
         uniforms words

@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
-from dntk._checks import folder
+from dntk._checks import folder, require_kind
 from dntk._foreign import require_plain_array
 from dntk._target_checks import check_classes, check_labels
 from dntk._text import printable
@@ -33,6 +33,8 @@ from dntk.ledger import Ledger, LedgerRecorder, count_product
 from dntk.metrics import accuracy, fidelity, predicted_labels
 from dntk.models import batches
 from dntk.models.base import Model, checked_inputs, outputs_of, require_model
+from dntk.probabilities import Link, Probit, calibrated
+from dntk.probabilities._calibration import LinkT
 from dntk.sketch import Sketch
 from dntk.types import Array
 
@@ -91,6 +93,30 @@ class Fit:
                 "trust": tangent_residual(phi, self.state.span().basis),
             }
         return Query(**found, cost=recorder.ledger()["query"])
+
+    def predict_proba(self, x: Array, *, link: Link | None = None) -> Float[Array, "n classes"]:
+        """Class probabilities from predictions and :meth:`uncertainty`, by a link, by default :class:`Probit`.
+
+        Predictions are taken for logits, which they are of networks fitted to their own; :meth:`calibrated_link` finds
+        scale and temperature, of fits to labels, too. Two columns where there is one output. One pass over features.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs that the model does not take.
+        """
+        require_kind("link", link, Link | None, expected="Probit(...) or MonteCarlo(...), or None")
+        return (link or Probit()).probabilities(*self._moments(x))
+
+    def calibrated_link(self, x: Array, y: Integer[Array, " n"], *, link: LinkT) -> LinkT:
+        """``link`` with the scale and temperature of least negative log-likelihood at held-out points and labels.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs that the model does not take; labels that are no classes of it.
+        """
+        return calibrated(link, *self._moments(x), y)
 
     def predict_label(self, x: Array) -> Int[Array, " n"]:
         """Class of the largest predicted output, the lower one where two are equal."""
@@ -284,6 +310,12 @@ class Fit:
     def _features(self, x: Array) -> TangentFeatures:
         self.state.network.require_same(self.model)
         return tangent_features(self.model, x, sketch=self.state.sketch, memory_limit=self.state.memory_limit)
+
+    def _moments(self, x: Array) -> tuple[Float[Array, "n c"], Float[Array, "n c"]]:
+        """Predictions and deviations, from one pass over the features."""
+        phi = self._features(x)
+        count_product(phi.values, self.state.weights[:, :, None])
+        return (phi.values @ self.state.weights[:, :, None])[:, :, 0].T, self._deviation(phi)
 
     def _deviation(self, phi: TangentFeatures) -> Float[Array, "n c"]:
         """√v̂ of queries given by their features."""

@@ -144,8 +144,8 @@ _SEEDS = [
     Mutant(
         "dntk/metrics.py",
         "np.ceil(largest * bins)",
-        "np.floor(largest * bins)",
-        "a probability falls into the bin below its own",
+        "np.floor(largest * bins) + 1",
+        "a probability falls into the bin above its own",
         "tests/test_probabilities.py::test_calibration_error_is_that_of_its_definition[numpy]",
     ),
     Mutant(

@@ -14,7 +14,7 @@ PUBLIC = {
         written_whole
     """,
     "dntk.attribution": """
-        Attribution AttributionFit Functional LeftOut Losses Margins Ranking Smoother leave_one_out
+        Attribution AttributionFit Explanation Functional LeftOut Losses Margins Ranking Smoother explain leave_one_out
     """,
     "dntk.backend": """
         GROUP Backend BackendEntry BackendStatus MemoryBackend StandardBackend backend_for_network backend_of

@@ -18,9 +18,10 @@ if typing.TYPE_CHECKING:
     from dntk.distilled_gradients import DistilledGradients
     from dntk.estimator import DistilledNTK, Fit, load
     from dntk.features import StoredFeatures, TangentFeatures, tangent_features
-    from dntk.kernels import NTKOperator, ntk
+    from dntk.kernels import NTKOperator, StoredKernel, ntk
     from dntk.ledger import Ledger
     from dntk.models import MLP, Model, as_model, bridge, points
+    from dntk.sklearn import DistilledNTKClassifier, DistilledNTKRegressor, TangentFeatureMap
     from dntk.stores import Store, StoredShard, merge
     from dntk.trajectories import Trajectory, trajectory
 
@@ -35,9 +36,10 @@ _HOMES = {
     "distilled_gradients": ("DistilledGradients",),
     "estimator": ("DistilledNTK", "Fit", "load"),
     "features": ("StoredFeatures", "TangentFeatures", "tangent_features"),
-    "kernels": ("NTKOperator", "ntk"),
+    "kernels": ("NTKOperator", "StoredKernel", "ntk"),
     "ledger": ("Ledger",),
     "models": ("MLP", "Model", "as_model", "bridge", "points"),
+    "sklearn": ("DistilledNTKClassifier", "DistilledNTKRegressor", "TangentFeatureMap"),
     "stores": ("Store", "StoredShard", "merge"),
     "trajectories": ("Trajectory", "trajectory"),
 }
@@ -49,6 +51,8 @@ __all__ = [
     "Certificate",
     "DistilledGradients",
     "DistilledNTK",
+    "DistilledNTKClassifier",
+    "DistilledNTKRegressor",
     "Fit",
     "Ledger",
     "Model",
@@ -57,7 +61,9 @@ __all__ = [
     "Store",
     "StoreError",
     "StoredFeatures",
+    "StoredKernel",
     "StoredShard",
+    "TangentFeatureMap",
     "TangentFeatures",
     "Trajectory",
     "as_model",

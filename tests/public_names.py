@@ -3,10 +3,10 @@
 # Every public name, by the package or module whose `__all__` it is in: a change of this list is a line in CHANGELOG.md.
 PUBLIC = {
     "dntk": """
-        MLP Bound Certificate DistilledGradients DistilledNTK Fit Ledger Model NTKOperator
-        ProgressEvent Store StoreError StoredFeatures StoredShard TangentFeatures Trajectory as_model attribution
-        backends bridge certify checking distill load merge metrics ntk outputs plan points progress sketch solve
-        spectrum tangent_features targets trajectory
+        MLP Bound Certificate DistilledGradients DistilledNTK DistilledNTKClassifier DistilledNTKRegressor Fit Ledger
+        Model NTKOperator ProgressEvent Store StoreError StoredFeatures StoredKernel StoredShard TangentFeatureMap
+        TangentFeatures Trajectory as_model attribution backends bridge certify checking distill load merge metrics ntk
+        outputs plan points progress sketch solve spectrum tangent_features targets trajectory
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
@@ -47,7 +47,7 @@ PUBLIC = {
         tangent_features
     """,
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
-    "dntk.kernels": "NTKOperator ntk",
+    "dntk.kernels": "NTKOperator StoredKernel ntk",
     "dntk.metrics": """
         Reliability accuracy brier_score calibration_error fidelity kendall_tau mean_squared_error
         negative_log_likelihood predicted_labels reliability
@@ -75,6 +75,7 @@ PUBLIC = {
         Sketch SketchDiagnosis SketchError SketchPlan SparseSign TensorSketch automatic choose diagnose layout_of
         sketch_block sketch_blocks
     """,
+    "dntk.sklearn": "DistilledNTKClassifier DistilledNTKRegressor TangentFeatureMap",
     "dntk.solve": """
         CGResult FeatureKernel FeatureProjection GaussianProcess GeneralisedCrossValidation IterativeFit
         Jitter KFold KernelOperator KernelRidgeFit LeaveOneOut MarginalLikelihood MatrixKernel

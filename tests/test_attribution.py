@@ -191,6 +191,41 @@ def test_distilled_scores_are_within_their_bound(library):
     assert np.all(bound < 1)
 
 
+@pytest.mark.parametrize("gradients", [None, dntk.distill.gradients.Principal(3)])
+def test_scores_do_not_depend_on_the_unit_of_gradients_and_its_extremes_are_refused(library, gradients):
+    rng, model = np.random.default_rng(0), Scene(library).models[0]
+    phi, queries, y = (library.array(rng.normal(size=size), "f4") for size in ((1, 20, 6), (1, 5, 6), (20, 1)))
+
+    def found(unit):
+        train, asked = dntk.TangentFeatures(phi * unit), dntk.TangentFeatures(queries * unit)
+        kept = None if gradients is None else gradients.distill(train, y)
+        left = leave_one_out(train, y, ridge=unit * unit, gradients=kept)
+        fit = Attribution(model, sketch=None, gradients=gradients).fit_features([train], [y[:, 0]])
+        return fit.scores([asked]), fit.self_influence(), left.change(asked)
+
+    plain = found(1.0)
+    for unit in (2.0**-34, 2.0**50):
+        for one, other in zip(plain, found(unit), strict=True):
+            np.testing.assert_allclose(host(other), host(one), atol=1e-4)
+    for unit in (2.0**-66, 2.0**66):
+        with pytest.raises(ValueError, match="products (over|under)flow .*: scale the network's outputs"):
+            found(unit)
+
+
+@pytest.mark.parametrize("unit", [1.0, 2.0**-50, 2.0**50])
+def test_scores_of_16_bits_are_those_of_the_same_numbers_in_32(unit):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    model = dntk.as_model(torch.nn.Linear(2, 2).eval())
+    short = [torch.asarray(rng.normal(size=s)).bfloat16() * unit for s in ((1, 20, 6), (1, 5, 6))]
+    pull = torch.asarray(rng.uniform(size=20)).bfloat16()
+    both = [[dntk.TangentFeatures(v) for v in short], [dntk.TangentFeatures(v.float()) for v in short]]
+    pulls = (pull, pull.float())
+    fits = [Attribution(model, sketch=None).fit_features([b[0]], [p]) for b, p in zip(both, pulls, strict=True)]
+    found, expected = (host(fit.scores([asked])) for fit, (_, asked) in zip(fits, both, strict=True))
+    np.testing.assert_allclose(found, expected, atol=3 * 2.0**-8 * np.abs(expected).max())
+
+
 def test_pulls_of_extreme_margins_do_not_overflow():
     assert Margins().pulls(np.asarray([[-1000.0], [0.0], [1000.0]])).tolist() == [1.0, 0.5, 0.0]
 

@@ -1,5 +1,6 @@
 """Documentation that runs: every Python fence of a page, in order, in one namespace."""
 
+import importlib.util
 import pathlib
 import re
 import shlex
@@ -13,7 +14,7 @@ from threadpoolctl import threadpool_limits
 import dntk
 
 ROOT = pathlib.Path(__file__).parent.parent
-FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^(?:<!-- needs: (?P<needs>\w+) -->\n)?```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES_WITH_COMMANDS = ("README.md", "CONTRIBUTING.md", ".ci/run")
 
 # Pages show what users have: no run-time checks.
@@ -21,13 +22,18 @@ pytestmark = [pytest.mark.deep, pytest.mark.usefixtures("unchecked")]
 
 
 def run(page: str) -> dict:
-    """Namespace that the page's Python leaves behind; errors carry the page's own line numbers."""
+    """Namespace that the page's Python leaves behind; errors carry the page's own line numbers.
+
+    A fence that says what it needs is left out where that is not installed.
+    """
     text = (ROOT / page).read_text(encoding="utf-8")
     names: dict = {"__name__": page}
     with threadpool_limits(1):  # small matrices: threads of several test processes would only wait
         for fence in FENCE.finditer(text):
-            lines_before = text.count("\n", 0, fence.start(1))
-            exec(compile("\n" * lines_before + fence.group(1), ROOT / page, "exec"), names)
+            if fence["needs"] and importlib.util.find_spec(fence["needs"]) is None:
+                continue
+            lines_before = text.count("\n", 0, fence.start("code"))
+            exec(compile("\n" * lines_before + fence["code"], ROOT / page, "exec"), names)
     return names
 
 
@@ -144,6 +150,45 @@ def test_the_networks_of_the_page_on_jax_are_models():
     assert set(said["last_layer"].parameters) == {"out.w", "out.b"}
     for name in ("nnx_model", "linen_model", "same", "equinox_model"):
         assert said[name](x).shape == (20, 2)
+
+
+def test_what_the_page_on_scikit_learn_says_is_so():
+    pytest.importorskip("torch")
+    said = run("docs/scikit_learn.md")
+    assert said["accuracy"] > 0.94
+    assert said["believed"] < said["accuracy"]
+    assert said["calibrated_loss"] < said["loss"] < 0.5
+    assert said["own_accuracy"] > 0.9
+    assert said["frozen"].shape == said["anew"].shape == (2,)
+    assert set(said["best"]) == {"model__hidden_layer_sizes", "gradients"}
+    assert said["r2"] > 0.8
+    assert len(said["names"]) == 512
+    assert said["linear_r2"] > 0.7
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # by linear_operator
+def test_what_the_page_on_other_libraries_says_is_so(tmp_path, monkeypatch):
+    for package in ("torch", "zarr"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    said = run("docs/interop.md")
+    assert said["svm_accuracy"] > 0.8
+    assert said["difference"] < 1e-10
+    assert len(said["core"].indices) == 20
+    if "gpytorch" in said:
+        assert said["gap"] < 1e-3  # GPyTorch adds jitter of its own, and may iterate
+        assert abs(said["ours"].variance[:, 0] - said["variance"]).max() < 1e-3
+    if "operator" in said:
+        dense = said["tensor"] @ said["tensor"].T + 0.1 * said["torch"].eye(400, dtype=said["torch"].float64)
+        assert abs(dense @ said["solution"] - said["vector"]).max() < 1e-6
+        assert abs(said["log_determinant"] - said["torch"].logdet(dense)) < 1e-6
+
+
+def test_a_fence_that_needs_what_is_not_installed_is_left_out_and_others_are_not(tmp_path, monkeypatch):
+    fence = "<!-- needs: {} -->\n```python\nx = '{}'\n```\n"
+    (tmp_path / "page.md").write_text(fence.format("numpy", "ran") + fence.format("no_such_package", "no"))
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    assert run("page.md")["x"] == "ran"
 
 
 def test_the_page_on_testing_says_what_happens():

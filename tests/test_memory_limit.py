@@ -1,13 +1,15 @@
 """Peaks of memory: what is stated is kept to, and what cannot be is refused before the work."""
 
+import functools
 import tracemalloc
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 import dntk
 from dntk.certificates import widened
-from dntk.distill.data import Random, RPCholesky
+from dntk.distill.data import KernelInducing, LastLayer, Random, RPCholesky, TangentResidual, Wasserstein
 from dntk.distill.gradients import Principal, Solution
 from tests.libraries import LIBRARIES, host, interpreted
 from tests.networks import inputs, mlp
@@ -136,3 +138,58 @@ class TestCertificates:
         y = np.random.default_rng(1).normal(size=(120, 8))
         grads = Principal(5).distill(phi, y)
         assert peak_of(lambda: dntk.certify(phi, grads))[0] < phi.values.nbytes / 2
+
+
+class TestObjectivesAndInputSelectors:
+    """By 400 points of a network whose directions, one per point and output, take 0.3 MiB a point."""
+
+    CALLS: ClassVar = {
+        "residual": (TangentResidual(10, steps=2, sketch=dntk.sketch.SparseSign(64)), 12 * MIB),
+        "inducing": (KernelInducing(2, steps=2, sketch=dntk.sketch.SparseSign(64)), 12 * MIB),
+        "matching": (Wasserstein(2, steps=2, augmentation=None), MIB),
+        "last layer": (LastLayer(Random(5)), 2 * MIB),
+    }
+
+    def call(self, objective):
+        model, x = wide_network(400)
+        if isinstance(objective, LastLayer):
+            return lambda **more: objective.select_inputs(model, x, **more).indices
+        return lambda **more: objective.distill(model, x, np.arange(400) % 8, **more).x
+
+    @pytest.mark.parametrize(("objective", "limit"), CALLS.values(), ids=CALLS)
+    def test_they_keep_to_their_limit_and_find_the_same(self, objective, limit):
+        if isinstance(objective, Wasserstein):
+            pytest.importorskip("ot")
+        call = self.call(objective)
+        whole = call()  # what is made once is there
+        peak, found = peak_of(lambda: call(memory_limit=limit))
+        assert peak <= limit
+        # Two steps of Adam, whose first direction is the sign of a gradient: rounding moves what is near zero.
+        np.testing.assert_allclose(found, whole, atol=1e-3)
+
+    @pytest.mark.parametrize("objective", [objective for objective, _ in CALLS.values()], ids=CALLS)
+    def test_a_limit_that_does_not_suffice_is_refused_and_named(self, objective):
+        if isinstance(objective, Wasserstein):
+            pytest.importorskip("ot")
+        with pytest.raises(ValueError, match="memory_limit.*Pass"):
+            self.call(objective)(memory_limit=2_000)
+        with pytest.raises(ValueError, match="`memory_limit` must be"):
+            self.call(objective)(memory_limit=0)
+
+    @pytest.mark.parametrize(
+        "data", [LastLayer(Random(60)), TangentResidual(10, steps=1)], ids=["selector", "objective"]
+    )
+    def test_a_fit_hands_its_limit_to_them(self, data, monkeypatch):
+        seen, (model, x) = [], wide_network()
+        name = "select_inputs" if isinstance(data, LastLayer) else "distill"
+        own = getattr(type(data), name)
+
+        @functools.wraps(own)
+        def watched(self, *given, memory_limit=None, **more):
+            seen.append(memory_limit)
+            return own(self, *given, memory_limit=memory_limit, **more)
+
+        monkeypatch.setattr(type(data), name, watched)
+        spec = dntk.DistilledNTK(model, data=data, sketch=dntk.sketch.SparseSign(64), gradients=Solution(2))
+        spec.fit(x, memory_limit=64 * MIB)
+        assert seen == [64 * MIB]

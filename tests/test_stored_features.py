@@ -267,7 +267,7 @@ class TestResuming:
         expected = stored(tmp_path / "whole")
         stored(tmp_path / "run", shard=(0, 3))
         calls = []
-        storing = importlib.import_module("dntk.features.storing")
+        storing = importlib.import_module("dntk.features._storing")
         compute = storing.sketched_gradients
         monkeypatch.setattr(storing, "sketched_gradients", lambda *given: calls.append(1) or compute(*given))
         phi = stored(tmp_path / "run")

@@ -132,7 +132,8 @@ def dim_of(sketch: Sketch | SketchPlan | None, model: Model) -> int:
 
 def chosen_inputs(selector: InputSelector, model: Model, x: Array, targets: Targets, *, keep: Keep) -> KeptPoints:
     """Points that are chosen by something cheaper than their tangent features."""
-    selection = keep.selection(targets.like, batches.count(x), lambda: selector.select_inputs(model, x))
+    more = keep.limited(selector.select_inputs)
+    selection = keep.selection(targets.like, batches.count(x), lambda: selector.select_inputs(model, x, **more))
     return dataclasses.replace(of_selection(selection, x, targets), residual=None)
 
 

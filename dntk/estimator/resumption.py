@@ -95,11 +95,16 @@ class Keep:
             _require_points(selection, points)
             return selection
 
+    def limited(self, call: Callable[..., Any]) -> dict[str, Any]:
+        """The memory limit, if there is one and the call takes it."""
+        takes = self.memory_limit is not None and "memory_limit" in inspect.signature(call).parameters
+        return {"memory_limit": self.memory_limit} if takes else {}
+
     def distilled(self, source: DataDistiller, model: Model, x: Array, y: Array) -> DistilledData:
         """Distilled inputs; an objective that takes a checkpoint has one of its own."""
+        more = self.limited(source.distill)
         if self.checkpoints is None:
-            return source.distill(model, x, y)
-        more: dict[str, Any] = {}
+            return source.distill(model, x, y, **more)
         if "checkpoint" in inspect.signature(source.distill).parameters:
             more["checkpoint"] = self.checkpoints.part("objective")
 

@@ -12,6 +12,7 @@ have normal tails.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -195,7 +196,8 @@ class WithinTolerance:
         model = self.parts.model
         if isinstance(data, InputSelector):
             size = min(kept_count(data, batches.count(x)), batches.count(x))
-            return _looked_at(resized(data, size), model, x), lambda number: _looked_at(resized(data, number), model, x)
+            look = functools.partial(_looked_at, model=model, x=x, keep=self.keep)
+            return look(resized(data, size)), lambda number: look(resized(data, number))
         phi = self.keep.features("selecting", model, x, sketch=sketch, outputs="sum")
         return shortest(data, phi, self.tolerance / 2), lambda number: _picked(resized(data, number), phi)
 
@@ -270,8 +272,8 @@ def _picked(selector: DataSelector, phi: TangentFeatures) -> Selection:
     return selector.select(phi)
 
 
-def _looked_at(selector: InputSelector, model: Model, x: Array) -> Selection:
-    return selector.select_inputs(model, x)
+def _looked_at(selector: InputSelector, model: Model, x: Array, keep: Keep) -> Selection:
+    return selector.select_inputs(model, x, **keep.limited(selector.select_inputs))
 
 
 def _grows(sketch: Any) -> bool:

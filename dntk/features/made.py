@@ -7,9 +7,9 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.checkpoints import Checkpoints, KeptRows, digest
+from dntk.features._storing import store_features
 from dntk.features.in_memory import TangentFeatures
 from dntk.features.stored import StoredFeatures
-from dntk.features.storing import store_features
 from dntk.models.base import Model, checked_inputs, require_model
 from dntk.outputs import FeatureOutputs
 from dntk.outputs.functionals import cotangents_for

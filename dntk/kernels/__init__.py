@@ -1,6 +1,7 @@
-"""Exact empirical neural tangent kernels: as matrices, and as operators that never form one."""
+"""Exact empirical neural tangent kernels: as matrices, as operators that never form one, and on the disk."""
 
 from dntk.kernels._ntk import ntk
 from dntk.kernels.operator import NTKOperator
+from dntk.kernels.stored import StoredKernel
 
-__all__ = ["NTKOperator", "ntk"]
+__all__ = ["NTKOperator", "StoredKernel", "ntk"]

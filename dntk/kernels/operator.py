@@ -177,8 +177,9 @@ class NTKOperator:
 
     def to_dense(self) -> Float[Array, "*kernel"]:
         """The kernel itself, :func:`dntk.ntk` in the shape of the operator."""
-        sizes = {"batch_size": self.batch_size, "memory_limit": self.memory_limit}
-        kernel = ntk(self.model, self.x, outputs=self.outputs, **sizes)
+        kernel = ntk(
+            self.model, self.x, outputs=self.outputs, batch_size=self.batch_size, memory_limit=self.memory_limit
+        )
         if self.outputs != "full":
             return kernel
         xp = self.model.namespace

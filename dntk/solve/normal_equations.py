@@ -8,6 +8,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.backend import backend_of
 from dntk.ledger import count
+from dntk.solve._scaled import raised, scaled
 from dntk.solve.compensated import Total
 from dntk.solve.normal_spectrum import NormalSpectrum
 from dntk.types import Array
@@ -24,8 +25,9 @@ class NormalEquations:
     """Σ_i w_i φ_i φ_iᵀ, Σ_i w_i φ_i y_iᵀ and Σ_i w_i y_i² of the points seen so far, for g sets of features.
 
     A value: :meth:`update` and :meth:`merge` return new ones, and the order of chunks matters to rounding only. Memory
-    O(g·k²), whatever the number of points. Products are formed in the precision of the features and added up in
-    float64, or with compensation where the device has none.
+    O(g·k²), whatever the number of points. Products are formed in the precision of the features, of 16 bits as float32,
+    and added up in float64, or with compensation where the device has none. Features and targets far from one are
+    scaled by powers of two first, so that no product leaves the range of float32 where float64 has room for the sums.
 
     Parameters
     ----------
@@ -59,7 +61,7 @@ class NormalEquations:
         Raises
         ------
         ValueError
-            Features and targets with other numbers of points or sets.
+            Features and targets with other numbers of points or sets, that are not finite, or whose products overflow.
         """
         _check(features, targets, sample_weights)
         total: NormalEquations | None = None
@@ -201,29 +203,33 @@ def _check(features: Array, targets: Array, sample_weights: Array | None) -> Non
 def _products(features: Array, targets: Array, weights: Array | None) -> tuple[Array, Array, Array, float]:
     xp = arrays.namespace(features, targets)
     g, n, k = features.shape
+    features, targets = arrays.widened(features), arrays.widened(targets)
     count(flops=g * n * k * (k + 2 * targets.shape[2]))
     if weights is not None:
         root = xp.sqrt(xp.astype(weights, features.dtype, copy=False))[None, :, None]
         features, targets = features * root, targets * root
-    wide = arrays.in_float64(targets)
-    total = float(n) if weights is None else float(xp.sum(xp.astype(weights, wide.dtype)))
-    gram = backend_of(features).column_gram(features)
+    total = float(n) if weights is None else float(xp.sum(arrays.in_float64(weights)))
+    x, e = scaled("features", features)
+    y, f = scaled("targets", targets)
+    gram = backend_of(x).column_gram(x)
     # The few targets on the left: BLAS is many times slower where the wide factor is the transposed one.
-    cross = (targets.mT @ features).mT
-    return gram, cross, xp.sum(wide * wide, axis=1), total
+    cross = (y.mT @ x).mT
+    wide = arrays.in_float64(y)
+    return raised(gram, 2 * e), raised(cross, e + f), raised(xp.sum(wide * wide, axis=1), 2 * f), total
 
 
 def _first(features: Array, targets: Array, weights: Array | None) -> NormalEquations:
     gram, cross, squares, weight = _products(features, targets, weights)
     if weights is not None:
         features = features * arrays.namespace(features).sqrt(weights)[None, :, None]
+    x, e = scaled("features", arrays.widened(features))
     return NormalEquations(
         gram_total=Total.of(gram),
         cross_total=Total.of(cross),
         square_total=Total.of(squares),
         points=features.shape[1],
         weight=weight,
-        rounding=_rounding(features, gram),
+        rounding=_rounding(x, raised(gram, -2 * e)),
     )
 
 

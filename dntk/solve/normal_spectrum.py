@@ -43,8 +43,10 @@ class NormalSpectrum:
     def train_mse(self, ridges: Float[Array, " r"]) -> Float[Array, "r g q"]:
         """Mean squared residual on the points, (Σy² − Σ_j b_j²(e_j + 2λ)/(e_j + λ)²)/Σw_i."""
         xp = arrays.namespace(self.values)
-        e, lam = self.values[:, :, None], ridges[None, None, :]
-        explained = (self.products**2).mT @ ((e + 2 * lam) / (e + lam) ** 2)
+        largest = xp.max(self.values)
+        size = xp.where(largest > 0, largest, xp.ones_like(largest))  # so that squares of eigenvalues are in range
+        e, lam = self.values[:, :, None] / size, ridges[None, None, :] / size
+        explained = ((self.products / xp.sqrt(size)) ** 2).mT @ ((e + 2 * lam) / (e + lam) ** 2)
         residual = xp.clip(self.squares[:, :, None] - explained, min=0)
         return xp.permute_dims(residual, (2, 0, 1)) / self.weight
 

@@ -16,6 +16,7 @@ from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.random import moved
 from dntk.solve._checked_pair import checked_pair
+from dntk.solve._range import require_in_range
 from dntk.solve.checkpoint import (
     digest_of,
     digests_of,
@@ -190,10 +191,11 @@ def solve_statistics(
     Raises
     ------
     ValueError
-        A ridge that is not positive, or below the rounding of the statistics; features that are zero.
+        A ridge that is not positive, or below the rounding of the statistics; features that are zero; sums that
+        overflow, or underflow beside the ridge.
     """
-    chosen = _chosen(statistics, ridge)
     gram, cross = statistics.gram, statistics.cross
+    chosen = _chosen(statistics, ridge)
     if jitter is None and chosen < statistics.rounding_floor:
         msg = (
             f"`ridge`={chosen:.3g} is below the rounding of the statistics, {statistics.rounding_floor:.3g}: "
@@ -259,8 +261,10 @@ def _chosen(statistics: NormalEquations, ridge: float | StreamedGCV) -> float:
         if isinstance(ridge, RidgeChoice | str):
             msg = f"`ridge`={ridge!r} needs the features again: pass a number or dntk.solve.StreamedGCV()."
             raise ValueError(msg)
-        check_ridge(float(ridge))
-        return float(ridge)
+        given = check_ridge(float(ridge))
+        require_in_range(statistics, given)
+        return given
+    require_in_range(statistics, None)
     xp = arrays.namespace(statistics.gram)
     mean = float(xp.mean(xp.sum(xp.linalg.diagonal(statistics.gram), axis=1))) / statistics.weight
     if mean == 0:

@@ -220,6 +220,14 @@ class StoreFolder:
             msg = f"{self._file(number)} is damaged, and counts as missing from now on: run its shard again."
             raise StoreError(msg)
 
+    def chunk(self, number: int, data: str) -> Any | None:
+        """Numbers of a chunk, in NumPy; None unless it is there, is what its record says, and of these data."""
+        found = self.record(number)
+        if found is None or found.manifest["data"] != data or _sha256(self._file(number)) != found.manifest["sha256"]:
+            return None
+        array = chunk_files.zarr().open_array(str(self._values()), mode="r")
+        return chunk_files.from_disk(chunk_files.read(array, self.layout.slices(number)), self.layout.dtype)
+
     def _make(self, number: int, shard: Shard, make: Callable[[int], tuple[Array, str]]) -> None:
         with spent() as cost:
             values, data = make(number)

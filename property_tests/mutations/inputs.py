@@ -6,6 +6,14 @@ _VALUES = "tests/test_sequences.py::test_values_and_gradients_are_those_of_the_d
 
 MUTANTS = [
     Mutant(
+        "dntk/distill/data/pulling.py",
+        "chunk = min(chunk, _fitting(model, x, cotangents, each, memory_limit))",
+        "_fitting(model, x, cotangents, each, memory_limit)",
+        "directions of an objective take more than its memory limit",
+        "tests/test_memory_limit.py::TestObjectivesAndInputSelectors::"
+        "test_they_keep_to_their_limit_and_find_the_same[inducing]",
+    ),
+    Mutant(
         "dntk/outputs/tokens.py",
         "values = logits[:, :-1, :] if self.causal else logits",
         "values = logits[:, 1:, :] if self.causal else logits",

@@ -9,7 +9,45 @@ WEIGHTED = NORMAL + "test_weighted_regressions_and_their_path_are_those_of_scale
 CHUNKS = NORMAL + "test_chunks_out_of_core_are_one_regression[numpy]"
 EQUATIONS = "dntk/solve/normal_equations.py"
 
+UNITS = "tests/test_statistics_of_any_size.py::test_"
+ANOTHER_UNIT = UNITS + "a_float32_regression_out_of_core_is_that_of_gradients_in_another_unit[numpy-0.5-tiny]"
+
 MUTANTS = [
+    Mutant(
+        "dntk/solve/_scaled.py",
+        "or 1 / _SAFE <= largest <= _SAFE:",
+        "or largest > 0:",
+        "products of float32 features of any size formed as they are",
+        ANOTHER_UNIT,
+    ),
+    Mutant(
+        EQUATIONS,
+        "raised(cross, e + f)",
+        "raised(cross, e)",
+        "Φᵀy in the unit of the scaled targets",
+        ANOTHER_UNIT,
+    ),
+    Mutant(
+        "dntk/solve/_range.py",
+        "if largest < least and products > 0 and (ridge is None or ridge < least):",
+        "if False:",
+        "sums that underflowed are solved",
+        UNITS + "float64_says_where_sums_leave_its_range[1e-310-1e-150-underflow]",
+    ),
+    Mutant(
+        "dntk/solve/_range.py",
+        "if ridge is None and squares < least and products > 0:",
+        "if False:",
+        "a ridge chosen by errors that underflowed",
+        UNITS + "targets_too_small_for_a_choice_of_ridge_are_refused_and_served_at_a_given_one",
+    ),
+    Mutant(
+        EQUATIONS,
+        "features, targets = arrays.widened(features), arrays.widened(targets)",
+        "",
+        "products of 16 bits in 16 bits",
+        UNITS + "16_bits_are_added_up_as_float32_adds_the_same_numbers[1.0]",
+    ),
     Mutant(
         EQUATIONS,
         "cross_total=self.cross_total.merge(other.cross_total)",

@@ -84,6 +84,7 @@ class KernelInducing:
         *,
         checkpoint: str | Path | None = None,
         every: float = 30.0,
+        memory_limit: int | None = None,
     ) -> DistilledData:
         """Distilled inputs, whose targets are the classes (m,), or the learned targets (m, C).
 
@@ -96,6 +97,8 @@ class KernelInducing:
         checkpoint, every
             A file that is written every so many seconds, and beside it a folder, its name with ``.data`` added, of what
             was made of all data; a run that finds them goes on from there.
+        memory_limit
+            Bytes that may be taken beside the network and ``x``; default: gradient blocks of 1 GiB.
 
         Raises
         ------
@@ -103,7 +106,7 @@ class KernelInducing:
             Inputs without gradient, or a model that has none; labels that are missing or not integers.
         ValueError
             A class with fewer points to fit to than ``per_class``, images without ``limits``, labels outside the
-            network's classes, and what the model refuses.
+            network's classes, a memory limit that does not suffice, and what the model refuses.
         dntk.StoreError
             A checkpoint of another run.
         """
@@ -114,7 +117,7 @@ class KernelInducing:
         provenance = provenance_of(self, model, {"x": x, "y": labels})
         stored = checkpoint_at(checkpoint, every, provenance, model, x)
         sketch = resolved(self.sketch, model, x, outputs=self.outputs, seed=self.seed)
-        tangents = Tangents(model=differentiable, sketch=sketch, outputs=self.outputs)
+        tangents = Tangents.of(differentiable, x, sketch, self, (self.per_class * model.n_outputs, memory_limit))
         problem = _Problem.of(self, tangents, x, labels, kept_beside(stored))
         start = {"x": take(x, problem.chosen), **self.loss.start(problem.targets)}
         rates = {**dict.fromkeys(start, self.learning_rate), "x": self.learning_rate * spread(x)}
@@ -161,7 +164,7 @@ class _Problem:
         model = tangents.model
         fit, held = split(x.shape[0], objective.held_out, seed=objective.seed)
         chosen = fit[balanced(take(labels, fit), model.n_outputs, objective.per_class, seed=objective.seed)]
-        every = tangents.features(x, kept)
+        every = tangents.of_data(x, kept)
         known, judges = tangents.joined(every[fit]), tangents.joined(every[held])
         goals = one_hot(labels, model.n_outputs, like=known)
         return cls(

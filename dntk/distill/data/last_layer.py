@@ -5,11 +5,13 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import positive_integer
 from dntk._progress import task
 from dntk.distill.data.base import DataSelector, Selection
 from dntk.features import TangentFeatures, tangent_features
 from dntk.models import batches
 from dntk.models.base import POINTS, Model, checked_inputs
+from dntk.models.batching import choose_batch_size
 from dntk.models.input_gradients import InputDifferentiable
 from dntk.sketch import SparseSign
 from dntk.types import Array
@@ -39,27 +41,39 @@ class LastLayer:
     selector: DataSelector
     seed: int = 0
 
-    def select_inputs(self, model: Model, x: Array) -> Selection:
+    def select_inputs(self, model: Model, x: Array, *, memory_limit: int | None = None) -> Selection:
         """Chosen points of the inputs ``x``; the residual trace is that of the kernel h hᵀ + 1.
+
+        Parameters
+        ----------
+        model, x
+            The network, and the inputs to choose from.
+        memory_limit
+            Bytes that h and what layers hold of inputs may take beside the network and ``x``; what ``selector`` takes
+            is not counted. Default: 256 inputs at once.
 
         Raises
         ------
         TypeError, ValueError
-            Inputs that the model does not take; more points asked than there are.
+            Inputs that the model does not take; more points asked than there are; a limit that does not suffice.
         """
         x = checked_inputs(model, x)
-        return self.selector.select(last_layer_features(model, x, seed=self.seed))
+        if memory_limit is not None:
+            memory_limit = positive_integer("memory_limit", memory_limit, remedy="a number of bytes, or None")
+        return self.selector.select(last_layer_features(model, x, seed=self.seed, memory_limit=memory_limit))
 
 
-def last_layer_features(model: Model, x: Array, *, seed: int = 0) -> TangentFeatures:
+def last_layer_features(model: Model, x: Array, *, seed: int = 0, memory_limit: int | None = None) -> TangentFeatures:
     """(h, 1) of checked inputs, the mean over positions where there are several; else features of one functional."""
     head = _head(model, x)
     if head is None:
-        return tangent_features(model, x, sketch=SparseSign(_DIM, seed=seed), outputs="sum")
+        sketch = SparseSign(_DIM, seed=seed)
+        return tangent_features(model, x, sketch=sketch, outputs="sum", memory_limit=memory_limit)
     differentiable, name = head
     n = batches.count(x)
+    size = POINTS if memory_limit is None else min(POINTS, _fitting(differentiable, x, name, memory_limit))
     with task("inputs of the last layer", total=n, unit="points") as bar:
-        pieces = [_entering(differentiable, batches.span(x, start, stop), name) for start, stop in bar.spans(n, POINTS)]
+        pieces = [_entering(differentiable, batches.span(x, start, stop), name) for start, stop in bar.spans(n, size)]
     xp = model.namespace
     entering = xp.concat(pieces, axis=0)
     one = xp.ones((batches.count(x), 1), dtype=entering.dtype, device=arrays.device_of(entering))
@@ -74,6 +88,14 @@ def _head(model: Model, x: Array) -> tuple[InputDifferentiable, str] | None:
         return model, model.head(batches.first(x))
     except ValueError:  # it has no such layer
         return None
+
+
+def _fitting(model: InputDifferentiable, x: Array, name: str, memory_limit: int) -> int:
+    """Inputs that are looked at at once within a limit, of which h takes three copies: in parts, whole and with 1."""
+    first, xp = _entering(model, batches.first(x), name), model.namespace
+    held = 3 * batches.count(x) * (first.shape[1] + 1) * arrays.itemsize(first)
+    one = xp.ones((1, model.n_outputs), dtype=arrays.kernel_dtype(xp, model.dtype), device=model.device)
+    return choose_batch_size(model, x, one, None, held=held, memory_limit=memory_limit)
 
 
 def _entering(model: InputDifferentiable, x: Array, name: str) -> Float[Array, "n d"]:

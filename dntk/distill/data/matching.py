@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import positive_integer
 from dntk._progress import task
 from dntk.archive import to_host
 from dntk.backend import backend_of
@@ -19,11 +20,36 @@ from dntk.distill.data.descent import Evaluated, Variables
 from dntk.distill.data.draws import Indices, take
 from dntk.distill.data.prediction_losses import log_softmax
 from dntk.distill.data.pulling import pull_observed
+from dntk.models.base import POINTS
+from dntk.models.batching import choose_batch_size
 from dntk.models.input_gradients import InputDifferentiable
 from dntk.types import Array
 
 _JUDGED = 50
 """Steps between two looks at the loss without augmentation."""
+
+
+def inputs_at_once(model: InputDifferentiable, x: Array, per_class: int, memory_limit: int | None) -> int | None:
+    """Inputs whose layers are differentiated at once within a memory limit, if there is one.
+
+    Raises
+    ------
+    ValueError
+        The limit is no positive integer, or does not suffice for the inputs of one class.
+    """
+    if memory_limit is None:
+        return None
+    limit = positive_integer("memory_limit", memory_limit, remedy="a number of bytes, or None")
+    xp = model.namespace
+    one = xp.ones((1, model.n_outputs), dtype=arrays.kernel_dtype(xp, model.dtype), device=model.device)
+    found = choose_batch_size(model, x, one, None, memory_limit=limit)
+    if found < per_class:
+        msg = (
+            f"`memory_limit`={limit:,} bytes do not suffice: they hold gradients of {found} inputs, and a class has "
+            f"{per_class}. Pass about {limit * per_class // found:,}, or a smaller `per_class`."
+        )
+        raise ValueError(msg)
+    return found
 
 
 @runtime_checkable
@@ -71,6 +97,7 @@ class MatchingProblem:
     model: InputDifferentiable
     head: str
     goals: list[Goal]
+    at_once: int | None = None
 
     @property
     def size(self) -> int:
@@ -85,6 +112,7 @@ class MatchingProblem:
         x: Array,
         members: list[Indices],
         kept: Checkpoints | None,
+        at_once: int | None = None,
     ) -> "MatchingProblem":
         """The problem for the points of every class at ``members``; what classes are to match is kept, if asked."""
         head = objective.features or model.head(x)
@@ -92,9 +120,9 @@ class MatchingProblem:
         goals = []
         with task("classes", total=len(members), unit="classes") as bar:
             for label, places in enumerate(bar.over(members)):
-                make = functools.partial(_goal, objective, model, x, (label, places), head, names)
+                make = functools.partial(_goal, objective, model, x, (label, places), head, names, at_once)
                 goals.append(make() if kept is None else _kept_goal(kept, label, make, x))
-        return cls(objective=objective, model=model, head=head, goals=goals)
+        return cls(objective=objective, model=model, head=head, goals=goals, at_once=at_once)
 
     def evaluate(self, step: int, variables: Variables) -> Evaluated:
         """The loss under the augmentation of a step, with its gradient; now and then the loss without, to judge by."""
@@ -130,7 +158,9 @@ class MatchingProblem:
 
     def _groups(self) -> Iterator[tuple[int, int]]:
         """Classes [first, last) that are taken at once."""
-        yield from arrays.spans(len(self.goals), max(1, self.objective.batch_size // self.objective.per_class))
+        own = self.objective
+        size = own.batch_size if self.at_once is None else min(own.batch_size, self.at_once)
+        yield from arrays.spans(len(self.goals), max(1, size // own.per_class))
 
     def _terms(
         self, outputs: Float[Array, "n c"], inputs: Mapping[str, Array], first: int
@@ -170,10 +200,11 @@ def _goal(
     members: tuple[int, Indices],
     head: str,
     names: tuple[str, ...],
+    at_once: int | None,
 ) -> Goal:
     """What the inputs of a class, given with the places of its points, are to match."""
     label, places = members
-    features, statistics = _observed(model, x, places, head, names)
+    features, statistics = _observed(model, x, places, (head, *names), at_once)
     support, weights = objective.barycentre.summarise(
         to_host(features).astype("f8"), objective.per_class, seed=objective.seed + label
     )
@@ -199,14 +230,15 @@ def _kept_goal(kept: Checkpoints, label: int, make: Callable[[], Goal], like: Ar
 
 
 def _observed(
-    model: InputDifferentiable, x: Array, places: Indices, head: str, names: tuple[str, ...]
+    model: InputDifferentiable, x: Array, places: Indices, layers: tuple[str, ...], at_once: int | None
 ) -> tuple[Float[Array, "n d"], dict[str, Moments]]:
     """Penultimate features of a class's points, and the moments of what enters layers."""
     xp = model.namespace
     features: list[Array] = []
     statistics: dict[str, Moments] = {}
-    for start, stop in arrays.spans(len(places), 256):
-        seen = model.observe(take(x, places[start:stop]), tuple(dict.fromkeys((head, *names))))
+    head, *names = layers
+    for start, stop in arrays.spans(len(places), min(POINTS, at_once or POINTS)):
+        seen = model.observe(take(x, places[start:stop]), tuple(dict.fromkeys(layers)))
         features.append(xp.reshape(seen.inputs[head], (stop - start, -1)))
         for name in names:
             found = moments(seen.inputs[name])

@@ -96,6 +96,7 @@ class TangentResidual:
         *,
         checkpoint: str | Path | None = None,
         every: float = 30.0,
+        memory_limit: int | None = None,
     ) -> DistilledData:
         """Distilled inputs.
 
@@ -111,13 +112,16 @@ class TangentResidual:
         checkpoint, every
             A file that is written every so many seconds, and beside it a folder, its name with ``.data`` added, of what
             was made of all data; a run that finds them goes on from there.
+        memory_limit
+            Bytes that may be taken beside the network and ``x``; default: gradient blocks of 1 GiB.
 
         Raises
         ------
         TypeError
             Inputs without gradient, or a model that has none; labels that are not integers.
         ValueError
-            More inputs asked than there are points to fit to, images without ``limits``, and what the model refuses.
+            More inputs asked than there are points to fit to, images without ``limits``, a memory limit that does not
+            suffice, and what the model refuses.
         dntk.StoreError
             A checkpoint of another run.
         """
@@ -131,7 +135,7 @@ class TangentResidual:
         provenance = provenance_of(self, model, {"x": x, **labels})
         stored = checkpoint_at(checkpoint, every, provenance, model, x)
         sketch = resolved(self.sketch, model, x, outputs=self.outputs, seed=self.seed)
-        tangents = Tangents(model=differentiable, sketch=sketch, outputs=self.outputs)
+        tangents = Tangents.of(differentiable, x, sketch, self, (self.size, memory_limit))
         problem = _Problem.of(self, tangents, x, kept_beside(stored))
         descent = Descent(
             steps=self.steps,
@@ -159,7 +163,7 @@ class _Problem:
     @classmethod
     def of(cls, objective: TangentResidual, tangents: Tangents, x: Array, kept: Checkpoints | None) -> "_Problem":
         fit, held = split(x.shape[0], objective.held_out, seed=objective.seed)
-        every = tangents.features(x, kept)
+        every = tangents.of_data(x, kept)
         known, judges = every[fit], every[held]
         selector = objective.start or RPCholesky(objective.size, seed=objective.seed)
         selection = selector.select(known)

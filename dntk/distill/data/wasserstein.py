@@ -15,7 +15,7 @@ from dntk.distill.data.distilled_data import DistilledData, Provenance, provenan
 from dntk.distill.data.draws import by_class
 from dntk.distill.data.kernel_inducing import required_labels
 from dntk.distill.data.limits import Limits, check_limits, within
-from dntk.distill.data.matching import MatchingProblem, on_device_of
+from dntk.distill.data.matching import MatchingProblem, inputs_at_once, on_device_of
 from dntk.distill.data.prediction_losses import log_softmax
 from dntk.distill.data.settings import check_settings, checkpoint_at, kept_beside, spread
 from dntk.models import batches
@@ -98,6 +98,7 @@ class Wasserstein:
         *,
         checkpoint: str | Path | None = None,
         every: float = 30.0,
+        memory_limit: int | None = None,
     ) -> DistilledData:
         """Distilled inputs, class after class.
 
@@ -110,6 +111,9 @@ class Wasserstein:
         checkpoint, every
             A file that is written every so many seconds, and beside it a folder, its name with ``.data`` added, of what
             was made of all data; a run that finds them goes on from there.
+        memory_limit
+            Bytes that what layers hold of inputs, and gradients, may take beside the network and ``x``: fewer are
+            looked at at once. Default: 256 points, and ``batch_size`` inputs.
 
         Raises
         ------
@@ -117,7 +121,8 @@ class Wasserstein:
             Inputs without gradient, or a model that has none; labels that are missing or not integers.
         ValueError
             A class with fewer points than ``per_class``, images without ``limits``, an unknown layer, labels outside
-            the network's classes, and what the model refuses.
+            the network's classes, a memory limit that does not suffice for the inputs of a class, and what the model
+            refuses.
         ImportError
             POT is not installed.
         dntk.StoreError
@@ -131,7 +136,8 @@ class Wasserstein:
         require_transport()
         provenance = provenance_of(self, model, {"x": x, "y": labels})
         stored = checkpoint_at(checkpoint, every, provenance, model, x)
-        problem = MatchingProblem.of(self, differentiable, x, members, kept_beside(stored))
+        at_once = inputs_at_once(differentiable, x, self.per_class, memory_limit)
+        problem = MatchingProblem.of(self, differentiable, x, members, kept_beside(stored), at_once)
         descent = Descent(
             steps=self.steps,
             rates={"x": self.learning_rate * spread(x)},

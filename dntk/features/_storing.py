@@ -1,6 +1,5 @@
 """Tangent features of a network that go to the disk chunk by chunk."""
 
-import hashlib
 from typing import Any
 
 from jaxtyping import Float
@@ -8,23 +7,20 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk._checks import positive_integer
 from dntk._progress import task
-from dntk.archive import checksum, fingerprint
+from dntk.archive import fingerprint
 from dntk.archive.digests import dtype_name
 from dntk.checkpoints import described, digest
 from dntk.features.stored import StoredFeatures
 from dntk.identity import Identity, rounding_of
 from dntk.models import batches
 from dntk.models.base import Model
-from dntk.models.nests import is_array, leaves
 from dntk.outputs import FeatureOutputs
 from dntk.sketch import Sketch, description
 from dntk.sketch.application import batch_of, sketched_gradients
 from dntk.stores import Layout, Store, StoredShard, StoreFolder, Wanted, shard_of
+from dntk.stores.data import ends_digest, joined_digest, part_digest
 from dntk.stores.layout import check_dtype, rows_of_chunk
-from dntk.types import Array, Batch, Inputs
-
-_ENDS = 4
-"""Points at both ends that tell data sets apart before anything is computed."""
+from dntk.types import Array, Inputs
 
 _COPIES = 4
 """Copies of a chunk that exist while it is written."""
@@ -57,7 +53,9 @@ def store_features(
 
     def data(number: int) -> str:
         first, last = points(number)
-        return _digest(batches.span(x, first + a, first + b) for a, b in arrays.spans(last - first, size))
+        return joined_digest(
+            part_digest(batches.span(x, first + a, first + b)) for a, b in arrays.spans(last - first, size)
+        )
 
     numbers = part.numbers(len(layout))
     with folder.alone(part):
@@ -107,7 +105,7 @@ def _wanted(
             "network": network,
             "sketch": digest(sketch),
             "output": described(outputs),
-            "set of points": f"{n} points, {_ends(x, n)}",
+            "set of points": f"{n} points, {ends_digest(x)}",
             "type on the disk": dtype,
         },
         layout=Layout(shape=(cotangents.shape[0], n, dim), chunks=(cotangents.shape[0], rows, dim), dtype=dtype),
@@ -137,18 +135,4 @@ def _chunk(
         pieces.append(sketched_gradients(model, part, sketch, cotangents, size))
     xp = model.namespace
     values = pieces[0] if len(pieces) == 1 else xp.concat(pieces, axis=1)
-    return values, hashlib.sha256("".join(parts).encode()).hexdigest()
-
-
-def _digest(parts: Any) -> str:
-    return hashlib.sha256("".join(part_digest(part) for part in parts).encode()).hexdigest()
-
-
-def part_digest(part: Batch) -> str:
-    """SHA-256 of a batch of inputs."""
-    return checksum({"": part} if is_array(part) else dict(leaves(part)))
-
-
-def _ends(x: Inputs, n: int) -> str:
-    """Digest of the first and the last points."""
-    return _digest([batches.span(x, 0, min(n, _ENDS)), batches.span(x, max(0, n - _ENDS), n)])[:16]
+    return values, joined_digest(parts)

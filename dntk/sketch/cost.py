@@ -23,11 +23,11 @@ SUM = 153
 FACTOR = 200
 """The same for one number of the factors that an exact kernel contracts; 20 to 360 were measured, mostly 120 to 240."""
 
-HASH = 256
-"""The same for one number of a factor, hashed for every position: an estimate."""
+HASH = 226
+"""The same for one number of a factor, hashed for every position; fitted like the next with k = 2,048 to 32,768."""
 
-TRANSFORM = 8
-"""The same for one operation of a fast Fourier transform: an estimate."""
+TRANSFORM = 16
+"""The same for one operation of a fast Fourier transform and of the products of transforms; 6 to 21 were measured."""
 
 
 def whole_cost(layer: LayerProbe, q: int, nonzeros: int = 1) -> float:
@@ -42,12 +42,18 @@ def reduced_cost(layer: LayerProbe, q: int, width: int, dim: int) -> float:
 
 
 def tensor_cost(layer: LayerProbe, q: int, dim: int) -> float:
-    """One input's gradients by :class:`dntk.sketch.TensorSketch`."""
+    """One input's gradients by :class:`dntk.sketch.TensorSketch`, added to the others' ``dim`` numbers."""
     t = layer.positions
+    added = q * dim * SUM
     if t == 0:
-        return whole_cost(layer, q)
-    transforms = (1 + q) * t * 2.5 * dim * math.log2(max(2, dim)) * TRANSFORM
-    return min(whole_cost(layer, q), t * (layer.columns + q * layer.rows) * HASH + transforms + 4 * q * t * dim)
+        return whole_cost(layer, q) + added
+    return added + min(whole_cost(layer, q), transformed_cost((layer.columns, q * layer.rows), q, t, dim))
+
+
+def transformed_cost(factors: tuple[int, int], q: int, positions: int, dim: int) -> float:
+    """The same by transforms of factors of so many numbers a position; the inverse of all layers is one more."""
+    transforms = (1 + q) * positions * 2.5 * dim * math.log2(max(2, dim)) * TRANSFORM
+    return positions * sum(factors) * HASH + transforms
 
 
 def exact_cost(layer: LayerProbe, q: int, n: int) -> float:

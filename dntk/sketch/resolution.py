@@ -25,13 +25,15 @@ def automatic(model: Model, x: Array, *, n: int, outputs: FeatureOutputs = "each
     """What ``"auto"`` means: the cheapest sketch to four times as many features as points, within 1,024 and 8,192.
 
     Four times as many keep every kernel K^c of n points regular and its entries right to about 1/√(4n); the plan says
-    what is expected of the mean kernel. None, all P coordinates, for networks of up to 4,096 parameters, and where
+    what is expected of the mean kernel; up to four times as many of those where they cost less for the same error, as
+    of perceptrons. None, all P coordinates, for networks of up to 4,096 parameters, and where
     there would be more than half as many features as parameters.
     """
     dim = min(LARGEST, max(LEAST, 2 ** math.ceil(math.log2(4 * n))))
     if model.n_parameters <= max(SMALL, 2 * dim):
         return None
-    return cheapest(model, x, n=n, dim=dim, outputs=outputs, seed=seed)
+    most = min(LARGEST, model.n_parameters // 2)
+    return cheapest(model, x, n=n, dim=dim, most=most, outputs=outputs, seed=seed)
 
 
 def resolved(

@@ -23,6 +23,7 @@ from dntk.sketch.base import (
     rows_of,
     size_of,
 )
+from dntk.sketch.cost import EXPAND, PLACE, transformed_cost
 from dntk.sketch.error import SketchError, moment_error
 from dntk.sketch.layout import Layout, Part, factors_in, parts_of
 from dntk.types import Array
@@ -114,12 +115,11 @@ class TensorSketch:
         return total
 
     def _transforms_are_cheaper(self, left: Array, right: Array) -> bool:
-        """Whether transforms of the factors take fewer operations than expanding the gradient and hashing it."""
-        factors = [left.shape[0] * left.shape[3], right.shape[0] * right.shape[3]]
+        """Whether transforms of the factors cost less than expanding the gradient and hashing it."""
+        factors = left.shape[0] * left.shape[3], right.shape[0] * right.shape[3]
         q, t = max(left.shape[0], right.shape[0]), left.shape[2]
-        by_transforms = t * (sum(factors) + _transform_flops(1 + q, self.dim) + 4 * q * self.dim)
-        expanded = 2 * q * (t + 1) * left.shape[3] * right.shape[3]
-        return by_transforms < expanded
+        expanded = q * left.shape[3] * right.shape[3] * (t + EXPAND + PLACE)
+        return transformed_cost(factors, q, t, self.dim) < expanded
 
     def _spectrum(self, part: Part, left: Array, right: Array) -> Complex[Array, "q n f"]:
         """Transform of the contribution of one layer, summed over positions, in slabs of inputs."""

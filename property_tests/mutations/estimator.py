@@ -425,10 +425,17 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/sketch/choice.py",
-        "_mixed(seen, 2 * plain.variance, dim, seed)",
-        "_mixed(seen, 200 * plain.variance, dim, seed)",
+        "options = [plain, _mixed(seen, budget, dim, seed)",
+        "options = [plain, _mixed(seen, 100 * budget, dim, seed)",
         "the cheapest sketch may err fourteen times as much as the plain one",
         "tests/test_sketch_choose.py::test_the_cheapest_sketch_of_a_size_is_little_worse_than_sparse_signs",
+    ),
+    Mutant(
+        "dntk/sketch/resolution.py",
+        "dim=dim, most=most, outputs",
+        "dim=dim, outputs",
+        "perceptrons are hashed coordinate by coordinate",
+        "tests/test_sketch_choose.py::test_a_perceptron_is_sketched_by_transforms_at_the_error_of_the_plain_sketch",
     ),
     Mutant(
         "dntk/gradient_blocks/_paired.py",

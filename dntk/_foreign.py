@@ -32,6 +32,13 @@ def _remedy(name: str, value: Any, library: str) -> str:
     if isinstance(value, type) or callable(value):
         return "pass an array with one point per row"
     root, kind = type(value).__module__.partition(".")[0], type(value).__name__
+    if (root, kind) in (("zarr", "Array"), ("zarr", "AsyncArray"), ("h5py", "Dataset")):
+        return f"convert it to one array first, {converted(f'{name}[:]', library)}"
+    if any(base.__name__ == "IterableDataset" for base in type(value).__mro__):
+        return f"it can be read only once: collect its points first, list({name})"
+    if isinstance(value, memoryview):
+        inner = name if library in ("", "numpy") else f"numpy.asarray({name})"
+        return f"convert it to one array first, {converted(inner, library)}"
     known = _BY_KIND.get((root, kind)) or _BY_ROOT.get(root)
     if known and not hasattr(value, "__array_namespace__"):
         return known.format(name=name)
@@ -93,7 +100,6 @@ _BY_KIND = {
     ("xarray", "DataArray"): "pass its values, {name}.values",
     ("sklearn", "Bunch"): "pass its array, {name}.data; labels are {name}.target",
     ("datasets", "Dataset"): "pass one column as an array, {name}.with_format('numpy')['...']",
-    ("datasets", "IterableDataset"): "collect it first; it can be read only once",
     ("datasets", "DatasetDict"): "pick a split, {name}['train'], and a column of it as an array",
     ("transformers", "BatchEncoding"): "pass one of its arrays, {name}['input_ids'], made with return_tensors",
     ("transformers", "BatchFeature"): "pass one of its arrays, {name}['pixel_values'], made with return_tensors",

@@ -25,8 +25,9 @@ from dntk.certificates.estimators import (
     spectral_norm,
 )
 from property_tests.allowances import allowance
-from property_tests.kernel_pairs import frobenius, gram_in, pairs
-from property_tests.strategies import for_libraries, seeds
+from property_tests.kernel_pairs import build_pair, frobenius, gram_in, pairs
+from property_tests.strategies import build, for_libraries, seeds
+from tests.libraries import LIBRARIES
 
 FAILURE = 1e-9
 CONFIDENCE = 1 - FAILURE
@@ -73,6 +74,16 @@ def test_block_lanczos_bounds_the_norm_of_semidefinite_matrices(library, pair, b
         gap = lanczos_gap(pair.points, steps, FAILURE ** (1 / block))
         assert found.kind == "probabilistic"
         assert float(found) <= (exact + 2 * slack) / (1 - gap) if gap < 1 else math.isinf(float(found))
+
+
+def test_a_krylov_space_that_is_complete_is_filled_with_columns_that_are_new():
+    # Found by `make fuzz`: equal eigenvalues, so that all but a few columns are rounding of those before.
+    pair = build_pair(build((1, 24, 40), "float32", "flat", "duplicated", 1e8, False, 27), "projected", 0)
+    kernel = gram_in(LIBRARIES[0], pair.others)
+    start = gaussian_probes(pair.points, 1, seed=0, stream="test", like=kernel)
+    slack = allowance("N1", pair.dtype, pair.size, pair.norm)
+    found = semidefinite_norm(lambda v: kernel @ v, start, steps=40, confidence=CONFIDENCE, rounding=slack)
+    assert 0 <= float(found) - np.linalg.norm(pair.approximate, 2) <= 2 * slack
 
 
 @pytest.mark.parametrize("probes", [1, 2, 10, 100])

@@ -24,6 +24,8 @@ NEEDS = {
     "polars_frame": "polars",
     "hf_dataset": "datasets",
     "encoding": "transformers",
+    "zarr_array": "zarr",
+    "zarr_group": "zarr",
 }
 """Libraries of things that are passed, where dntk itself needs them not."""
 
@@ -107,10 +109,18 @@ def _of_modules(weights: Any) -> dict[str, Any]:
 
 def _containers(host: Any) -> dict[str, Any]:
     import scipy.sparse
+    import sklearn.linear_model
     import sklearn.utils
 
-    found = {"sparse": scipy.sparse.csr_matrix(host), "bunch": sklearn.utils.Bunch(data=host)}
-    for name in ("torch", *NEEDS.values()):
+    from tests.bad_input.values import Record
+
+    found = {
+        "sparse": scipy.sparse.csr_matrix(host),
+        "bunch": sklearn.utils.Bunch(data=host),
+        "estimator": sklearn.linear_model.LogisticRegression(),
+        "record": Record(host),
+    }
+    for name in ("torch", *sorted(set(NEEDS.values()))):
         if importlib.util.find_spec(name) is not None:
             found |= _MAKE[name](host)
     return found
@@ -118,6 +128,13 @@ def _containers(host: Any) -> dict[str, Any]:
 
 def _of_torch(host: Any) -> dict[str, Any]:
     import torch
+
+    class Stream(torch.utils.data.IterableDataset[Any]):
+        def __iter__(self) -> Any:
+            return iter(tensor)
+
+        def __len__(self) -> int:
+            return len(tensor)
 
     tensor = torch.as_tensor(host.copy())
     data = torch.utils.data.TensorDataset(tensor)
@@ -127,6 +144,8 @@ def _of_torch(host: Any) -> dict[str, Any]:
     return {
         "parallel": torch.nn.DataParallel(torch.nn.Linear(FEATURES, CLASSES)),
         "loader": torch.utils.data.DataLoader(data),
+        "labelled_loader": torch.utils.data.DataLoader([(row, 0) for row in tensor]),  # type: ignore[arg-type]
+        "stream": Stream(),
         "tensor_dataset": data,
         "sparse_tensor": tensor.to_sparse(),
         "nested_tensor": nested,
@@ -147,7 +166,14 @@ def _of_transformers(host: Any) -> dict[str, Any]:
     return {"encoding": transformers.BatchEncoding({"input_ids": host})}
 
 
+def _of_zarr(host: Any) -> dict[str, Any]:
+    import zarr
+
+    return {"zarr_array": zarr.array(host), "zarr_group": zarr.group()}
+
+
 _MAKE: dict[str, Any] = {
+    "zarr": _of_zarr,
     "torch": _of_torch,
     "pandas": lambda host: {"frame": importlib.import_module("pandas").DataFrame(host)},
     "polars": lambda host: {"polars_frame": importlib.import_module("polars").DataFrame(host)},

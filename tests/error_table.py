@@ -209,6 +209,32 @@ TABLE: dict[str, tuple[Row, ...]] = {
             but=("array_api_strict",),
         ),
         Row("hidden(x)", "{no_logits}", error="ValueError", needs="autograd", but=("array_api_strict",)),
+        Row(
+            "dntk.ntk(model, stream)",
+            "`x1` is a tests Stream: it can be read only once: collect its points first, list(x1).",
+            needs="torch",
+        ),
+        Row(
+            "dntk.ntk(model, record)",
+            "`x1` is a Record, but the network takes one array: pass the array alone, of a data set with labels by "
+            "dntk.points(data, collate=...) that leaves them out.",
+            but=("torch", "jax"),
+        ),
+        Row(
+            "dntk.ntk(model, labelled_loader)",
+            "`x1` is a list, but the network takes one array: pass the array alone, of a data set with labels by "
+            "dntk.points(data, collate=...) that leaves them out.",
+            but=("torch", "jax"),
+            needs="torch",
+        ),
+        Row("dntk.ntk(model, zarr_group)", "`x1` is a zarr Group: pass one of its arrays, x1['...'].", needs="zarr"),
+        Row(
+            "dntk.DistilledNTK(model).fit(x, zarr_array)",
+            "`y` is a zarr Array: convert it to one array first, numpy.asarray(y[:], dtype=numpy.float32).",
+        ),
+        Row(
+            "dntk.ntk(model, estimator)", "`x1` is a sklearn LogisticRegression: pass an array with one point per row."
+        ),
         Row("model(dntk.points(list(host)))", "`x` is a dntk Points: pass an array with one point per row."),
         Row(
             "dntk.points(row for row in host)",

@@ -6,6 +6,7 @@ import pytest
 import dntk
 from dntk.distill.gradients import LocalGlobal, low_rank
 from dntk.spectrum import truncation_rank
+from dntk.testing.features import build_features
 
 
 def planted(clusters, outputs, points=8, dim=4, seed=0):
@@ -66,3 +67,9 @@ def test_the_truncation_rank_is_that_of_every_outputs_own_kernel():
     phi = dntk.TangentFeatures(np.stack([np.diag(np.sqrt(s)) for s in spectra]))
     assert low_rank(phi, 0.05).ranks == (4, 6, 2)
     assert low_rank(phi, 0.05).ranks == tuple(truncation_rank(np.diag(s), 0.05) for s in spectra)
+
+
+def test_pieces_of_which_many_eigenvalues_are_equal_are_clustered():
+    case = build_features((1, 7, 3), "float32", "clustered", "plain", 1e8, False, 1346478)
+    found = LocalGlobal(variance=0.5, clusters=3).diagnose(dntk.TangentFeatures(case.values))
+    assert len(found.local_ranks) <= 3

@@ -154,6 +154,31 @@ def test_sources_that_cannot_be_read_are_refused(source, error, message):
         dntk.ntk(mlp(NUMPY), dntk.points(source), batch_size=2)
 
 
+def test_streams_and_buffers_are_no_sources():
+    data = pytest.importorskip("torch").utils.data
+
+    class Stream(data.IterableDataset):
+        """It knows its length, and has [i] from its base."""
+
+        def __iter__(self):
+            return iter(ROWS)
+
+        def __len__(self):
+            return len(ROWS)
+
+    for source in (Stream(), data.ChainDataset([Stream()]), data.DataLoader(Stream()), memoryview(ROWS[0])):
+        with pytest.raises(TypeError, match="is no source of points"):
+            dntk.points(source)
+        with pytest.raises(TypeError, match=r"`x1` is a .*first, (list|torch.cat|numpy.asarray)\("):
+            dntk.ntk(mlp(NUMPY), source)
+
+
+def test_groups_of_stored_arrays_are_no_sources():
+    group = pytest.importorskip("zarr").group()
+    with pytest.raises(TypeError, match="a Group is no source of points"):
+        dntk.points(group)
+
+
 def test_a_collate_that_loses_examples_is_refused():
     source = dntk.points(ROWS, collate=lambda rows: np.stack(rows[:-1]))
     assert isinstance(source, Points)

@@ -48,7 +48,11 @@ def stored(folder, seed=0):
     return phi.values.tobytes()
 
 
-CALLS = {"chosen": chosen, "made": made, "stored": stored}
+def kernel(folder, seed=0):
+    return dntk.ntk(network(), data(24) + seed, store=dntk.Store(folder, rows=8)).values.tobytes()
+
+
+CALLS = {"chosen": chosen, "made": made, "stored": stored, "kernel": kernel}
 
 
 def main(name, folder, groups):

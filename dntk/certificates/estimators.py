@@ -114,10 +114,7 @@ def _largest_ritz(multiply: Multiply, start: Array, steps: int) -> tuple[float, 
         room = points - known.shape[1]
         if room <= 0:
             break
-        fresh = unit_columns(image)[:, : min(image.shape[1], room)]
-        for _ in range(2):
-            fresh = fresh - known @ (known.mT @ fresh)
-            fresh, _ = xp.linalg.qr(fresh)
+        fresh = _beside(known, unit_columns(image)[:, : min(image.shape[1], room)])
         image = multiply(fresh)
         bases.append(fresh)
         images.append(image)
@@ -125,6 +122,23 @@ def _largest_ritz(multiply: Multiply, start: Array, steps: int) -> tuple[float, 
     quotient = known.mT @ xp.concat(images, axis=1)
     values = xp.linalg.eigvalsh((quotient + quotient.mT) / 2)
     return max(0.0, float(xp.max(values))), known.shape[1] >= points
+
+
+def _beside(known: Float[Array, "n k"], columns: Float[Array, "n b"]) -> Float[Array, "n b"]:
+    """Orthonormal columns beside those ``known``, spanning what is new of some ``columns`` of unit length.
+
+    What of them is not new, as where a Krylov space is complete, would leave rounding, which is orthogonal to nothing:
+    random columns, new but for a share of √(k/n), take its place.
+    """
+    xp = arrays.namespace(known)
+    fresh, upper = xp.linalg.qr(columns - known @ (known.mT @ columns))
+    lost = xp.abs(xp.linalg.diagonal(upper)) < math.sqrt(xp.finfo(known.dtype).eps)
+    if bool(xp.any(lost)):
+        random = gaussian_probes(*columns.shape, like=known, seed=known.shape[1], stream="beside")
+        fresh = xp.where(lost[None, :], random / math.sqrt(known.shape[0]), fresh)
+        fresh, _ = xp.linalg.qr(fresh - known @ (known.mT @ fresh))
+    fresh, _ = xp.linalg.qr(fresh - known @ (known.mT @ fresh))
+    return fresh
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ the basis. Fenchel duality, with P(w) = ‖Φw − y‖² + λ‖w‖² and D(α
     ‖Φ(w − w*)‖² + λ‖w − w*‖² = P(w) − P* ≤ P(w) − D(α),
 
 with equality at α* (completing the square). Rounding: that of r is 4c·eps·N·(‖K‖ + λ)‖α̂‖, c = 0.71, and adds ‖Δr‖/√λ to
-‖e‖_A; that of squared norms 4c·eps·N of them, c = 0.74; the duality gap's P(w) + |D(α)|, which the subtraction loses.
+‖e‖_A; that of squared norms 4c·eps·N of them, c = 0.74; that of the duality gap P(w) + |D(α)|, which the subtraction
+loses, and 2‖Φw − y‖‖y‖, as what is squared is rounded as y is.
 """
 
 import dataclasses
@@ -98,12 +99,13 @@ def excess_objective(
     w, a = xp.astype(weights, wide, copy=False), xp.astype(dual, wide, copy=False)
     misfit = (phi @ w[:, :, None])[:, :, 0] - y
     image = (phi.mT @ a[:, :, None])[:, :, 0]
-    primal = xp.sum(misfit**2, axis=1) + ridge * xp.sum(w**2, axis=1)
+    far = xp.sum(misfit**2, axis=1)
+    primal = far + ridge * xp.sum(w**2, axis=1)
     # λα has the size of the targets; λ² and α² leave the range of float32 where kernels are large.
     fit = ridge * a
     linear, quadratic = 2 * xp.sum(fit * y, axis=1), ridge * xp.sum(image**2, axis=1) + xp.sum(fit**2, axis=1)
     slack = allowance("galerkin", arrays.epsilon(phi), max(features.shape), 1.0)
-    scale = primal + xp.abs(linear) + quadratic
+    scale = primal + xp.abs(linear) + quadratic + 2 * xp.sqrt(far) * xp.sqrt(xp.sum(y**2, axis=1))
     return Bound(value=xp.clip(primal - linear + quadratic, min=0) + slack * scale, theorem="duality gap")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._checks import positive_integer, require_kind
+from dntk._checks import kind_of, positive_integer, require_kind
 from dntk._foreign import require_plain_array
 from dntk.backend import backend_of, entries, root_modules
 from dntk.features.neighbours import Neighbours, nearest
@@ -74,8 +74,7 @@ class TangentFeatures:
         """Indices on the device of the features, from an index, indices or a mask, checked to exist."""
         xp, device, n = arrays.namespace(self.values), arrays.device_of(self.values), len(self)
         if isinstance(points, int | list | tuple | np.generic | np.ndarray):
-            host = np.atleast_1d(np.asarray(points))
-            require_plain_array("points", host)
+            host = _indices_on_host(points)
             points = backend_of(self.values).from_numpy(host, device=device)
         arrays.require_same_place(features=self.values, points=points)
         points = xp.reshape(points, (1,)) if points.ndim == 0 else points
@@ -184,6 +183,17 @@ class TangentFeatures:
     def require_comparable(self, other: "TangentFeatures", name: str) -> None:
         """Raise unless inner products between the two sets of features mean anything."""
         require_comparable(self.sample.values, self.sketch, other, name)
+
+
+def _indices_on_host(points: Any) -> Any:
+    """Indices or a mask in NumPy; ``ValueError`` for lists of several lengths."""
+    try:
+        host = np.atleast_1d(np.asarray(points))
+    except ValueError as error:
+        msg = f"`points` is {kind_of(points)} of parts of several lengths: pass integer indices (s,), or a mask."
+        raise ValueError(msg) from error
+    require_plain_array("points", host)
+    return host
 
 
 def require_comparable(values: Float[Array, "c _ k"], sketch: Any, other: TangentFeatures, name: str) -> None:

@@ -57,12 +57,13 @@ def store_kernel(
         groups = [cotangents[a:b, :] for a, b in arrays.spans(cotangents.shape[0], _functionals(folder))]
     tiles = _Tiles(model, x1, x2, groups, outputs, folder)
     numbers = part.numbers(len(folder.layout))
-    with task("stored kernel", total=len(numbers), unit="tiles") as bar:
-        fresh = folder.fill(part, tiles.make, tiles.data, bar)
-    if part.count > 1 and not folder.is_whole:
-        ends = (tiles.spans(numbers[0])[0].start, tiles.spans(numbers[-1])[0].stop) if numbers else (0, 0)
-        return StoredShard(folder.folder, part, ends)
-    folder.finish(fresh)
+    with folder.alone(part):
+        with task("stored kernel", total=len(numbers), unit="tiles") as bar:
+            fresh = folder.fill(part, tiles.make, tiles.data, bar)
+        if part.count > 1 and not folder.is_whole:
+            ends = (tiles.spans(numbers[0])[0].start, tiles.spans(numbers[-1])[0].stop) if numbers else (0, 0)
+            return StoredShard(folder.folder, part, ends)
+        folder.finish(fresh)
     return StoredKernel(store.path, like=next(iter(model.parameters.values())))
 
 

@@ -12,7 +12,8 @@ from dntk.backend import backend_of
 from dntk.models.nests import is_array, is_nest, leaves, mapped
 from dntk.types import Array, Batch
 
-_NO_POINTS = ("iloc", "get_column", "nnz")  # of pandas, polars and sparse matrices, whose [i] is no point
+_NO_POINTS = ("iloc", "get_column", "nnz", "keys")
+"""Of pandas, polars, sparse matrices and groups of Zarr, whose [i] is no point."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -133,13 +134,15 @@ def points(source: Any, *, collate: Callable[[list[Any]], Batch] | None = None, 
 
 def is_source(x: Any) -> bool:
     """Whether points can be read from ``x`` by their positions, and it is no batch by itself."""
-    if isinstance(x, str | bytes | Mapping) or is_array(x) or any(hasattr(x, name) for name in _NO_POINTS):
+    if isinstance(x, str | bytes | memoryview | Mapping) or is_array(x) or any(hasattr(x, name) for name in _NO_POINTS):
         return False
     return isinstance(x, Points) or _is_loader(x) or (_is_indexable(x) and not is_nest(x))
 
 
 def _is_indexable(x: Any) -> bool:
-    return hasattr(x, "__getitem__") and (hasattr(x, "__len__") or _is_stored_array(x)) and not isinstance(x, type)
+    if isinstance(x, type) or any(base.__name__ == "IterableDataset" for base in type(x).__mro__):
+        return False  # a stream of PyTorch has [i] and may have a length, but no points by their positions
+    return hasattr(x, "__getitem__") and (hasattr(x, "__len__") or _is_stored_array(x))
 
 
 def _is_loader(x: Any) -> bool:

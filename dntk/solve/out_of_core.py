@@ -130,8 +130,9 @@ def _added(total: NormalEquations | None, features: Array, targets: Array) -> No
 
 def _numbered(chunks: Chunks, done: int, *, verify_all: bool) -> Iterator[tuple[int, Chunk]]:
     """Chunks with their numbers: those that are done to be compared, then the others."""
-    if not callable(chunks) and (
-        not isinstance(chunks, Iterable) or isinstance(chunks, str | bytes | Mapping) or hasattr(chunks, "dtype")
+    if isinstance(chunks, type) or (
+        not callable(chunks)
+        and (not isinstance(chunks, Iterable) or isinstance(chunks, str | bytes | Mapping) or hasattr(chunks, "dtype"))
     ):
         found = f"`chunks` is {kind_of(chunks)}"
         msg = f"{found}: expected pairs of arrays, (features, targets), or a function of a number."

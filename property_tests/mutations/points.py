@@ -54,4 +54,18 @@ MUTANTS = [
         "spectra of 16 bits stay in 16 bits where there is no float64",
         "tests/test_arrays.py::test_spectra_of_16_bits_are_computed_in_more",
     ),
+    Mutant(
+        SOURCES,
+        'base.__name__ == "IterableDataset"',
+        'base.__name__ == "no such"',
+        "streams of PyTorch pass for data sets whose points have positions",
+        TESTS + "test_streams_and_buffers_are_no_sources",
+    ),
+    Mutant(
+        SOURCES,
+        '"nnz", "keys")',
+        '"nnz")',
+        "groups of arrays pass for sources of points",
+        TESTS + "test_groups_of_stored_arrays_are_no_sources",
+    ),
 ]

@@ -134,6 +134,20 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/certificates/estimators.py",
+        "    if bool(xp.any(lost)):\n",
+        "    if False:\n",
+        "rounding passes for the rest of a Krylov space that is complete",
+        FILES + "norm_estimators.py::test_a_krylov_space_that_is_complete_is_filled_with_columns_that_are_new",
+    ),
+    Mutant(
+        "dntk/certificates/regression.py",
+        " + 2 * xp.sqrt(far) * xp.sqrt(xp.sum(y**2, axis=1))",
+        "",
+        "the duality gap forgets how a small residual is rounded",
+        FILES + "duality_gap.py::test_what_is_squared_is_rounded_as_the_targets_are",
+    ),
+    Mutant(
+        "dntk/certificates/estimators.py",
         "target = 2 * math.log(failure) / probes",
         "target = math.log(failure) / probes",
         "Chernoff with half its exponent",

@@ -124,6 +124,7 @@ def foreign_containers(host: Any) -> list[Bad]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             things += [torch.nested.nested_tensor([tensor[0], tensor[1, :2]]), tensor.to_sparse_csr()]
+    things += data_sets(host) + estimators(host) + stored_arrays(host)
     if importlib.util.find_spec("pandas"):
         import pandas
 
@@ -144,7 +145,88 @@ def foreign_containers(host: Any) -> list[Bad]:
         import transformers
 
         things += [transformers.BatchEncoding({"input_ids": host}), transformers.BatchFeature({"pixel_values": host})]
-    return [Bad(f"{type(thing).__module__.partition('.')[0]} {type(thing).__name__}", thing) for thing in things]
+    return [
+        Bad(thing.name, thing.value)
+        if isinstance(thing, _Named)
+        else Bad(f"{type(thing).__module__.partition('.')[0]} {type(thing).__name__}", thing)
+        for thing in things
+    ]
+
+
+def data_sets(host: Any) -> list[Any]:
+    """Data sets and loaders of PyTorch, of points alone, of pairs, and of streams."""
+    if not importlib.util.find_spec("torch"):
+        return []
+    import torch
+    from torch.utils.data import ChainDataset, ConcatDataset, DataLoader, IterableDataset
+
+    class Stream(IterableDataset[Any]):
+        def __iter__(self) -> Any:
+            return iter(torch.as_tensor(host.copy()))
+
+    class CountedStream(Stream):
+        def __len__(self) -> int:
+            return len(host)
+
+    class LoaderOfStream(DataLoader[Any]):
+        pass
+
+    class LoaderOfPairs(DataLoader[Any]):
+        pass
+
+    pairs = [(row, i % C) for i, row in enumerate(torch.as_tensor(host.copy()))]
+    return [
+        *(Stream(), CountedStream(), ChainDataset([Stream()]), LoaderOfStream(Stream(), batch_size=4)),
+        *(ConcatDataset([pairs]), LoaderOfPairs(pairs, batch_size=4, shuffle=True)),  # type: ignore[arg-type]
+    ]
+
+
+def estimators(host: Any) -> list[Any]:
+    """What scikit-learn's users have at hand, fitted and not."""
+    from sklearn import linear_model, pipeline, preprocessing, svm
+
+    unfitted = linear_model.LogisticRegression()
+    return [
+        *(unfitted, svm.SVC(kernel="precomputed"), linear_model.LinearRegression().fit(host, host[:, 0])),
+        *(preprocessing.StandardScaler(), pipeline.make_pipeline(preprocessing.StandardScaler(), unfitted)),
+    ]
+
+
+@dataclasses.dataclass
+class Record:
+    """A batch of one array, as data classes of users are."""
+
+    pixels: Any
+
+
+def stored_arrays(host: Any) -> list[Any]:
+    """Arrays on the disk, buffers, and records of arrays."""
+    things: list[Any] = [memoryview(host), Record(host), Record("text"), Record]
+    if importlib.util.find_spec("zarr"):
+        import zarr
+
+        spoilt = host.copy()
+        spoilt[5, 1] = np.nan
+        group = zarr.group()
+        group.create_array("x", data=host)
+        things += [zarr.array(host), group, _Named("Zarr with NaN", zarr.array(spoilt))]
+    return things
+
+
+@dataclasses.dataclass(frozen=True)
+class _Named:
+    """A thing whose class says too little of it."""
+
+    name: str
+    value: Any
+
+
+def mapped(scene: Scene) -> Any:
+    """The inputs in a memory map."""
+    path = Path(scene.folder) / "mapped"
+    if not path.exists():
+        scene.host_x.tofile(path)
+    return np.memmap(path, dtype=np.float32, mode="r", shape=(N, D))
 
 
 def arrays_like(scene: Scene, right: Any) -> list[Bad]:
@@ -187,6 +269,12 @@ def inputs(scene: Scene) -> list[Bad]:
         _shown(host.tolist()),
         _shown(np.ones((N, D), np.float32)).replace("ndarray", "matrix"),
     )
+    if importlib.util.find_spec("zarr"):
+        import zarr
+
+        sources["points in Zarr"] = zarr.array(host)
+    if scene.library == "numpy":
+        sources["points in a memory map"] = mapped(scene)
     double = [Bad("float64", scene.array(scene.host_x.astype(np.float64)))] if scene.library != "jax" else []
     named = [Bad(name, value, same=scene.x) for name, value in sources.items()]
     found = [bad for bad in arrays_like(scene, scene.x) if bad.name not in known and not isinstance(bad.value, dict)]
@@ -273,7 +361,16 @@ def sources(scene: Scene) -> list[Bad]:
         "lists": host.tolist(),
         "stored array": host,
         "a collate": dntk.points(rows, collate=np.stack),
+        "a memory map": mapped(scene),
     }
+    if importlib.util.find_spec("zarr"):
+        import zarr
+
+        good["Zarr"] = zarr.array(host)
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        good["a loader that shuffles"] = torch.utils.data.DataLoader(rows, batch_size=5, shuffle=True)  # type: ignore[arg-type]
     return [Bad(name, value) for name, value in bad.items()] + [
         Bad(name, value, same=scene.x) for name, value in good.items()
     ]
@@ -282,7 +379,7 @@ def sources(scene: Scene) -> list[Bad]:
 _SOURCES = (
     *("a tuple of 12", "a list of 2", "builtins range", "torch TensorDataset", "torch DataLoader"),
     *("torch Subset", "sklearn Bunch", "polars Series", "pandas Series", "datasets Dataset", "datasets DatasetDict"),
-    *("transformers BatchEncoding", "transformers BatchFeature", "dntk TangentFeatures"),
+    *("transformers BatchEncoding", "transformers BatchFeature", "dntk TangentFeatures", "zarr Array"),
 )
 """Nests and sources of points, which are inputs for networks that take them, as dictionaries are."""
 

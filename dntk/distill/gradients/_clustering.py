@@ -90,7 +90,8 @@ def _embedded(
     # scikit-learn's SpectralClustering takes these vectors from ARPACK, which restarts from random numbers that no seed
     # reaches where eigenvalues are equal, as in graphs of several pieces. SciPy's Laplacian drops the diagonal.
     laplacian, roots = csgraph.laplacian(affinity / (affinity.max() or 1.0), normed=True, return_diag=True)
-    values, vectors = eigh(laplacian, subset_by_index=(0, clusters - 1))
+    # LAPACK's way for some eigenvectors alone, "evr", gives up where many eigenvalues are equal.
+    values, vectors = (part[..., :clusters] for part in eigh(laplacian, driver="evd"))
     return 1 - values, vectors / roots[:, None]
 
 

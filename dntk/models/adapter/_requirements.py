@@ -56,7 +56,10 @@ def require_input(x: Batch, model: Model, name: str, *, convert: str = "", kinds
 def require_array(x: Batch, name: str) -> None:
     """Raise ``TypeError`` where ``x`` is a nest, for networks that take one array."""
     if is_nest(x):
-        msg = f"`{name}` is a {type(x).__name__}, but the network takes one array: pass the array alone."
+        msg = (
+            f"`{name}` is a {type(x).__name__}, but the network takes one array: pass the array alone, of a data set "
+            "with labels by dntk.points(data, collate=...) that leaves them out."
+        )
         raise TypeError(msg)
 
 

@@ -144,7 +144,7 @@ _SEEDS = [
     Mutant(
         "dntk/metrics.py",
         "np.ceil(largest * bins)",
-        "np.floor(largest * bins) + 1",
+        "(np.ceil(largest * bins) + 1)",
         "a probability falls into the bin above its own",
         "tests/test_probabilities.py::test_calibration_error_is_that_of_its_definition[numpy]",
     ),

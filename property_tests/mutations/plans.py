@@ -63,4 +63,11 @@ MUTANTS = [
         "half of the work of an uncertainty is not counted",
         PASSES + "test_operations_are_those_of_pytorchs_counter_whatever_asks_for_them[mlp-all parameters]",
     ),
+    Mutant(
+        "backends/dntk_torch/model.py",
+        "self._findings.passes.forward(x, once)",
+        "once()",
+        "forward passes are in no ledger",
+        PASSES + "test_operations_are_those_of_pytorchs_counter_whatever_asks_for_them[mlp-all parameters]",
+    ),
 ]

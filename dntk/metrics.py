@@ -1,13 +1,31 @@
-"""Accuracy, fidelity and mean squared error of predictors."""
+"""Accuracy, fidelity and mean squared error of predictors; how right class probabilities are; agreement of ranks."""
 
+import dataclasses
+import math
+
+import numpy as np
+import numpy.typing as npt
 from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
+from dntk._checks import positive_integer
 from dntk._foreign import require_plain_array
 from dntk._target_checks import check_classes, check_labels
+from dntk.backend import backend_of
 from dntk.types import Array
 
-__all__ = ["accuracy", "fidelity", "mean_squared_error", "predicted_labels"]
+__all__ = [
+    "Reliability",
+    "accuracy",
+    "brier_score",
+    "calibration_error",
+    "fidelity",
+    "kendall_tau",
+    "mean_squared_error",
+    "negative_log_likelihood",
+    "predicted_labels",
+    "reliability",
+]
 
 
 def predicted_labels(outputs: Float[Array, "n c"]) -> Int[Array, " n"]:
@@ -41,6 +59,111 @@ def mean_squared_error(outputs: Float[Array, "n c"], network_outputs: Float[Arra
     xp = arrays.require_same_place(outputs=outputs, network_outputs=network_outputs)
     _require_equal_shapes(outputs, network_outputs)
     return float(xp.mean((outputs - network_outputs) ** 2))
+
+
+def negative_log_likelihood(probabilities: Float[Array, "n c"], labels: Integer[Array, " n"]) -> float:
+    """Mean of −log p of the right class; infinite where a right class has none."""
+    chosen = _of_labels(probabilities, labels)
+    xp = arrays.namespace(chosen)
+    return math.inf if float(xp.min(chosen)) <= 0 else -float(xp.mean(xp.log(chosen)))
+
+
+def brier_score(probabilities: Float[Array, "n c"], labels: Integer[Array, " n"]) -> float:
+    """Mean over points of Σ_c(p_c − 1[c is right])², from 0 to 2."""
+    chosen = _of_labels(probabilities, labels)
+    xp = arrays.namespace(chosen)
+    return float(xp.mean(xp.sum(probabilities**2, axis=1) - chosen**2 + (1 - chosen) ** 2))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """How often the predicted class is right, by the probability that it was given; NumPy, one entry per bin.
+
+    Parameters
+    ----------
+    counts
+        Points of each bin of equal width in [0, 1].
+    confidence
+        Their mean largest probability; 0 for empty bins.
+    accuracy
+        Share of them whose predicted class is right; 0 for empty bins.
+    """
+
+    counts: npt.NDArray[np.int64]
+    confidence: npt.NDArray[np.float64]
+    accuracy: npt.NDArray[np.float64]
+
+    @property
+    def calibration_error(self) -> float:
+        """Σ_b n_b/n·|accuracy − confidence|, the expected calibration error (Naeini and others 2015)."""
+        return float(np.sum(self.counts * np.abs(self.accuracy - self.confidence)) / np.sum(self.counts))
+
+
+def reliability(probabilities: Float[Array, "n c"], labels: Integer[Array, " n"], *, bins: int = 15) -> Reliability:
+    """Points by the largest of their probabilities, in bins (b/B, (b + 1)/B]: what a reliability plot shows."""
+    _of_labels(probabilities, labels)
+    bins = positive_integer("bins", bins)
+    host = backend_of(probabilities).to_numpy
+    p = np.asarray(host(probabilities), dtype=np.float64)
+    largest, right = np.max(p, axis=1), np.argmax(p, axis=1) == np.asarray(host(labels))
+    places = np.clip(np.ceil(largest * bins).astype(np.int64) - 1, 0, bins - 1)
+    counts = np.bincount(places, minlength=bins)
+    sums = [np.bincount(places, weights=part, minlength=bins) for part in (largest, right.astype(np.float64))]
+    confidence, share = (part / np.maximum(counts, 1) for part in sums)
+    return Reliability(counts=counts, confidence=confidence, accuracy=share)
+
+
+def calibration_error(probabilities: Float[Array, "n c"], labels: Integer[Array, " n"], *, bins: int = 15) -> float:
+    """Expected calibration error: mean distance of the largest probability from how often it is right, by bins."""
+    return reliability(probabilities, labels, bins=bins).calibration_error
+
+
+def kendall_tau(outputs: Float[Array, "n c"], network_outputs: Float[Array, "n c"]) -> Float[Array, " c"]:
+    """Kendall's τ-b of every output: whether predictor and network put points in the same order.
+
+    1 where they do, −1 for the opposite order, NaN where an output is the same for all points. O(C·n²), by blocks.
+    """
+    xp = arrays.require_same_place(outputs=outputs, network_outputs=network_outputs)
+    _require_equal_shapes(outputs, network_outputs)
+    c = outputs.shape[1]
+    same = ours = theirs = np.zeros(c, dtype=np.int64)
+    for start, stop in arrays.spans(outputs.shape[0], 256):
+        a, b = (xp.sign(x[start:stop, None, :] - x[None, :, :]) for x in (outputs, network_outputs))
+        same, ours, theirs = (
+            total + np.asarray(backend_of(outputs).to_numpy(_counted(part)))
+            for total, part in ((same, a * b), (ours, a * a), (theirs, b * b))
+        )
+    with np.errstate(invalid="ignore"):
+        tau = same / (np.sqrt(ours.astype(np.float64)) * np.sqrt(theirs.astype(np.float64)))
+    return xp.asarray(tau, dtype=outputs.dtype, device=arrays.device_of(outputs))
+
+
+def _counted(signs: Float[Array, "b n c"]) -> Int[Array, " c"]:
+    """Sums of signs per output, exact: in integers."""
+    xp = arrays.namespace(signs)
+    return xp.sum(xp.astype(signs, xp.int32), axis=(0, 1))
+
+
+def _of_labels(probabilities: Array, labels: Array) -> Float[Array, " n"]:
+    """Probability of the right class, of checked probabilities and labels."""
+    xp = arrays.require_same_place(probabilities=probabilities, labels=labels)
+    require_outputs("probabilities", probabilities)
+    n, c = probabilities.shape
+    check_labels("labels", labels, points=n)
+    check_classes("labels", labels, classes=c)
+    if n == 0:
+        msg = "`probabilities` has no rows: pass at least one point."
+        raise ValueError(msg)
+    off = float(xp.max(xp.abs(xp.sum(probabilities, axis=1) - 1)))
+    if c < 2 or float(xp.min(probabilities)) < 0 or off > 1e-3:
+        msg = (
+            f"`probabilities` has shape {(n, c)}, least entry {float(xp.min(probabilities)):.3g} and rows that sum to "
+            f"1 within {off:.3g}: expected class probabilities, two columns or more, as of fit.predict_proba(x)."
+        )
+        raise ValueError(msg)
+    columns = xp.arange(c, dtype=labels.dtype, device=arrays.device_of(probabilities))
+    chosen = columns[None, :] == labels[:, None]
+    return xp.sum(xp.where(chosen, probabilities, xp.zeros_like(probabilities)), axis=1)
 
 
 def require_outputs(name: str, outputs: Array) -> None:

@@ -14,7 +14,7 @@ PUBLIC = {
         written_whole
     """,
     "dntk.attribution": """
-        Attribution AttributionFit Functional LeftOut Losses Margins Ranking Smoother leave_one_out
+        Attribution AttributionFit Explanation Functional LeftOut Losses Margins Ranking Smoother explain leave_one_out
     """,
     "dntk.backend": """
         GROUP Backend BackendEntry BackendStatus MemoryBackend StandardBackend backend_for_network backend_of
@@ -22,12 +22,12 @@ PUBLIC = {
     """,
     "dntk.certificates": """
         Bound Certificate FittedPredictor DroppedPoints Intervals Kind Span SpanCertificate StageError
-        TraceEstimate all_angles certified_trace_loss certify distilled_eigenvalues
+        Threshold TraceEstimate all_angles certified_trace_loss certify distilled_eigenvalues
         eigenvalues_above eigenvalues_from_trace eigenvalues_near energy_error exact_eigenvalues
         excess_objective frobenius_norm frobenius_residual gaussian_probes hutch_plus_plus
         in_sample_error largest_angle leading_eigenvalues pointwise posterior_variance sampled_mean
         semidefinite_norm sketch_gains sketched_singular_values span_certificate
-        spectral_norm spectrum_distance tangent_residual total_distance trace_residual
+        spectral_norm spectrum_distance tangent_residual threshold total_distance trace_residual
         with_unsketched xtrace
     """,
     "dntk.distill": "data gradients",
@@ -48,7 +48,10 @@ PUBLIC = {
     """,
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
     "dntk.kernels": "NTKOperator StoredKernel ntk",
-    "dntk.metrics": "accuracy fidelity mean_squared_error predicted_labels",
+    "dntk.metrics": """
+        Reliability accuracy brier_score calibration_error fidelity kendall_tau mean_squared_error
+        negative_log_likelihood predicted_labels reliability
+    """,
     "dntk.models": "MLP GradientForms InputDifferentiable Model ParameterForm Points Stateful as_model bridge points",
     "dntk.models.adapter": """
         PROBES After Followable Following Forward Framework Memo OutputCount Passes call close evaluate examine
@@ -60,6 +63,7 @@ PUBLIC = {
         sequence_log_likelihood sequence_loss token_log_likelihoods
     """,
     "dntk.plan": "Plan PlannedStage certify ntk tangent_features",
+    "dntk.probabilities": "Link MonteCarlo Probit calibrated",
     "dntk.random": """
         WORDS_PER_COUNTER drawing_dtype integers_of moved nearby_signs nearby_words normals signs_of
         uniforms words

@@ -113,6 +113,23 @@ def test_what_the_page_on_attribution_says_is_so():
     )
 
 
+def test_what_the_page_on_strangers_says_is_so():
+    said = run("docs/strangers.md")
+    assert said["flagged"]["known"] < 0.08
+    assert said["flagged"]["noise"] > 0.95
+    assert said["auroc"]["noise"][0] > 0.99
+    assert said["auroc"]["digits 7 to 9"][0] < said["auroc"]["digits 7 to 9"][1], "the page says that softmax is better"
+
+
+def test_what_the_page_on_probabilities_says_is_so():
+    said = run("docs/probabilities.md")
+    rows = said["said"]
+    assert rows["probit"][0] < rows["the network"][0], "likelihood"
+    assert rows["probit"][3] > rows["the network"][3] - 0.02, "mistakes"
+    assert rows["probit"][4] > rows["the network"][4] + 0.1, "strangers"
+    assert said["tau"].mean() > 0.9
+
+
 def test_what_the_page_on_training_says_is_so(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)

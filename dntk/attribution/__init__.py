@@ -2,6 +2,7 @@
 
 from dntk.attribution._leave_one_out import LeftOut, leave_one_out
 from dntk.attribution.attribution import Attribution
+from dntk.attribution.explanation import Explanation, explain
 from dntk.attribution.fit import AttributionFit, Ranking
 from dntk.attribution.functionals import Functional, Losses, Margins
 from dntk.attribution.smoother import Smoother
@@ -9,11 +10,13 @@ from dntk.attribution.smoother import Smoother
 __all__ = [
     "Attribution",
     "AttributionFit",
+    "Explanation",
     "Functional",
     "LeftOut",
     "Losses",
     "Margins",
     "Ranking",
     "Smoother",
+    "explain",
     "leave_one_out",
 ]

@@ -1,6 +1,7 @@
 """Certificates: what an approximation of a kernel lost, and the theorems that they rest on, each to be used alone."""
 
 from dntk.bounds import Bound, Intervals, Kind
+from dntk.certificates.alarm import Threshold, threshold
 from dntk.certificates.approximation import FittedPredictor, Span
 from dntk.certificates.certificate import Certificate, StageError
 from dntk.certificates.compose import certified_trace_loss, certify
@@ -38,6 +39,7 @@ __all__ = [
     "Span",
     "SpanCertificate",
     "StageError",
+    "Threshold",
     "TraceEstimate",
     "all_angles",
     "certified_trace_loss",
@@ -66,6 +68,7 @@ __all__ = [
     "spectral_norm",
     "spectrum_distance",
     "tangent_residual",
+    "threshold",
     "total_distance",
     "trace_residual",
     "with_unsketched",

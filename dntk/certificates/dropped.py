@@ -34,8 +34,13 @@ SHARE = 0.2
 """Share of the fit's Jacobian rows that a sample may cost beyond the least."""
 
 
-def tangent_residual(phi: TangentFeatures, basis: Float[Array, "c s k"]) -> Float[Array, " n"]:
-    """Σ_c‖(I − Π_c)ψ_c(x)‖² / Σ_c‖ψ_c(x)‖² per point, in [0, 1]; 0 for points whose features are zero."""
+def tangent_residual(
+    phi: TangentFeatures, basis: Float[Array, "c s k"], *, normalised: bool = True
+) -> Float[Array, " n"]:
+    """Σ_c‖(I − Π_c)ψ_c(x)‖² / Σ_c‖ψ_c(x)‖² per point, in [0, 1]; 0 for points whose features are zero.
+
+    Not ``normalised``: the numerator alone, which grows with the length of a gradient, too.
+    """
     xp = arrays.namespace(phi.values)
     largest = xp.max(xp.abs(phi.values), axis=(0, 2), keepdims=True)
     values = phi.values / xp.where(largest > 0, largest, xp.ones_like(largest))  # squares stay in range
@@ -43,7 +48,8 @@ def tangent_residual(phi: TangentFeatures, basis: Float[Array, "c s k"]) -> Floa
     count_product(values, basis.mT)
     inside = xp.sum((values @ basis.mT) ** 2, axis=(0, 2))
     ratio = 1 - inside / xp.where(total > 0, total, xp.ones_like(total))
-    return xp.where(total > 0, xp.clip(ratio, min=0, max=1), xp.zeros_like(ratio))
+    share = xp.where(total > 0, xp.clip(ratio, min=0, max=1), xp.zeros_like(ratio))
+    return share if normalised else share * total * largest[0, :, 0] ** 2
 
 
 def sampled_mean(

@@ -6,12 +6,20 @@ from pathlib import Path
 from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
-from dntk._checks import folder
+from dntk._checks import folder, require_kind
 from dntk._foreign import require_plain_array
 from dntk._target_checks import check_classes, check_labels
 from dntk._text import printable
 from dntk.bounds import Intervals
-from dntk.certificates import Certificate, Span, posterior_variance, sampled_mean, tangent_residual
+from dntk.certificates import (
+    Certificate,
+    Span,
+    Threshold,
+    posterior_variance,
+    sampled_mean,
+    tangent_residual,
+    threshold,
+)
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData
 from dntk.estimator import storage
@@ -25,6 +33,8 @@ from dntk.ledger import Ledger, LedgerRecorder, count_product
 from dntk.metrics import accuracy, fidelity, predicted_labels
 from dntk.models import batches
 from dntk.models.base import Model, checked_inputs, outputs_of, require_model
+from dntk.probabilities import Link, Probit, calibrated
+from dntk.probabilities._calibration import LinkT
 from dntk.sketch import Sketch
 from dntk.types import Array
 
@@ -84,6 +94,30 @@ class Fit:
             }
         return Query(**found, cost=recorder.ledger()["query"])
 
+    def predict_proba(self, x: Array, *, link: Link | None = None) -> Float[Array, "n classes"]:
+        """Class probabilities from predictions and :meth:`uncertainty`, by a link, by default :class:`Probit`.
+
+        Predictions are taken for logits, which they are of networks fitted to their own; :meth:`calibrated_link` finds
+        scale and temperature, of fits to labels, too. Two columns where there is one output. One pass over features.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs that the model does not take.
+        """
+        require_kind("link", link, Link | None, expected="Probit(...) or MonteCarlo(...), or None")
+        return (link or Probit()).probabilities(*self._moments(x))
+
+    def calibrated_link(self, x: Array, y: Integer[Array, " n"], *, link: LinkT) -> LinkT:
+        """``link`` with the scale and temperature of least negative log-likelihood at held-out points and labels.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs that the model does not take; labels that are no classes of it.
+        """
+        return calibrated(link, *self._moments(x), y)
+
     def predict_label(self, x: Array) -> Int[Array, " n"]:
         """Class of the largest predicted output, the lower one where two are equal."""
         return predicted_labels(self.predict(x))
@@ -106,13 +140,29 @@ class Fit:
         left = self._projected(x1)
         return left.kernel(None if x2 is None else self._projected(x2))
 
-    def trust(self, x: Array) -> Float[Array, " n"]:
+    def trust(self, x: Array, *, normalised: bool = True) -> Float[Array, " n"]:
         """Tangent residual per query, Σ_c‖(I − Π_c)ψ_c(x)‖² / Σ_c‖ψ_c(x)‖², in [0, 1].
 
         Near 0 the query's gradients lie in the span that was kept; near 1 the prediction rests on nothing (0 for
-        queries whose features are zero).
+        queries whose features are zero). Not ``normalised``: the numerator, in units of the kernel.
         """
-        return tangent_residual(self._features(x), self.state.span().basis)
+        return tangent_residual(self._features(x), self.state.span().basis, normalised=normalised)
+
+    def threshold(
+        self, x: Array, *, false_alarm: float = 0.05, confidence: float = 0.95, normalised: bool = True
+    ) -> Threshold:
+        """The limit of :meth:`trust` that at most this share of points like ``x`` exceeds, with this confidence.
+
+        ``x`` are independent draws of what counts as known, none of them fitted; 59 at least for 5% at 95%. Of other
+        scores, :func:`dntk.certificates.threshold`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs that the model does not take; too few for both shares, with how many are needed.
+        """
+        scores = self.trust(x, normalised=normalised)
+        return threshold(scores, false_alarm=false_alarm, confidence=confidence)
 
     def uncertainty(self, x: Array) -> Float[Array, "n c"]:
         """Standard deviation of a Gaussian process whose mean is the regression, never below that of the exact one.
@@ -260,6 +310,12 @@ class Fit:
     def _features(self, x: Array) -> TangentFeatures:
         self.state.network.require_same(self.model)
         return tangent_features(self.model, x, sketch=self.state.sketch, memory_limit=self.state.memory_limit)
+
+    def _moments(self, x: Array) -> tuple[Float[Array, "n c"], Float[Array, "n c"]]:
+        """Predictions and deviations, from one pass over the features."""
+        phi = self._features(x)
+        count_product(phi.values, self.state.weights[:, :, None])
+        return (phi.values @ self.state.weights[:, :, None])[:, :, 0].T, self._deviation(phi)
 
     def _deviation(self, phi: TangentFeatures) -> Float[Array, "n c"]:
         """√v̂ of queries given by their features."""

@@ -45,6 +45,13 @@ MUTANTS = [
         TESTS + "test_groups_are_left_out_exactly[numpy-False]",
     ),
     Mutant(
+        "dntk/attribution/explanation.py",
+        "rest=prediction - xp.sum(shown, axis=1)",
+        "rest=prediction",
+        "what the neighbours add is counted twice",
+        "tests/test_explanation.py::test_terms_and_the_rest_sum_to_the_prediction[numpy]",
+    ),
+    Mutant(
         "dntk/attribution/functionals.py",
         "xp.where(values[:, 0] > 0, small, xp.ones_like(small))",
         "xp.where(values[:, 0] < 0, small, xp.ones_like(small))",

@@ -120,6 +120,48 @@ _SEEDS = [
         "the sample of dropped points ignores the seed",
         STATED + "test_points_that_were_not_kept_are_drawn_from_the_seed",
     ),
+    Mutant(
+        "dntk/certificates/alarm.py",
+        "ordered[n - 1 - allowed]",
+        "ordered[n - 2 - allowed]",
+        "one held-out point more lies above a threshold than its confidence allows",
+        "tests/test_alarm.py::test_as_many_points_lie_above_as_the_binomial_allows[0.95-200]",
+    ),
+    Mutant(
+        "dntk/probabilities/links.py",
+        "np.concatenate([one, -one])",
+        "np.concatenate([one, one])",
+        "draws of logits are not antithetic",
+        "tests/test_probabilities.py::test_draws_are_symmetric",
+    ),
+    Mutant(
+        "dntk/probabilities/links.py",
+        "xp.sqrt(1 + math.pi / 8 * spread * spread)",
+        "xp.sqrt(1 + math.pi / 8 * spread)",
+        "the probit takes a deviation for a variance",
+        "tests/test_probabilities.py::test_probit_is_its_formula[numpy]",
+    ),
+    Mutant(
+        "dntk/metrics.py",
+        "np.ceil(largest * bins)",
+        "(np.ceil(largest * bins) + 1)",
+        "a probability falls into the bin above its own",
+        "tests/test_probabilities.py::test_calibration_error_is_that_of_its_definition[numpy]",
+    ),
+    Mutant(
+        "dntk/certificates/alarm.py",
+        "return scores > self.value",
+        "return scores >= self.value",
+        "scores at the threshold raise the alarm, however many there are",
+        "tests/test_alarm.py::test_equal_scores_raise_no_alarm",
+    ),
+    Mutant(
+        "dntk/certificates/dropped.py",
+        "share * total * largest[0, :, 0] ** 2",
+        "share * total * largest[0, :, 0]",
+        "the residual that is not normalised is not in the kernel's units",
+        "tests/test_alarm.py::test_the_residual_that_is_not_normalised_is_the_length_outside_the_span[numpy]",
+    ),
 ]
 
 _ROUNDING = [

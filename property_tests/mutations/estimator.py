@@ -149,8 +149,8 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "fit.py",
-        "return tangent_residual(self._features(x), self.state.span().basis)",
-        "return tangent_residual(self._features(x), self.state.span().basis) / 2",
+        "return tangent_residual(self._features(x), self.state.span().basis, normalised=normalised)",
+        "return tangent_residual(self._features(x), self.state.span().basis, normalised=normalised) / 2",
         "trust is halved",
         SAYS + "test_trust_is_the_share_of_a_query_outside_the_span",
     ),

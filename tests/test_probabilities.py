@@ -64,7 +64,7 @@ def test_monte_carlo_is_the_expected_softmax(library):
 
 
 def test_probit_of_two_classes_is_near_the_expected_sigmoid():
-    """MacKay's approximation is within 0.02 of the integral for deviations up to 4."""
+    """MacKay's approximation is within 0.02 of the integral for a deviation of 3."""
     mean, deviation = np.linspace(-6, 6, 25)[:, None], np.full((25, 1), 3.0)
     found = Probit().probabilities(mean, deviation)[:, 1]
     expected = [expected_sigmoid(m, 3.0) for m in mean[:, 0]]

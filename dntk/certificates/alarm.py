@@ -21,7 +21,7 @@ from dntk.bounds import check_confidence
 from dntk.types import Array
 
 _ROUNDING = 1e-6
-"""Relative allowance for the rounding of sums of probabilities; they keep nine digits at ten million points."""
+"""Relative allowance for the rounding of sums of probabilities."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ def calibrated(
 ) -> LinkT:
     """The link with the scale and temperature of least negative log-likelihood on points that were held out.
 
-    Two numbers from n labels: a few hundred are enough. ``scale=0`` is among those tried: never worse there
+    Two numbers from n labels. ``scale=0`` is among those tried: never worse there
     than the temperature alone. Grids in logarithms that are drawn together six times; 540 evaluations of the link.
 
     Raises

@@ -40,7 +40,7 @@ class Link(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Probit:
-    """softmax of μ_c/√(1 + πσ_c²/8): no draws, and good to a few percent (MacKay 1992).
+    """softmax of μ_c/√(1 + πσ_c²/8): no draws; an approximation (MacKay 1992).
 
     ``scale=0``: the softmax of the prediction alone.
     """

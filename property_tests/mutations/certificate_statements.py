@@ -128,27 +128,6 @@ _SEEDS = [
         "tests/test_alarm.py::test_as_many_points_lie_above_as_the_binomial_allows[0.95-200]",
     ),
     Mutant(
-        "dntk/probabilities/links.py",
-        "np.concatenate([one, -one])",
-        "np.concatenate([one, one])",
-        "draws of logits are not antithetic",
-        "tests/test_probabilities.py::test_draws_are_symmetric",
-    ),
-    Mutant(
-        "dntk/probabilities/links.py",
-        "xp.sqrt(1 + math.pi / 8 * spread * spread)",
-        "xp.sqrt(1 + math.pi / 8 * spread)",
-        "the probit takes a deviation for a variance",
-        "tests/test_probabilities.py::test_probit_is_its_formula[numpy]",
-    ),
-    Mutant(
-        "dntk/metrics.py",
-        "np.ceil(largest * bins)",
-        "(np.ceil(largest * bins) + 1)",
-        "a probability falls into the bin above its own",
-        "tests/test_probabilities.py::test_calibration_error_is_that_of_its_definition[numpy]",
-    ),
-    Mutant(
         "dntk/certificates/alarm.py",
         "return scores > self.value",
         "return scores >= self.value",

@@ -9,7 +9,7 @@ import typing
 from dntk._checking import checking
 
 if typing.TYPE_CHECKING:
-    from dntk import attribution, distill, metrics, outputs, plan, sketch, solve, spectrum, targets
+    from dntk import attribution, distill, metrics, outputs, plan, probabilities, sketch, solve, spectrum, targets
     from dntk._progress import ProgressEvent, progress
     from dntk.archive import StoreError
     from dntk.backend import backends
@@ -80,6 +80,7 @@ __all__ = [
     "outputs",
     "plan",
     "points",
+    "probabilities",
     "progress",
     "sketch",
     "solve",

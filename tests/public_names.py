@@ -6,7 +6,7 @@ PUBLIC = {
         MLP Bound Certificate DistilledGradients DistilledNTK DistilledNTKClassifier DistilledNTKRegressor Fit Ledger
         Model NTKOperator ProgressEvent Store StoreError StoredFeatures StoredKernel StoredShard TangentFeatureMap
         TangentFeatures Trajectory as_model attribution backends bridge certify checking distill load merge metrics ntk
-        outputs plan points progress sketch solve spectrum tangent_features targets trajectory
+        outputs plan points probabilities progress sketch solve spectrum tangent_features targets trajectory
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """

@@ -20,13 +20,19 @@ KINDS = ("projected", "perturbed", "sketched", "nothing", "equal")
 SHAPES = ((1, 1, 1), (4, 1, 2), (1, 2, 1), (2, 3, 9), (1, 7, 3), (3, 6, 9), (4, 8, 8), (1, 20, 5), (1, 24, 40))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Pair:
     """Features of two kernels of the same points, on the host, in the dtype under test."""
 
     features: np.ndarray
     others: np.ndarray
     kind: str
+
+    def __repr__(self) -> str:
+        """Values of small arrays; Hypothesis hides a failure behind its complaint about a long text."""
+        arrays = (self.features, self.others)
+        shown = [repr(a) if a.size <= 32 else f"<{a.dtype} of shape {a.shape}>" for a in arrays]
+        return f"Pair({', '.join(shown)}, {self.kind!r})"
 
     @property
     def dtype(self) -> str:

@@ -13,13 +13,12 @@ from dntk.solve import GeneralisedCrossValidation, KFold, normal_equations, prob
 
 _FIT = """
     import pathlib
-    import re
     import numpy as np
     import dntk
 
     def peak():  # of this program alone: ru_maxrss begins at that of the process that started it
         told = pathlib.Path("/proc/self/status").read_text()
-        return 1024 * int(re.search("VmHWM:\\s+(\\d+) kB", told).group(1))
+        return 1024 * next(int(line.split()[1]) for line in told.splitlines() if line.startswith("VmHWM"))
 
     rng, sizes = np.random.default_rng(0), (64, 128, 10)
     shapes = list(zip(sizes[1:], sizes))

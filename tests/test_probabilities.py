@@ -44,6 +44,19 @@ def test_probit_is_its_formula(library):
     assert isinstance(link, Link)
 
 
+def test_temperatures_far_from_one_are_right_or_refused(library):
+    """In the limit T → 0 the probit depends on μ/(sσ) alone; squares of σ/T would leave float32."""
+    mean, deviation = moments()
+    found = host(Probit(temperature=1e-30).probabilities(library.array(mean), library.array(deviation)))
+    expected = softmax(mean.astype(float) / (np.sqrt(np.pi / 8) * deviation), axis=1)
+    np.testing.assert_allclose(found, expected, atol=20 * EPS)
+    found = host(Probit(temperature=1e30).probabilities(library.array(mean), library.array(deviation)))
+    np.testing.assert_allclose(found, 1 / 3, atol=20 * EPS)
+    for link in (Probit(scale=0, temperature=1e-38), MonteCarlo(samples=4, temperature=1e-38)):
+        with pytest.raises(ValueError, match="higher `temperature`"):
+            link.probabilities(library.array(1e3 * mean), library.array(deviation))
+
+
 def test_without_uncertainty_both_links_are_the_softmax(library):
     mean, deviation = moments()
     for link in (Probit(scale=0), MonteCarlo(scale=0, samples=16)):

@@ -194,6 +194,15 @@ def test_what_is_wrong_in_a_configuration_is_named(folder, replacements, message
         runs.prepare(runs.read(changed(folder, *replacements)))
 
 
+def test_a_module_of_the_same_name_in_another_folder_is_not_taken_for_it(folder, tmp_path_factory):
+    runs.prepare(runs.read(folder / "config.toml"))
+    other = tmp_path_factory.mktemp("other")
+    for path in folder.glob("*.*"):
+        (other / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(ValueError, match="is loaded already"):
+        runs.prepare(runs.read(other / "config.toml"))
+
+
 def test_pickles_are_not_read(folder):
     np.save(folder / "x.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match="cannot be read as an array .*Python objects"):

@@ -14,6 +14,10 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
+_TRIES = 10_000
+"""Times that others may be first; a disk that never knows its files again has no locks."""
+
+
 @contextlib.contextmanager
 def locked(path: str | Path) -> Iterator[None]:
     """Hold the lock of this name, once nobody else does.
@@ -23,10 +27,10 @@ def locked(path: str | Path) -> Iterator[None]:
     """
     place = expanded(path)
     file = place.with_name(f".{place.name}.lock")
-    while True:
+    for last in [False] * _TRIES + [True]:
         with file.open("ab") as stream:
             _take(stream)
-            if not _is_file(stream, file):  # removed by who had it
+            if not last and not _is_file(stream, file):  # removed by who had it
                 continue
             try:
                 yield

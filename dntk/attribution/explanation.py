@@ -74,23 +74,15 @@ def explain(left: LeftOut, phi: TangentFeatures, output: int, *, size: int = 5) 
         raise ValueError(msg)
     xp, place = arrays.namespace(parts), operator.index(output)
     shared = min(place, left.features.n_outputs - 1)
-    distances = _distances(phi.values[shared, :, :], left.features.values[shared, :, :])
-    order = xp.argsort(distances, axis=1, stable=True)[:, :size]
+    ours, theirs = (TangentFeatures(features.values[shared, :, :]) for features in (left.features, phi))
+    near = ours.nearest(theirs, size)
     mine = parts[place, :, :]
-    shown = xp.take_along_axis(mine, order, axis=1)
+    shown = xp.take_along_axis(mine, near.indices, axis=1)
     prediction = xp.sum(mine, axis=1)
     return Explanation(
-        indices=order,
-        distances=xp.take_along_axis(distances, order, axis=1),
+        indices=near.indices,
+        distances=near.distances,
         contributions=shown,
         rest=prediction - xp.sum(shown, axis=1),
         prediction=prediction,
     )
-
-
-def _distances(queries: Float[Array, "q k"], points: Float[Array, "n k"]) -> Float[Array, "q n"]:
-    """By the expanded square in float64, none below zero."""
-    a, b = arrays.in_float64(queries), arrays.in_float64(points)
-    xp = arrays.namespace(a)
-    squared = xp.sum(a * a, axis=1)[:, None] + xp.sum(b * b, axis=1)[None, :] - 2 * (a @ b.T)
-    return xp.sqrt(xp.clip(squared, min=0))

@@ -97,8 +97,9 @@ class Fit:
     def predict_proba(self, x: Array, *, link: Link | None = None) -> Float[Array, "n classes"]:
         """Class probabilities from predictions and :meth:`uncertainty`, by a link, by default :class:`Probit`.
 
-        Predictions are taken for logits, which they are of networks fitted to their own; :meth:`calibrated_link` finds
-        scale and temperature, of fits to labels, too. Two columns where there is one output. One pass over features.
+        Predictions are taken for logits. They are that of a fit to the network's own logits; of one to labels they lie
+        between 0 and 1, and without a link by :meth:`calibrated_link` all classes come out nearly alike. Two columns
+        where there is one output. One pass over features.
 
         Raises
         ------

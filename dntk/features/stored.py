@@ -1,6 +1,5 @@
 """Tangent features on the disk, read some points at a time."""
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,13 +9,13 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._checks import kind_of, positive_integer
-from dntk.archive import expanded, present
+from dntk.archive import expanded
 from dntk.archive.digests import dtype_name
-from dntk.archive.files import written_whole
 from dntk.backend import backend_of, free_memory
 from dntk.features.in_memory import TangentFeatures
 from dntk.sketch import description
 from dntk.stores import StoreFolder, chunk_files
+from dntk.stores._export import export
 from dntk.types import Array
 
 _REMEDY = (
@@ -172,19 +171,9 @@ class StoredFeatures(TangentFeatures):
         OSError
             The disk is full or not writable; nothing is left at the path.
         """
-        place = expanded(path)
-        if present(place):
-            msg = f"{place} exists: choose another path, or remove it."
-            raise FileExistsError(msg)
-        host = np.dtype(dtype_name(self.sample.values))
-        shape = (self.n_outputs, len(self), self.dim)
-        header = {"descr": np.lib.format.dtype_to_descr(host), "fortran_order": False, "shape": shape}
-        with written_whole(place, size=math.prod(shape) * host.itemsize) as stream:
-            np.lib.format.write_array_header_2_0(stream, header)
-            for output in range(self.n_outputs):
-                for start, stop in self._spans():
-                    stream.write(np.ascontiguousarray(self._host(start, stop)[output, :, :]).tobytes())
-        return place
+        spans, shape = list(self._spans()), (self.n_outputs, len(self), self.dim)
+        pieces = (self._host(*span)[output, :, :] for output in range(self.n_outputs) for span in spans)
+        return export(path, dtype_name(self.sample.values), shape, pieces)
 
     def positions(self, points: Any) -> Array:
         """Indices on the device of the features, from an index, indices or a mask, checked to exist."""

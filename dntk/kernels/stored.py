@@ -10,10 +10,10 @@ from jaxtyping import Float, Int
 
 from dntk import arrays
 from dntk._checks import positive_integer
-from dntk.archive import expanded, present
-from dntk.archive.files import written_whole
+from dntk.archive import expanded
 from dntk.backend import backend_of, free_memory
 from dntk.stores import StoreFolder, chunk_files
+from dntk.stores._export import export
 from dntk.types import Array
 
 
@@ -151,18 +151,8 @@ class StoredKernel:
         OSError
             The disk is full or not writable; nothing is left at the path.
         """
-        place = expanded(path)
-        if present(place):
-            msg = f"{place} exists: choose another path, or remove it."
-            raise FileExistsError(msg)
-        host, shape = self._sample.dtype, self._layout.shape
-        header = {"descr": np.lib.format.dtype_to_descr(host), "fortran_order": False, "shape": shape}
-        with written_whole(place, size=math.prod(shape) * host.itemsize) as stream:
-            np.lib.format.write_array_header_2_0(stream, header)
-            for kernel in range(self._kernels):
-                for start, stop in self._spans():
-                    stream.write(np.ascontiguousarray(self._host(start, stop, kernel=kernel)).tobytes())
-        return place
+        pieces = (self._host(*span, kernel=kernel) for kernel in range(self._kernels) for span in self._spans())
+        return export(path, self._sample.dtype, self._layout.shape, pieces)
 
     @property
     def _kernels(self) -> int:

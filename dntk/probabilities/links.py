@@ -61,8 +61,11 @@ class Probit:
         """
         check_moments(mean, deviation)
         xp = arrays.namespace(mean)
-        spread = deviation * (self.scale / self.temperature)
-        return _softmax(mean / self.temperature / xp.sqrt(1 + math.pi / 8 * spread * spread))
+        spread = deviation * (self.scale * math.sqrt(math.pi / 8))
+        larger, smaller = xp.clip(spread, min=self.temperature), xp.clip(spread, max=self.temperature)
+        with arrays.checked_afterwards():
+            logits = mean / (larger * xp.sqrt(1 + (smaller / larger) ** 2))  # squares stay in range
+        return _softmax(logits)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,7 +98,8 @@ class MonteCarlo:
         pieces = []
         for start, stop in arrays.spans(n, max(1, _NUMBERS // (draws.shape[0] * max(2, c)))):
             spread = self.scale * deviation[start:stop, None, :] * draws[None, :, :]
-            logits = (mean[start:stop, None, :] + spread) / self.temperature
+            with arrays.checked_afterwards():
+                logits = (mean[start:stop, None, :] + spread) / self.temperature
             flat = _softmax(xp.reshape(logits, (-1, c)))
             total = xp.sum(xp.reshape(flat, (stop - start, draws.shape[0], -1)), axis=1)
             pieces.append(total / xp.sum(total, axis=1, keepdims=True))  # rounding of long sums is in both
@@ -127,8 +131,13 @@ def check_moments(mean: Array, deviation: Array) -> None:
 
 def _softmax(logits: Float[Array, "n c"]) -> Float[Array, "n classes"]:
     xp = arrays.namespace(logits)
+    if not bool(xp.all(xp.isfinite(logits))):
+        msg = (
+            f"outputs over the temperature overflow {logits.dtype}: pass a higher `temperature`, or outputs in float64."
+        )
+        raise ValueError(msg)
     if logits.shape[1] == 1:
-        logits = xp.concat([0 * logits, logits], axis=1)
+        logits = xp.concat([xp.zeros_like(logits), logits], axis=1)
     weights = xp.exp(logits - xp.max(logits, axis=1, keepdims=True))
     return weights / xp.sum(weights, axis=1, keepdims=True)
 

@@ -5,6 +5,7 @@ import importlib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,14 @@ def made(key: str, named: str, folder: Path, arguments: Mapping[str, Any] | None
     Raises
     ------
     ValueError
-        There is no such module or function, or it is no function.
+        There is no such module or function, it is no function, or another module of that name is loaded already.
     """
     module, _, name = named.partition(":")
     with _modules_of(folder):
         try:
-            function = getattr(importlib.import_module(module), name)
+            found = importlib.import_module(module)
+            _require_meant(key, found, folder)
+            function = getattr(found, name)
         except ModuleNotFoundError as error:
             if error.name not in (module, module.partition(".")[0]):
                 raise
@@ -104,10 +107,24 @@ def _zarr(key: str, path: Path) -> Any:
         raise ValueError(msg) from error
 
 
+def _require_meant(key: str, module: ModuleType, folder: Path) -> None:
+    """Raise ``ValueError`` where a module is beside the configuration, but one of another place was loaded before."""
+    place = folder.joinpath(*module.__name__.split("."))
+    beside = [path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()]
+    loaded = getattr(module, "__file__", None)
+    if beside and (loaded is None or not beside[0].samefile(loaded)):
+        msg = (
+            f"{key}: the module {module.__name__!r} of {loaded} is loaded already, not {beside[0]}: give it another "
+            "name, or run this configuration in a process of its own."
+        )
+        raise ValueError(msg)
+
+
 @contextlib.contextmanager
 def _modules_of(folder: Path) -> Iterator[None]:
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))

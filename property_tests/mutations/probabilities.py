@@ -12,8 +12,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/probabilities/links.py",
-        "xp.sqrt(1 + math.pi / 8 * spread * spread)",
-        "xp.sqrt(1 + math.pi / 8 * spread)",
+        "deviation * (self.scale * math.sqrt(math.pi / 8))",
+        "deviation**0.5 * (self.scale * math.sqrt(math.pi / 8))",
         "the probit takes a deviation for a variance",
         "tests/test_probabilities.py::test_probit_is_its_formula[numpy]",
     ),

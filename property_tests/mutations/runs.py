@@ -54,4 +54,11 @@ MUTANTS = [
         "misspelt keys left out in silence",
         TESTS + "test_what_is_wrong_in_a_configuration_is_named",
     ),
+    Mutant(
+        ROOM + "_sources.py",
+        "            _require_meant(key, found, folder)\n",
+        "",
+        "the network of another folder taken for the one beside the configuration",
+        TESTS + "test_a_module_of_the_same_name_in_another_folder_is_not_taken_for_it",
+    ),
 ]

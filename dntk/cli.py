@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 done, 2 bad input with one clear line, 1 a fault."""
+"""The command line. Exit codes: 0 done, 2 bad input with one clear line, 1 a fault, 130 interrupted."""
 
 import dataclasses
 import importlib.metadata
@@ -47,7 +47,12 @@ def run(
         plan = prepared.plan()
         _print_json(dataclasses.asdict(plan)) if as_json else typer.echo(str(plan))
         return
-    outcome = prepared.run()
+    try:
+        outcome = prepared.run()
+    except KeyboardInterrupt:
+        kept = prepared.configuration.output["checkpoint"]
+        _say("interrupted" + ("; the same command goes on from the stages that ended" if kept else ""))
+        raise typer.Exit(130) from None
     if as_json:
         _print_json(outcome.summary.plain())
         return

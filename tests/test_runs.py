@@ -1,5 +1,6 @@
 import html
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -17,6 +18,13 @@ def network(seed=0):
     rng = np.random.default_rng(seed)
     weights = rng.normal(size=(9, 6)) / 6**0.5, rng.normal(size=(3, 9)) / 3
     return dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+
+def interrupted():
+    import signal
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        return network()
 
 def inputs():
     return np.random.default_rng(1).normal(size=(30, 6))
@@ -203,6 +211,16 @@ def test_a_module_of_the_same_name_in_another_folder_is_not_taken_for_it(folder,
         runs.prepare(runs.read(other / "config.toml"))
 
 
+def test_an_interrupt_that_the_training_catches_ends_the_run(folder):
+    config = changed(
+        folder, ('"networks_of_runs:network"', '"networks_of_runs:interrupted"'), ("arguments = { seed = 4 }", "")
+    )
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        runs.prepare(runs.read(config))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_pickles_are_not_read(folder):
     np.save(folder / "x.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match="cannot be read as an array .*Python objects"):
@@ -238,6 +256,16 @@ def test_the_page_of_a_run_says_what_its_summary_says(folder):
     for digest in summary.digests.values():
         assert digest in page
     assert json.loads((folder / "out" / runs.SUMMARY).read_text())["digests"] == summary.digests
+
+
+def test_an_interrupt_says_that_the_same_command_goes_on(folder, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs.Prepared, "run", interrupted)
+    stopped = command("run", folder / "config.toml")
+    assert stopped.exit_code == 130
+    assert "the same command goes on" in stopped.stderr
 
 
 def test_comparing_needs_two_runs_that_ended(folder):

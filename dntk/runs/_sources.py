@@ -2,10 +2,12 @@
 
 import contextlib
 import importlib
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -45,7 +47,8 @@ def made(key: str, named: str, folder: Path, arguments: Mapping[str, Any] | None
         if not callable(function):
             msg = f"{key}: {named} is a {type(function).__name__}, expected a function."
             raise ValueError(msg)
-        return function(**(arguments or {}))
+        with _interrupts_kept():
+            return function(**(arguments or {}))
 
 
 def points(key: str, named: str, folder: Path) -> Any:
@@ -118,6 +121,30 @@ def _require_meant(key: str, module: ModuleType, folder: Path) -> None:
             "name, or run this configuration in a process of its own."
         )
         raise ValueError(msg)
+
+
+@contextlib.contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Raise ``KeyboardInterrupt`` at the end where one was caught inside, as scikit-learn's training does.
+
+    It returns a network that is trained half, and the run would go on with that.
+    """
+    before, seen = signal.getsignal(signal.SIGINT), list[int]()
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+
+    def noted(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, noted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if seen:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

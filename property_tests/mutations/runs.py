@@ -61,4 +61,11 @@ MUTANTS = [
         "the network of another folder taken for the one beside the configuration",
         TESTS + "test_a_module_of_the_same_name_in_another_folder_is_not_taken_for_it",
     ),
+    Mutant(
+        ROOM + "_sources.py",
+        "    if seen:\n        raise KeyboardInterrupt\n",
+        "",
+        "a run goes on with a network whose training was interrupted",
+        TESTS + "test_an_interrupt_that_the_training_catches_ends_the_run",
+    ),
 ]

@@ -179,6 +179,19 @@ def test_groups_of_stored_arrays_are_no_sources():
         dntk.points(group)
 
 
+def test_a_data_set_may_have_a_list_of_keys():
+    class Records:
+        keys = ("a", "b", "c", "d")
+
+        def __len__(self):
+            return len(self.keys)
+
+        def __getitem__(self, place):
+            return ROWS[place]
+
+    np.testing.assert_array_equal(dntk.ntk(mlp(NUMPY), Records()), dntk.ntk(mlp(NUMPY), np.stack(ROWS[:4])))
+
+
 def test_a_collate_that_loses_examples_is_refused():
     source = dntk.points(ROWS, collate=lambda rows: np.stack(rows[:-1]))
     assert isinstance(source, Points)

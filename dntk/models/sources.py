@@ -12,8 +12,8 @@ from dntk.backend import backend_of
 from dntk.models.nests import is_array, is_nest, leaves, mapped
 from dntk.types import Array, Batch
 
-_NO_POINTS = ("iloc", "get_column", "nnz", "keys")
-"""Of pandas, polars, sparse matrices and groups of Zarr, whose [i] is no point."""
+_NO_POINTS = ("iloc", "get_column", "nnz")
+"""Of pandas, polars and sparse matrices, whose [i] is no point."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -135,6 +135,8 @@ def points(source: Any, *, collate: Callable[[list[Any]], Batch] | None = None, 
 def is_source(x: Any) -> bool:
     """Whether points can be read from ``x`` by their positions, and it is no batch by itself."""
     if isinstance(x, str | bytes | memoryview | Mapping) or is_array(x) or any(hasattr(x, name) for name in _NO_POINTS):
+        return False
+    if callable(getattr(x, "keys", None)):  # groups of Zarr; a data set may have a list of that name
         return False
     return isinstance(x, Points) or _is_loader(x) or (_is_indexable(x) and not is_nest(x))
 

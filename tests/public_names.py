@@ -78,7 +78,7 @@ PUBLIC = {
     "dntk.sklearn": "DistilledNTKClassifier DistilledNTKRegressor TangentFeatureMap",
     "dntk.solve": """
         CGResult FeatureKernel FeatureProjection GaussianProcess GeneralisedCrossValidation IterativeFit
-        Jitter KFold KernelOperator KernelRidgeFit LeaveOneOut MarginalLikelihood MatrixKernel
+        Jitter KFold KernelOperator KernelRidgeFit LargestWithin LeaveOneOut MarginalLikelihood MatrixKernel
         NormalEquations NormalSpectrum PerOutput Posterior Preconditioner RPCholeskyPreconditioner
         RandomizedNystrom Relative RidgeChoice RidgeFit RidgePath ShiftedCholesky SolveReport StreamedFit StreamedGCV
         accumulate expected_calibration_error gaussian_process interval_coverage iterative_ridge

@@ -8,6 +8,7 @@ from dntk.distill.data import Random, RPCholesky
 from dntk.distill.data.last_layer import last_layer_features
 from dntk.distill.gradients import LocalGlobal, Principal, Solution
 from dntk.ledger import LedgerRecorder
+from dntk.sketch import SparseSign
 from tests.libraries import LIBRARIES, host
 from tests.networks import inputs, mlp
 
@@ -97,6 +98,50 @@ def test_automatic_sketch_is_none_for_small_networks_and_the_chosen_one_for_larg
     assert large.losses.sketch_relative_error == plan.expected_error
     assert plan.sketch.dim == 1024
     assert 0 < plan.expected_error < 0.2
+
+
+def test_points_are_chosen_by_fewer_features_than_the_regression_has_where_the_sketch_is_left_open():
+    @dataclasses.dataclass(frozen=True)
+    class Seen:
+        selector: RPCholesky
+        dims: list
+
+        @property
+        def size(self):
+            return self.selector.size
+
+        def select(self, phi):
+            self.dims.append(phi.dim)
+            return self.selector.select(phi)
+
+    model, x = mlp(NUMPY, (6, 6000, 3)), inputs(NUMPY, n=300)
+    for sketch, by, dim in (("auto", 2048, 4096), (SparseSign(4096), 4096, 4096)):
+        spec = dntk.DistilledNTK(model, data=Seen(RPCholesky(200), []), sketch=sketch, gradients=Principal(3))
+        fit = spec.fit(x)
+        assert (spec.data.dims, fit.sketch.dim) == ([by], dim)
+        foreseen = dataclasses.replace(spec, data=RPCholesky(200)).plan(x)["data"]
+        assert foreseen.memory == 300 * by * (2 * model.dtype.itemsize + 8)
+    # A memory limit makes the sketch smaller before it refuses.
+    spec = dntk.DistilledNTK(model, data=RPCholesky(200), gradients=Principal(3))
+    takes = spec.plan(x)["ridge"].memory
+    assert spec.fit(x, memory_limit=takes).sketch.dim == 4096
+    assert spec.fit(x, memory_limit=takes - 1).sketch.dim == 2048
+
+
+def test_the_ridge_of_a_fit_is_the_largest_that_is_as_good():
+    """A network's own outputs at few points: leave-one-out hardly rises over decades of λ, and bounds grow like 1/λ."""
+    model, x = mlp(NUMPY, (6, 30, 3)), inputs(NUMPY, n=60)
+    fit, plain = dntk.DistilledNTK(model).fit(x), dntk.DistilledNTK(model, ridge=dntk.solve.LeaveOneOut()).fit(x)
+    kernels, y = dntk.ntk(model, x, outputs="each"), model(x)
+    grid = np.logspace(-8, 2, 41) * np.mean([np.mean(np.diag(kernel)) for kernel in kernels])
+    errors = np.zeros(len(grid))
+    for i, ridge in enumerate(grid):
+        for c, kernel in enumerate(kernels):
+            inverse = np.linalg.inv(kernel + ridge * np.eye(60))
+            errors[i] += np.mean((inverse @ y[:, c] / np.diag(inverse)) ** 2)
+    assert plain.ridge == pytest.approx(grid[errors.argmin()], rel=1e-6)
+    assert fit.ridge == pytest.approx(grid[errors <= 1.01 * errors.min()].max(), rel=1e-6)
+    assert fit.ridge > plain.ridge
 
 
 def test_a_sketch_to_more_than_half_as_many_features_as_parameters_is_none():

@@ -7,6 +7,7 @@ from dntk.solve import (
     GeneralisedCrossValidation,
     Jitter,
     KFold,
+    LargestWithin,
     LeaveOneOut,
     NormalEquations,
     PerOutput,
@@ -73,6 +74,22 @@ def test_every_rule_chooses_its_best_on_every_library(library, rule, n, k):
     each = ridge(phi, y, ridge=rule(GRID, per_output=True)).ridge
     assert ridge(phi, y, ridge=rule(GRID)).ridge == GRID[int(errors.mean(axis=0).argmin())]
     assert list(each) == [GRID[i] for i in errors.argmin(axis=1)]
+
+
+@pytest.mark.parametrize("rule", [LeaveOneOut, GeneralisedCrossValidation, KFold])
+@SHAPES
+def test_the_largest_ridge_within_a_share_of_the_least_error_is_taken(library, rule, n, k):
+    phi, y = features(library, n=n, k=k), targets(library, n=n)
+    errors = estimated(rule(), features(NUMPY, n=n, k=k, dtype="f8"), targets(NUMPY, n=n, dtype="f8"))
+    mean = errors.mean(axis=0)
+    # Halfway between the shares that would let another candidate in: float32 cannot change the answer.
+    shares = sorted({0.0, *(float(e) / mean.min() - 1 for e in mean)})
+    for low, high in zip(shares, [*shares[1:], shares[-1] + 1], strict=True):
+        share = min((low + high) / 2, 0.99)
+        expected = max(lam for lam, error in zip(GRID, mean, strict=True) if error <= (1 + share) * mean.min())
+        assert ridge(phi, y, ridge=LargestWithin(rule(GRID), share)).ridge == expected
+    half = [max(lam for lam, e in zip(GRID, one, strict=True) if e <= 1.5 * one.min()) for one in errors]
+    assert list(ridge(phi, y, ridge=LargestWithin(rule(GRID, per_output=True), 0.5)).ridge) == half
 
 
 @SHAPES

@@ -253,3 +253,18 @@ def test_the_cheapest_sketch_of_a_size_is_little_worse_than_sparse_signs():
         assert np.mean(found**2) <= 2 * 2.5 * np.mean(plain**2)
         assert np.mean(found**2) <= 2.5 * plan.expected_error**2
         assert plan.error == pytest.approx(plan.expected_error * deviations(0.95))
+
+
+def test_the_automatic_sketch_has_sixteen_features_a_point_where_memory_allows():
+    model, x = mlp(NUMPY, (6, 6000, 3)), inputs(NUMPY, n=8)
+
+    def dim(n, **settings):
+        return automatic(model, x, n=n, **settings).sketch.dim
+
+    assert [dim(n) for n in (200, 512, 10_000)] == [4096, 8192, 8192]
+    feature = 200 * 3 * model.dtype.itemsize
+    # What does not fit is halved, down to four features a point.
+    assert dim(200, memory=4096 * feature) == 4096
+    assert dim(200, memory=4096 * feature - 1) == 2048
+    assert dim(200, memory=1) == 1024
+    assert dim(200, memory=4096 * feature // 3, outputs="sum") == 4096

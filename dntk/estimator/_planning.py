@@ -92,7 +92,7 @@ class _Planned:
     @functools.cached_property
     def features(self) -> PlannedFeatures:
         """Features of all outputs."""
-        return self._features("each")
+        return self._features("each", self.sketch)
 
     @functools.cached_property
     def rehearsal(self) -> Rehearsal:
@@ -135,8 +135,8 @@ class _Planned:
         sample = DroppedPoints.of(self.parts.model, self.x, every, **{"seed": 0, "rows": 0, **sizes})
         return 0 if sample is None else batches.count(sample.x)
 
-    def _features(self, outputs: Any) -> PlannedFeatures:
-        sketch = self.sketch.sketch if isinstance(self.sketch, SketchPlan) else self.sketch
+    def _features(self, outputs: Any, given: Sketch | SketchPlan | None) -> PlannedFeatures:
+        sketch = given.sketch if isinstance(given, SketchPlan) else given
         limit = self.stages.keep.memory_limit
         return planned_features(self.parts.model, self.x, sketch, outputs=outputs, memory_limit=limit)
 
@@ -153,8 +153,10 @@ class _Planned:
             dim = last_layer_features(model, batches.first(self.x, 2), seed=data.seed).dim
             made, basis, disk = costs.at(n), costs.basis(n), 0
         elif isinstance(data, DataSelector):
-            require_choosing(self.stages.keep.memory_limit, n, self.dim, self.like)
-            stage, dim = self._features("sum").stage("", n, disk=True), self.dim
+            among = self.stages.choosing(self.sketch)
+            dim = dim_of(among, self.parts.model)
+            require_choosing(self.stages.keep.memory_limit, n, dim, self.like)
+            stage = self._features("sum", among).stage("", n, disk=True)
             made, basis, disk = stage.cost, stage.basis, stage.disk
         else:
             return _NOTHING, 0, 0, "not foreseen: an objective, or a selector of another kind, takes what it takes"

@@ -10,6 +10,8 @@ from dntk.models import batches
 from dntk.models.base import Model
 from dntk.plan._features import planned_features
 from dntk.sketch import Sketch
+from dntk.solve import LargestWithin, LeaveOneOut
+from dntk.solve.rules import Ridge
 from dntk.types import Array
 
 POINTS = 500
@@ -39,7 +41,12 @@ def settled(parts: Parts, x: Array) -> tuple[Parts, tuple[str, ...]]:
         reasons.append(f"gradients: Solution, at most {GRADIENTS}: the prediction's direction, then the kernel's own")
     for reason in reasons:
         _log.info(reason)
-    return dataclasses.replace(parts, data=data), tuple(reasons)
+    return dataclasses.replace(parts, data=data, ridge=_rule(parts.ridge)), tuple(reasons)
+
+
+def _rule(ridge: Ridge) -> Ridge:
+    """What "loo" means in a fit; anything else as it is."""
+    return LargestWithin(LeaveOneOut()) if isinstance(ridge, str) else ridge
 
 
 def settled_for_search(parts: Parts) -> tuple[Parts, tuple[str, ...]]:
@@ -54,7 +61,7 @@ def settled_for_search(parts: Parts) -> tuple[Parts, tuple[str, ...]]:
         data = RPCholesky(POINTS // 10, seed=parts.seed)
         reasons = ("points: as few as the tolerance allows, by what they leave of one functional's kernel",)
     gradients = None if isinstance(parts.gradients, str) else parts.gradients
-    return dataclasses.replace(parts, data=data, gradients=gradients), reasons
+    return dataclasses.replace(parts, data=data, gradients=gradients, ridge=_rule(parts.ridge)), reasons
 
 
 def cost_of_everything(model: Model, x: Array, sketch: Sketch | None, memory_limit: int | None) -> str:

@@ -46,14 +46,16 @@ class DistilledNTK:
         sample of the others. ``None``: all points, whatever that costs, which is said first where it is much.
     sketch
         A sketch, or a plan of :func:`dntk.sketch.choose`; ``None``: all P coordinates; ``"auto"``: none up to 4,096
-        parameters, else the cheapest to four times as many features as points are kept, see
-        :func:`dntk.sketch.automatic`.
+        parameters, else the cheapest to sixteen times as many features as points are kept, at most 8,192 and no more
+        than memory has room for, see :func:`dntk.sketch.automatic`. A selector sees at most 2,048 of them.
     gradients
         Distiller of gradients such as ``dntk.distill.gradients.Solution(5)``; the regression is then solved in the
         span of its synthetic gradients. ``"auto"``: ``Solution`` with 40, or as many as points are kept. ``None``: no
         distillation of gradients.
     ridge
-        λ as for :func:`dntk.solve.ridge`, one for all outputs: chosen once, on the features of the kept points, handed
+        λ as for :func:`dntk.solve.ridge`, one for all outputs; but ``"loo"`` is here the largest whose leave-one-out
+        error is within 1% of the least, :class:`dntk.solve.LargestWithin`: targets that the network made have errors
+        that hardly change over decades of λ, and bounds that grow like 1/λ. Chosen once, on the features of the kept points, handed
         to the distiller of gradients (unless that was given its own), and solved at.
     seed
         Of the automatic sketch, and of the samples and random starts of the certificate.

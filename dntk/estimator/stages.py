@@ -18,12 +18,18 @@ from dntk.models import batches
 from dntk.models.base import Model
 from dntk.sketch import Sketch, SketchPlan, automatic
 from dntk.sketch._mean_kernel import ROWS
+from dntk.sketch.resolution import LARGEST, MEMORY
 from dntk.solve.rules import Ridge
 from dntk.types import Array
 
 GRADIENTS = 40
 """Synthetic gradients per output where their number is left open, about the truncation rank of a class's kernel. One of
 them carries the prediction, the others the kernel that trust and uncertainty are measured by."""
+
+
+CHOOSING = 2048
+"""Features of one functional by which points are chosen where the sketch is left open: of all points, not of those
+that are kept, and picks need them less exact than a regression."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,8 +86,25 @@ class AsGiven:
         given = self.parts.sketch
         if isinstance(given, str):
             kept = kept_count(self.parts.data, batches.count(x))
-            return automatic(self.parts.model, x, n=kept, seed=self.parts.seed)
+            return automatic(self.parts.model, x, n=kept, seed=self.parts.seed, memory=self._room(kept))
         return given
+
+    def _room(self, points: int) -> int:
+        """Bytes of features up to which an automatic sketch grows, so that the algebra is within the memory limit."""
+        model, limit = self.parts.model, self.keep.memory_limit
+        like = next(iter(model.parameters.values()))
+        feature = points * model.n_outputs * itemsize(like)
+        dim = LARGEST
+        while limit is not None and dim > 1 and self._algebra_bytes(points, dim, like) > limit:
+            dim //= 2
+        return min(MEMORY, dim * feature)
+
+    def choosing(self, sketch: Sketch | SketchPlan | None) -> Sketch | SketchPlan | None:
+        """The sketch by which points are chosen among all: of one that was left open no more features than it takes."""
+        if not isinstance(self.parts.sketch, str) or not isinstance(sketch, SketchPlan):
+            return sketch
+        plain: Any = sketch.sketch
+        return dataclasses.replace(plain, dim=min(plain.dim, CHOOSING))
 
     def points(self, x: Array, y: Array | None, targets: Targets, sketch: Sketch | SketchPlan | None) -> KeptPoints:
         """The points that are kept, all of them, chosen or made, and what they leave of the kernel."""
@@ -92,7 +115,7 @@ class AsGiven:
         if isinstance(data, InputSelector):
             return chosen_inputs(data, model, x, targets, keep=self.keep)
         if isinstance(data, DataSelector):
-            return selected(data.select, model, x, targets, sketch=sketch, keep=self.keep)
+            return selected(data.select, model, x, targets, sketch=self.choosing(sketch), keep=self.keep)
         return distilled(data, model, x, y, targets, sketch=sketch, keep=self.keep)
 
     def features(
@@ -112,12 +135,15 @@ class AsGiven:
         ValueError
             The memory limit is less.
         """
+        needed = self._algebra_bytes(points, dim, like)
+        require_memory(self.keep.memory_limit, needed, "features and kernels", "Keep fewer points, or pass a sketch.")
+        return needed
+
+    def _algebra_bytes(self, points: int, dim: int, like: Array) -> int:
         outputs = self.parts.model.n_outputs
         side, across = min(points, dim), min(ROWS, outputs * points)
         needed = 2 * itemsize(like) * outputs * points * dim
-        needed += 8 * (2 * points * dim + 4 * outputs * side**2 + 2 * across**2)
-        require_memory(self.keep.memory_limit, needed, "features and kernels", "Keep fewer points, or pass a sketch.")
-        return needed
+        return needed + 8 * (2 * points * dim + 4 * outputs * side**2 + 2 * across**2)
 
     def gradients(self, phi: TangentFeatures, targets: Float[Array, "m c"], ridge: float) -> DistilledGradients | None:
         """Synthetic gradients where gradients are distilled, for λ unless their distiller was given its own."""

@@ -77,6 +77,7 @@ _KINDS: dict[str, dict[str, type]] = {
         for kind in (
             solve.GeneralisedCrossValidation,
             solve.KFold,
+            solve.LargestWithin,
             solve.LeaveOneOut,
             solve.PerOutput,
             solve.Relative,

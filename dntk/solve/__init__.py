@@ -7,7 +7,7 @@ from dntk.solve._preconditioned_cg import CGResult, Preconditioner, precondition
 from dntk.solve._ridge import ridge
 from dntk.solve._same_span import same_span
 from dntk.solve.calibration import expected_calibration_error, interval_coverage, negative_log_likelihood
-from dntk.solve.choice import GeneralisedCrossValidation, KFold, LeaveOneOut, PerOutput, RidgeChoice
+from dntk.solve.choice import GeneralisedCrossValidation, KFold, LargestWithin, LeaveOneOut, PerOutput, RidgeChoice
 from dntk.solve.conditioning import Jitter, SolveReport
 from dntk.solve.iterative import IterativeFit, iterative_ridge
 from dntk.solve.kernel_operator import FeatureKernel, KernelOperator, MatrixKernel
@@ -38,6 +38,7 @@ __all__ = [
     "KFold",
     "KernelOperator",
     "KernelRidgeFit",
+    "LargestWithin",
     "LeaveOneOut",
     "MarginalLikelihood",
     "MatrixKernel",

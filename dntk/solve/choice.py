@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._checks import check_seed, integer, keep, kind_of, positive_finite
+from dntk._checks import check_seed, integer, keep, kind_of, positive_finite, require_kind, share
 from dntk.ledger import count
 from dntk.solve.folds import fold_errors
 from dntk.solve.leave_one_out import dual_errors, least, primal_errors, totals
@@ -100,6 +100,49 @@ class KFold:
 
 
 @dataclasses.dataclass(frozen=True)
+class LargestWithin:
+    """The largest λ whose estimated error is within a share of the least that ``rule`` finds.
+
+    Where the error hardly changes over decades of λ, as with a network's own outputs for targets, the least of it says
+    nothing, while rounding and every bound on the predictor grow like 1/λ. In the spirit of the one-standard-error rule
+    (Breiman, Friedman, Olshen and Stone 1984); ``share`` 0 is the rule itself, but for ties.
+
+    Parameters
+    ----------
+    rule
+        What estimates errors.
+    share
+        Of the least error, by which it may be exceeded.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``rule`` is none; ``share`` is negative or not finite.
+    """
+
+    rule: RidgeChoice = dataclasses.field(default_factory=LeaveOneOut)
+    share: float = 0.01
+
+    def __post_init__(self) -> None:
+        require_kind("rule", self.rule, RidgeChoice, expected="a rule such as dntk.solve.LeaveOneOut()")
+        keep(self, share=share("share", self.share, zero=True, remedy="0.01 for example"))
+
+    @property
+    def grid(self) -> Sequence[float] | None:
+        """Candidates of the rule."""
+        return self.rule.grid
+
+    @property
+    def per_output(self) -> bool:
+        """Whether every output gets a λ of its own."""
+        return self.rule.per_output
+
+    def errors(self, problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Float[Array, "g q r"], float]:
+        """As the rule estimates them."""
+        return self.rule.errors(problem, ridges)
+
+
+@dataclasses.dataclass(frozen=True)
 class PerOutput:
     """Fixed ridges, one for every output."""
 
@@ -110,33 +153,30 @@ class PerOutput:
 
 
 def choose(choice: RidgeChoice, problem: RidgeProblem) -> float | tuple[float, ...]:
-    """λ of least estimated error, or one for every output.
+    """λ of least estimated error, or one for every output; of :class:`LargestWithin` the largest that is near it.
 
     Where the best of the sound candidates is the smallest of them, and rounding in float32 hid smaller ones, the
     estimate is repeated in float64.
     """
     ridges = problem.ridges(choice.grid)
     errors, floor = choice.errors(problem, ridges)
-    found = _chosen(choice, errors, ridges, floor)
+    best = _chosen(choice, errors, ridges, floor)
     sound = [r for r in ridges if r >= floor]
-    lowest = min(found) if isinstance(found, tuple) else found
+    lowest = min(best) if isinstance(best, tuple) else best
     hidden = len(sound) < len(ridges) and (not sound or lowest == min(sound))
     if hidden and not problem.wide:
-        return _chosen(choice, *_repeated(choice, problem.widened(), ridges))
-    return found
+        errors, floor = choice.errors(problem.widened(), ridges)
+    return _chosen(choice, errors, ridges, floor, choice.share if isinstance(choice, LargestWithin) else None)
 
 
-def _repeated(choice: RidgeChoice, problem: RidgeProblem, ridges: list[float]) -> tuple[Array, list[float], float]:
-    errors, floor = choice.errors(problem, ridges)
-    return errors, ridges, floor
-
-
-def _chosen(choice: RidgeChoice, errors: Array, ridges: list[float], floor: float) -> float | tuple[float, ...]:
+def _chosen(
+    choice: RidgeChoice, errors: Array, ridges: list[float], floor: float, share: float | None = None
+) -> float | tuple[float, ...]:
     if not choice.per_output:
-        return least(totals(errors), ridges, floor)
+        return least(totals(errors), ridges, floor, share)
     g, q, _ = errors.shape
     each = [errors[i : i + 1, j : j + 1, :] for i in range(g) for j in range(q)]
-    return tuple(least(totals(one), ridges, floor) for one in each)
+    return tuple(least(totals(one), ridges, floor, share) for one in each)
 
 
 def check_grid(grid: Any) -> None:

@@ -54,10 +54,14 @@ def totals(errors: Float[Array, "g q r"]) -> list[float]:
     return [float(mean[i]) for i in range(mean.shape[0])]
 
 
-def least(errors: Sequence[float], ridges: Sequence[float], floor: float) -> float:
-    """Ridge of least error among those above the rounding of the kernel."""
+def least(errors: Sequence[float], ridges: Sequence[float], floor: float, share: float | None = None) -> float:
+    """Ridge of least error among those above the rounding of the kernel; with ``share`` the largest so near to it."""
     sound = [(error, ridge) for error, ridge in zip(errors, ridges, strict=True) if ridge >= floor]
-    return min(sound)[1] if sound else max(ridges)
+    if not sound:
+        return max(ridges)
+    smallest, best = min(sound)
+    near = [] if share is None else [ridge for error, ridge in sound if error <= (1 + share) * smallest]
+    return max(near, default=best)
 
 
 def dual_errors(

@@ -11,6 +11,10 @@ TOLERANCE = "tests/test_tolerance.py::"
 TRACE = "tests/test_trace_loss.py::"
 STORAGE = "tests/test_storage.py::"
 IDENTITY = "tests/test_identity.py::"
+FEWER = (
+    "tests/test_estimator.py::"
+    "test_points_are_chosen_by_fewer_features_than_the_regression_has_where_the_sketch_is_left_open"
+)
 ESTIMATOR = "dntk/estimator/"
 
 MUTANTS = [
@@ -429,6 +433,41 @@ MUTANTS = [
         "options = [plain, _mixed(seen, 100 * budget, dim, seed)",
         "the cheapest sketch may err fourteen times as much as the plain one",
         "tests/test_sketch_choose.py::test_the_cheapest_sketch_of_a_size_is_little_worse_than_sparse_signs",
+    ),
+    Mutant(
+        "dntk/sketch/resolution.py",
+        "max(dim, memory // row))",
+        "LARGEST)",
+        "transforms to more features than memory has room for",
+        "tests/test_sketch_choose.py::test_the_automatic_sketch_has_sixteen_features_a_point_where_memory_allows",
+    ),
+    Mutant(
+        "dntk/estimator/stages.py",
+        "return dataclasses.replace(plain, dim=min(plain.dim, CHOOSING))",
+        "return plain",
+        "all points are sketched as the kept ones are",
+        FEWER,
+    ),
+    Mutant(
+        "dntk/estimator/stages.py",
+        "while limit is not None and dim > 1",
+        "while False and dim > 1",
+        "the automatic sketch does not look at the memory limit",
+        FEWER,
+    ),
+    Mutant(
+        "dntk/estimator/defaults.py",
+        "return LargestWithin(LeaveOneOut()) if isinstance(ridge, str) else ridge",
+        "return ridge",
+        "a ridge of almost nothing, whose bounds say nothing",
+        "tests/test_estimator.py::test_the_ridge_of_a_fit_is_the_largest_that_is_as_good",
+    ),
+    Mutant(
+        "dntk/solve/leave_one_out.py",
+        "if error <= (1 + share) * smallest]",
+        "if error <= smallest]",
+        "the largest ridge is that of least error",
+        "tests/test_ridge_choice.py::test_the_largest_ridge_within_a_share_of_the_least_error_is_taken",
     ),
     Mutant(
         "dntk/sketch/resolution.py",

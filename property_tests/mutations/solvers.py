@@ -31,8 +31,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/solve/leave_one_out.py",
-        "return min(sound)[1] if sound",
-        "return max(sound)[1] if sound",
+        "smallest, best = min(sound)",
+        "smallest, best = max(sound)",
         "the grid search takes the worst ridge",
         RIDGE + "test_loo_ridge_is_the_best_of_its_grid[numpy]",
     ),

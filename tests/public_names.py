@@ -32,9 +32,9 @@ PUBLIC = {
     """,
     "dntk.distill": "data gradients",
     "dntk.distill.data": """
-        Augmentation Balanced DataDistiller DataSelector DistilledData FarthestPoint FreeSupport Herding
-        InputSelector KMeans KernelInducing LastLayer Leverage Platt Provenance RPCholesky Random Selection SquaredError
-        TangentResidual Wasserstein WeightedSupport
+        Augmentation Balanced DataDistiller DataSelector DistilledData FarthestPoint FreeSupport GivenPoints Herding
+        InputSelector KMeans KernelInducing LCMD LastLayer Leverage MaxDet Platt Provenance RPCholesky Random Selection
+        SquaredError TangentResidual Wasserstein WeightedSupport
     """,
     "dntk.distill.gradients": """
         CoverageCurve CoverageGaps GradientDistiller Krylov LocalGlobal LocalGlobalChoice

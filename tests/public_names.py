@@ -68,6 +68,7 @@ PUBLIC = {
         WORDS_PER_COUNTER drawing_dtype integers_of moved nearby_signs nearby_words normals signs_of
         uniforms words
     """,
+    "dntk.estimator.reporting": "",
     "dntk.report": "",
     "dntk.runs": "Configuration Outcome Prepared SUMMARY compared prepare read read_summary write_report",
     "dntk.sketch": """

@@ -32,9 +32,9 @@ PUBLIC = {
     """,
     "dntk.distill": "data gradients",
     "dntk.distill.data": """
-        Augmentation Balanced DataDistiller DataSelector DistilledData FarthestPoint FreeSupport Herding
-        InputSelector KMeans KernelInducing LastLayer Leverage Platt Provenance RPCholesky Random Selection SquaredError
-        TangentResidual Wasserstein WeightedSupport
+        Augmentation Balanced DataDistiller DataSelector DistilledData FarthestPoint FreeSupport GivenPoints Herding
+        InputSelector KMeans KernelInducing LCMD LastLayer Leverage MaxDet Platt Provenance RPCholesky Random Selection
+        SquaredError TangentResidual Wasserstein WeightedSupport
     """,
     "dntk.distill.gradients": """
         CoverageCurve CoverageGaps GradientDistiller Krylov LocalGlobal LocalGlobalChoice
@@ -68,6 +68,7 @@ PUBLIC = {
         WORDS_PER_COUNTER drawing_dtype integers_of moved nearby_signs nearby_words normals signs_of
         uniforms words
     """,
+    "dntk.estimator.reporting": "",
     "dntk.report": "",
     "dntk.runs": "Configuration Outcome Prepared SUMMARY compared prepare read read_summary write_report",
     "dntk.sketch": """

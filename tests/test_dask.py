@@ -21,7 +21,7 @@ from tests.test_stored_features import SKETCH, data, network, stored
 distributed = pytest.importorskip("distributed")
 dask_array = pytest.importorskip("dask.array")
 parcels = importlib.import_module("dntk_dask.parcel")
-tasks = importlib.import_module("dntk_dask.tasks")
+tasks = importlib.import_module("dntk_dask._tasks")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from distributed.client import Future
 
 from dntk._checks import kind_of
 from dntk.stores import Job, Made
-from dntk_dask import tasks
+from dntk_dask import _tasks
 from dntk_dask._errors import in_our_words
 from dntk_dask.inputs import Sent
 from dntk_dask.parcel import Parcel
@@ -68,7 +68,7 @@ class DaskCluster:
     def _task(self, job: Job, sent: Sent, parcel: Future, number: int, known: dict[int, Future]) -> Any:
         spans, before = job.spans(number), job.before(number)
         waits = [] if before is None else [known[before]]
-        return dask.delayed(tasks.filled, pure=False)(parcel, number, spans, sent.parts(spans), *waits)
+        return dask.delayed(_tasks.filled, pure=False)(parcel, number, spans, sent.parts(spans), *waits)
 
     @contextlib.contextmanager
     def _parcel(self, content: Any) -> Iterator[Future]:

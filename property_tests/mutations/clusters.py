@@ -6,21 +6,21 @@ TESTS = "tests/test_dask.py::"
 
 MUTANTS = [
     Mutant(
-        "backends/dntk_dask/tasks.py",
+        "backends/dntk_dask/_tasks.py",
         "if stored is None or manifest.owner_of(stored) != folder.owner:",
         "if False:",
         "a worker writes to a folder of its own",
         TESTS + "TestBadInput::test_a_worker_that_does_not_see_the_folder_says_so",
     ),
     Mutant(
-        "backends/dntk_dask/tasks.py",
+        "backends/dntk_dask/_tasks.py",
         "batches.span(part, start - first, stop - first)",
         "batches.span(part, 0, stop - start)",
         "a worker makes a chunk of the first points that it was sent",
         TESTS + "TestFeatures::test_workers_make_the_bits_of_one_process",
     ),
     Mutant(
-        "backends/dntk_dask/tasks.py",
+        "backends/dntk_dask/_tasks.py",
         "if batches.count(inputs) != stop - start:",
         "if False:",
         "fewer points than a Dask array states are taken",

@@ -43,8 +43,8 @@ PUBLIC = {
     """,
     "dntk.estimator": "DistilledNTK Fit Losses Query load",
     "dntk.features": """
-        Neighbours StoredFeatures TangentFeatures kept_features require_comparable require_features require_kernel_of
-        tangent_features
+        Neighbours PairedFeatures StoredFeatures TangentFeatures kept_features require_comparable require_features
+        require_kernel_of tangent_features
     """,
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
     "dntk.kernels": "NTKOperator StoredKernel ntk",
@@ -91,7 +91,8 @@ PUBLIC = {
         largest_coverage leading_eigenpairs mean_eigenpairs truncation_rank
     """,
     "dntk.stores": """
-        Cluster Job Layout Made Shard Store StoreFolder StoredShard Wanted cluster_of made merge require_store shard_of
+        Cluster FAN Job Layout Made Shard Store StoreFolder StoredShard Wanted cluster_of made merge merged_in_tree
+        require_store shard_of
     """,
     "dntk.targets": "one_hot",
     "dntk.trajectories": "Quantity Trajectory trajectory",

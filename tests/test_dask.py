@@ -13,6 +13,7 @@ import pytest
 
 import dntk
 from dntk.archive import StoreError
+from dntk.distill.gradients import StreamedGradients, Streaming
 from dntk.stores import Cluster, Job, Made, StoreFolder, cluster_of, made, require_store
 from dntk.stores.job import reader_of
 from tests.libraries import host
@@ -182,6 +183,93 @@ class TestLostWorkers:
             own.adapt(minimum=0, maximum=2, interval="50 ms")
             phi = stored(tmp_path / "run", client=client)
         assert phi.values.tobytes() == stored(tmp_path / "one").values.tobytes()
+
+
+RULES = {
+    "number": 0.05,
+    "loo": "loo",
+    "gcv": dntk.solve.GeneralisedCrossValidation(),
+    "relative": dntk.solve.Relative(0.1),
+}
+"""Ways to choose λ."""
+
+
+def many_chunks(folder, client=None, n=190):
+    """Features in 19 chunks, of three branches of the tree, and targets."""
+    x = data(n)
+    stored(dntk.Store(folder, rows=10), x, shard=(0, 1))
+    return dntk.StoredFeatures(folder, client=client), network()(x)
+
+
+def bits(fit):
+    return fit.weights.tobytes(), fit.dual.tobytes(), fit.ridge, fit.loo_error
+
+
+class Fatal:
+    """A function that kills the process of the first worker that calls it with an argument that it knows."""
+
+    def __init__(self, function, flag, when):
+        self.function, self.flag, self.when, self.parent = function, str(flag), when, os.getpid()
+
+    def __call__(self, *given):
+        fatal = os.getpid() != self.parent and not os.path.exists(self.flag) and self.when(*given)
+        if fatal:
+            pathlib.Path(self.flag).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.function(*given)
+
+
+class TestPasses:
+    @pytest.mark.parametrize("rule", RULES)
+    def test_regression_by_workers_has_the_bits_of_one_process(self, client, rule, tmp_path):
+        alone, y = many_chunks(tmp_path / "run")
+        phi, _ = many_chunks(tmp_path / "run", client)
+        weights = np.linspace(0.5, 2, len(y)).astype("f4") if rule == "loo" else None
+        found = dntk.solve.ridge(phi, y, ridge=RULES[rule], sample_weights=weights)
+        assert bits(found) == bits(dntk.solve.ridge(alone, y, ridge=RULES[rule], sample_weights=weights))
+
+    def test_frequent_directions_of_workers_have_the_bits_of_one_process(self, client, tmp_path):
+        alone, y = many_chunks(tmp_path / "run")
+        phi, _ = many_chunks(tmp_path / "run", client)
+        for streaming in (Streaming(6), Streaming(6, per_output=False)):
+            found, expected = (streaming.stream(one.paired(y)) for one in (phi, alone))
+            assert found.rows.tobytes() == expected.rows.tobytes()
+            assert found.products.tobytes() == expected.products.tobytes()
+            assert found.shift.tobytes() == expected.shift.tobytes()
+            gram = alone.values.mT @ alone.values - found.rows.mT @ found.rows
+            eigenvalues = np.linalg.eigvalsh(gram.astype("f8"))
+            slack = 1e-4 * np.linalg.norm(alone.values) ** 2
+            assert np.all(eigenvalues >= -slack)
+            assert np.all(eigenvalues <= found.shift[:, None] + slack)
+
+    @pytest.mark.parametrize("killed", ["a leaf", "a branch"])
+    def test_a_worker_killed_during_a_reduction_changes_no_bit(self, client, killed, tmp_path):
+        alone, y = many_chunks(tmp_path / "run")
+        phi, _ = many_chunks(tmp_path / "run", client)
+        leaf, merge = Streaming(6)._of_chunk, StreamedGradients.merged
+        expected = alone.folded(leaf, merge, name="test", along=(y,))
+        if killed == "a leaf":
+            leaf = Fatal(leaf, tmp_path / "killed", lambda part, _: part.values[0, 0, 0] == alone.values[0, 120, 0])
+        else:
+            merge = Fatal(merge, tmp_path / "killed", lambda left, _: left.points >= 80)
+        found = phi.folded(leaf, merge, name="test", along=(y,))
+        assert (tmp_path / "killed").exists()
+        assert found.points == 190
+        assert found.rows.tobytes() == expected.rows.tobytes()
+
+    def test_features_made_by_workers_are_read_by_them_and_say_how_far(self, client, tmp_path):
+        phi = stored(dntk.Store(tmp_path / "run", rows=40), client=client)
+        assert phi.client is client
+        events = []
+        with dntk.progress(events.append, interval=0):
+            dntk.solve.ridge(phi, network()(data()), ridge=0.1)
+        assert {("regression", 150)} <= {(event.task, event.total) for event in events}
+
+    def test_a_mistake_in_a_pass_is_an_error_of_its_own(self, threads, tmp_path):
+        phi, y = many_chunks(tmp_path / "run", threads)
+        (tmp_path / "run" / "values.zarr" / "c" / "0" / "3" / "0").write_bytes(b"half")
+        with pytest.raises(StoreError, match=r"\[0:3, 30:31, 0:24\] of .* cannot be read"):
+            dntk.solve.ridge(phi, y, ridge=0.1)
 
 
 class TestBadInput:

@@ -1,6 +1,8 @@
 """What workers run; each function takes the parcel that they all share."""
 
+import functools
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from dntk.archive import StoreError
@@ -20,6 +22,20 @@ def filled(parcel: Parcel, number: int, spans: tuple[Span, ...], parts: list[Any
         job = parcel.content
         _require_shared(job.folder)
         return made(job, number, _reader(job, spans, parts))
+
+
+def read(parcel: Parcel, start: int, stop: int, rows: tuple[Any, ...]) -> Any:
+    """What is made of some features and of the rows of other arrays that belong to them."""
+    with _ONE_AT_A_TIME:
+        features, leaf, _ = parcel.content
+        return leaf(features[start:stop], *rows)
+
+
+def merged(parcel: Parcel, results: list[Any]) -> Any:
+    """Several results as one, from the left to the right."""
+    with _ONE_AT_A_TIME:
+        merge: Callable[[Any, Any], Any] = parcel.content[2]
+        return functools.reduce(merge, results)
 
 
 def _require_shared(folder: StoreFolder) -> None:

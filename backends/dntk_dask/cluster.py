@@ -2,19 +2,22 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import dask
 from distributed import Client, as_completed
 from distributed.client import Future
 
 from dntk._checks import kind_of
-from dntk.stores import Job, Made
+from dntk.stores import FAN, Job, Made
+from dntk.stores.clusters import Part
 from dntk_dask import _tasks
 from dntk_dask._errors import in_our_words
-from dntk_dask.inputs import Sent
+from dntk_dask.inputs import Sent, own
 from dntk_dask.parcel import Parcel
+
+P = TypeVar("P")
 
 _AT_ONCE = 2**28
 """Bytes of points that wait on the scheduler at a time: 256 MiB."""
@@ -64,6 +67,20 @@ class DaskCluster:
                         yield found
             finally:
                 self._cancel(known.values())
+
+    def fold(self, source: Any, leaf: Callable[..., P], merge: Callable[[P, P], P], parts: Sequence[Part]) -> P:
+        """Merge what ``leaf`` makes of every part, a branch of neighbours at a time; results stay on the workers."""
+        read, merged = dask.delayed(_tasks.read, pure=False), dask.delayed(_tasks.merged, pure=False)
+        with in_our_words(self.client), self._parcel((source, leaf, merge)) as parcel:
+            level = [read(parcel, start, stop, tuple(map(own, rows))) for start, stop, rows in parts]
+            while len(level) > 1:
+                level = [merged(parcel, level[i : i + FAN]) for i in range(0, len(level), FAN)]
+            (root,) = self._compute(level)
+            try:
+                result: P = root.result()
+                return result
+            finally:
+                self._cancel([root])
 
     def _task(self, job: Job, sent: Sent, parcel: Future, number: int, known: dict[int, Future]) -> Any:
         spans, before = job.spans(number), job.before(number)

@@ -61,13 +61,13 @@ def is_lazy(part: Any) -> bool:
 
 
 def _part(side: Inputs, start: int, stop: int) -> Any:
-    return mapped(lambda leaf: _block(leaf, start, stop) if is_lazy(leaf) else _copy(leaf, start, stop), side)
+    return mapped(lambda leaf: _block(leaf, start, stop) if is_lazy(leaf) else own(leaf[start:stop, ...]), side)
 
 
 def _block(leaf: Any, start: int, stop: int) -> Any:
     return dask.delayed(points, pure=False)(leaf.source[start:stop])
 
 
-def _copy(leaf: Array, start: int, stop: int) -> Array:
-    """Of its own memory: PyTorch sends all of the memory that a view is of."""
-    return arrays.namespace(leaf).asarray(leaf[start:stop, ...], copy=True)
+def own(part: Array) -> Array:
+    """Part of an array in memory of its own: PyTorch sends all of the memory that a view is of."""
+    return arrays.namespace(part).asarray(part, copy=True)

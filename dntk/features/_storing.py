@@ -50,7 +50,7 @@ def store_features(
     if part is not None:
         return part
     like = next(iter(model.parameters.values()))
-    return StoredFeatures(store.path, sketch, like=like, memory_limit=memory_limit)
+    return StoredFeatures(store.path, sketch, like=like, memory_limit=memory_limit, client=client)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -5,6 +5,7 @@ chunk. A chunk counts when its record is there, which is written after it: a kil
 """
 
 from dntk.stores._merge import merge
+from dntk.stores._tree import FAN, merged_in_tree
 from dntk.stores.clusters import Cluster, cluster_of
 from dntk.stores.folder import StoreFolder
 from dntk.stores.job import Job, Made, made
@@ -14,6 +15,7 @@ from dntk.stores.place import Store, StoredShard, require_store
 from dntk.stores.shards import Shard, shard_of
 
 __all__ = [
+    "FAN",
     "Cluster",
     "Job",
     "Layout",
@@ -26,6 +28,7 @@ __all__ = [
     "cluster_of",
     "made",
     "merge",
+    "merged_in_tree",
     "require_store",
     "shard_of",
 ]

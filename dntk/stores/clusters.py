@@ -6,12 +6,16 @@ after the root module of the client's class, ``distributed`` for Dask.
 
 import functools
 import importlib.metadata
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from dntk._checks import kind_of
 from dntk.backend import root_modules
 from dntk.stores.job import Job, Made
+
+P = TypeVar("P")
+Part: TypeAlias = tuple[int, int, tuple[Any, ...]]
+"""The first point of a part, the one after its last, and rows of other arrays that belong to these points."""
 
 GROUP = "dntk.clusters"
 
@@ -22,6 +26,9 @@ class Cluster(Protocol):
 
     def fill(self, job: Job) -> Iterator[Made]:
         """Make the chunks of a folder that all workers share; each is told of when it is there."""
+
+    def fold(self, source: Any, leaf: Callable[..., P], merge: Callable[[P, P], P], parts: Sequence[Part]) -> P:
+        """Merge what ``leaf(source[first:last], *rows)`` makes of parts, in the order of :func:`merged_in_tree`."""
 
 
 @functools.lru_cache(maxsize=1)

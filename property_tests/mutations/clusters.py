@@ -54,4 +54,25 @@ MUTANTS = [
         "a damaged chunk is joined by a cluster",
         TESTS + "TestFeatures::test_a_chunk_that_was_damaged_is_noticed",
     ),
+    Mutant(
+        "dntk/stores/_tree.py",
+        "merge(branch[0], last)",
+        "merge(last, branch[0])",
+        "what is left over is merged before what came first",
+        "tests/test_stored_algorithms.py::test_results_of_parts_meet_in_the_order_that_their_number_gives",
+    ),
+    Mutant(
+        "backends/dntk_dask/cluster.py",
+        "for i in range(0, len(level), FAN)]",
+        "for i in range(0, len(level) - 1, FAN)]",
+        "the last part of a level is lost where it is alone",
+        TESTS + "TestPasses::test_a_worker_killed_during_a_reduction_changes_no_bit",
+    ),
+    Mutant(
+        "dntk/features/stored.py",
+        "tuple(rows_of(one, start, stop) for one in along)",
+        "tuple(rows_of(one, 0, stop - start) for one in along)",
+        "every chunk meets the targets of the first",
+        "tests/test_stored_algorithms.py::test_regression_by_chunks_is_that_of_all",
+    ),
 ]

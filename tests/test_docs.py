@@ -1,6 +1,7 @@
 """Documentation that runs: every Python fence of a page, in order, in one namespace."""
 
 import importlib.util
+import os
 import pathlib
 import re
 import shlex
@@ -61,6 +62,14 @@ def test_features_on_the_disk_are_what_the_page_says(tmp_path, monkeypatch):
     said = run("docs/bigger_than_memory.md")
     assert isinstance(said["phi"], dntk.StoredFeatures)
     assert (tmp_path / "features.npy").is_file()
+
+
+def test_the_cluster_of_the_page_makes_the_bits_of_one_process(tmp_path):
+    pytest.importorskip("distributed")
+    (fence,) = FENCE.finditer((ROOT / "docs/clusters.md").read_text(encoding="utf-8"))
+    (tmp_path / "page.py").write_text(fence["code"], encoding="utf-8")
+    subprocess.run([sys.executable, "page.py"], cwd=tmp_path, check=True, env=os.environ | {"DNTK_CHECK": "0"})
+    assert len(dntk.StoredFeatures(tmp_path / "run")) == 2000
 
 
 def test_the_configuration_of_the_page_runs_and_says_what_stands_there(tmp_path):

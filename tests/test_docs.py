@@ -138,6 +138,16 @@ def test_what_the_page_on_probabilities_says_is_so():
     assert said["tau"].mean() > 0.9
 
 
+def test_what_the_page_on_choosing_says_is_so(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    curves = run("docs/choosing.md")["curves"]
+    for name in ("LCMD", "k-means"):
+        assert curves[name][3] > curves["random"][5], "eighty labels are worth more than 120"
+        assert curves[name][1] > curves["random"][2]
+    assert (tmp_path / "choosing.svg").exists()
+
+
 def test_what_the_page_on_training_says_is_so(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)

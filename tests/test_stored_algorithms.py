@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk.distill.data import FarthestPoint, KMeans, Leverage, RPCholesky
+from dntk.distill.data import LCMD, FarthestPoint, KMeans, Leverage, MaxDet, RPCholesky
 from dntk.distill.gradients import Principal, Streaming
 from dntk.solve import GeneralisedCrossValidation, KFold, Relative, ridge
 from tests.libraries import LIBRARIES, host, interpreted
@@ -68,10 +68,18 @@ def test_weights_of_points_and_shared_features_go_by_chunks(tmp_path):
     np.testing.assert_allclose(found.dual, expected.dual, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("selector", [RPCholesky(9, seed=3, block=4), FarthestPoint(6), Leverage(9, seed=1)], ids=str)
-def test_points_chosen_by_chunks_are_those_chosen_of_all(selector, library, tmp_path):
+@pytest.mark.parametrize("given", [None, [3, 17, 40]], ids=["afresh", "beside others"])
+@pytest.mark.parametrize(
+    "selector",
+    [
+        RPCholesky(9, seed=3, block=4),
+        *(FarthestPoint(6), Leverage(9, seed=1), LCMD(7), MaxDet(6), MaxDet(7, ridge=0.3)),
+    ],
+    ids=str,
+)
+def test_points_chosen_by_chunks_are_those_chosen_of_all(selector, given, library, tmp_path):
     phi, stored, _ = scene(library, tmp_path)
-    expected, found = selector.select(phi), selector.select(stored)
+    expected, found = selector.select(phi, given=given), selector.select(stored, given=given)
     np.testing.assert_array_equal(host(found.indices), host(expected.indices))
     rounding = 1e-5 if library.has_float64 else 1e-3
     np.testing.assert_allclose(host(found.residual_trace), host(expected.residual_trace), rtol=rounding, atol=rounding)

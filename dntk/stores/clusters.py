@@ -1,0 +1,50 @@
+"""Where chunks are made: here, or by the workers of a cluster that a package brings.
+
+A package registers under the entry-point group ``dntk.clusters`` a function from a client to a :class:`Cluster`, named
+after the root module of the client's class, ``distributed`` for Dask.
+"""
+
+import functools
+import importlib.metadata
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, runtime_checkable
+
+from dntk._checks import kind_of
+from dntk.backend import root_modules
+from dntk.stores.job import Job, Made
+
+GROUP = "dntk.clusters"
+
+
+@runtime_checkable
+class Cluster(Protocol):
+    """Workers, none of which is relied on: what one that is lost had to do, another one does."""
+
+    def fill(self, job: Job) -> Iterator[Made]:
+        """Make the chunks of a folder that all workers share; each is told of when it is there."""
+
+
+@functools.lru_cache(maxsize=1)
+def _makers() -> dict[str, Any]:
+    return {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
+
+
+def cluster_of(client: Any) -> Cluster:
+    """The cluster behind a client.
+
+    Raises
+    ------
+    TypeError
+        It is none that an installed package knows.
+    ConnectionError
+        Its scheduler is gone.
+    """
+    found = sorted(root_modules(client) & set(_makers()))
+    if not found:
+        msg = (
+            f"`client` is {kind_of(client)}: pass a dask.distributed.Client, "
+            'with dntk[dask] installed here and on the workers (pip install "dntk[dask]").'
+        )
+        raise TypeError(msg)
+    make: Callable[[Any], Cluster] = _makers()[found[0]].load()
+    return make(client)

@@ -122,6 +122,14 @@ def test_what_the_page_on_attribution_says_is_so():
     )
 
 
+def test_the_report_of_the_page_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = run("docs/report.md")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert f"{said['fit'].fidelity(said['x_test']):.1%}" in page
+    assert "fit.report(path" not in page, "the example gives all that a page asks for"
+
+
 def test_what_the_page_on_strangers_says_is_so():
     said = run("docs/strangers.md")
     assert said["flagged"]["known"] < 0.08

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from dntk._checks import check_seed, keep, positive_integer
-from dntk.distill.data.base import Selection, check_selection
+from dntk.distill.data.base import Selection
+from dntk.distill.data.given import GivenPoints, given_points
 from dntk.distill.data.residual_kernel import picked_in_order
 from dntk.features import TangentFeatures
 from dntk.random import uniforms
@@ -24,14 +25,16 @@ class Random:
     def __post_init__(self) -> None:
         keep(self, size=positive_integer("size", self.size), seed=check_seed(self.seed))
 
-    def select(self, phi: TangentFeatures) -> Selection:
+    def select(self, phi: TangentFeatures, *, given: GivenPoints = None) -> Selection:
         """Chosen points, with the residual trace they leave.
 
         Raises
         ------
-        ValueError
-            More points asked than there are.
+        TypeError, ValueError
+            More points asked than there are, or than are left of those ``given``; see :func:`given_points`.
         """
-        check_selection(self.size, phi)
+        known = given_points(given, phi, self.size)
         order = np.argsort(uniforms(seed=self.seed, stream="random-selection", count=len(phi)), kind="stable")
-        return picked_in_order(phi, order[: self.size].tolist())
+        if known is not None:
+            order = order[~np.isin(order, known.positions)]
+        return picked_in_order(phi, order[: self.size].tolist(), given=known)

@@ -166,6 +166,17 @@ def test_distilled_data_are_not_read_as_a_fit(tmp_path):
         dntk.load(tmp_path / "data")
 
 
+def test_a_network_of_a_library_without_a_backend_has_to_be_passed_again(tmp_path):
+    library = next(library for library in LIBRARIES if library.module == "array_api_strict")
+    model, x = mlp(library), inputs(library)
+    fit = dntk.DistilledNTK(model, ridge=1e-3).fit(x)
+    fit.save(tmp_path / "fit")
+    with pytest.raises(dntk.StoreError, match=r"arrays of array_api_strict.*dntk\.load\(path, model=network\)"):
+        dntk.load(tmp_path / "fit")
+    back = dntk.load(tmp_path / "fit", model=model)
+    np.testing.assert_array_equal(host(back.predict(x)), host(fit.predict(x)))
+
+
 def test_a_pytorch_module_has_to_be_passed_again(tmp_path):
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)

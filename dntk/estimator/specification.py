@@ -55,8 +55,8 @@ class DistilledNTK:
     ridge
         λ as for :func:`dntk.solve.ridge`, one for all outputs; but ``"loo"`` is here the largest whose leave-one-out
         error is within 1% of the least, :class:`dntk.solve.LargestWithin`: targets that the network made have errors
-        that hardly change over decades of λ, and bounds that grow like 1/λ. Chosen once, on the features of the kept points, handed
-        to the distiller of gradients (unless that was given its own), and solved at.
+        that hardly change over decades of λ, and bounds that grow like 1/λ. Chosen once, on the features of the kept
+        points, handed to the distiller of gradients (unless that was given its own), and solved at.
     seed
         Of the automatic sketch, and of the samples and random starts of the certificate.
     tolerance

@@ -8,7 +8,7 @@ from typing import Any
 from dntk.archive import Format, Stored, StoreError, schema
 from dntk.archive import read as read_archive
 from dntk.archive import write as write_archive
-from dntk.backend import backend_of, get_backend
+from dntk.backend import backend_of, entries, get_backend
 from dntk.certificates import Certificate, Span
 from dntk.certificates.schema import CERTIFICATE, TOLERANCE
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
@@ -184,7 +184,14 @@ def _stored_network(stored: Stored) -> Model:
     if described is None:
         msg = "the network is not in the file (only dntk.MLP is): pass it, dntk.load(path, model=dntk.as_model(net))."
         raise StoreError(msg)
-    backend = get_backend(described["backend"])
+    name = described["backend"]
+    if name not in entries():
+        msg = (
+            f"the network in the file has arrays of {name}, for which no backend is registered: make the network of "
+            "them and pass it, dntk.load(path, model=network)."
+        )
+        raise StoreError(msg)
+    backend = get_backend(name)
     layers = range(described["layers"])
 
     def placed(name: str, axes: str) -> Any:

@@ -69,13 +69,14 @@ def run(
 def report(
     folder: Annotated[Path, typer.Argument(help="The folder of a run.")],
     out: Annotated[Path | None, typer.Option(help="The page; default: report.html in FOLDER.")] = None,
+    files: Annotated[bool, typer.Option("--files", help="Write every chart beside it, as PNG and CSV.")] = False,
 ) -> None:
     """Write the page of a run again, from its summary; no network is needed, and nothing is executed."""
     from dntk import runs
 
     folder = expanded(folder)
     page = folder / "report.html" if out is None else expanded(out)
-    runs.write_report(runs.read_summary(folder), page)
+    runs.write_report(runs.read_summary(folder), page, files=files)
     typer.echo(str(page))
 
 

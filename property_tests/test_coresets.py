@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import dntk
-from dntk.distill.data import FarthestPoint, Herding, Leverage, Random, RPCholesky
+from dntk.distill.data import LCMD, FarthestPoint, Herding, Leverage, MaxDet, Random, RPCholesky
 from property_tests.allowances import eps
 from property_tests.strategies import SHAPES, features, for_libraries, fractions, host64, part, seeds
 from property_tests.test_nystrom import complement
@@ -24,6 +24,8 @@ SEEDED = {
     "farthest": lambda size, seed: FarthestPoint(size),  # noqa: ARG005
     "herding": lambda size, seed: Herding(size),  # noqa: ARG005
     "leverage": Leverage,
+    "lcmd": lambda size, seed: LCMD(size),  # noqa: ARG005
+    "max-det": lambda size, seed: MaxDet(size),  # noqa: ARG005
 }
 PLAIN = {"shapes": EXACT, "few": [(4, 6, 9)]}
 
@@ -49,12 +51,17 @@ def herding_criterion(joined, picks):
     return value, (2 * len(picks) + 2) * np.max(lengths) ** 2
 
 
-CRITERIA = {FarthestPoint: farthest_criterion, Herding: herding_criterion}
+def max_det_criterion(joined, picks):
+    """Squared length of every point's features outside the span of the picks'; −1 for the picks."""
+    value = np.sum((joined @ complement(joined[picks])) ** 2, axis=1) if picks else np.sum(joined**2, axis=1)
+    value[picks] = -1
+    return value, np.max(np.sum(joined**2, axis=1))
 
 
-@for_libraries(
-    case=features(**PLAIN), selector=st.sampled_from([FarthestPoint, Herding]), fraction=fractions, seed=seeds()
-)
+CRITERIA = {FarthestPoint: farthest_criterion, Herding: herding_criterion, MaxDet: max_det_criterion}
+
+
+@for_libraries(case=features(**PLAIN), selector=st.sampled_from(list(CRITERIA)), fraction=fractions, seed=seeds())
 def test_every_pick_of_a_deterministic_selector_is_the_best_and_follows_a_permutation(
     library, case, selector, fraction, seed
 ):
@@ -100,7 +107,7 @@ def test_choices_are_the_same_at_another_scale(library, case, name, exponent, fr
 
 @for_libraries(
     case=features(**PLAIN, rows=["duplicated"]),
-    name=st.sampled_from(["rp-cholesky", "rp-cholesky by threes", "farthest"]),
+    name=st.sampled_from(["rp-cholesky", "rp-cholesky by threes", "farthest", "max-det"]),
     fraction=fractions,
     seed=seeds(),
 )

@@ -18,7 +18,7 @@ Outputs number 1 or 4, so that the scaling 1/√C of the joined features is exac
 import numpy as np
 from hypothesis import strategies as st
 
-from dntk.distill.data import FarthestPoint, Herding, KMeans, Leverage, Random, RPCholesky
+from dntk.distill.data import LCMD, FarthestPoint, Herding, KMeans, Leverage, MaxDet, Random, RPCholesky
 from property_tests.allowances import allowance, eps
 from property_tests.strategies import (
     SHAPES,
@@ -37,6 +37,8 @@ SELECTORS = {
     "rp-cholesky": RPCholesky,
     "rp-cholesky by threes": lambda size, seed: RPCholesky(size, seed=seed, block=3),
     "farthest": lambda size, seed: FarthestPoint(size),  # noqa: ARG005
+    "lcmd": lambda size, seed: LCMD(size),  # noqa: ARG005
+    "max-det": lambda size, seed: MaxDet(size, ridge=0.1 * (seed % 2)),
     "herding": lambda size, seed: Herding(size),  # noqa: ARG005
     "k-means": KMeans,
     "leverage": Leverage,

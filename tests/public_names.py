@@ -10,8 +10,8 @@ PUBLIC = {
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
-        Format StoreError Stored checksum expanded fingerprint locked present read schema to_host write write_whole
-        written_whole
+        Format StoreError Stored checksum expanded fingerprint locked packed present read schema to_host unpacked write
+        write_whole written_whole
     """,
     "dntk.attribution": """
         Attribution AttributionFit Explanation Functional LeftOut Losses Margins Ranking Smoother explain leave_one_out
@@ -32,9 +32,9 @@ PUBLIC = {
     """,
     "dntk.distill": "data gradients",
     "dntk.distill.data": """
-        Augmentation Balanced DataDistiller DataSelector DistilledData FarthestPoint FittedTargets FreeSupport Herding
-        InputSelector KMeans KernelInducing LastLayer Leverage Platt Provenance RPCholesky Random Selection SquaredError
-        TangentResidual Wasserstein WeightedSupport fitted_targets
+        Augmentation Balanced DataDistiller DataSelector DistilledData FarthestPoint FittedTargets FreeSupport
+        GivenPoints Herding InputSelector KMeans KernelInducing LCMD LastLayer Leverage MaxDet Platt Provenance RPCholesky
+        Random Selection SquaredError TangentResidual Wasserstein WeightedSupport fitted_targets
     """,
     "dntk.distill.gradients": """
         CoverageCurve CoverageGaps GradientDistiller Krylov LocalGlobal LocalGlobalChoice
@@ -43,8 +43,8 @@ PUBLIC = {
     """,
     "dntk.estimator": "DistilledNTK Fit Losses Query load",
     "dntk.features": """
-        Neighbours StoredFeatures TangentFeatures kept_features require_comparable require_features require_kernel_of
-        tangent_features
+        Neighbours PairedFeatures StoredFeatures TangentFeatures kept_features require_comparable require_features
+        require_kernel_of tangent_features
     """,
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
     "dntk.kernels": "NTKOperator StoredKernel ntk",
@@ -68,6 +68,7 @@ PUBLIC = {
         WORDS_PER_COUNTER drawing_dtype integers_of moved nearby_signs nearby_words normals signs_of
         uniforms words
     """,
+    "dntk.estimator.reporting": "",
     "dntk.report": "",
     "dntk.runs": "Configuration Outcome Prepared SUMMARY compared prepare read read_summary write_report",
     "dntk.sketch": """
@@ -89,7 +90,10 @@ PUBLIC = {
         alignment condition_number coverage coverage_gap effective_dimension eigenpairs_holding eigenvalues
         largest_coverage leading_eigenpairs mean_eigenpairs truncation_rank
     """,
-    "dntk.stores": "Layout Shard Store StoreFolder StoredShard Wanted merge shard_of",
+    "dntk.stores": """
+        Cluster FAN Job Layout Made Shard Store StoreFolder StoredShard Wanted cluster_of made merge merged_in_tree
+        require_store shard_of
+    """,
     "dntk.targets": "one_hot",
     "dntk.trajectories": "Quantity Trajectory trajectory",
     "dntk.testing": """

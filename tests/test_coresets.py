@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk.distill.data import Balanced, FarthestPoint, Herding, KMeans, Leverage, Random, RPCholesky
+from dntk.distill.data import LCMD, Balanced, FarthestPoint, Herding, KMeans, Leverage, MaxDet, Random, RPCholesky
 from dntk.distill.data._lloyd import clusters
 from tests.libraries import LIBRARIES, host
 from tests.networks import features
 
 NUMPY = LIBRARIES[0]
-SELECTORS = [Random, RPCholesky, FarthestPoint, Herding, KMeans, Leverage]
-SEEDED = [Random, RPCholesky, FarthestPoint, Herding, Leverage]  # functions of the features and the seed alone
+SELECTORS = [Random, RPCholesky, FarthestPoint, Herding, KMeans, Leverage, LCMD, MaxDet]
+# Functions of the features and the seed alone.
+SEEDED = [Random, RPCholesky, FarthestPoint, Herding, Leverage, LCMD, MaxDet]
 
 
 def _residual(kernel: np.ndarray, chosen: list[int]) -> float:
@@ -76,7 +77,7 @@ def test_an_exhausted_kernel_is_filled_up_without_repeats(library, selector):
     found = selector(10).select(dntk.TangentFeatures(library.array(values)))
     assert sorted(int(i) for i in host(found.indices)) == list(range(10))
     assert host(found.residual_trace)[-1] == 0
-    if selector in (RPCholesky, FarthestPoint):  # no duplicate, no zero row while another is left
+    if selector in (RPCholesky, FarthestPoint, LCMD, MaxDet):  # no duplicate, no zero row while another is left
         assert host(found.residual_trace)[2] == 0
 
 
@@ -96,7 +97,7 @@ def test_one_point_of_one_is_chosen(selector):
     assert found.residual_trace.tolist() == [0]
 
 
-@pytest.mark.parametrize("selector", [RPCholesky, FarthestPoint, KMeans])
+@pytest.mark.parametrize("selector", [RPCholesky, FarthestPoint, KMeans, LCMD, MaxDet])
 def test_no_copy_of_a_chosen_point_is_chosen_while_others_are_left(selector):
     distinct = np.random.default_rng(1).normal(size=(12, 20))
     values = np.tile(distinct, (5, 1))[None].astype("f4")
@@ -119,10 +120,12 @@ def test_k_means_clusters_features_of_any_scale(scale):
         lambda size: RPCholesky(size, seed=2, block=7),
         FarthestPoint,
         Herding,
+        LCMD,
+        lambda size: MaxDet(size, ridge=0.1),
         lambda size: Leverage(size, seed=2, ridge=0.1, dim=8),
         lambda size: Balanced(RPCholesky(size, seed=2), np.arange(120) % 4),
     ],
-    ids=["random", "rp-cholesky", "farthest", "herding", "leverage", "balanced"],
+    ids=["random", "rp-cholesky", "farthest", "herding", "lcmd", "max-det", "leverage", "balanced"],
 )
 def test_a_larger_choice_begins_with_the_smaller(make):
     phi = gaussian(decay=0.8)

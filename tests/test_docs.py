@@ -1,6 +1,7 @@
 """Documentation that runs: every Python fence of a page, in order, in one namespace."""
 
 import importlib.util
+import os
 import pathlib
 import re
 import shlex
@@ -63,6 +64,14 @@ def test_features_on_the_disk_are_what_the_page_says(tmp_path, monkeypatch):
     assert (tmp_path / "features.npy").is_file()
 
 
+def test_the_cluster_of_the_page_makes_the_bits_of_one_process(tmp_path):
+    pytest.importorskip("distributed")
+    (fence,) = FENCE.finditer((ROOT / "docs/clusters.md").read_text(encoding="utf-8"))
+    (tmp_path / "page.py").write_text(fence["code"], encoding="utf-8")
+    subprocess.run([sys.executable, "page.py"], cwd=tmp_path, check=True, env=os.environ | {"DNTK_CHECK": "0"})
+    assert len(dntk.StoredFeatures(tmp_path / "run")) == 2000
+
+
 def test_the_configuration_of_the_page_runs_and_says_what_stands_there(tmp_path):
     text = (ROOT / "docs/command_line.md").read_text(encoding="utf-8")
     blocks = dict(re.findall(r'^```\w+ title="([\w.]+)"\n(.*?)^```', text, re.MULTILINE | re.DOTALL))
@@ -113,6 +122,14 @@ def test_what_the_page_on_attribution_says_is_so():
     )
 
 
+def test_the_report_of_the_page_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = run("docs/report.md")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert f"{said['fit'].fidelity(said['x_test']):.1%}" in page
+    assert "fit.report(path" not in page, "the example gives all that a page asks for"
+
+
 def test_what_the_page_on_strangers_says_is_so():
     said = run("docs/strangers.md")
     assert said["flagged"]["known"] < 0.08
@@ -128,6 +145,16 @@ def test_what_the_page_on_probabilities_says_is_so():
     assert rows["probit"][3] > rows["the network"][3] - 0.02, "mistakes"
     assert rows["probit"][4] > rows["the network"][4] + 0.1, "strangers"
     assert said["tau"].mean() > 0.9
+
+
+def test_what_the_page_on_choosing_says_is_so(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    curves = run("docs/choosing.md")["curves"]
+    for name in ("LCMD", "k-means"):
+        assert curves[name][3] > curves["random"][5], "eighty labels are worth more than 120"
+        assert curves[name][1] > curves["random"][2]
+    assert (tmp_path / "choosing.svg").exists()
 
 
 def test_what_the_page_on_training_says_is_so(tmp_path, monkeypatch):

@@ -244,6 +244,9 @@ def test_commands_run_compare_and_report(folder):
     page = folder / "again.html"
     assert command("report", folder / "out", "--out", page).exit_code == 0
     assert page.read_text() == (folder / "out" / "report.html").read_text()
+    assert command("report", folder / "out", "--files").exit_code == 0
+    assert (folder / "out" / "report-spectrum.csv").read_text().startswith("rank,eigenvalue,lower,upper\n1,")
+    assert command("run", folder / "config.toml").exit_code == 0  # files of a report are no other files
     assert runs.read_summary(folder / "out").verdict.split(";")[0] in page.read_text()
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dntk.distill.data import Random, RPCholesky
+from dntk.distill.data import LCMD, MaxDet, Random, RPCholesky
 from dntk.distill.gradients import LocalGlobal, Principal, Solution
 from dntk.testing import CheckFailure, check_distiller
 from tests.places import place_of
@@ -21,6 +21,8 @@ DISTILLERS = [
     (LocalGlobal(size=4), set()),
     (RPCholesky(3), {"permutation"}),  # draws along the positions
     (Random(3), {"permutation"}),
+    (LCMD(3), set()),
+    (MaxDet(3), set()),
 ]
 
 
@@ -166,9 +168,15 @@ class Negative(_Selector):
         return dataclasses.replace(found, weights=-found.weights)
 
 
+class Forgetful(_Selector):
+    def select(self, phi, *, given=None):  # noqa: ARG002
+        return RPCholesky(3).select(phi)
+
+
 @pytest.mark.parametrize(
     ("selector", "name"),
     [
+        (Forgetful, "given points"),
         (Repeating, "distinct points"),
         (Optimist, "trace residual"),
         (Rising, "trace residual"),

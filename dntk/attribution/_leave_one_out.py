@@ -165,10 +165,10 @@ def leave_one_out(
     _require_of(gradients, features)
     y, _ = synthetic_targets(gradients, targets)
     made = smoother_in_span(features.values, gradients.basis, ridge_in_span(gradients, targets, ridge))
-    return _in_span(made, features, arrays.in_float64(y).T)
+    return in_span(made, features, arrays.in_float64(y).T)
 
 
-def _in_span(made: Smoother, features: TangentFeatures, y: Float[Array, "c n"]) -> LeftOut:
+def in_span(made: Smoother, features: TangentFeatures, y: Float[Array, "c n"]) -> LeftOut:
     """Regression in the span, from the smoother's own coordinates: those of the gradients are in their own dtype."""
     assert made.basis is not None
     coordinates = arrays.in_float64(features.values) @ made.basis.mT

@@ -19,6 +19,7 @@ from dntk.estimator.defaults import cost_of_everything
 from dntk.estimator.losses import Losses, expected_sketch_error
 from dntk.estimator.once import Once
 from dntk.estimator.points import KeptPoints, Targets, checked_targets
+from dntk.estimator.reporting._versions import versions
 from dntk.estimator.stages import Parts, Stages
 from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures
@@ -89,8 +90,15 @@ def fitted(
         certificate=Once(evidence.certificate),
         memory_limit=stages.keep.memory_limit,
         network=watch,
-        made_by={"data": repr(parts.data), "gradients": repr(parts.gradients), "choices": "; ".join(choices)},
+        made_by=_made_by(parts, choices),
     )
+
+
+def _made_by(parts: Parts, choices: tuple[str, ...]) -> dict[str, str]:
+    """The parts in words, and what they ran on."""
+    used = ", ".join(f"{name} {version}" for name, version in versions().items())
+    words = {name: repr(getattr(parts, name)) for name in ("data", "gradients", "sketch", "seed")}
+    return {**words, "rule of the ridge": repr(parts.ridge), "choices": "; ".join(choices), "versions": used}
 
 
 def _run(stages: Stages, x: Array, y: Array | None, targets: Targets, stage: Callable[[str], Any]) -> _Run:

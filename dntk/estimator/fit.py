@@ -1,6 +1,7 @@
 """A fitted distilled kernel, as a value: predictions, trust and uncertainty, losses, costs and certificate."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from jaxtyping import Float, Int, Integer
@@ -25,18 +26,21 @@ from dntk.distill.data import DistilledData
 from dntk.estimator import storage
 from dntk.estimator._prediction import linear_outputs
 from dntk.estimator._query import Query
-from dntk.estimator._report import write_report
 from dntk.estimator.losses import Losses
+from dntk.estimator.reporting._of_fit import facts_of
+from dntk.estimator.reporting._writing import write
+from dntk.estimator.reporting.asked import Asked
 from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures, tangent_features
 from dntk.ledger import Ledger, LedgerRecorder, count_product
 from dntk.metrics import accuracy, fidelity, predicted_labels
 from dntk.models import batches
 from dntk.models.base import Model, checked_inputs, outputs_of, require_model
+from dntk.plan import Plan
 from dntk.probabilities import Link, Probit, calibrated
 from dntk.probabilities._calibration import LinkT
 from dntk.sketch import Sketch
-from dntk.types import Array
+from dntk.types import Array, Inputs
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
@@ -291,9 +295,69 @@ class Fit:
             self.state.certificate()
         storage.save(self.model, self.state, path)
 
-    def report(self, path: str | Path) -> None:
-        """Write a self-contained HTML page: losses, certificate, spectrum and costs. Makes the certificate."""
-        write_report(self.state, path)
+    def report(
+        self,
+        path: str | Path,
+        *,
+        x: Inputs | None = None,
+        y: Integer[Array, " q"] | None = None,
+        points: Inputs | None = None,
+        targets: Array | None = None,
+        queries: Sequence[int] | None = None,
+        classes: Sequence[str] | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        plan: Plan | None = None,
+        link: Link | None = None,
+        certify: bool = True,
+        files: bool = False,
+    ) -> None:
+        """Write a self-contained HTML page, verdict first; what it was not given, it says how to give.
+
+        Parameters
+        ----------
+        x, y
+            Points that were held out, for fidelity, its curve and trust, and their labels, for accuracy and
+            reliability. One Jacobian of them, and one forward pass.
+        points, targets
+            The inputs and targets that were fitted, as for :meth:`dntk.DistilledNTK.fit`: coverage, pictures of the
+            kept inputs, and with ``x`` the points of most influence. One Jacobian of the kept points, O(C·m²·k).
+        queries
+            Positions in ``x`` that are explained; default: the three of least trust.
+        classes
+            Names of the classes.
+        image_shape
+            Shape of one input as an image, where inputs are no arrays of channels.
+        plan
+            Of the same fit, for the foreseen cost of the exact kernel.
+        link
+            For reliability; default: :class:`dntk.probabilities.Probit`.
+        certify
+            Whether a certificate is made that was not yet, see :attr:`certificate`.
+        files
+            Write every chart beside the page, too: PNG, and its numbers as CSV.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs that the model does not take; arguments that do not go together; points or targets other than those
+            of the fit; a network that changed since.
+        ImportError
+            ``files`` without matplotlib. The page itself has numbers in place of charts there.
+        """
+        asked = Asked(
+            x=x,
+            y=y,
+            points=points,
+            targets=targets,
+            queries=queries,
+            classes=classes,
+            image_shape=image_shape,
+            plan=plan,
+            link=link,
+        )
+        if x is not None or points is not None or (certify and not self.state.certificate.is_made):
+            self.state.network.require_same(self.model)
+        write(facts_of(self.model, self.state, asked, certify=certify), path, files=files)
 
     @printable
     def __repr__(self) -> str:

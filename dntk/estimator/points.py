@@ -200,7 +200,7 @@ def distilled(
 
     return KeptPoints(
         x=data.x,
-        targets=_targets(data, model, y, targets.like),
+        targets=of_data(data, model, y, targets.like),
         residual=keep.number("loss of distilled inputs", targets.like, left),
         data=data,
     )
@@ -217,7 +217,7 @@ def _are_labels(model: Model, y: Array) -> bool:
     return y.ndim == 1 and model.namespace.isdtype(y.dtype, "integral")
 
 
-def _targets(data: DistilledData, model: Model, y: Array | None, like: Float[Array, "n c"]) -> Float[Array, "m c"]:
+def of_data(data: DistilledData, model: Model, y: Array | None, like: Float[Array, "n c"]) -> Float[Array, "m c"]:
     """The network's outputs at distilled inputs, or, for labels, what stands in the data."""
     xp = model.namespace
     if y is None:

@@ -1,66 +1,50 @@
 """The page of a run, from its summary alone: no network is needed, and nothing is executed."""
 
-import dataclasses
-import importlib.util
 import json
 from pathlib import Path
 
-from dntk.ledger import StageCost
-from dntk.report.page import cost_cells, figure, heading, paragraph, table, write_page
-from dntk.report.plots import spectrum_plot
+from dntk.estimator.reporting._writing import write
+from dntk.estimator.reporting.facts import Facts, Unseen
 from dntk.runs.summary import Summary
 
-
-def write_report(summary: Summary, path: str | Path) -> None:
-    """Write the verdict, what was lost and spent, the spectrum and where all comes from as one HTML page."""
-    parts = [
-        paragraph(summary.verdict),
-        *(paragraph(choice) for choice in summary.choices),
-        *_unseen(summary),
-        heading("What was lost"),
-        table(("quantity", "value"), _losses(summary)),
-        *_certificate(summary),
-        heading("The kernel on the kept points"),
-        _spectrum(summary),
-        heading("What it cost"),
-        table(("stage", "Jacobian rows", "GFLOP", "MB kept", "seconds"), [cost_cells(c) for c in _costs(summary)]),
-        heading("Where it comes from"),
-        table(("what", "value"), _provenance(summary)),
-    ]
-    write_page(path, "dntk: a run", parts)
+_LOAD = 'dntk.load(folder + "/fit", model=model)'
+_MISSING = {
+    "unseen": "test_x in [data], then dntk run",
+    "features": f"{_LOAD}.report(path, x=x_test)",
+    "labels": f"{_LOAD}.report(path, x=x_test, y=y_test)",
+    "points": f"{_LOAD}.report(path, points=x)",
+    "influence": f"{_LOAD}.report(path, x=x_test, points=x)",
+    "images": f"{_LOAD}.report(path, points=x, image_shape=(8, 8))",
+    "plan": "dntk run config.toml --dry-run",
+}
 
 
-def _losses(summary: Summary) -> list[tuple[str, str]]:
-    losses = dataclasses.asdict(summary.losses)
-    return [(name.replace("_", " "), f"{value:.5g}") for name, value in losses.items()]
+def write_report(summary: Summary, path: str | Path, *, files: bool = False) -> None:
+    """Write the verdict, what was lost and spent, the spectrum and where all comes from as one HTML page.
+
+    ``files``: every chart beside it as PNG and CSV, which needs matplotlib.
+    """
+    write(facts_of(summary), path, files=files)
 
 
-def _unseen(summary: Summary) -> list[str]:
-    if summary.unseen is None:
-        return []
-    shares = ("fidelity", "accuracy", "network_accuracy")
-    rows = [
-        (name.replace("_", " "), f"{summary.unseen[name]:.2%}") for name in shares if summary.unseen[name] is not None
-    ]
-    return [heading(f"On {summary.unseen['points']:,} points that were held out"), table(("share", "value"), rows)]
-
-
-def _certificate(summary: Summary) -> list[str]:
-    if summary.certificate is None:
-        return [paragraph("No certificate was asked for: certify = true in [output] makes one.")]
-    stages = summary.certificate["stages"]
-    rows = [(s["stage"], f"{s['error']:.3%}", s["measure"], s["theorem"]) for s in stages]
-    return [heading("Certificate"), table(("stage", "error", "of what", "theorem"), rows)]
-
-
-def _spectrum(summary: Summary) -> str:
-    if importlib.util.find_spec("matplotlib") is None:
-        return paragraph('The plot of the spectrum needs matplotlib: pip install "dntk[report]".')
-    return figure(spectrum_plot(summary.spectrum, summary.losses.truncation_rank), f"Ridge {summary.ridge:.3g}.")
-
-
-def _costs(summary: Summary) -> list[StageCost]:
-    return [*summary.ledger.stages, summary.ledger.total()]
+def facts_of(summary: Summary) -> Facts:
+    """What the page says."""
+    return Facts(
+        title="dntk: a run",
+        outputs=summary.outputs,
+        parameters=summary.parameters,
+        losses=summary.losses,
+        ledger=summary.ledger,
+        ridge=summary.ridge,
+        spectrum=summary.spectrum,
+        choices=summary.choices,
+        tolerance=summary.tolerance,
+        certificate=summary.certificate,
+        uncertified=("No certificate was asked for:", "certify = true in [output]"),
+        unseen=None if summary.unseen is None else Unseen(**summary.unseen),
+        missing=_MISSING,
+        provenance=tuple(_provenance(summary)),
+    )
 
 
 def _provenance(summary: Summary) -> list[tuple[str, str]]:

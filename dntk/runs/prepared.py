@@ -9,6 +9,7 @@ from dntk._target_checks import check_labels
 from dntk.archive import checksum, fingerprint, write_whole
 from dntk.backend import backend_of
 from dntk.estimator import DistilledNTK, Fit
+from dntk.estimator.reporting._versions import versions
 from dntk.estimator.resumption import digest_of
 from dntk.models import as_model, batches
 from dntk.models.base import checked_inputs, outputs_of
@@ -17,7 +18,7 @@ from dntk.runs import _sources
 from dntk.runs._page import write_report
 from dntk.runs._parts import parts_of
 from dntk.runs.configuration import Configuration
-from dntk.runs.summary import SUMMARY, Summary, read_summary, versions
+from dntk.runs.summary import SUMMARY, Summary, read_summary
 from dntk.sketch import description
 
 REPORT, FIT = "report.html", "fit"
@@ -163,7 +164,7 @@ def _earlier(folder: Path, configuration: Configuration) -> Summary | None:
     if not folder.is_dir():
         msg = f"output.folder {folder} is a file: name a folder, which is made where it is missing."
         raise FileExistsError(msg)
-    others = sorted(entry.name for entry in folder.iterdir() if entry.name not in _FILES and entry.name[0] != ".")
+    others = sorted(entry.name for entry in folder.iterdir() if not _is_ours(entry))
     if others:
         msg = f"output.folder {folder} has files of no run ({', '.join(others[:3])}): name an empty or a new folder."
         raise FileExistsError(msg)
@@ -175,6 +176,12 @@ def _earlier(folder: Path, configuration: Configuration) -> Summary | None:
             msg = f"output.folder {folder} holds a run with another [{table}]: name another folder, or remove it."
             raise FileExistsError(msg)
     return earlier
+
+
+def _is_ours(entry: Path) -> bool:
+    """Whether a run or its report writes files of this name."""
+    charts = entry.name.startswith("report-") and entry.suffix in (".png", ".csv")
+    return entry.name in _FILES or charts or entry.name[0] == "."
 
 
 def _require_same(folder: Path, earlier: Summary, now: Summary) -> None:

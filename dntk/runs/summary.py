@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from dntk.archive.schema import Misstated
 from dntk.certificates.schema import CERTIFICATE, TOLERANCE
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.estimator.losses import Losses
+from dntk.estimator.reporting.facts import verdict_of
 from dntk.ledger import Ledger, StageCost
 from dntk.sketch import description
 
@@ -102,27 +102,8 @@ class Summary:
     @property
     def verdict(self) -> str:
         """What came out, in one sentence."""
-        losses, total = self.losses, self.ledger.total()
-        kept = (
-            f"{losses.points:,} points → {losses.kept_points:,} → {losses.gradients:,} gradients per output: "
-            f"{total.jacobian_rows:,} Jacobian rows where the exact kernels take {losses.points * self.outputs:,}"
-        )
-        if self.unseen is not None:
-            kept += f"; {self.unseen['fidelity']:.1%} of the network's classes kept on {self.unseen['points']:,} others"
-        else:
-            kept += f"; {losses.fidelity:.1%} of the network's classes kept in sample"
-        if self.tolerance is not None:
-            kept += f"; tolerance {self.tolerance.tolerance:g} {'met' if self.tolerance.met else 'not met'}"
-        return f"{kept}; {total.seconds:.1f} s."
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the libraries that are loaded."""
-    import sys
-
-    names = ("dntk", "numpy", "torch", "jax", "cupy", "array_api_compat")
-    loaded = {name: str(getattr(sys.modules[name], "__version__", "")) for name in names if name in sys.modules}
-    return {"python": platform.python_version(), "machine": platform.machine(), **loaded}
+        kept = None if self.unseen is None else (self.unseen["fidelity"], self.unseen["points"])
+        return verdict_of(self.losses, self.ledger, outputs=self.outputs, kept=kept, tolerance=self.tolerance)
 
 
 def read_summary(folder: str | Path) -> Summary:

@@ -1,6 +1,7 @@
 """What every selector of points (coreset) must satisfy."""
 
 import dataclasses
+import inspect
 
 import numpy as np
 from hypothesis import strategies as st
@@ -33,6 +34,8 @@ class SelectorProperties:
             ("distinct points", "as many different points as were asked for", self._distinct),
             ("trace residual", residual, self._residual),
         ]
+        if "given" in inspect.signature(self.selector.select).parameters:
+            stated.append(("given points", "points given are not chosen again, and leave less", self._given))
         found = [Property(name=name, statement=what, body=body, strategies=cases) for name, what, body in stated]
         for name, statement in SYMMETRIES.items():
             strategies = {"pair": twins(name, self.selector.size, self.place)}
@@ -74,6 +77,20 @@ class SelectorProperties:
         require(len(indices) == self.selector.size, f"{len(indices)} points, {self.selector.size} were asked for")
         require(all(0 <= i < case.shape[1] for i in indices), f"points {indices} of {case.shape[1]}")
         require(len(set(indices)) == len(indices), f"points {indices} repeat")
+
+    def _given(self, case: FeatureCase) -> None:
+        """Beside the last points, as many as can be spared."""
+        points = case.shape[1]
+        given = list(range(max(self.selector.size, points - 3), points))
+        selection = self.selector.select(case.phi(self.place), given=given)
+        indices = [int(i) for i in host(selection.indices)]
+        require(len(indices) == self.selector.size, f"{len(indices)} points, {self.selector.size} were asked for")
+        require(len({*indices, *given}) == len(indices) + len(given), f"points {indices} beside {given}")
+        trace = float(np.sum(case.joined**2))
+        exact, _ = _traces(case.joined, given)
+        limit = (exact[-1] if given else trace) + allowance("N7", self.place.dtypes[-1], case.size, trace)
+        left = host64(selection.residual_trace)
+        require(np.all(left <= limit), f"residual_trace is {left}, the points given leave {limit}")
 
     def _residual(self, case: FeatureCase) -> None:
         """Near the noise ν = n·eps·max K̄_ii a pivot of residual d is known to ν/d only; below, it removes nothing."""

@@ -11,6 +11,7 @@ LEVERAGE = (
     "property_tests/test_ridge_approximate.py::test_leverage_scores_are_those_of_the_kernel_and_fall_with_it[numpy]"
 )
 CORESETS = "tests/test_coresets.py::"
+CHOOSING = "tests/test_choosing.py::"
 FARTHEST = "dntk/distill/data/farthest_point.py"
 K_MEANS = "dntk/distill/data/k_means.py"
 RESIDUAL = "dntk/distill/data/residual_kernel.py"
@@ -32,8 +33,8 @@ MUTANTS = [
     ),
     Mutant(
         FARTHEST,
-        "_above(noise, squared - 2 * (features @ mean) + xp.sum(mean * mean))",
-        "_above(noise, squared)",
+        "points.distances(points.mean()) if",
+        "points.squared if",
         "the first point is the farthest from zero, not from the mean",
         BEST,
     ),
@@ -88,7 +89,7 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/distill/data/_lloyd.py",
-        "        centres = means(points, labels, centres)\n",
+        "        centres = xp.concat([means(points, labels, centres)[:free, :], fixed])\n",
         "",
         "centres stay where they were seeded",
         CORESETS + "test_k_means_is_as_good_as_that_of_scikit_learn",
@@ -148,5 +149,61 @@ MUTANTS = [
         "weights = xp.where(diagonal > kernel.noise, diagonal**2, 0 * diagonal)",
         "points drawn in proportion to squared residuals",
         CORESETS + "test_proposals_by_blocks_have_the_law_of_points_drawn_one_by_one",
+    ),
+    Mutant(
+        "dntk/distill/data/lcmd.py",
+        "left = xp.where(free, nearest, xp.zeros_like(nearest))",
+        "left = xp.where(free, xp.ones_like(nearest), xp.zeros_like(nearest))",
+        "the largest cluster is that of most points, however near",
+        CHOOSING + "test_lcmd_is_that_of_loops_over_points_and_centres[numpy-beside others]",
+    ),
+    Mutant(
+        "dntk/distill/data/lcmd.py",
+        "owner = xp.where(closer, xp.full_like(owner, start + step), owner)",
+        "owner = xp.where(closer, xp.full_like(owner, step), owner)",
+        "clusters of picks are counted with those of given points",
+        CHOOSING + "test_lcmd_is_that_of_loops_over_points_and_centres[numpy-beside others]",
+    ),
+    Mutant(
+        "dntk/distill/data/max_det.py",
+        "choice.ridge**0.5 * xp.ones(size, **place)",
+        "0.0 * xp.ones(size, **place)",
+        "picks have no noise",
+        CHOOSING + "test_the_gain_of_a_pick_is_the_schur_complement",
+    ),
+    Mutant(
+        "dntk/distill/data/max_det.py",
+        "direction = left(row[None, :d])[0, :]",
+        "direction = row[:d]",
+        "what is given is forgotten after the first pick",
+        CHOOSING + "test_the_gain_of_a_pick_is_the_schur_complement",
+    ),
+    Mutant(
+        "dntk/distill/data/given.py",
+        "taken = squares / (squares + ridge) / (1 + xp.sqrt(ridge / (squares + ridge)))",
+        "taken = squares / (squares + ridge)",
+        "labels given are believed twice",
+        CHOOSING + "test_the_gain_of_a_pick_is_the_schur_complement",
+    ),
+    Mutant(
+        RESIDUAL,
+        "self.features = given.left(self.features)",
+        "self.features = self.features",
+        "points given leave the kernel as it was",
+        CHOOSING + "test_given_points_are_not_chosen_again_and_count_for_what_is_left[numpy-Random]",
+    ),
+    Mutant(
+        "dntk/distill/data/random.py",
+        "order = order[~np.isin(order, known.positions)]",
+        "order = order[np.argsort(~np.isin(order, known.positions), kind='stable')]",
+        "given points are drawn first",
+        CHOOSING + "test_given_points_are_not_chosen_again_and_count_for_what_is_left[numpy-Random]",
+    ),
+    Mutant(
+        "dntk/distill/data/_lloyd.py",
+        "centres = xp.concat([means(points, labels, centres)[:free, :], fixed])",
+        "centres = means(points, labels, centres)",
+        "given centres move",
+        CHOOSING + "test_given_centres_of_k_means_stay_where_they_are",
     ),
 ]

@@ -177,13 +177,15 @@ def _distillers() -> list[Entry]:
         "KMeans": S.KMeans,
         "Leverage": S.Leverage,
         "Random": S.Random,
+        "LCMD": S.LCMD,
+        "MaxDet": S.MaxDet,
     }
     for name, make in selectors.items():
         found.append(Entry(f"{name}.select", "phi", "features", lambda _, v, make=make: make(4).select(v)))
         found.append(
             Entry(name, "size", "integer", lambda s, v, make=make: make(v).select(s.phi).indices, ("no such",))
         )
-        if name not in ("FarthestPoint", "Herding"):
+        if name not in ("FarthestPoint", "Herding", "LCMD", "MaxDet"):
             found.append(Entry(name, "seed", "seed", lambda s, v, make=make: make(4, seed=v).select(s.phi).indices))
     distillers: dict[str, Callable[..., Any]] = {
         "Principal": G.Principal,

@@ -24,7 +24,7 @@ def write_grid(
         ``x`` holds no images of one, three or four channels, or ``columns`` is not positive.
     """
     positive_integer("columns", columns)
-    images = _images(to_host(x), channels_last, shape)
+    images = images_of(to_host(x), channels_last, shape)
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def write_grid(
         figure.savefig(stream, dpi=100, format=destination.suffix[1:] or "png")
 
 
-def _images(x: Any, channels_last: bool, shape: tuple[int, ...] | None) -> Any:
+def images_of(x: Any, channels_last: bool, shape: tuple[int, ...] | None) -> Any:
     """Images (m, h, w) or (m, h, w, c), each with values from 0 to 1."""
     given = x.shape
     if shape is not None:

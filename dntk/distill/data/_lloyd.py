@@ -23,25 +23,33 @@ _BLOCK = 16
 """Distances of a block of points to all centres, in working sets."""
 
 
-def clusters(points: Float[Array, "n d"], size: int, *, seed: int) -> npt.NDArray[np.int64]:
+def clusters(
+    points: Float[Array, "n d"], size: int, *, seed: int, fixed: Float[Array, "g d"] | None = None
+) -> npt.NDArray[np.int64]:
     """Number of the cluster of every point, on the host; clusters may be empty.
+
+    Centres that are ``fixed`` take part and do not move: ``size`` is the number of every point that is nearest to one.
 
     Greedy k-means++ (Arthur and Vassilvitskii 2007, the best of 2 + ln m proposals a centre) on at most
     ``SEEDS`` · m points, then at most ``PASSES`` passes of Lloyd's. Cost O(n·m·d) a pass and O(m²·d·ln m) for the
     seeds; memory O(n·d). Two numbers a centre and one a pass are read on the host.
     """
     xp = arrays.namespace(points)
-    points = points - xp.mean(points, axis=0, keepdims=True)  # distances are differences of squared norms
-    centres = _seeds(points, size, seed)
+    middle = xp.mean(points, axis=0, keepdims=True)  # distances are differences of squared norms
+    points = points - middle
+    fixed = points[:0, :] if fixed is None else fixed - middle
+    centres = xp.concat([_seeds(points, size, seed, fixed), fixed])
+    free = centres.shape[0] - fixed.shape[0]
     squared = float(xp.sum(points * points))
     labels, near = _assigned(points, centres)
     for _ in range(PASSES - 1):
         before = squared - near
-        centres = means(points, labels, centres)
+        centres = xp.concat([means(points, labels, centres)[:free, :], fixed])
         labels, near = _assigned(points, centres)
         if not squared - near < (1 - GAIN) * before:
             break
-    return np.asarray(backend_of(labels).to_numpy(labels), dtype=np.int64)
+    found = np.asarray(backend_of(labels).to_numpy(labels), dtype=np.int64)
+    return np.where(found < free, found, size)
 
 
 def means(points: Float[Array, "n d"], labels: Int[Array, " n"], empty: Float[Array, "m d"]) -> Float[Array, "m d"]:
@@ -68,8 +76,8 @@ def _assigned(points: Float[Array, "n d"], centres: Float[Array, "m d"]) -> tupl
     return xp.concat(labels), sum(near)
 
 
-def _seeds(points: Float[Array, "n d"], size: int, seed: int) -> Float[Array, "m d"]:
-    """Centres among the points, fewer where all points lie on them, up to rounding."""
+def _seeds(points: Float[Array, "n d"], size: int, seed: int, fixed: Float[Array, "g d"]) -> Float[Array, "m d"]:
+    """Centres among the points beside those fixed, fewer where all points lie on them, up to rounding."""
     xp, place = arrays.namespace(points), arrays.device_of(points)
     n = points.shape[0]
     if n > SEEDS * size:
@@ -81,7 +89,11 @@ def _seeds(points: Float[Array, "n d"], size: int, seed: int) -> Float[Array, "m
     squared = xp.sum(points * points, axis=1)
     noise = 4 * points.shape[1] ** 0.5 * arrays.epsilon(points) * float(xp.max(squared))
     count(flops=2 * n * points.shape[1] * proposals * size)
-    nearest, picks = xp.ones((n,), dtype=points.dtype, device=place), []
+    nearest, picks = xp.ones((n,), dtype=points.dtype, device=place), list[int]()
+    for start, stop in arrays.spans(fixed.shape[0], _BLOCK):
+        near = _distances(points, fixed[start:stop, :], squared, noise)
+        least = xp.min(near, axis=1)
+        nearest = least if start == 0 else xp.minimum(nearest, least)
     for step in range(size):
         cumulated = xp.cumulative_sum(nearest)
         total = float(cumulated[-1])
@@ -90,14 +102,21 @@ def _seeds(points: Float[Array, "n d"], size: int, seed: int) -> Float[Array, "m
         shares = drawn[step] * (1 - 2 * arrays.epsilon(points)) * total
         shares = xp.asarray(shares.tolist(), dtype=points.dtype, device=place)
         tried = xp.clip(xp.searchsorted(cumulated, shares, side="right"), max=n - 1)
-        near = xp.take(points, tried, axis=0)
-        distances = squared[:, None] + xp.take(squared, tried) - 2 * (points @ near.T)
-        distances = xp.where(distances > noise, distances, xp.zeros_like(distances))
-        left = distances if step == 0 else xp.minimum(distances, nearest[:, None])
+        distances = _distances(points, xp.take(points, tried, axis=0), squared, noise)
+        left = distances if step == 0 and not fixed.shape[0] else xp.minimum(distances, nearest[:, None])
         best = int(xp.argmin(xp.sum(left, axis=0)))
         picks.append(int(tried[best]))
         nearest = left[:, best]
     return xp.take(points, _index(np.asarray(picks), points), axis=0)
+
+
+def _distances(
+    points: Float[Array, "n d"], others: Float[Array, "b d"], squared: Float[Array, " n"], noise: float
+) -> Float[Array, "n b"]:
+    """Squared distances; what may be rounding is zero."""
+    xp = arrays.namespace(points)
+    found = squared[:, None] + xp.sum(others * others, axis=1) - 2 * (points @ others.T)
+    return xp.where(found > noise, found, xp.zeros_like(found))
 
 
 def _index(positions: npt.NDArray[np.int64], like: Array) -> Int[Array, " m"]:

@@ -1,7 +1,7 @@
 """What a selector of points is, and what it returns."""
 
 import dataclasses
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 
@@ -22,7 +22,8 @@ class Selection:
     weights
         Weight of each in sums over the data, 1 on average; ones where the selector gives all points equal say.
     residual_trace
-        tr(K̄ − K̄_Nyström) after each pick, absolute: what the points chosen so far leave of the kernel.
+        tr(K̄ − K̄_Nyström) after each pick, absolute: what the points chosen so far, and those that were given, leave of
+        the kernel.
     trace
         tr K̄ of all points.
     """
@@ -61,8 +62,18 @@ class DataSelector(Protocol):
     def size(self) -> int:
         """Number of points to choose."""
 
-    def select(self, phi: TangentFeatures) -> Selection:
-        """Chosen points."""
+    def select(self, phi: TangentFeatures, *, given: Any = None) -> Selection:
+        """Chosen points.
+
+        Parameters
+        ----------
+        phi
+            Features of the points to choose from.
+        given
+            Points that are there already, such as those that have labels: their positions, a mask, the selection that
+            chose them, or features of points that are not among those of ``phi``. They are not chosen again, and the
+            choice is one of points beside them. The residual trace is what is left by both.
+        """
 
 
 @runtime_checkable

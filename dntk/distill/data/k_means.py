@@ -10,7 +10,8 @@ from dntk import arrays
 from dntk._checks import check_seed, keep, positive_integer
 from dntk.backend import backend_of
 from dntk.distill.data._lloyd import clusters, means
-from dntk.distill.data.base import Selection, check_selection
+from dntk.distill.data.base import Selection
+from dntk.distill.data.given import GivenPoints, given_points
 from dntk.distill.data.residual_kernel import picked_in_order
 from dntk.features import TangentFeatures
 from dntk.sketch import SparseSign
@@ -36,6 +37,9 @@ class KMeans:
     points as it has; large clusters come first. Where clusters stay empty, as with more clusters than distinct points,
     the points farthest from their cluster's representative fill up, with weight 1 before scaling.
 
+    Points given are centres that do not move; the others are represented, and weigh, as the points that are nearer to
+    them than to any of those given.
+
     Cost O(n·C·k + n·m·d) per pass, d = min(C·k, 1024), where the features are; one number a point is read on the
     host.
 
@@ -53,49 +57,64 @@ class KMeans:
     def __post_init__(self) -> None:
         keep(self, size=positive_integer("size", self.size), seed=check_seed(self.seed))
 
-    def select(self, phi: TangentFeatures) -> Selection:
+    def select(self, phi: TangentFeatures, *, given: GivenPoints = None) -> Selection:
         """Chosen points, weighted by their clusters, with the residual trace after each pick.
 
         Raises
         ------
-        ValueError
-            More points asked than there are.
+        TypeError, ValueError
+            More points asked than there are, or than are left of those ``given``; see :func:`given_points`.
         """
-        check_selection(self.size, phi)
+        known = given_points(given, phi, self.size)
         points = phi.joined()
         xp = arrays.namespace(points)
         largest = float(xp.max(xp.abs(points)))
         if largest > 0:  # squares of very large or small features leave the range of float32
             points = points / largest
-        d = points.shape[1]
-        short = points if d <= DIMENSIONS else SparseSign(DIMENSIONS, seed=self.seed).apply(points)
-        labels = clusters(short, self.size, seed=self.seed)
-        picks, population = _representatives(points, labels, self.size)
+        fixed = None
+        if known is not None:
+            fixed = self._short(xp.astype(known.rows / (largest or 1.0), points.dtype, copy=False))
+        labels = clusters(self._short(points), self.size, seed=self.seed, fixed=fixed)
+        if known is not None:
+            labels[known.positions] = self.size
+        taken = None if known is None else known.positions
+        picks, population = _representatives(points, labels, self.size, taken)
         shares = (population * (self.size / np.sum(population))).tolist()
         weights = xp.asarray(shares, dtype=points.dtype, device=arrays.device_of(points))
-        return picked_in_order(phi, picks, weights)
+        return picked_in_order(phi, picks, weights, given=known)
+
+    def _short(self, points: Float[Array, "n d"]) -> Float[Array, "n q"]:
+        """What is clustered."""
+        return points if points.shape[1] <= DIMENSIONS else SparseSign(DIMENSIONS, seed=self.seed).apply(points)
 
 
 def _representatives(
-    points: Float[Array, "n d"], labels: npt.NDArray[np.int64], size: int
+    points: Float[Array, "n d"],
+    labels: npt.NDArray[np.int64],
+    size: int,
+    taken: npt.NDArray[np.int64] | None = None,
 ) -> tuple[list[int], npt.NDArray[np.float64]]:
-    """Nearest members of the clusters, the largest cluster first, then what fills up; and how many each stands for."""
+    """Nearest members of the clusters, the largest cluster first, then what fills up; and how many each stands for.
+
+    Of the cluster of number ``size``, which has its centre already, there is none, unless the others have too few.
+    """
     xp, place = arrays.namespace(points), arrays.device_of(points)
     own = backend_of(points).from_numpy(labels, device=place)
-    nothing = xp.zeros((size, points.shape[1]), dtype=points.dtype, device=place)
+    nothing = xp.zeros((size + 1, points.shape[1]), dtype=points.dtype, device=place)
     distances = _distances(points, means(points, own, nothing), labels)
-    sizes = np.bincount(labels, minlength=size)
+    sizes = np.bincount(labels, minlength=size + 1)[:size]
     order = np.lexsort((distances, labels))
     firsts = order[np.searchsorted(labels[order], np.arange(size))[sizes > 0]]  # the nearest of every cluster
-    nearest = np.zeros(size, dtype=np.int64)
-    nearest[sizes > 0] = firsts
+    nearest = np.zeros(size + 1, dtype=np.int64)
+    nearest[:size][sizes > 0] = firsts
     ranked = np.argsort(-sizes, kind="stable")[: len(firsts)]
     picks, population = [int(i) for i in nearest[ranked]], np.ones(size)
     population[: len(picks)] = sizes[ranked]
     if len(picks) < size:
         rows = xp.take(points, backend_of(points).from_numpy(nearest, device=place), axis=0)
         rest = _distances(points, rows, labels)
-        rest[picks] = -1
+        rest[labels == size] = -1
+        rest[[*picks, *([] if taken is None else taken)]] = -2
         picks += [int(i) for i in np.argsort(-rest, kind="stable")[: size - len(picks)]]
     return picks, population
 

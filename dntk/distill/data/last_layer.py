@@ -8,6 +8,7 @@ from dntk import arrays
 from dntk._checks import positive_integer
 from dntk._progress import task
 from dntk.distill.data.base import DataSelector, Selection
+from dntk.distill.data.given import GivenPoints
 from dntk.features import TangentFeatures, tangent_features
 from dntk.models import batches
 from dntk.models.base import POINTS, Model, checked_inputs
@@ -41,7 +42,9 @@ class LastLayer:
     selector: DataSelector
     seed: int = 0
 
-    def select_inputs(self, model: Model, x: Array, *, memory_limit: int | None = None) -> Selection:
+    def select_inputs(
+        self, model: Model, x: Array, *, memory_limit: int | None = None, given: GivenPoints = None
+    ) -> Selection:
         """Chosen points of the inputs ``x``; the residual trace is that of the kernel h hᵀ + 1.
 
         Parameters
@@ -51,6 +54,8 @@ class LastLayer:
         memory_limit
             Bytes that h and what layers hold of inputs may take beside the network and ``x``; what ``selector`` takes
             is not counted. Default: 256 inputs at once.
+        given
+            Points that are there already: their positions in ``x``, a mask, or the selection that chose them.
 
         Raises
         ------
@@ -60,7 +65,11 @@ class LastLayer:
         x = checked_inputs(model, x)
         if memory_limit is not None:
             memory_limit = positive_integer("memory_limit", memory_limit, remedy="a number of bytes, or None")
-        return self.selector.select(last_layer_features(model, x, seed=self.seed, memory_limit=memory_limit))
+        if isinstance(given, TangentFeatures):
+            msg = "`given` are features, which this selector makes itself: pass positions in `x`, or a Selection."
+            raise TypeError(msg)
+        beside = {} if given is None else {"given": given}
+        return self.selector.select(last_layer_features(model, x, seed=self.seed, memory_limit=memory_limit), **beside)
 
 
 def last_layer_features(model: Model, x: Array, *, seed: int = 0, memory_limit: int | None = None) -> TangentFeatures:

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk._checks import check_seed, keep, positive_integer
 from dntk.backend import backend_of
-from dntk.distill.data.base import Selection, check_selection
+from dntk.distill.data.base import Selection
+from dntk.distill.data.given import Given, GivenPoints, given_points
 from dntk.distill.data.residual_kernel import accumulated, picked_in_order
 from dntk.features import StoredFeatures, TangentFeatures
 from dntk.ledger import count
@@ -27,6 +28,7 @@ class Leverage:
     ℓ_i = (K̄ (K̄ + λI)⁻¹)_ii = φ_iᵀ (FᵀF + λI)⁻¹ φ_i, in feature space: no n × n matrix. Where the features have more
     coordinates than ``dim`` they are first sketched to that many (sparse signs), which changes the scores by a
     factor near 1 ± √(d_λ/dim), d_λ = Σ ℓ_i the effective dimension. Points of score zero are drawn last.
+    With points given the scores are those of what they leave of the kernel.
 
     Parameters
     ----------
@@ -60,25 +62,27 @@ class Leverage:
         if self.dim is not None:
             keep(self, dim=positive_integer("dim", self.dim))
 
-    def select(self, phi: TangentFeatures) -> Selection:
+    def select(self, phi: TangentFeatures, *, given: GivenPoints = None) -> Selection:
         """Drawn points, with the residual trace after each pick.
 
         Raises
         ------
-        ValueError
-            More points asked than there are.
+        TypeError, ValueError
+            More points asked than there are, or than are left of those ``given``; see :func:`given_points`.
         """
-        scores = self.scores(phi)
+        known = given_points(given, phi, self.size)
+        scores = self._scores(phi, known)
         xp = arrays.namespace(scores)
         host = np.asarray(backend_of(scores).to_numpy(scores), dtype=np.float64)
         # The smallest of exponential variables with rates ℓ_i is i with probability ℓ_i / Σℓ, and so on for the rest.
         uniform = uniforms(seed=self.seed, stream="leverage", count=len(phi)) + 2.0**-33
         waiting = -np.log(uniform)
         times = np.where(host > 0, waiting / np.where(host > 0, host, 1), np.inf)
-        picks = np.lexsort((waiting, times))[: self.size]
+        order = np.lexsort((waiting, times))
+        picks = order[: self.size] if known is None else order[~np.isin(order, known.positions)][: self.size]
         weights = _importance(host[picks])
         moved = xp.asarray(weights.tolist(), dtype=scores.dtype, device=arrays.device_of(scores))
-        return picked_in_order(phi, picks.tolist(), moved)
+        return picked_in_order(phi, picks.tolist(), moved, given=known)
 
     def scores(self, phi: TangentFeatures) -> Float[Array, " n"]:
         """Ridge leverage scores of all points, in [0, 1]; exact where the features have at most ``dim`` coordinates.
@@ -88,8 +92,10 @@ class Leverage:
         ValueError
             More points asked than there are.
         """
-        check_selection(self.size, phi)
-        parts = self._parts(phi)
+        return self._scores(phi, given_points(None, phi, self.size))
+
+    def _scores(self, phi: TangentFeatures, known: Given | None) -> Float[Array, " n"]:
+        parts = self._parts(phi, known)
         largest = max(float(arrays.namespace(part).max(arrays.namespace(part).abs(part))) for part in parts())
         gram: Array | None = None
         for features in parts():
@@ -114,16 +120,28 @@ class Leverage:
         scores = [xp.sum((features @ vectors) ** 2 / (values + ridge), axis=1) for features in scaled]
         return xp.clip(xp.concat(scores), min=0, max=1)
 
-    def _parts(self, phi: TangentFeatures) -> Callable[[], Iterable[Float[Array, "b q"]]]:
-        """Reduced features, chunk by chunk at every pass where they are on the disk."""
+    def _parts(self, phi: TangentFeatures, known: Given | None) -> Callable[[], Iterable[Float[Array, "b q"]]]:
+        """Reduced features, chunk by chunk at every pass where they are on the disk; what those given leave of them."""
+
+        def reduced(part: TangentFeatures) -> Float[Array, "b q"]:
+            rows = accumulated(part)
+            return self._reduced(rows if known is None else _beside(known, rows))
+
         if isinstance(phi, StoredFeatures):
-            return lambda: (self._reduced(accumulated(part)) for _, part in phi.chunks())
-        whole = [self._reduced(accumulated(phi))]
+            return lambda: (reduced(part) for _, part in phi.chunks())
+        whole = [reduced(phi)]
         return lambda: whole
 
     def _reduced(self, features: Float[Array, "n d"]) -> Float[Array, "n q"]:
         dim = max(_SMALLEST_DIM, 4 * self.size) if self.dim is None else self.dim
         return features if features.shape[1] <= dim else SparseSign(dim, seed=self.seed).apply(features)
+
+
+def _beside(known: Given, rows: Float[Array, "b d"]) -> Float[Array, "b d"]:
+    """What given points leave of features; zero where it is rounding, of which the scores would be made."""
+    xp, left = arrays.namespace(rows), known.left(rows)
+    least = known.points * arrays.epsilon(rows) * xp.sum(rows * rows, axis=1, keepdims=True)
+    return xp.where(xp.sum(left * left, axis=1, keepdims=True) > least, left, 0 * left)
 
 
 def _importance(scores: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:

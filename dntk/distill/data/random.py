@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Int
 
 from dntk._checks import check_seed, keep, positive_integer
-from dntk.distill.data.base import Selection, check_selection, check_selection_size
+from dntk.distill.data.base import Selection, check_selection_size
+from dntk.distill.data.given import GivenPoints, given_points
 from dntk.distill.data.residual_kernel import picked_in_order
 from dntk.features import TangentFeatures
 from dntk.models import batches
@@ -29,16 +30,19 @@ class Random:
     def __post_init__(self) -> None:
         keep(self, size=positive_integer("size", self.size), seed=check_seed(self.seed))
 
-    def select(self, phi: TangentFeatures) -> Selection:
+    def select(self, phi: TangentFeatures, *, given: GivenPoints = None) -> Selection:
         """Chosen points, with the residual trace they leave.
 
         Raises
         ------
-        ValueError
-            More points asked than there are.
+        TypeError, ValueError
+            More points asked than there are, or than are left of those ``given``; see :func:`given_points`.
         """
-        check_selection(self.size, phi)
-        return picked_in_order(phi, self._order(len(phi)).tolist())
+        known = given_points(given, phi, self.size)
+        order = self._order(len(phi))
+        if known is not None:
+            order = order[~np.isin(order, known.positions)]
+        return picked_in_order(phi, order[: self.size].tolist(), given=known)
 
     def select_inputs(self, model: Model, x: Array) -> Selection:
         """The same points of the inputs ``x``, at no pass of the network; what they leave is not known: NaN.
@@ -52,9 +56,8 @@ class Random:
         check_selection_size(self.size, batches.count(x))
         like = next(iter(model.parameters.values()))
         ones = model.namespace.ones(self.size, dtype=like.dtype, device=model.device)
-        order = moved(self._order(batches.count(x)), like)
+        order = moved(self._order(batches.count(x))[: self.size], like)
         return Selection(indices=order, weights=ones, residual_trace=ones * math.nan, trace=math.nan)
 
-    def _order(self, points: int) -> Int[np.ndarray, " m"]:
-        order = np.argsort(uniforms(seed=self.seed, stream="random-selection", count=points), kind="stable")
-        return order[: self.size]
+    def _order(self, points: int) -> Int[np.ndarray, " n"]:
+        return np.argsort(uniforms(seed=self.seed, stream="random-selection", count=points), kind="stable")

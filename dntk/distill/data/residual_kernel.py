@@ -10,6 +10,7 @@ from dntk import arrays
 from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.distill.data.base import Selection
+from dntk.distill.data.given import Given
 from dntk.features import StoredFeatures, TangentFeatures
 from dntk.ledger import count
 from dntk.random import drawing_dtype, moved
@@ -27,16 +28,20 @@ class ResidualKernel:
     ``noise`` = n · eps · max K̄_ii, removes nothing but itself.
 
     Cost of m picks O(n · m · (d + m)), in matrix products of as many columns as are picked at once; memory
-    O(n · (d + m)).
+    O(n · (d + m)). Points ``given`` count as picked before: the features held are what they leave.
     """
 
-    def __init__(self, phi: TangentFeatures, size: int) -> None:
+    def __init__(self, phi: TangentFeatures, size: int, given: Given | None = None) -> None:
         self.features = accumulated(phi)
         xp, device = arrays.namespace(self.features), arrays.device_of(self.features)
         n = self.features.shape[0]
         self.diagonal: Array = xp.sum(self.features * self.features, axis=1)
         self.trace = float(xp.sum(self.diagonal))
         self.noise = n * arrays.epsilon(self.features) * float(xp.max(self.diagonal))
+        if given is not None:
+            self.features = given.left(self.features)
+            left = xp.sum(self.features * self.features, axis=1)
+            self.diagonal = xp.where(given.mask(left), 0 * left, left)
         self.indices: list[int] = []
         self._dtype = phi.values.dtype
         self._traces: list[Array] = []
@@ -106,7 +111,7 @@ class StoredResidualKernel(ResidualKernel):
     O(n·block + m·d).
     """
 
-    def __init__(self, phi: StoredFeatures) -> None:
+    def __init__(self, phi: StoredFeatures, given: Given | None = None) -> None:
         self._phi, self._dtype = phi, phi.sample.values.dtype
         self.features = accumulated(phi.sample)  # for library, device and type
         xp, n = arrays.namespace(self.features), len(phi)
@@ -117,6 +122,10 @@ class StoredResidualKernel(ResidualKernel):
         self._traces = []
         self._positions = xp.arange(n, device=arrays.device_of(self.features))
         self._spanned: Array = self.features[:0, :]
+        if given is not None:
+            self._spanned = given.axes[0]
+            left = self._of_all(lambda rows: xp.sum(given.left(rows) ** 2, axis=1))
+            self.diagonal = xp.where(given.mask(left), 0 * left, left)
 
     def block(self, points: Sequence[int]) -> npt.NDArray[np.float64]:
         """R at some points, on the host."""
@@ -149,9 +158,9 @@ class StoredResidualKernel(ResidualKernel):
         return arrays.namespace(*pieces).concat(pieces, axis=0)
 
 
-def residual_kernel(phi: TangentFeatures, size: int) -> ResidualKernel:
-    """The residual kernel of some features for up to ``size`` picks."""
-    return StoredResidualKernel(phi) if isinstance(phi, StoredFeatures) else ResidualKernel(phi, size)
+def residual_kernel(phi: TangentFeatures, size: int, given: Given | None = None) -> ResidualKernel:
+    """The residual kernel of some features for up to ``size`` picks beside those given."""
+    return StoredResidualKernel(phi, given) if isinstance(phi, StoredFeatures) else ResidualKernel(phi, size, given)
 
 
 def eliminate(
@@ -184,9 +193,15 @@ def eliminate(
     return combine, taken
 
 
-def picked_in_order(phi: TangentFeatures, order: Sequence[int], weights: Float[Array, " m"] | None = None) -> Selection:
-    """Selection of points whose order is known beforehand."""
-    kernel = residual_kernel(phi, len(order))
+def picked_in_order(
+    phi: TangentFeatures,
+    order: Sequence[int],
+    weights: Float[Array, " m"] | None = None,
+    *,
+    given: Given | None = None,
+) -> Selection:
+    """Selection of points whose order is known beforehand; what they leave is what those given leave with them."""
+    kernel = residual_kernel(phi, len(order), given)
     with task("what points leave", total=len(order), unit="points") as bar:
         for start, stop in bar.spans(len(order), BLOCK):
             kernel.add(order[start:stop])

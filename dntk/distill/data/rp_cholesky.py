@@ -9,7 +9,8 @@ from dntk import arrays
 from dntk._checks import check_seed, keep, positive_integer
 from dntk._progress import task
 from dntk.backend import backend_of
-from dntk.distill.data.base import Selection, check_selection
+from dntk.distill.data.base import Selection
+from dntk.distill.data.given import GivenPoints, given_points
 from dntk.distill.data.residual_kernel import BLOCK, ResidualKernel, eliminate, residual_kernel
 from dntk.features import TangentFeatures
 from dntk.random import WORDS_PER_COUNTER, uniforms, words
@@ -27,8 +28,8 @@ class RPCholesky:
     The expected residual trace is within 1 + ε of the best rank-r approximation's after about r/ε + r ln(1/(εη))
     picks, η the relative error of rank r (Chen, Epperly, Tropp and Webber 2025). A point whose residual is rounding,
     at most n · eps · max K̄_ii, is not drawn: where that holds of all before ``size`` picks, the rest is drawn
-    uniformly from the points not chosen yet. The first points of a larger choice are the smaller one at the same seed
-    and block, the law of the points does not depend on the block.
+    uniformly from the points not chosen yet. Points given count as picked before. The first points of a larger choice
+    are the smaller one at the same seed and block, the law of the points does not depend on the block.
 
     Parameters
     ----------
@@ -53,16 +54,16 @@ class RPCholesky:
         keep(self, size=positive_integer("size", self.size), seed=check_seed(self.seed))
         keep(self, block=positive_integer("block", self.block))
 
-    def select(self, phi: TangentFeatures) -> Selection:
+    def select(self, phi: TangentFeatures, *, given: GivenPoints = None) -> Selection:
         """Chosen points, with the residual trace after each pick.
 
         Raises
         ------
-        ValueError
-            More points asked than there are.
+        TypeError, ValueError
+            More points asked than there are, or than are left of those ``given``; see :func:`given_points`.
         """
-        check_selection(self.size, phi)
-        kernel = residual_kernel(phi, self.size)
+        known = given_points(given, phi, self.size)
+        kernel = residual_kernel(phi, self.size, known)
         turn = 0
         with task("drawing points", total=self.size, unit="points") as bar:
             while len(kernel.indices) < self.size:
@@ -75,7 +76,9 @@ class RPCholesky:
                 turn += 1
         missing = self.size - len(kernel.indices)
         if missing:
-            rest = self._rest(len(phi), set(kernel.indices))[:missing]
+            rest = self._rest(len(phi), {*kernel.indices, *([] if known is None else known.positions.tolist())})[
+                :missing
+            ]
             for start, stop in arrays.spans(missing, BLOCK):
                 kernel.add(rest[start:stop])
         return kernel.selection()

@@ -27,7 +27,8 @@ _PROBE = """<script>addEventListener("load", () => setTimeout(() => {
     return false; };
   const wide = [...document.querySelectorAll("body *")].filter(e => {
     const r = e.getBoundingClientRect();
-    return r.width > 2 && r.height > 2 && r.right > width + 1 && r.left < width && !held(e); });
+    const seen = r.width > 2 && r.height > 2 && r.left < width && !e.closest("math, svg");
+    return seen && r.right > width + 1 && !held(e); });
   const name = e => e.tagName.toLowerCase() + "." + e.className + ": " + e.textContent.trim().slice(0, 60);
   const bad = wide.map(name);
   if (document.documentElement.scrollWidth > width + 1 && !bad.length) bad.push("the page itself");

@@ -10,8 +10,8 @@ PUBLIC = {
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
-        Format StoreError Stored checksum expanded fingerprint locked present read schema to_host write write_whole
-        written_whole
+        Format StoreError Stored checksum expanded fingerprint locked packed present read schema to_host unpacked write
+        write_whole written_whole
     """,
     "dntk.attribution": """
         Attribution AttributionFit Explanation Functional LeftOut Losses Margins Ranking Smoother explain leave_one_out
@@ -32,9 +32,9 @@ PUBLIC = {
     """,
     "dntk.distill": "data gradients",
     "dntk.distill.data": """
-        Augmentation Balanced DataDistiller DataSelector DistilledData FarthestPoint FreeSupport GivenPoints Herding
-        InputSelector KMeans KernelInducing LCMD LastLayer Leverage MaxDet Platt Provenance RPCholesky Random Selection
-        SquaredError TangentResidual Wasserstein WeightedSupport
+        Augmentation Balanced DataDistiller DataSelector DistilledData FarthestPoint FittedTargets FreeSupport
+        GivenPoints Herding InputSelector KMeans KernelInducing LCMD LastLayer Leverage MaxDet Platt Provenance
+        RPCholesky Random Selection SquaredError TangentResidual Wasserstein WeightedSupport fitted_targets
     """,
     "dntk.distill.gradients": """
         CoverageCurve CoverageGaps GradientDistiller Krylov LocalGlobal LocalGlobalChoice
@@ -43,8 +43,8 @@ PUBLIC = {
     """,
     "dntk.estimator": "DistilledNTK Fit Losses Query load",
     "dntk.features": """
-        Neighbours StoredFeatures TangentFeatures kept_features require_comparable require_features require_kernel_of
-        tangent_features
+        Neighbours PairedFeatures StoredFeatures TangentFeatures kept_features require_comparable require_features
+        require_kernel_of tangent_features
     """,
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
     "dntk.kernels": "NTKOperator StoredKernel ntk",
@@ -59,7 +59,7 @@ PUBLIC = {
         require_outputs require_parameters require_shape size_of split stored_block total_size
     """,
     "dntk.outputs": """
-        FeatureOutputs KernelOutputs Labelled SequenceModel TransformedModel labelled log_softmax loss margin
+        FeatureOutputs KernelOutputs Labelled SequenceModel TransformedModel functional labelled log_softmax loss margin
         sequence_log_likelihood sequence_loss token_log_likelihoods
     """,
     "dntk.plan": "Plan PlannedStage certify ntk tangent_features",
@@ -79,10 +79,10 @@ PUBLIC = {
     "dntk.sklearn": "DistilledNTKClassifier DistilledNTKRegressor TangentFeatureMap",
     "dntk.solve": """
         CGResult FeatureKernel FeatureProjection GaussianProcess GeneralisedCrossValidation IterativeFit
-        Jitter KFold KernelOperator KernelRidgeFit LeaveOneOut MarginalLikelihood MatrixKernel
+        Jitter JointFit KFold KernelOperator KernelRidgeFit LeaveOneOut MarginalLikelihood MatrixKernel
         NormalEquations NormalSpectrum PerOutput Posterior Preconditioner RPCholeskyPreconditioner
         RandomizedNystrom Relative RidgeChoice RidgeFit RidgePath ShiftedCholesky SolveReport StreamedFit StreamedGCV
-        accumulate expected_calibration_error gaussian_process interval_coverage iterative_ridge
+        accumulate expected_calibration_error gaussian_process interval_coverage iterative_ridge joint_ridge
         kernel_ridge negative_log_likelihood nystrom preconditioned_cg ridge ridge_out_of_core ridge_path
         same_span solve_statistics zarr_chunks
     """,
@@ -90,7 +90,10 @@ PUBLIC = {
         alignment condition_number coverage coverage_gap effective_dimension eigenpairs_holding eigenvalues
         largest_coverage leading_eigenpairs mean_eigenpairs truncation_rank
     """,
-    "dntk.stores": "Layout Shard Store StoreFolder StoredShard Wanted merge shard_of",
+    "dntk.stores": """
+        Cluster FAN Job Layout Made Shard Store StoreFolder StoredShard Wanted cluster_of made merge merged_in_tree
+        require_store shard_of
+    """,
     "dntk.targets": "one_hot",
     "dntk.trajectories": "Quantity Trajectory trajectory",
     "dntk.testing": """

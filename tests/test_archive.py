@@ -18,10 +18,12 @@ from dntk.archive import (
     checksum,
     expanded,
     fingerprint,
+    packed,
     present,
     read,
     schema,
     to_host,
+    unpacked,
     write,
     write_whole,
     written_whole,
@@ -401,3 +403,19 @@ def test_shapes_are_checked_by_letters(tmp_path):
         stored.array("x", "c k", sizes)
     with pytest.raises(StoreError, match="has no array 'w'"):
         stored.array("w", "c", sizes)
+
+
+def test_an_archive_in_memory_is_the_file_that_it_would_be(tmp_path):
+    form = Format(name="test", version=1, kind="test", reader="nobody", fields={"of": schema.text})
+    content = {"a": np.arange(6, dtype="f4").reshape(2, 3), "b": np.array([True, False])}
+    write(tmp_path / "file", form, content, {"of": "two"})
+    held = packed(form, content, {"of": "two"})
+    assert held.tobytes() == (tmp_path / "file").read_bytes()
+    found = unpacked(held, form, name="parcel")
+    assert found.manifest == {"of": "two"}
+    for name, value in content.items():
+        np.testing.assert_array_equal(found.arrays[name], value)
+    held = held.copy()
+    held[-1] ^= 1
+    with pytest.raises(StoreError, match="parcel is damaged or cut off"):
+        unpacked(held, form, name="parcel")

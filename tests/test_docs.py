@@ -1,6 +1,7 @@
 """Documentation that runs: every Python fence of a page, in order, in one namespace."""
 
 import importlib.util
+import os
 import pathlib
 import re
 import shlex
@@ -63,6 +64,14 @@ def test_features_on_the_disk_are_what_the_page_says(tmp_path, monkeypatch):
     assert (tmp_path / "features.npy").is_file()
 
 
+def test_the_cluster_of_the_page_makes_the_bits_of_one_process(tmp_path):
+    pytest.importorskip("distributed")
+    (fence,) = FENCE.finditer((ROOT / "docs/clusters.md").read_text(encoding="utf-8"))
+    (tmp_path / "page.py").write_text(fence["code"], encoding="utf-8")
+    subprocess.run([sys.executable, "page.py"], cwd=tmp_path, check=True, env=os.environ | {"DNTK_CHECK": "0"})
+    assert len(dntk.StoredFeatures(tmp_path / "run")) == 2000
+
+
 def test_the_configuration_of_the_page_runs_and_says_what_stands_there(tmp_path):
     text = (ROOT / "docs/command_line.md").read_text(encoding="utf-8")
     blocks = dict(re.findall(r'^```\w+ title="([\w.]+)"\n(.*?)^```', text, re.MULTILINE | re.DOTALL))
@@ -111,6 +120,14 @@ def test_what_the_page_on_attribution_says_is_so():
     np.testing.assert_allclose(
         said["parts"].sum(), said["left"].predict(said["asked"])[0, said["y_test"][0]], rtol=1e-5
     )
+
+
+def test_the_report_of_the_page_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = run("docs/report.md")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert f"{said['fit'].fidelity(said['x_test']):.1%}" in page
+    assert "fit.report(path" not in page, "the example gives all that a page asks for"
 
 
 def test_what_the_page_on_strangers_says_is_so():
@@ -199,6 +216,12 @@ def test_a_fence_that_needs_what_is_not_installed_is_left_out_and_others_are_not
     (tmp_path / "page.md").write_text(fence.format("numpy", "ran") + fence.format("no_such_package", "no"))
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     assert run("page.md")["x"] == "ran"
+
+
+def test_what_the_page_on_how_many_points_says_is_so():
+    said = run("docs/how_many_points.md")
+    assert said["agree"]["joint"] > said["agree"]["separate"]
+    assert said["fit"].loo_error > 0
 
 
 def test_the_page_on_testing_says_what_happens():

@@ -1,12 +1,16 @@
 """Algorithms that read stored features chunk by chunk: the results of features in memory, without all at once."""
 
+import functools
+
 import numpy as np
 import pytest
 
 import dntk
 from dntk.distill.data import LCMD, FarthestPoint, KMeans, Leverage, MaxDet, RPCholesky
-from dntk.distill.gradients import Principal, Streaming
+from dntk.distill.gradients import Principal, StreamedGradients, Streaming
+from dntk.features import PairedFeatures
 from dntk.solve import GeneralisedCrossValidation, KFold, Relative, ridge
+from dntk.stores import FAN, merged_in_tree
 from tests.libraries import LIBRARIES, host, interpreted
 
 N, C, K = 90, 2, 12
@@ -96,10 +100,32 @@ def test_points_beyond_the_rank_leave_nothing(tmp_path):
 
 def test_streaming_takes_stored_features_with_their_targets(library, tmp_path):
     phi, stored, y = scene(library, tmp_path)
-    pairs = [(phi[a:b], y[a:b, :]) for a, b in ((0, 32), (32, 64), (64, N))]
-    expected, found = Streaming(5).stream(pairs), Streaming(5).stream(stored.paired(y))
+    spans = ((0, 32), (32, 64), (64, N))
+    found = Streaming(5).stream(stored.paired(y))
+    parts = [Streaming(5).stream([(phi[a:b], y[a:b, :])]) for a, b in spans]
+    expected = merged_in_tree(parts, StreamedGradients.merged)
     np.testing.assert_array_equal(host(found.rows), host(expected.rows))
     np.testing.assert_array_equal(host(found.products), host(expected.products))
+    assert isinstance(stored.paired(y), PairedFeatures)
+    np.testing.assert_allclose(  # any other pass over the same chunks
+        host(found.products), host(Streaming(5).stream(iter(stored.paired(y))).products), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("parts", [1, 2, 7, 8, 9, 16, 63, 64, 65, 71, 513])
+def test_results_of_parts_meet_in_the_order_that_their_number_gives(parts):
+    def met(left, right):
+        return f"({left} {right})"
+
+    level = [str(i) for i in range(parts)]
+    while len(level) > 1:  # level by level, as a cluster does it
+        level = [functools.reduce(met, level[i : i + FAN]) for i in range(0, len(level), FAN)]
+    assert merged_in_tree(map(str, range(parts)), met) == level[0]
+
+
+def test_no_parts_are_refused():
+    with pytest.raises(ValueError, match="no parts to merge"):
+        merged_in_tree([], max)
 
 
 def test_a_certificate_of_a_stored_reference_is_that_of_one_in_memory(tmp_path):

@@ -9,7 +9,7 @@ from dntk.archive._locks import locked
 from dntk.archive.digests import checksum, fingerprint, to_host
 from dntk.archive.errors import StoreError
 from dntk.archive.files import expanded, present, write_whole, written_whole
-from dntk.archive.formats import Format, read, write
+from dntk.archive.formats import Format, packed, read, unpacked, write
 from dntk.archive.stored import Stored
 
 __all__ = [
@@ -20,10 +20,12 @@ __all__ = [
     "expanded",
     "fingerprint",
     "locked",
+    "packed",
     "present",
     "read",
     "schema",
     "to_host",
+    "unpacked",
     "write",
     "write_whole",
     "written_whole",

@@ -12,13 +12,14 @@ The digest is of all bytes but its own 64 digits, which therefore stand at one p
 
 import dataclasses
 import hashlib
+import io
 import json
 import math
 import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from dntk.archive.errors import StoreError
 from dntk.archive.files import expanded, written_whole
 from dntk.archive.stored import Stored
 from dntk.types import Array
+
+Bytes: TypeAlias = Any
+"""A stream of bytes: a file, or a buffer in memory, which has no name and no mode."""
 
 _START = b'{"__metadata__":{"sha256":"'
 _DIGEST = slice(8 + len(_START), 8 + len(_START) + 64)
@@ -83,20 +87,35 @@ def write(
     """
     destination = expanded(path)
     _require_replaceable(destination, form)
+    header, order = _described(form, arrays, manifest)
+    size = len(header) + sum(math.prod(arrays[name].shape) * _itemsize(arrays[name]) for name in order)
+    with written_whole(destination, size=size, replace=replace) as stream:
+        _write_to(stream, header, order, arrays)
+
+
+def packed(form: Format, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) -> Any:
+    """The bytes of an archive, a NumPy array of uint8; raises as :func:`write`."""
+    stream = io.BytesIO()
+    _write_to(stream, *_described(form, arrays, manifest), arrays)
+    return np.frombuffer(stream.getbuffer(), dtype=np.uint8)
+
+
+def _described(form: Format, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) -> tuple[bytes, list[str]]:
     text = json.dumps({"format": form.name, "version": form.version, **manifest})
     _check(json.loads(text), form)
-    header, order = _header(arrays, text)
-    size = len(header) + sum(math.prod(arrays[name].shape) * _itemsize(arrays[name]) for name in order)
+    return _header(arrays, text)
+
+
+def _write_to(stream: Bytes, header: bytes, order: list[str], arrays: Mapping[str, Array]) -> None:
     digest = hashlib.sha256(header[: _DIGEST.start])
     digest.update(header[_DIGEST.stop :])
-    with written_whole(destination, size=size, replace=replace) as stream:
-        stream.write(header)
-        for name in order:
-            content = _payload(arrays[name])
-            digest.update(content)
-            stream.write(content)
-        stream.seek(_DIGEST.start)
-        stream.write(digest.hexdigest().encode())
+    stream.write(header)
+    for name in order:
+        content = _payload(arrays[name])
+        digest.update(content)
+        stream.write(content)
+    stream.seek(_DIGEST.start)
+    stream.write(digest.hexdigest().encode())
 
 
 def read(path: str | Path, form: Format, *, others: tuple[Format, ...] = ()) -> Stored:
@@ -113,7 +132,16 @@ def read(path: str | Path, form: Format, *, others: tuple[Format, ...] = ()) -> 
     """
     place = expanded(path)
     with _opened(place, form) as stream:
-        size = os.fstat(stream.fileno()).st_size
+        return _read_from(stream, os.fstat(stream.fileno()).st_size, place, form, others)
+
+
+def unpacked(content: Any, form: Format, *, name: str) -> Stored:
+    """What the bytes of an archive hold; ``name`` is for errors, which are those of :func:`read`."""
+    return _read_from(io.BytesIO(memoryview(content)), len(content), Path(name), form, ())
+
+
+def _read_from(stream: Bytes, size: int, place: Path, form: Format, others: tuple[Format, ...]) -> Stored:
+    with stream:
         _verify(stream, place, form)
         manifest, entries, start = _parsed(stream, place, size)
         _require_format(manifest, place, form, others)
@@ -183,7 +211,7 @@ def _opened(place: Path, form: Format) -> BinaryIO:
     raise StoreError(msg)
 
 
-def _verify(stream: BinaryIO, place: Path, form: Format) -> None:
+def _verify(stream: Bytes, place: Path, form: Format) -> None:
     """Raise unless the file is an archive with the right digest."""
     try:
         head = stream.read(_DIGEST.stop)
@@ -204,7 +232,7 @@ def _verify(stream: BinaryIO, place: Path, form: Format) -> None:
         raise StoreError(msg)
 
 
-def _parsed(stream: BinaryIO, place: Path, size: int) -> tuple[Any, list[tuple[str, str, tuple[int, ...], int]], int]:
+def _parsed(stream: Bytes, place: Path, size: int) -> tuple[Any, list[tuple[str, str, tuple[int, ...], int]], int]:
     """Manifest, (name, dtype, shape, offset) of every array, and where arrays begin."""
     stream.seek(0)
     length = int.from_bytes(stream.read(8), "little")
@@ -241,11 +269,11 @@ def _entries(table: Mapping[str, Any], size: int) -> Iterator[tuple[str, str, tu
         schema.refuse("the size of all arrays", expected, str(size))
 
 
-def _array(stream: BinaryIO, kind: str, shape: tuple[int, ...], start: int) -> Any:
+def _array(stream: Bytes, kind: str, shape: tuple[int, ...], start: int) -> Any:
     out = np.empty(shape, dtype=_NUMPY[kind])
     stream.seek(start)
     if out.size:
-        stream.readinto(out.reshape(-1).view(np.uint8))  # type: ignore[attr-defined]
+        stream.readinto(out.reshape(-1).view(np.uint8))
     if kind != "BF16":
         return out
     return (out.astype(np.uint32) << 16).view(np.float32).reshape(shape)

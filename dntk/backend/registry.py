@@ -67,7 +67,7 @@ def entries() -> dict[str, BackendEntry]:
     return {point.name: _entry(point) for point in sorted(points, key=lambda p: p.name)}
 
 
-def _entry(point: importlib.metadata.EntryPoint) -> BackendEntry:
+def _entry(point: Any) -> BackendEntry:  # of the backport where that is installed, whose class is another
     try:
         entry: BackendEntry = point.load()
     except Exception as error:  # one broken plug-in, whatever is wrong with it, must not stop the others

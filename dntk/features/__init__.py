@@ -3,10 +3,12 @@
 from dntk.features.in_memory import TangentFeatures, require_comparable, require_features, require_kernel_of
 from dntk.features.made import kept_features, tangent_features
 from dntk.features.neighbours import Neighbours
+from dntk.features.paired import PairedFeatures
 from dntk.features.stored import StoredFeatures
 
 __all__ = [
     "Neighbours",
+    "PairedFeatures",
     "StoredFeatures",
     "TangentFeatures",
     "kept_features",

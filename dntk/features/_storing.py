@@ -1,12 +1,13 @@
 """Tangent features of a network that go to the disk chunk by chunk."""
 
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 from jaxtyping import Float
 
 from dntk import arrays
 from dntk._checks import positive_integer
-from dntk._progress import task
 from dntk.archive import fingerprint
 from dntk.archive.digests import dtype_name
 from dntk.checkpoints import described, digest
@@ -17,10 +18,12 @@ from dntk.models.base import Model
 from dntk.outputs import FeatureOutputs
 from dntk.sketch import Sketch, description
 from dntk.sketch.application import batch_of, sketched_gradients
-from dntk.stores import Layout, Store, StoredShard, StoreFolder, Wanted, shard_of
+from dntk.stores import Layout, Store, StoredShard, StoreFolder, Wanted
+from dntk.stores._making import make_chunks
 from dntk.stores.data import ends_digest, joined_digest, part_digest
+from dntk.stores.job import Reader, Span
 from dntk.stores.layout import check_dtype, rows_of_chunk
-from dntk.types import Array, Inputs
+from dntk.types import Array, Batch, Inputs
 
 _COPIES = 4
 """Copies of a chunk that exist while it is written."""
@@ -37,36 +40,56 @@ def store_features(
     memory_limit: int | None,
     store: Store,
     shard: Any,
+    client: Any,
 ) -> StoredFeatures | StoredShard:
     """Features of checked inputs by a bound sketch on the disk, or this process's part of them."""
-    part = shard_of(shard)
     wanted = _wanted(model, x, sketch, cotangents, outputs, batch_size, memory_limit, store)
     folder = StoreFolder.at(store.path, wanted)
-    layout, size = folder.layout, folder.batch
-
-    def points(number: int) -> tuple[int, int]:
-        rows = layout.slices(number)[1]
-        return rows.start, rows.stop
-
-    def make(number: int) -> tuple[Array, str]:
-        return _chunk(model, x, sketch, cotangents, points(number), size)
-
-    def data(number: int) -> str:
-        first, last = points(number)
-        return joined_digest(
-            part_digest(batches.span(x, first + a, first + b)) for a, b in arrays.spans(last - first, size)
-        )
-
-    numbers = part.numbers(len(layout))
-    with folder.alone(part):
-        with task("stored features", total=len(numbers), unit="chunks") as bar:
-            fresh = folder.fill(part, make, data, bar)
-        if part.count > 1 and not folder.is_whole:
-            ends = (points(numbers[0])[0], points(numbers[-1])[1]) if numbers else (0, 0)
-            return StoredShard(folder.folder, part, ends)
-        folder.finish(fresh)
+    job = FeaturesJob(model=model, sketch=sketch, cotangents=cotangents, sides=(x,), folder=folder)
+    part = make_chunks(job, shard=shard, client=client, name="stored features", unit="chunks")
+    if part is not None:
+        return part
     like = next(iter(model.parameters.values()))
-    return StoredFeatures(store.path, sketch, like=like, memory_limit=memory_limit)
+    return StoredFeatures(store.path, sketch, like=like, memory_limit=memory_limit, client=client)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class FeaturesJob:
+    """Chunks of features, each of its own points; see :class:`dntk.stores.job.Job`."""
+
+    model: Model
+    sketch: Sketch | None
+    cotangents: Float[Array, "q c"]
+    sides: tuple[Inputs, ...]
+    folder: StoreFolder
+
+    def spans(self, number: int) -> tuple[Span, ...]:
+        """The points of a chunk."""
+        rows = self.folder.layout.slices(number)[1]
+        return ((0, rows.start, rows.stop),)
+
+    def before(self, number: int) -> int | None:
+        """None is copied."""
+        del number
+        return None
+
+    def make(self, number: int, read: Reader) -> tuple[Float[Array, "q n k"], str]:
+        """Features of the points of a chunk, and the digest of these points; every point is read once."""
+        pieces, parts = [], []
+        for part in self._batches(number, read):
+            parts.append(part_digest(part))
+            pieces.append(sketched_gradients(self.model, part, self.sketch, self.cotangents, self.folder.batch))
+        values = pieces[0] if len(pieces) == 1 else self.model.namespace.concat(pieces, axis=1)
+        return values, joined_digest(parts)
+
+    def data(self, number: int, read: Reader) -> str:
+        """Digest of the points of a chunk."""
+        return joined_digest(map(part_digest, self._batches(number, read)))
+
+    def _batches(self, number: int, read: Reader) -> Iterator[Batch]:
+        ((side, first, last),) = self.spans(number)
+        for a, b in arrays.spans(last - first, self.folder.batch):
+            yield read(side, first + a, first + b)
 
 
 def _wanted(
@@ -116,23 +139,3 @@ def _wanted(
         identity=Identity.of(model, x, digest=network),
         rounding=rounding_of(model),
     )
-
-
-def _chunk(
-    model: Model,
-    x: Inputs,
-    sketch: Sketch | None,
-    cotangents: Float[Array, "q c"],
-    points: tuple[int, int],
-    size: int,
-) -> tuple[Float[Array, "q n k"], str]:
-    """Features of the points of a chunk, and the digest of these points; every point is read once."""
-    first, last = points
-    pieces, parts = [], []
-    for a, b in arrays.spans(last - first, size):
-        part = batches.span(x, first + a, first + b)
-        parts.append(part_digest(part))
-        pieces.append(sketched_gradients(model, part, sketch, cotangents, size))
-    xp = model.namespace
-    values = pieces[0] if len(pieces) == 1 else xp.concat(pieces, axis=1)
-    return values, joined_digest(parts)

@@ -16,7 +16,7 @@ from dntk.outputs.functionals import cotangents_for
 from dntk.sketch import Sketch
 from dntk.sketch.application import bind, sketched_gradients
 from dntk.sketch.resolution import AnySketch, check_sketch, resolved
-from dntk.stores import Store, StoredShard
+from dntk.stores import Store, StoredShard, require_store
 from dntk.types import Array, Inputs
 
 
@@ -31,6 +31,7 @@ def tangent_features(
     memory_limit: int | None = None,
     store: None = None,
     shard: None = None,
+    client: None = None,
 ) -> TangentFeatures: ...
 
 
@@ -45,6 +46,7 @@ def tangent_features(
     memory_limit: int | None = None,
     store: Store | str | Path,
     shard: tuple[int, int] | None = None,
+    client: Any = None,
 ) -> StoredFeatures | StoredShard: ...
 
 
@@ -58,6 +60,7 @@ def tangent_features(
     memory_limit: int | None = None,
     store: Any = None,
     shard: Any = None,
+    client: Any = None,
 ) -> TangentFeatures | StoredShard:
     """Sketched tangent features ψ_c(x) = S ∇_θ f_c(x) of every input.
 
@@ -87,6 +90,9 @@ def tangent_features(
         (i, n): part i of n, counted from 0, of a call that n processes share by its ``store`` alone. Default: the place
         of this process among those that torchrun or Slurm started (``RANK`` of ``WORLD_SIZE``, the place in a job
         array, ``SLURM_PROCID`` of ``SLURM_NTASKS``). Where all are done, ``dntk merge FOLDER`` joins them.
+    client
+        A ``dask.distributed.Client``, with ``store``: its workers make the chunks, in a folder that all of them share.
+        The network travels once to each of them. The bits are those of one process.
 
     Returns
     -------
@@ -104,7 +110,7 @@ def tangent_features(
     FileExistsError
         It has other files.
     OSError
-        The disk is full; chunks that are there stay.
+        The disk is full, or (``ConnectionError``) the scheduler of ``client`` is gone; chunks that are there stay.
 
     Notes
     -----
@@ -125,10 +131,9 @@ def tangent_features(
             memory_limit=memory_limit,
             store=Store.of(store),
             shard=shard,
+            client=client,
         )
-    if shard is not None:
-        msg = f"`shard`={shard!r} without `store`: parts of a result meet in a folder, pass store='folder'."
-        raise ValueError(msg)
+    require_store(shard=shard, client=client)
     return kept_features(
         model, x, sketch=sketch, outputs=outputs, batch_size=batch_size, memory_limit=memory_limit, kept=None
     )

@@ -1,22 +1,27 @@
 """Tangent features on the disk, read some points at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._checks import kind_of, positive_integer
+from dntk._checks import positive_integer
+from dntk._progress import Task, task
 from dntk.archive import expanded
 from dntk.archive.digests import dtype_name
 from dntk.backend import backend_of, free_memory
+from dntk.features._opening import opened
 from dntk.features.in_memory import TangentFeatures
-from dntk.sketch import description
-from dntk.stores import StoreFolder, chunk_files
+from dntk.features.paired import PairedFeatures, rows_of
+from dntk.stores import chunk_files, cluster_of, merged_in_tree
 from dntk.stores._export import export
+from dntk.stores.clusters import Part
 from dntk.types import Array
+
+P = TypeVar("P")
 
 _REMEDY = (
     "What reads them in chunks: dntk.solve.ridge of more points than features, distill.gradients.Streaming, "
@@ -40,6 +45,9 @@ class StoredFeatures(TangentFeatures):
     memory_limit
         Bytes that :attr:`values`, all of them at once, may take; default: half of the memory that is free. An
         algorithm that cannot do without them says so where they are more.
+    client
+        A ``dask.distributed.Client`` whose workers see the same disk: passes that add something up, those of
+        ``solve.ridge`` and ``Streaming``, are made by them, to the same bits.
 
     Raises
     ------
@@ -60,21 +68,29 @@ class StoredFeatures(TangentFeatures):
 
     path: Path | None
     memory_limit: int | None
+    client: Any
     _array: Any
     _dtype: str
     _like: Array
     _rows: tuple[int, int]
 
     def __init__(
-        self, source: Any, sketch: Any = None, *, like: Array | None = None, memory_limit: int | None = None
+        self,
+        source: Any,
+        sketch: Any = None,
+        *,
+        like: Array | None = None,
+        memory_limit: int | None = None,
+        client: Any = None,
     ) -> None:
         if memory_limit is not None:
             memory_limit = positive_integer("memory_limit", memory_limit, remedy="a number of bytes, or None")
-        array, dtype, made_by = _opened(source)
+        array, dtype, made_by = opened(source)
         given = {
             "sketch": made_by if sketch is None else sketch,
             "path": expanded(source) if isinstance(source, str | Path) else None,
             "memory_limit": memory_limit,
+            "client": client,
             "_array": array,
             "_dtype": dtype,
             "_like": np.zeros(1, dtype=np.float32) if like is None else like,
@@ -157,6 +173,38 @@ class StoredFeatures(TangentFeatures):
         for start, stop in self._spans():
             yield start, self._read(start, stop)
 
+    def folded(
+        self, leaf: Callable[..., P], merge: Callable[[P, P], P], *, name: str, along: Sequence[Array] = ()
+    ) -> P:
+        """Merge what ``leaf(part, *rows)`` makes of every chunk and of the rows of other arrays that belong to it.
+
+        One pass, by the workers of :attr:`client` where there is one; the order is that of
+        :func:`dntk.stores.merged_in_tree` in any case. ``along`` are arrays with the points on their last axis but one,
+        or on their only one; ``name`` tells of what the pass is part.
+        """
+        parts = [(start, stop, tuple(rows_of(one, start, stop) for one in along)) for start, stop in self._spans()]
+        with task(name, total=len(self), unit="points") as bar:
+            if self.client is not None:
+                result = cluster_of(self.client).fold(self._alone(), leaf, merge, parts)
+                bar.advance(len(self))
+                return result
+            return merged_in_tree(self._leaves(leaf, parts, bar), merge)
+
+    def _leaves(self, leaf: Callable[..., P], parts: Sequence[Part], bar: Task) -> Iterator[P]:
+        for start, stop, rows in parts:
+            yield leaf(self._read(start, stop), *rows)
+            bar.advance(stop - start)
+
+    def _alone(self) -> "StoredFeatures":
+        """The same without the client, which cannot be sent."""
+        part = self._part(0, len(self))
+        object.__setattr__(part, "client", None)
+        return part
+
+    def paired(self, targets: Array) -> "PairedFeatures":  # type: ignore[override]
+        """As those in memory; passes that merge are made by the workers of :attr:`client`, where there is one."""
+        return PairedFeatures(self, targets)
+
     def to_numpy(self) -> Any:
         """All values at once as a NumPy array (C, n, k); ``MemoryError`` as :attr:`values`."""
         return backend_of(self._like).to_numpy(self.values)
@@ -238,27 +286,3 @@ class _Length:
 
     def __len__(self) -> int:
         return self._points
-
-
-def _opened(source: Any) -> tuple[Any, str, Any]:
-    """The array, the name of its numbers, and the sketch that made them if that is known."""
-    if isinstance(source, str | Path) and (expanded(source) / "zarr.json").is_file():
-        source = chunk_files.zarr().open_array(str(expanded(source)), mode="r")
-    elif isinstance(source, str | Path):
-        chunk_files.zarr()
-        folder = StoreFolder.opened(source, "features")
-        with folder.stored.building():
-            about = folder.stored.manifest["about"]
-            sketch = None if about.get("sketch") is None else description.rebuilt(about["sketch"])
-        return folder.array(), folder.layout.dtype, sketch
-    if not all(hasattr(source, name) for name in ("shape", "dtype", "ndim")):
-        msg = f"`source` is {kind_of(source)}: pass the folder of stored features, a Zarr array or a memory map."
-        raise TypeError(msg)
-    kind = str(source.dtype)
-    if source.ndim not in (2, 3) or 0 in source.shape or kind not in ("float16", "float32", "float64"):
-        msg = (
-            f"`source` has shape {tuple(source.shape)} and dtype {kind}: expected floating-point numbers of shape "
-            "(outputs, points, features) or (points, features), none 0."
-        )
-        raise ValueError(msg)
-    return source, kind, None

@@ -16,7 +16,7 @@ from dntk.models.base import Model, checked_inputs
 from dntk.models.batching import choose_paired_batches
 from dntk.outputs import KernelOutputs
 from dntk.outputs.functionals import cotangents_for
-from dntk.stores import Store, StoredShard
+from dntk.stores import Store, StoredShard, require_store
 from dntk.types import Array, Inputs
 
 
@@ -31,6 +31,7 @@ def ntk(
     memory_limit: int | None = None,
     store: None = None,
     shard: None = None,
+    client: None = None,
 ) -> Float[Array, "*kernel"]: ...
 
 
@@ -45,6 +46,7 @@ def ntk(
     memory_limit: int | None = None,
     store: Store | str | Path,
     shard: tuple[int, int] | None = None,
+    client: Any = None,
 ) -> StoredKernel | StoredShard: ...
 
 
@@ -58,6 +60,7 @@ def ntk(
     memory_limit: int | None = None,
     store: Any = None,
     shard: Any = None,
+    client: Any = None,
 ) -> Any:
     """Exact neural tangent kernel between inputs, K^c_ij = ⟨∇_θ f_c(x_i), ∇_θ f_c(x_j)⟩.
 
@@ -82,6 +85,8 @@ def ntk(
     shard
         (i, n): part i of n, counted from 0, of a call that n processes share by its ``store`` alone; default and
         joining as for :func:`dntk.tangent_features`.
+    client
+        A ``dask.distributed.Client``, with ``store``: its workers make the tiles; see :func:`dntk.tangent_features`.
 
     Returns
     -------
@@ -100,7 +105,7 @@ def ntk(
     FileExistsError
         It has other files.
     OSError
-        The disk is full; tiles that are there stay.
+        The disk is full, or (``ConnectionError``) the scheduler of ``client`` is gone; tiles that are there stay.
 
     Notes
     -----
@@ -119,10 +124,9 @@ def ntk(
             memory_limit=memory_limit,
             store=Store.of(store),
             shard=shard,
+            client=client,
         )
-    if shard is not None:
-        msg = f"`shard`={shard!r} without `store`: parts of a result meet in a folder, pass store='folder'."
-        raise ValueError(msg)
+    require_store(shard=shard, client=client)
     with arrays.checked_afterwards():
         x1, x2, order = _ordered(model, x1, x2, outputs, batch_size, memory_limit)
     return kernel_of(model, x1, x2, order.groups, order.batch, outputs)

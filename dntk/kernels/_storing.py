@@ -1,12 +1,11 @@
 """An exact kernel that goes to the disk tile by tile."""
 
-import functools
+import dataclasses
 import math
 from typing import Any
 
 from dntk import arrays
 from dntk._checks import positive_integer
-from dntk._progress import task
 from dntk.archive import fingerprint
 from dntk.archive.digests import dtype_name
 from dntk.checkpoints import described
@@ -18,8 +17,10 @@ from dntk.models.base import Model, checked_inputs
 from dntk.models.batching import choose_paired_batches
 from dntk.outputs import KernelOutputs
 from dntk.outputs.functionals import cotangents_for
-from dntk.stores import Layout, Store, StoredShard, StoreFolder, Wanted, shard_of
+from dntk.stores import Layout, Store, StoredShard, StoreFolder, Wanted
+from dntk.stores._making import make_chunks
 from dntk.stores.data import ends_digest, joined_digest, part_digest
+from dntk.stores.job import Reader, Span
 from dntk.stores.layout import CHUNK_BYTES, DTYPES, FEWEST_ROWS, check_dtype
 from dntk.types import Array, Inputs
 
@@ -40,6 +41,7 @@ def store_kernel(
     memory_limit: int | None,
     store: Store,
     shard: Any,
+    client: Any,
 ) -> StoredKernel | StoredShard:
     """The kernel on the disk, or this process's part of it; see :func:`dntk.ntk`."""
     if outputs == "full":
@@ -47,7 +49,6 @@ def store_kernel(
         raise ValueError(msg)
     if batch_size is not None:
         batch_size = positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen")
-    part = shard_of(shard)
     x1 = checked_inputs(model, x1, "x1")
     x2 = None if x2 is None else checked_inputs(model, x2, "x2")
     place = {"xp": model.namespace, "dtype": arrays.kernel_dtype(model.namespace, model.dtype), "device": model.device}
@@ -55,73 +56,72 @@ def store_kernel(
     folder = StoreFolder.at(store.path, _wanted(model, x1, x2, cotangents, outputs, batch_size, memory_limit, store))
     with folder.stored.building():
         groups = [cotangents[a:b, :] for a, b in arrays.spans(cotangents.shape[0], _functionals(folder))]
-    tiles = _Tiles(model, x1, x2, groups, outputs, folder)
-    numbers = part.numbers(len(folder.layout))
-    with folder.alone(part):
-        with task("stored kernel", total=len(numbers), unit="tiles") as bar:
-            fresh = folder.fill(part, tiles.make, tiles.data, bar)
-        if part.count > 1 and not folder.is_whole:
-            ends = (tiles.spans(numbers[0])[0].start, tiles.spans(numbers[-1])[0].stop) if numbers else (0, 0)
-            return StoredShard(folder.folder, part, ends)
-        folder.finish(fresh)
-    return StoredKernel(store.path, like=next(iter(model.parameters.values())))
+    job = KernelJob(
+        model=model,
+        sides=(x1,) if x2 is None else (x1, x2),
+        groups=tuple(groups),
+        outputs=outputs,
+        folder=folder,
+    )
+    part = make_chunks(job, shard=shard, client=client, name="stored kernel", unit="tiles")
+    return StoredKernel(store.path, like=next(iter(model.parameters.values()))) if part is None else part
 
 
-class _Tiles:
-    """The tiles of one kernel, and the digests of the points that each is of."""
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class KernelJob:
+    """The tiles of one kernel; see :class:`dntk.stores.job.Job`."""
 
-    def __init__(
-        self, model: Model, x1: Inputs, x2: Inputs | None, groups: list[Array], outputs: Any, folder: StoreFolder
-    ) -> None:
-        self._model, self._x1, self._x2 = model, x1, x2
-        self._groups, self._outputs, self._folder = groups, outputs, folder
-        self._digest = functools.lru_cache(maxsize=None)(self._digest_of)
+    model: Model
+    sides: tuple[Inputs, ...]
+    groups: tuple[Array, ...]
+    outputs: KernelOutputs
+    folder: StoreFolder
+    _digests: dict[Span, str] = dataclasses.field(default_factory=dict, repr=False)
 
-    def spans(self, number: int) -> tuple[slice, slice]:
+    def spans(self, number: int) -> tuple[Span, ...]:
         """Rows and columns of a tile."""
-        rows, columns = self._folder.layout.slices(number)[-2:]
-        return rows, columns
+        rows, columns = self.folder.layout.slices(number)[-2:]
+        return (0, rows.start, rows.stop), (len(self.sides) - 1, columns.start, columns.stop)
 
-    def make(self, number: int) -> tuple[Array, str]:
+    def before(self, number: int) -> int | None:
+        """The tile above the diagonal that one below it mirrors."""
+        rows, columns = self.spans(number)
+        if len(self.sides) == 2 or rows[1] <= columns[1]:
+            return None
+        position, grid = self.folder.layout.position(number), self.folder.layout.grid
+        return position[-1] * grid[-1] + position[-2]
+
+    def make(self, number: int, read: Reader) -> tuple[Array, str]:
         """Values of a tile, and the digest of its points.
 
         A tile below the diagonal of a symmetric kernel is the mirrored one above: read where that is there already.
         """
         rows, columns = self.spans(number)
-        if self._x2 is not None or rows.start <= columns.start:
-            return self._values(rows, columns), self.data(number)
-        above = self._mirror_of(number)
-        found = self._folder.chunk(above, self.data(above))
-        values = found if found is not None else self._values(columns, rows)
+        above = self.before(number)
+        if above is None:
+            return self._values(rows, columns, read), self.data(number, read)
+        found = self.folder.chunk(above, self.data(above, read))
+        values = found if found is not None else self._values(columns, rows, read)
         xp = arrays.namespace(values)
         axes = (*range(values.ndim - 2), values.ndim - 1, values.ndim - 2)
-        return xp.permute_dims(values, axes), self.data(number)
+        return xp.permute_dims(values, axes), self.data(number, read)
 
-    def data(self, number: int) -> str:
+    def data(self, number: int, read: Reader) -> str:
         """Digest of the points of a tile."""
         rows, columns = self.spans(number)
-        other = self._digest(2, columns.start, columns.stop) if self._x2 is not None else None
-        same = self._digest(1, columns.start, columns.stop) if other is None else other
-        return joined_digest((self._digest(1, rows.start, rows.stop), same))
+        return joined_digest((self._digest(rows, read), self._digest(columns, read)))
 
-    def _values(self, rows: slice, columns: slice) -> Array:
-        left = batches.span(self._x1, rows.start, rows.stop)
-        if self._x2 is None and rows == columns:
-            right = None
-        else:
-            right = batches.span(self._x1 if self._x2 is None else self._x2, columns.start, columns.stop)
-        return kernel_of(self._model, left, right, self._groups, self._folder.batch, self._outputs)
+    def _values(self, rows: Span, columns: Span, read: Reader) -> Array:
+        left = read(*rows)
+        right = None if rows == columns else read(*columns)
+        return kernel_of(self.model, left, right, list(self.groups), self.folder.batch, self.outputs)
 
-    def _mirror_of(self, number: int) -> int:
-        position, grid = self._folder.layout.position(number), self._folder.layout.grid
-        return position[-1] * grid[-1] + position[-2]
-
-    def _digest_of(self, side: int, start: int, stop: int) -> str:
-        x = self._x1 if side == 1 or self._x2 is None else self._x2
-        size = self._folder.batch
-        return joined_digest(
-            part_digest(batches.span(x, start + a, start + b)) for a, b in arrays.spans(stop - start, size)
-        )
+    def _digest(self, span: Span, read: Reader) -> str:
+        if span not in self._digests:
+            side, start, stop = span
+            pieces = arrays.spans(stop - start, self.folder.batch)
+            self._digests[span] = joined_digest(part_digest(read(side, start + a, start + b)) for a, b in pieces)
+        return self._digests[span]
 
 
 def _functionals(folder: StoreFolder) -> int:

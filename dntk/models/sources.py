@@ -157,7 +157,11 @@ def _is_stored_array(x: Any) -> bool:
 
 
 def _length(source: Any) -> int:
-    return int(source.shape[0]) if _is_stored_array(source) else len(source)
+    size = source.shape[0] if _is_stored_array(source) else len(source)
+    if size != size:  # NaN: Dask does not know how long its blocks are
+        msg = "the source does not know how many points it has: call .compute_chunk_sizes() of the Dask array first."
+        raise ValueError(msg)
+    return int(size)
 
 
 def _require_finite(name: str, part: Any, positions: Sequence[int]) -> None:

@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._progress import task
-from dntk.features import StoredFeatures
+from dntk.features import StoredFeatures, TangentFeatures
 from dntk.solve.choice import GeneralisedCrossValidation, LeaveOneOut
 from dntk.solve.conditioning import Jitter, factorise, inverse_factor
 from dntk.solve.leave_one_out import DEFAULT_GRID, least, primal_errors, totals
@@ -17,6 +18,8 @@ from dntk.solve.out_of_core import solve_statistics
 from dntk.solve.ridge_fit import RidgeFit
 from dntk.solve.rules import Relative, Ridge, rule_of
 from dntk.types import Array
+
+P = TypeVar("P")
 
 
 def goes_by_chunks(features: object, ridge: Ridge) -> bool:
@@ -40,19 +43,10 @@ class ChunkedProblem:
     shared: bool = False
     weights: Float[Array, " n"] | None = None
 
-    def chunks(self) -> Iterator[tuple[Float[Array, "g b k"], Float[Array, "g b q"], Array | None]]:
-        """Features, targets and roots of the weights of some points after the other; rows scaled by the roots."""
-        with task("regression", total=len(self.features), unit="points") as bar:
-            for start, part in self.features.chunks():
-                stop = start + len(part)
-                x, y = arrays.in_float64(part.values), arrays.in_float64(self.targets[start:stop, :])
-                y = y[None, :, :] if self.shared or part.n_outputs != y.shape[1] else y.T[:, :, None]
-                if self.weights is None:
-                    yield x, y, None
-                else:
-                    root = arrays.namespace(x).sqrt(arrays.in_float64(self.weights[start:stop]))
-                    yield x * root[None, :, None], y * root[None, :, None], root
-                bar.advance(stop - start)
+    def _folded(self, of: Callable[..., P], merge: Callable[[P, P], P]) -> P:
+        """A pass: what ``of(x, y, root)`` makes of scaled rows of every chunk, merged in a fixed order."""
+        along = (self.targets,) if self.weights is None else (self.targets, self.weights)
+        return self.features.folded(_Leaf(of, self.shared), merge, name="regression", along=along)
 
     @property
     def weight(self) -> float:
@@ -64,11 +58,7 @@ class ChunkedProblem:
     @functools.cached_property
     def statistics(self) -> NormalEquations:
         """ΦᵀΦ, Φᵀy and Σy² of the scaled rows: one pass."""
-        total: NormalEquations | None = None
-        for x, y, _ in self.chunks():
-            total = NormalEquations.of(x, y) if total is None else total.update(x, y)
-        assert total is not None
-        return dataclasses.replace(total, weight=self.weight)
+        return dataclasses.replace(self._folded(_statistics, NormalEquations.merge), weight=self.weight)
 
     def chosen(self, ridge: Ridge) -> float:
         """λ: a number, or of least leave-one-out error (a pass) or GCV score (none) on its grid."""
@@ -91,31 +81,66 @@ class ChunkedProblem:
         if isinstance(rule, GeneralisedCrossValidation):
             row = xp.asarray(ridges, dtype=spectrum.values.dtype, device=arrays.device_of(spectrum.values))
             return least(totals(xp.permute_dims(spectrum.gcv(row), (1, 2, 0))), ridges, floor)
-        errors = [0.0] * len(ridges)
-        for x, y, _ in self.chunks():
-            part, _ = primal_errors(x, y, self.statistics, ridges, weight=self.weight, spectrum=spectrum)
-            errors = [total + error for total, error in zip(errors, totals(part), strict=True)]
-        return least(errors, ridges, floor)
+        of = functools.partial(
+            _errors, statistics=self.statistics, ridges=ridges, weight=self.weight, spectrum=spectrum
+        )
+        return least(self._folded(of, _sums), ridges, floor)
 
     def left_out(self, ridge: float, weights: Float[Array, "g k q"]) -> float:
         """Mean squared leave-one-out residual: a pass, O(n·k²)."""
         factor, _ = factorise(self.statistics.gram, ridge)
-        inverse, total = inverse_factor(factor), 0.0
-        for x, y, _ in self.chunks():
-            xp = arrays.namespace(x)
-            scores = x @ inverse.mT
-            slack = xp.clip(1 - xp.sum(scores * scores, axis=2), min=len(self.features) * arrays.epsilon(factor))
-            total += float(xp.sum(((y - x @ weights) / slack[:, :, None]) ** 2))
-        return total / (self.weight * self.targets.shape[1])
+        floor = len(self.features) * arrays.epsilon(factor)
+        of = functools.partial(_left_out, inverse=inverse_factor(factor), weights=weights, floor=floor)
+        return self._folded(of, operator.add) / (self.weight * self.targets.shape[1])
 
     def dual(self, ridge: float, weights: Float[Array, "g k q"]) -> Float[Array, "c n"]:
         """α = w_i(y − Ψw)/λ of every output: a pass."""
-        pieces = []
-        for x, y, root in self.chunks():
-            found = (y - x @ weights) / ridge
-            found = found if root is None else found * root[None, :, None]
-            pieces.append(found[:, :, 0] if found.shape[2] == 1 else found[0, :, :].T)
-        return arrays.namespace(*pieces).concat(pieces, axis=1)
+        return self._folded(functools.partial(_dual, ridge=ridge, weights=weights), _joined)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Leaf:
+    """Features, targets and roots of the weights of a chunk, in float64 where the device has it, to ``of``."""
+
+    of: Callable[..., Any]
+    shared: bool
+
+    def __call__(self, part: TangentFeatures, targets: Array, weights: Array | None = None) -> Any:
+        x, y = arrays.in_float64(part.values), arrays.in_float64(targets)
+        y = y[None, :, :] if self.shared or part.n_outputs != y.shape[1] else y.T[:, :, None]
+        if weights is None:
+            return self.of(x, y, None)
+        root = arrays.namespace(x).sqrt(arrays.in_float64(weights))
+        return self.of(x * root[None, :, None], y * root[None, :, None], root)
+
+
+def _statistics(x: Array, y: Array, _root: Array | None) -> NormalEquations:
+    return NormalEquations.of(x, y)
+
+
+def _errors(x: Array, y: Array, _root: Array | None, **known: Any) -> Sequence[float]:
+    return totals(primal_errors(x, y, **known)[0])
+
+
+def _sums(left: Sequence[float], right: Sequence[float]) -> Sequence[float]:
+    return [a + b for a, b in zip(left, right, strict=True)]
+
+
+def _left_out(x: Array, y: Array, _root: Array | None, *, inverse: Array, weights: Array, floor: float) -> float:
+    xp = arrays.namespace(x)
+    scores = x @ inverse.mT
+    slack = xp.clip(1 - xp.sum(scores * scores, axis=2), min=floor)
+    return float(xp.sum(((y - x @ weights) / slack[:, :, None]) ** 2))
+
+
+def _dual(x: Array, y: Array, root: Array | None, *, ridge: float, weights: Array) -> Array:
+    found = (y - x @ weights) / ridge
+    found = found if root is None else found * root[None, :, None]
+    return found[:, :, 0] if found.shape[2] == 1 else found[0, :, :].T
+
+
+def _joined(left: Array, right: Array) -> Array:
+    return arrays.namespace(left).concat([left, right], axis=1)
 
 
 def ridge_by_chunks(problem: ChunkedProblem, ridge: Ridge, jitter: Jitter | None) -> RidgeFit:

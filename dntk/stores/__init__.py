@@ -5,19 +5,30 @@ chunk. A chunk counts when its record is there, which is written after it: a kil
 """
 
 from dntk.stores._merge import merge
+from dntk.stores._tree import FAN, merged_in_tree
+from dntk.stores.clusters import Cluster, cluster_of
 from dntk.stores.folder import StoreFolder
+from dntk.stores.job import Job, Made, made
 from dntk.stores.layout import Layout
 from dntk.stores.manifest import Wanted
-from dntk.stores.place import Store, StoredShard
+from dntk.stores.place import Store, StoredShard, require_store
 from dntk.stores.shards import Shard, shard_of
 
 __all__ = [
+    "FAN",
+    "Cluster",
+    "Job",
     "Layout",
+    "Made",
     "Shard",
     "Store",
     "StoreFolder",
     "StoredShard",
     "Wanted",
+    "cluster_of",
+    "made",
     "merge",
+    "merged_in_tree",
+    "require_store",
     "shard_of",
 ]

@@ -155,8 +155,7 @@ class StoreFolder:
         OSError
             The disk is full or not writable; chunks that are there stay.
         """
-        numbers = shard.numbers(len(self.layout))
-        records = {number: self.record(number) for number in numbers}
+        records = {number: self.record(number) for number in shard.numbers(len(self.layout))}
         self._require_space(sum(1 for found in records.values() if found is None))
         new = []
         for number, found in records.items():
@@ -170,6 +169,10 @@ class StoreFolder:
                 continue
             bar.advance()
         return new
+
+    def require_space(self, numbers: Iterable[int]) -> None:
+        """Raise ``OSError`` unless the disk has room for those chunks that are not there."""
+        self._require_space(sum(1 for number in numbers if self.record(number) is None))
 
     def require_all(self) -> None:
         """Raise ``StoreError`` unless all chunks are there; shards that lack some are named."""

@@ -14,7 +14,7 @@ MUTANTS = [
     ),
     Mutant(
         STORING,
-        "found = self._folder.chunk(above, self.data(above))",
+        "found = self.folder.chunk(above, self.data(above, read))",
         "found = None",
         "every tile below the diagonal computed again",
         TESTS + "test_tiles_below_the_diagonal_are_not_computed_again",
@@ -28,8 +28,8 @@ MUTANTS = [
     ),
     Mutant(
         STORING,
-        "joined_digest((self._digest(1, rows.start, rows.stop), same))",
-        "joined_digest((self._digest(1, 0, 1), same))",
+        "joined_digest((self._digest(rows, read), self._digest(columns, read)))",
+        "joined_digest((self._digest((0, 0, 1), read), self._digest(columns, read)))",
         "rows that changed in the middle not noticed",
         TESTS + "test_points_that_changed_in_the_middle_are_noticed",
     ),

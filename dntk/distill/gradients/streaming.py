@@ -12,7 +12,7 @@ from dntk._progress import task
 from dntk._target_checks import check_targets
 from dntk.distill.gradients.frequent_directions import FrequentDirections
 from dntk.distill.gradients.streamed import StreamedGradients
-from dntk.features import TangentFeatures
+from dntk.features import PairedFeatures, TangentFeatures
 from dntk.types import Array
 
 Chunks = Iterable[tuple[TangentFeatures, Array]]
@@ -39,7 +39,8 @@ class Streaming:
     Notes
     -----
     O(n·C·s·k). Accumulated in float64 where the device has it. The pass can be divided, see
-    :meth:`StreamedGradients.merged`.
+    :meth:`StreamedGradients.merged`. Over stored features, ``stream(phi.paired(y))``, every chunk is streamed by itself
+    and the results are merged in a fixed order, by one process or by the workers of ``phi.client``.
     """
 
     size: int
@@ -57,6 +58,8 @@ class Streaming:
             No chunk; chunks of other outputs, dimensions, sketches or numbers of tasks than the first; targets of
             another shape than their features.
         """
+        if isinstance(chunks, PairedFeatures):
+            return chunks.folded(self._of_chunk, StreamedGradients.merged, name="streamed gradients")
         found: StreamedGradients | None = None
         with task("streamed gradients", unit="chunks") as bar:
             for phi, targets in bar.over(chunks):
@@ -67,6 +70,9 @@ class Streaming:
             msg = "`chunks` is empty: pass at least one pair of features and targets."
             raise ValueError(msg)
         return found
+
+    def _of_chunk(self, phi: TangentFeatures, targets: Array) -> StreamedGradients:
+        return self._with_chunk(self._empty(phi, targets), phi, targets)
 
     def _empty(self, phi: TangentFeatures, targets: Array) -> StreamedGradients:
         xp = arrays.namespace(phi.values)

@@ -1,0 +1,78 @@
+"""Chunks made by the workers of a cluster."""
+
+from property_tests.mutations.mutant import Mutant
+
+TESTS = "tests/test_dask.py::"
+
+MUTANTS = [
+    Mutant(
+        "backends/dntk_dask/_tasks.py",
+        "if stored is None or manifest.owner_of(stored) != folder.owner:",
+        "if False:",
+        "a worker writes to a folder of its own",
+        TESTS + "TestBadInput::test_a_worker_that_does_not_see_the_folder_says_so",
+    ),
+    Mutant(
+        "backends/dntk_dask/_tasks.py",
+        "batches.span(part, start - first, stop - first)",
+        "batches.span(part, 0, stop - start)",
+        "a worker makes a chunk of the first points that it was sent",
+        TESTS + "TestFeatures::test_workers_make_the_bits_of_one_process",
+    ),
+    Mutant(
+        "backends/dntk_dask/_tasks.py",
+        "if batches.count(inputs) != stop - start:",
+        "if False:",
+        "fewer points than a Dask array states are taken",
+        TESTS + "TestBadInput::test_dask_arrays_of_unknown_or_wrong_chunks_are_refused",
+    ),
+    Mutant(
+        "backends/dntk_dask/parcel.py",
+        "source = host if order is None else np.transpose(host, np.argsort(order))",
+        "source = host",
+        "an array in another order of axes arrives transposed",
+        TESTS + "TestParcels::test_types_orders_in_memory_and_shared_arrays_are_kept",
+    ),
+    Mutant(
+        "backends/dntk_dask/parcel.py",
+        "root.offset + ahead",
+        "root.offset",
+        "part of a memory map arrives as its beginning",
+        TESTS + "TestParcels::test_memory_maps_travel_as_files",
+    ),
+    Mutant(
+        "backends/dntk_dask/parcel.py",
+        "                require_same(self.versions)\n",
+        "",
+        "workers of other versions make chunks",
+        TESTS + "TestBadInput::test_a_worker_with_other_versions_is_named",
+    ),
+    Mutant(
+        "dntk/stores/job.py",
+        "        folder.verify(number)\n",
+        "        pass\n",
+        "a damaged chunk is joined by a cluster",
+        TESTS + "TestFeatures::test_a_chunk_that_was_damaged_is_noticed",
+    ),
+    Mutant(
+        "dntk/stores/_tree.py",
+        "merge(branch[0], last)",
+        "merge(last, branch[0])",
+        "what is left over is merged before what came first",
+        "tests/test_stored_algorithms.py::test_results_of_parts_meet_in_the_order_that_their_number_gives",
+    ),
+    Mutant(
+        "backends/dntk_dask/cluster.py",
+        "for i in range(0, len(level), FAN)]",
+        "for i in range(0, len(level) - 1, FAN)]",
+        "the last part of a level is lost where it is alone",
+        TESTS + "TestPasses::test_a_worker_killed_during_a_reduction_changes_no_bit",
+    ),
+    Mutant(
+        "dntk/features/stored.py",
+        "tuple(rows_of(one, start, stop) for one in along)",
+        "tuple(rows_of(one, 0, stop - start) for one in along)",
+        "every chunk meets the targets of the first",
+        "tests/test_stored_algorithms.py::test_regression_by_chunks_is_that_of_all",
+    ),
+]

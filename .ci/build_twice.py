@@ -18,7 +18,7 @@ import tempfile
 
 SETUPTOOLS = "setuptools==82.0.1"
 ROOT = pathlib.Path(__file__).parent.parent
-_BUILD = "import sys; from setuptools import build_meta as b; b.build_wheel(sys.argv[1]); b.build_sdist(sys.argv[1])"
+_BUILD = "import sys; from setuptools import build_meta as b; out = sys.argv[1]; b.build_wheel(out); b.build_sdist(out)"
 
 
 def main() -> int:

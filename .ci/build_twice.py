@@ -73,8 +73,9 @@ def _levelled(path: pathlib.Path, epoch: int) -> bytes:
     plain, packed = io.BytesIO(), io.BytesIO()
     with tarfile.open(path) as old, tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as new:
         for member in sorted(old.getmembers(), key=lambda each: each.name):
-            level = {"mtime": epoch, "uid": 0, "gid": 0, "uname": "", "gname": "", "pax_headers": {}}
+            level = {"mtime": epoch, "uid": 0, "gid": 0, "uname": "", "gname": ""}
             level["mode"] = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            member.pax_headers.clear()  # fractions of seconds
             new.addfile(member.replace(**level, deep=False), old.extractfile(member) if member.isfile() else None)
     with gzip.GzipFile(filename="", fileobj=packed, mode="wb", mtime=epoch) as stream:
         stream.write(plain.getvalue())

@@ -66,7 +66,7 @@ wheel: $(VENV)/.installed-report
 	$(PIP) wheel --no-deps --wheel-dir $(DIST) .
 
 # Last, because it takes longest: every row of the matrix makes an environment of its own.
-release: $(VENV)/.installed-dev
+release: $(VENV)/.installed-release
 	$(BIN)/python .ci/build_twice.py $(DIST)
 	$(BIN)/python .ci/licences.py $(DIST)/sbom.json
 	$(BIN)/pyright --verifytypes dntk --ignoreexternal

@@ -1,7 +1,7 @@
 """Install the wheel in clean environments, oldest and newest, and use it there; what was run stands in a table.
 
-``python .ci/matrix.py WHEEL OUT.md [--only WORD]``. A Python or a release that this machine cannot get has a row that
-says so. Environments are made in a temporary folder, one after the other, and removed.
+``python .ci/matrix.py WHEEL OUT.md [--only WORD] [--skip WORD]``. A Python or a release that this machine cannot get
+has a row that says so. Environments are made in a temporary folder, one after the other, and removed.
 """
 
 import argparse
@@ -79,12 +79,14 @@ def main() -> int:
     parser.add_argument("wheel", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--only", default="", help="rows with this word")
+    parser.add_argument("--skip", help="no rows with this word")
     asked = parser.parse_args()
     lines = ["| Python | asked for | installed | outcome |", "|---|---|---|---|"]
     failed = False
     for row in rows():
         said = f"{row.what}{': ' + row.extras if row.extras else ''}"
-        if asked.only not in f"{row.python} {said}":
+        about = f"{row.python} {said}"
+        if asked.only not in about or (asked.skip and asked.skip in about):
             continue
         with tempfile.TemporaryDirectory() as made:
             releases, outcome = tried(row, asked.wheel.resolve(), pathlib.Path(made))

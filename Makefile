@@ -69,7 +69,7 @@ wheel: $(VENV)/.installed-report
 release: $(VENV)/.installed-release
 	$(BIN)/python .ci/build_twice.py $(DIST)
 	$(BIN)/python .ci/licences.py $(DIST)/sbom.json
-	$(BIN)/pyright --verifytypes dntk --ignoreexternal
+	$(BIN)/python .ci/public_types.py
 	$(BIN)/python .ci/matrix.py $(DIST)/dntk-*.whl $(DIST)/matrix.md
 
 check: lint types docs examples demo test test-deep

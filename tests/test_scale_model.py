@@ -108,3 +108,7 @@ def test_a_forecast_adds_up(scale):
     assert many.again < 0.01 * many.features * workers  # losses cost less than a hundredth of the work
     assert case.store_nbytes <= 1.1 * case.feature_nbytes
     assert scale.table().count("\n") == len(scale.CASES) + 2
+
+
+def test_the_table_of_the_page_is_that_of_the_model(scale):
+    assert scale.table() in (BENCHMARKS.parent / "docs/scale.md").read_text(encoding="utf-8")

@@ -32,9 +32,9 @@ PUBLIC = {
     """,
     "dntk.distill": "data gradients",
     "dntk.distill.data": """
-        Augmentation Balanced DataDistiller DataSelector DistilledData FarthestPoint FreeSupport GivenPoints Herding
-        InputSelector KMeans KernelInducing LCMD LastLayer Leverage MaxDet Platt Provenance RPCholesky Random Selection
-        SquaredError TangentResidual Wasserstein WeightedSupport
+        Augmentation Balanced DataDistiller DataSelector DistilledData FarthestPoint FittedTargets FreeSupport
+        GivenPoints Herding InputSelector KMeans KernelInducing LCMD LastLayer Leverage MaxDet Platt Provenance
+        RPCholesky Random Selection SquaredError TangentResidual Wasserstein WeightedSupport fitted_targets
     """,
     "dntk.distill.gradients": """
         CoverageCurve CoverageGaps GradientDistiller Krylov LocalGlobal LocalGlobalChoice
@@ -59,7 +59,7 @@ PUBLIC = {
         require_outputs require_parameters require_shape size_of split stored_block total_size
     """,
     "dntk.outputs": """
-        FeatureOutputs KernelOutputs Labelled SequenceModel TransformedModel labelled log_softmax loss margin
+        FeatureOutputs KernelOutputs Labelled SequenceModel TransformedModel functional labelled log_softmax loss margin
         sequence_log_likelihood sequence_loss token_log_likelihoods
     """,
     "dntk.plan": "Plan PlannedStage certify ntk tangent_features",
@@ -79,10 +79,10 @@ PUBLIC = {
     "dntk.sklearn": "DistilledNTKClassifier DistilledNTKRegressor TangentFeatureMap",
     "dntk.solve": """
         CGResult FeatureKernel FeatureProjection GaussianProcess GeneralisedCrossValidation IterativeFit
-        Jitter KFold KernelOperator KernelRidgeFit LeaveOneOut MarginalLikelihood MatrixKernel
+        Jitter JointFit KFold KernelOperator KernelRidgeFit LeaveOneOut MarginalLikelihood MatrixKernel
         NormalEquations NormalSpectrum PerOutput Posterior Preconditioner RPCholeskyPreconditioner
         RandomizedNystrom Relative RidgeChoice RidgeFit RidgePath ShiftedCholesky SolveReport StreamedFit StreamedGCV
-        accumulate expected_calibration_error gaussian_process interval_coverage iterative_ridge
+        accumulate expected_calibration_error gaussian_process interval_coverage iterative_ridge joint_ridge
         kernel_ridge negative_log_likelihood nystrom preconditioned_cg ridge ridge_out_of_core ridge_path
         same_span solve_statistics zarr_chunks
     """,

@@ -218,6 +218,12 @@ def test_a_fence_that_needs_what_is_not_installed_is_left_out_and_others_are_not
     assert run("page.md")["x"] == "ran"
 
 
+def test_what_the_page_on_how_many_points_says_is_so():
+    said = run("docs/how_many_points.md")
+    assert said["agree"]["joint"] > said["agree"]["separate"]
+    assert said["fit"].loo_error > 0
+
+
 def test_the_page_on_testing_says_what_happens():
     said = run("docs/testing.md")
     assert "of 10 properties:\n- pieces: the columns of pieces add up to the whole" in said["message"]

@@ -54,7 +54,7 @@ def test_without_compression_the_predictor_is_exact_kernel_regression():
 
 
 def test_the_ledger_counts_one_row_per_point_for_selection_and_one_per_output_for_features():
-    est = dntk.DistilledNTK(mlp(NUMPY), data=Random(10), gradients=Solution(2)).fit(inputs(NUMPY))
+    est = dntk.DistilledNTK(mlp(NUMPY), data=RPCholesky(10), gradients=Solution(2)).fit(inputs(NUMPY))
     assert est.ledger["data"].jacobian_rows == 30
     assert est.ledger["features"].jacobian_rows == 10 * 3
     assert est.ledger.total().jacobian_rows == 60

@@ -49,9 +49,11 @@ class _Run:
     spectrum: Float[Array, " m"]
 
 
-def fitted(stages: Stages, x: Array, y: Array | None, choices: tuple[str, ...] = ()) -> FittedState:
+def fitted(
+    stages: Stages, x: Array, y: Array | None, choices: tuple[str, ...], recorder: LedgerRecorder
+) -> FittedState:
     """Run all stages on the checked points ``x``; see :meth:`dntk.DistilledNTK.fit`."""
-    parts, recorder = stages.parts, LedgerRecorder()
+    parts = stages.parts
     watch = Watch.of(parts.model, x)
     with task("fit", total=6, unit="stages") as bar:
         run = _run(stages, x, y, checked_targets(parts.model, x, y), functools.partial(_stage, recorder, bar))

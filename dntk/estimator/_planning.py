@@ -9,7 +9,7 @@ from dntk import arrays
 from dntk._progress import task
 from dntk.arrays import itemsize
 from dntk.certificates.dropped import FEW, DroppedPoints
-from dntk.distill.data import DataSelector, InputSelector, LastLayer
+from dntk.distill.data import DataSelector, InputSelector, LastLayer, Random
 from dntk.distill.data.last_layer import last_layer_features
 from dntk.estimator._rehearsal import Rehearsal, Scene
 from dntk.estimator.points import choosing_bytes, dim_of, require_choosing
@@ -145,6 +145,8 @@ class _Planned:
         data, n = self.parts.data, self.points
         if data is None:
             return _NOTHING, 0, 0, "nothing is chosen"
+        if isinstance(data, Random):
+            return _NOTHING, 0, 0, "drawn, nothing is looked at"
         if isinstance(data, LastLayer):
             model = self.parts.model
             costs = per_point(

@@ -4,7 +4,9 @@ import dataclasses
 import logging
 
 from dntk.arrays import itemsize
-from dntk.distill.data import KMeans, LastLayer, RPCholesky
+from dntk.distill.data import KMeans, LastLayer
+from dntk.estimator.point_choice import choose_points
+from dntk.estimator.resumption import Keep
 from dntk.estimator.stages import GRADIENTS, Parts
 from dntk.models import batches
 from dntk.models.base import Model
@@ -42,17 +44,18 @@ def settled(parts: Parts, x: Array) -> tuple[Parts, tuple[str, ...]]:
     return dataclasses.replace(parts, data=data), tuple(reasons)
 
 
-def settled_for_search(parts: Parts) -> tuple[Parts, tuple[str, ...]]:
+def settled_for_search(parts: Parts, x: Array, tolerance: float, keep: Keep) -> tuple[Parts, tuple[str, ...]]:
     """Parts to begin a search for a tolerance with, whose sizes are found, and what is chosen and why.
 
-    Points are drawn by what they leave of one functional's kernel, a backward pass a point: the search needs them in an
-    order in which the first are worth most, and few of them where the tolerance allows.
+    Points are chosen in the way that is cheapest on trial, see :mod:`dntk.estimator.point_choice`.
     """
     reasons: tuple[str, ...] = ()
     data = parts.data
     if isinstance(data, str):
-        data = RPCholesky(POINTS // 10, seed=parts.seed)
-        reasons = ("points: as few as the tolerance allows, by what they leave of one functional's kernel",)
+        memory = MEMORY if keep.memory_limit is None else min(MEMORY, keep.memory_limit // 8)
+        data, why = choose_points(parts.model, x, tolerance=tolerance, seed=parts.seed, keep=keep, memory=memory)
+        reasons = (why,)
+        _log.info(why)
     gradients = None if isinstance(parts.gradients, str) else parts.gradients
     return dataclasses.replace(parts, data=data, gradients=gradients), reasons
 

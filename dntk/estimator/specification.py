@@ -16,6 +16,7 @@ from dntk.estimator.points import checked_targets
 from dntk.estimator.resumption import Keep
 from dntk.estimator.stages import AsGiven, Parts, Stages
 from dntk.estimator.tolerance import WithinTolerance, check_tolerance
+from dntk.ledger import LedgerRecorder
 from dntk.models.base import Model, checked_inputs, require_model
 from dntk.plan import Plan
 from dntk.sketch import Sketch, SketchPlan
@@ -43,7 +44,9 @@ class DistilledNTK:
         backward pass per point. Or an objective that makes inputs, such as ``dntk.distill.data.Wasserstein(50)``, or
         the ``DistilledData`` that one has made. ``"auto"``: all of up to 750 points, else 500 that are chosen by the
         inputs of the last layer, at one forward pass a point; what they leave of the kernel is then measured on a
-        sample of the others. ``None``: all points, whatever that costs, which is said first where it is much.
+        sample of the others. With a tolerance: what meets it at the fewest operations on a trial of a few points, all
+        points, random ones, those by the last layer or ``RPCholesky``; :attr:`dntk.Fit.choices` says why. ``None``: all
+        points, whatever that costs, which is said first where it is much.
     sketch
         A sketch, or a plan of :func:`dntk.sketch.choose`; ``None``: all P coordinates; ``"auto"``: none up to 4,096
         parameters, else the cheapest to four times as many features as points are kept, see
@@ -135,12 +138,12 @@ class DistilledNTK:
             A tolerance was asked for and is not met; what comes nearest is fitted.
         """
         x = checked_inputs(self.model, x)
-        parts, choices = self._parts(x)
-        keep = Keep.of(self, x, y, checkpoint, memory_limit)
+        keep, recorder = Keep.of(self, x, y, checkpoint, memory_limit), LedgerRecorder()
+        parts, choices = self._parts(x, keep, recorder)
         stages: Stages = (
             AsGiven(parts, keep) if self.tolerance is None else WithinTolerance(parts, self.tolerance, keep)
         )
-        return Fit(self.model, fitted(stages, x, y, choices))
+        return Fit(self.model, fitted(stages, x, y, choices, recorder))
 
     def plan(
         self,
@@ -171,18 +174,18 @@ class DistilledNTK:
             As :meth:`fit` raises them of these arguments.
         """
         x = checked_inputs(self.model, x)
-        parts, choices = self._parts(x)
+        keep = Keep.of(self, x, y, None, memory_limit)
+        parts, choices = self._parts(x, keep, LedgerRecorder())
         notes = choices
         if self.tolerance is not None:
             parts = dataclasses.replace(parts, gradients="auto" if parts.gradients is None else parts.gradients)
             notes += ("a tolerance is searched for: sizes and costs are those at which the search begins",)
         if y is not None:
             checked_targets(self.model, x, y)
-        keep = Keep.of(self, x, y, None, memory_limit)
         return planned(AsGiven(parts, keep), x, y, notes, disk=checkpoint is not None)
 
-    def _parts(self, x: Array) -> tuple[Parts, tuple[str, ...]]:
-        """What is to be done with these points, and why where that was left open."""
+    def _parts(self, x: Array, keep: Keep, recorder: LedgerRecorder) -> tuple[Parts, tuple[str, ...]]:
+        """What is to be done with these points, and why where that was left open; a trial of points is a stage."""
         parts = Parts(
             model=self.model,
             data=self.data,
@@ -191,7 +194,12 @@ class DistilledNTK:
             ridge=self.ridge,
             seed=self.seed,
         )
-        return settled(parts, x) if self.tolerance is None else settled_for_search(parts)
+        if self.tolerance is None:
+            return settled(parts, x)
+        if self.data != "auto":
+            return settled_for_search(parts, x, self.tolerance, keep)
+        with recorder.stage("trial of points"):
+            return settled_for_search(parts, x, self.tolerance, keep)
 
 
 def _check_part(name: str, part: Any) -> None:

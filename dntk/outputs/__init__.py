@@ -4,6 +4,7 @@ The gradient of h(f(x), y) in the parameters is that of the linear functional ‚ü
 input to input. A transformed model therefore goes wherever a model goes, at the price of one more forward pass.
 """
 
+from dntk.outputs._functional import functional
 from dntk.outputs.functionals import FeatureOutputs, KernelOutputs
 from dntk.outputs.inputs import Labelled, labelled
 from dntk.outputs.log_probabilities import log_softmax
@@ -18,6 +19,7 @@ __all__ = [
     "Labelled",
     "SequenceModel",
     "TransformedModel",
+    "functional",
     "labelled",
     "log_softmax",
     "loss",

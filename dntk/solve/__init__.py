@@ -1,6 +1,7 @@
 """Solvers of ridge regression on tangent features and on synthetic gradients, and Gaussian processes."""
 
 from dntk.solve._gaussian_process import GaussianProcess, Posterior, gaussian_process
+from dntk.solve._joint import JointFit, joint_ridge
 from dntk.solve._kernel_ridge import KernelRidgeFit, kernel_ridge
 from dntk.solve._nystrom import FeatureProjection, ShiftedCholesky, nystrom
 from dntk.solve._preconditioned_cg import CGResult, Preconditioner, preconditioned_cg
@@ -35,6 +36,7 @@ __all__ = [
     "GeneralisedCrossValidation",
     "IterativeFit",
     "Jitter",
+    "JointFit",
     "KFold",
     "KernelOperator",
     "KernelRidgeFit",
@@ -61,6 +63,7 @@ __all__ = [
     "gaussian_process",
     "interval_coverage",
     "iterative_ridge",
+    "joint_ridge",
     "kernel_ridge",
     "negative_log_likelihood",
     "nystrom",

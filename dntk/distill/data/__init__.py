@@ -1,5 +1,6 @@
 """Data distillation: which points to keep, or which inputs to make."""
 
+from dntk.distill.data._fitted_targets import FittedTargets, fitted_targets
 from dntk.distill.data.augmentation import Augmentation
 from dntk.distill.data.balanced import Balanced
 from dntk.distill.data.barycentres import FreeSupport, WeightedSupport
@@ -28,6 +29,7 @@ __all__ = [
     "DataSelector",
     "DistilledData",
     "FarthestPoint",
+    "FittedTargets",
     "FreeSupport",
     "GivenPoints",
     "Herding",
@@ -46,4 +48,5 @@ __all__ = [
     "TangentResidual",
     "Wasserstein",
     "WeightedSupport",
+    "fitted_targets",
 ]

@@ -1,0 +1,107 @@
+"""Targets of kept points in closed form: with them their regression is the best in their span for all points."""
+
+import dataclasses
+
+from jaxtyping import Float
+
+from dntk import arrays
+from dntk._checks import positive
+from dntk._target_checks import check_targets
+from dntk.features import TangentFeatures, require_comparable, require_features, require_kernel_of
+from dntk.ledger import count
+from dntk.types import Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FittedTargets:
+    """Soft labels of kept points.
+
+    Parameters
+    ----------
+    targets
+        ỹ (m, C), for a regression of the kept points with λ = ``ridge``.
+    ridge
+        λ, absolute, of both regressions.
+    weights
+        ŵ (C, k) of that regression.
+    objective
+        J(ŵ) = Σ_c ‖Φ^c ŵ_c − y_c‖² + λ‖ŵ_c‖² over the reference points.
+    """
+
+    targets: Float[Array, "m c"]
+    ridge: float
+    weights: Float[Array, "c k"]
+    objective: float
+
+
+def fitted_targets(
+    phi: TangentFeatures, reference: TangentFeatures, targets: Float[Array, "n c"], *, ridge: float
+) -> FittedTargets:
+    """Targets ỹ with which ridge regression on kept points minimises the objective on all reference points.
+
+    With Z = UΣVᵀ the kept features of an output and Φ the reference's: ŵ = Vβ, β = (VᵀΦᵀΦV + λI)⁻¹VᵀΦᵀy, minimises
+    J(w) = ‖Φw − y‖² + λ‖w‖² over the span of Z, and ỹ = U(Σ + λΣ⁻¹)β are the targets of which (ZᵀZ + λI)⁻¹Zᵀỹ = ŵ.
+    Since J(w) − J(w*) = ‖w − w*‖² in the norm of ΦᵀΦ + λI, ŵ is nearest in that norm to the regression w* on all
+    reference points, and is w* where the span holds it.
+
+    Parameters
+    ----------
+    phi
+        Features of the m kept points (C, m, k), or of distilled inputs.
+    reference
+        Features of all n points, or of a sample of them, by the same sketch.
+    targets
+        y (n, C), targets of the reference points.
+    ridge
+        λ, absolute.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Features that do not belong together, targets of other shapes, a ridge that is not positive.
+
+    Notes
+    -----
+    Cost: the reference's n·C Jacobian rows, once; O(C(n m k + m² k)) operations, by chunks where n are on the disk.
+    Directions below rounding of the kept features are left out. In float64 where the device has it. Source: subset of
+    regressors (Smola and Schölkopf 2000), read as labels.
+    """
+    require_features("phi", phi)
+    require_kernel_of("reference", reference)
+    require_comparable(phi.values, phi.sketch, reference, "reference")
+    ridge = positive("ridge", ridge)
+    y = arrays.in_float64(check_targets(targets, phi.values, points=len(reference), outputs=phi.n_outputs))
+    xp, kept = arrays.namespace(phi.values), arrays.in_float64(phi.values)
+    u, s, vt = xp.linalg.svd(kept, full_matrices=False)
+    floor = max(kept.shape[1:]) * arrays.epsilon(phi.values) * xp.max(s, axis=1, keepdims=True)
+    held = s > floor
+    basis = xp.where(held[:, :, None], vt, xp.zeros_like(vt))
+    gram, right, square = _statistics(basis, reference, y)
+    identity = xp.eye(gram.shape[1], dtype=gram.dtype, device=arrays.device_of(gram))
+    beta = xp.linalg.solve(gram + ridge * identity, right[:, :, None])[:, :, 0]
+    safe = xp.where(held, s, xp.ones_like(s))
+    own = (u @ (xp.where(held, safe + ridge / safe, xp.zeros_like(s)) * beta)[:, :, None])[:, :, 0]
+    dtype = phi.values.dtype
+    return FittedTargets(
+        targets=xp.astype(own.T, dtype, copy=False),
+        ridge=ridge,
+        weights=xp.astype((beta[:, None, :] @ basis)[:, 0, :], dtype, copy=False),
+        objective=float(square - xp.sum(beta * right)),
+    )
+
+
+def _statistics(
+    basis: Float[Array, "c r k"], reference: TangentFeatures, y: Float[Array, "n c"]
+) -> tuple[Float[Array, "c r r"], Float[Array, "c r"], Float[Array, ""]]:
+    """VᵀΦᵀΦV, VᵀΦᵀy and ‖y‖², chunk by chunk."""
+    xp = arrays.namespace(y)
+    c, r, k = basis.shape
+    gram = xp.zeros((c, r, r), dtype=y.dtype, device=arrays.device_of(y))
+    right = gram[:, :, 0]
+    for start, part in reference.chunks():
+        inside = arrays.in_float64(part.values) @ basis.mT
+        count(flops=2 * c * len(part) * r * (k + r))
+        gram = gram + inside.mT @ inside
+        goals = y[start : start + len(part), :].T
+        right = right + (inside.mT @ goals[:, :, None])[:, :, 0]
+    return gram, right, xp.sum(y * y)

@@ -1,0 +1,97 @@
+"""Fewer points: which are kept for a tolerance, and what is made of those that are."""
+
+from property_tests.mutations.mutant import Mutant
+
+CHOICE = "dntk/estimator/point_choice.py"
+CHOOSES = "tests/test_point_choice.py::"
+NEEDED = CHOOSES + "TestHowManyPointsAreNeeded::"
+CHEAPEST = CHOOSES + "TestTheCheapestIsTaken::"
+JOINT = "tests/test_joint.py::"
+FITTED = "tests/test_fitted_targets.py::"
+
+MUTANTS = [
+    Mutant(
+        CHOICE,
+        "(1 - every / points) * np.exp(curve)",
+        "np.exp(curve)",
+        "points that are kept are taken to lose as much as others",
+        NEEDED + "test_the_kept_points_lose_nothing",
+    ),
+    Mutant(
+        CHOICE,
+        "values[-1] - slope * (np.log(every) - logs[-1])",
+        "values[-1]",
+        "no number of points beyond the trial leaves less than all of it",
+        NEEDED + "test_a_power_of_their_number_is_followed_between_the_sizes_and_beyond[1.0]",
+    ),
+    Mutant(
+        CHOICE,
+        "falling = np.minimum.accumulate(np.clip(left, 1e-12, None))",
+        "falling = np.clip(left, 1e-12, None)",
+        "a loss that rises by chance asks for more points",
+        NEEDED + "test_a_loss_that_rises_by_chance_is_taken_to_stay",
+    ),
+    Mutant(
+        CHOICE,
+        "cost = self.points * look + self._kept(needed)",
+        "cost = look + self._kept(needed)",
+        "looking at all points costs as much as looking at one",
+        CHEAPEST + "test_all_points_are_kept_where_that_costs_less_and_memory_allows",
+    ),
+    Mutant(
+        CHOICE,
+        "energies = energies_of(frame, self.judges, np.arange(len(self.judges)))",
+        "energies = energies_of(frame, self.among, np.arange(len(self.among)))",
+        "points judge themselves",
+        CHEAPEST + "test_the_points_that_each_way_needs_do_leave_so_much_of_the_others",
+    ),
+    Mutant(
+        "dntk/estimator/specification.py",
+        'with recorder.stage("trial of points"):',
+        'with LedgerRecorder().stage("trial of points"):',
+        "a trial of points is in no ledger",
+        CHOOSES + "TestInAFit::test_it_is_said_planned_and_paid_for",
+    ),
+    Mutant(
+        "dntk/distill/data/random.py",
+        "order = moved(self._order(batches.count(x))[: self.size], like)",
+        "order = moved(np.arange(self.size), like)",
+        "random points that are drawn without a look are the first ones",
+        CHOOSES + "TestRandomPointsCostNothing::test_they_are_those_that_are_chosen_by_features[numpy]",
+    ),
+    Mutant(
+        "dntk/solve/_joint.py",
+        "goals = xp.reshape(y.T, (q * m, 1))",
+        "goals = xp.reshape(y, (q * m, 1))",
+        "rows of one output are regressed on targets of another",
+        JOINT + "TestJointRegression::test_it_is_the_minimiser_over_all_rows[numpy]",
+    ),
+    Mutant(
+        "dntk/solve/_joint.py",
+        "xp.sum(weights * y, axis=1, keepdims=True)",
+        "xp.sum(y, axis=1, keepdims=True)",
+        "functionals are regressed on the sum of the outputs",
+        JOINT + "TestJointRegression::test_functionals_are_regressed_on_their_own_targets[numpy]",
+    ),
+    Mutant(
+        "dntk/outputs/_functional.py",
+        "return cotangents * labels[None, :, :]",
+        "return cotangents + 0 * labels[None, :, :]",
+        "a functional's gradient is that of the sum of the outputs",
+        JOINT + "TestFunctionals::test_values_and_features_are_those_of_the_outputs_combined[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/data/_fitted_targets.py",
+        "safe + ridge / safe",
+        "safe",
+        "fitted targets forget the ridge of the regression that they are for",
+        FITTED + "test_a_regression_on_them_has_these_weights_and_objective[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/data/_fitted_targets.py",
+        "basis = xp.where(held[:, :, None], vt, xp.zeros_like(vt))",
+        "basis = vt",
+        "directions that only rounding knows are fitted",
+        FITTED + "test_equal_points_are_no_two_directions",
+    ),
+]

@@ -9,7 +9,7 @@ SITE ?= site
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-deep lint types docs examples fuzz mutants wheel check clean
+.PHONY: help demo test test-deep lint types docs look examples fuzz mutants wheel release check clean
 
 help:
 	@echo "make demo      run the demonstration on the digits data; its report goes to $(OUT)/"
@@ -21,7 +21,9 @@ help:
 	@echo "make examples  run every file of examples/"
 	@echo "make fuzz      property tests with many random examples; takes long"
 	@echo "make mutants   break the package in every listed way and show that a test notices each"
+	@echo "make look      look at the built documentation in Chromium, at two widths"
 	@echo "make wheel     build a wheel into $(DIST)/"
+	@echo "make release   wheel and sdist, compared; licences; pyright; clean environments; takes long"
 	@echo "make check     lint, types, docs, examples, demo, test"
 	@echo "make clean     remove everything that these commands made"
 
@@ -47,6 +49,9 @@ docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir $(abspath $(SITE))
 	$(BIN)/python tests/raw_references.py $(SITE)
 
+look: docs
+	$(BIN)/python -m tests.browser $(SITE) --out $(SITE)-pictures
+
 examples: $(VENV)/.installed-all
 	set -e; for example in examples/*.py; do echo "$$example"; $(BIN)/python "$$example"; done
 
@@ -60,10 +65,17 @@ wheel: $(VENV)/.installed-report
 	rm -rf build
 	$(PIP) wheel --no-deps --wheel-dir $(DIST) .
 
+# Last, because it takes longest: every row of the matrix makes an environment of its own.
+release: $(VENV)/.installed-release
+	$(BIN)/python .ci/build_twice.py $(DIST)
+	$(BIN)/python .ci/licences.py $(DIST)/sbom.json
+	$(BIN)/python .ci/public_types.py
+	$(BIN)/python .ci/matrix.py $(DIST)/dntk-*.whl $(DIST)/matrix.md
+
 check: lint types docs examples demo test test-deep
 
 clean:
-	rm -rf $(VENV) $(OUT) $(DIST) $(SITE) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .jax_cache
+	rm -rf $(VENV) $(OUT) $(DIST) $(SITE) $(SITE)-pictures build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .jax_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp per set of extra requirements.

@@ -62,12 +62,12 @@ CHOICES: dict[str, Callable[[int, int], Any]] = {
 }
 
 
-def rows(scene: Scene, sizes: list[int], *, deep: bool) -> Iterator[dict[str, Any]]:
-    """All ways at all sizes; ``deep``: also those that see every output of every point."""
+def rows(scene: Scene, sizes: list[int], choices: list[str]) -> Iterator[dict[str, Any]]:
+    """All ways at all sizes."""
     full, _ = _timed(lambda: ridge(scene.phi, scene.y, ridge="loo"))
     yield _row(scene, "all", "separate", len(scene.x), 0, 0.0, len(scene.x) * scene.phi.n_outputs, full, None)
-    for m, (name, make) in itertools.product(sizes, CHOICES.items()):
-        indices, seconds, cost = _chosen(scene, make(m, scene.seed))
+    for m, name in itertools.product(sizes, choices):
+        indices, seconds, cost = _chosen(scene, CHOICES[name](m, scene.seed))
         kept = scene.phi[indices]
         ours = m * kept.n_outputs
         fit, took = _timed(lambda kept=kept, at=indices: ridge(kept, scene.y[at], ridge="loo"))
@@ -76,7 +76,7 @@ def rows(scene: Scene, sizes: list[int], *, deep: bool) -> Iterator[dict[str, An
             fit, took = _timed(lambda kept=kept, at=indices: joint_ridge(kept, scene.y[at]))
             stacked = kept.values.reshape(1, ours, -1)
             yield _row(scene, name, "joint", m, cost, seconds + took, ours, fit, row_basis(stacked))
-        if deep and name == "random" and m < len(scene.x):
+        if name == "random" and m < len(scene.x):
             fit, took = _timed(lambda kept=kept: _fitted(scene, kept, float(full.ridge)))
             every = len(scene.x) * kept.n_outputs
             yield _row(scene, name, "fitted targets", m, every, took, ours, fit, row_basis(kept.values))
@@ -206,6 +206,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--networks-dir", type=Path, default=Path("whole-networks"))
     parser.add_argument("--sizes", type=int, nargs="*")
+    parser.add_argument("--choices", nargs="*", choices=list(CHOICES), default=list(CHOICES))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("points-curve"))
     options = parser.parse_args()
@@ -216,7 +217,7 @@ def main() -> None:
         path = options.out / f"{options.data}-{seed}.csv"
         if not path.exists():
             scene = digits(seed) if options.data == "digits" else cifar(seed, options)
-            made = list(rows(scene, options.sizes or list(SIZES[options.data]), deep=True))
+            made = list(rows(scene, options.sizes or list(SIZES[options.data]), options.choices))
             _write(path, made)
         with path.open() as file:
             found += list(csv.DictReader(file))

@@ -40,11 +40,10 @@ def of(rows: list[dict[str, Any]], column: str) -> tuple[float, float]:
 def table(path: Path) -> str:
     """Fidelity in per cent, of all choices and uses."""
     name, points, cells = read(path)
-    sizes = sorted({m for _, use, m in cells if use == "joint" or use == "separate"} - {points})
-    lines = [
-        f"{name}, all {points:,} points: fidelity {_percent(cells['all', 'separate', points])}, mean squared error "
-    ]
-    lines[0] += f"{of(cells['all', 'separate', points], 'mse')[0]:.3g}"
+    sizes = sorted({m for choice, _, m in cells if choice != "all"})
+    lines, whole = [f"{name}, {points:,} points"], ("all", "separate", points)
+    if whole in cells:
+        lines[0] += f": all have fidelity {_percent(cells[whole])}, mean squared error {of(cells[whole], 'mse')[0]:.3g}"
     lines += [
         "",
         "| choice | use | " + " | ".join(f"m = {m}" for m in sizes) + " |",
@@ -62,7 +61,7 @@ def table(path: Path) -> str:
 
 def _percent(rows: list[dict[str, Any]]) -> str:
     mean, spread = of(rows, "fidelity")
-    return f"{100 * mean:.1f} ± {100 * spread:.1f}"
+    return f"{100 * mean:.1f} ± {100 * spread:.1f}" if len(rows) > 1 else f"{100 * mean:.1f}"
 
 
 def draw(paths: list[Path], out: Path) -> None:
@@ -78,8 +77,9 @@ def draw(paths: list[Path], out: Path) -> None:
             means, spreads = [100 * mean for mean, _ in stated], [100 * spread for _, spread in stated]
             shares = [points / m for m in sizes]
             axes.errorbar(shares, means, spreads, label=label, color=colour, marker=marker, markersize=4, capsize=2)
-        whole = 100 * of(cells["all", "separate", points], "fidelity")[0]
-        axes.axhline(whole, color="black", linewidth=0.8, linestyle=":", label="all points")
+        if ("all", "separate", points) in cells:
+            whole = 100 * of(cells["all", "separate", points], "fidelity")[0]
+            axes.axhline(whole, color="black", linewidth=0.8, linestyle=":", label="all points")
         axes.set(
             xscale="log",
             xlabel="times fewer Jacobian rows are kept",

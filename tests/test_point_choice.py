@@ -44,6 +44,9 @@ class TestHowManyPointsAreNeeded:
     def test_a_loss_that_rises_by_chance_is_taken_to_stay(self):
         sizes = np.asarray([4, 8, 16, 32])
         assert points_needed(sizes, np.asarray([0.5, 0.2, 0.3, 0.1]), 0.2, 10**6) == 8
+        every = np.arange(33, 1001)
+        stays = every[np.flatnonzero((1 - every / 1000) * 0.1 * (every / 32) ** -0.05 <= 0.05)[0]]
+        assert points_needed(sizes, np.asarray([0.5, 0.2, 0.1, 0.12]), 0.05, 1000) == stays
 
 
 class TestTheCheapestIsTaken:
@@ -76,6 +79,9 @@ class TestTheCheapestIsTaken:
         # To judge a choice all points are read: where features are all that costs, those that are kept are read twice.
         assert cheapest(features_flops=1e12).selector is None
         assert cheapest(features_flops=1e12, memory=1000).selector is not None
+        # All points are looked at.
+        plain, looked = (dataclasses.replace(trial, last_flops=each).ways(0.01, 1000)[1].flops for each in (0.0, 7e6))
+        assert looked - plain == pytest.approx(300 * 7e6)
         # Where looking is all that costs, nothing is looked at.
         dear = {"last_flops": 1e12, "functional_flops": 2e12}
         assert isinstance(cheapest(features_flops=1, memory=1000, **dear).selector, Random)

@@ -8,6 +8,7 @@ from typing import Any
 from dntk.archive import StoreError
 from dntk.models import batches
 from dntk.stores import Job, Made, StoreFolder, made, manifest
+from dntk.stores.clusters import Part
 from dntk.stores.job import Reader, Span
 from dntk.types import Batch, Inputs
 from dntk_dask.parcel import Parcel
@@ -24,11 +25,11 @@ def filled(parcel: Parcel, number: int, spans: tuple[Span, ...], parts: list[Any
         return made(job, number, _reader(job, spans, parts))
 
 
-def read(parcel: Parcel, start: int, stop: int, rows: tuple[Any, ...]) -> Any:
-    """What is made of some features and of the rows of other arrays that belong to them."""
+def read(parcel: Parcel, parts: list[Part]) -> Any:
+    """What is made of some features and of the rows of other arrays that belong to them, of several parts as one."""
     with _ONE_AT_A_TIME:
-        features, leaf, _ = parcel.content
-        return leaf(features[start:stop], *rows)
+        features, leaf, merge = parcel.content
+        return functools.reduce(merge, (leaf(features[start:stop], *rows) for start, stop, rows in parts))
 
 
 def merged(parcel: Parcel, results: list[Any]) -> Any:

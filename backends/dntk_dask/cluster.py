@@ -72,7 +72,9 @@ class DaskCluster:
         """Merge what ``leaf`` makes of every part, a branch of neighbours at a time; results stay on the workers."""
         read, merged = dask.delayed(_tasks.read, pure=False), dask.delayed(_tasks.merged, pure=False)
         with in_our_words(self.client), self._parcel((source, leaf, merge)) as parcel:
-            level = [read(parcel, start, stop, tuple(map(own, rows))) for start, stop, rows in parts]
+            size = FAN if len(parts) >= 2 * FAN * self._workers() else 1  # whole branches, where there are enough
+            sent = [(start, stop, tuple(map(own, rows))) for start, stop, rows in parts]
+            level = [read(parcel, sent[i : i + size]) for i in range(0, len(sent), size)]
             while len(level) > 1:
                 level = [merged(parcel, level[i : i + FAN]) for i in range(0, len(level), FAN)]
             (root,) = self._compute(level)
@@ -97,6 +99,9 @@ class DaskCluster:
             yield sent
         finally:
             self._cancel([sent])
+
+    def _workers(self) -> int:
+        return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
 
     def _compute(self, wanted: list[Any]) -> list[Future]:
         with _large_graphs():

@@ -63,9 +63,9 @@ MUTANTS = [
     ),
     Mutant(
         "backends/dntk_dask/cluster.py",
-        "for i in range(0, len(level), FAN)]",
-        "for i in range(0, len(level) - 1, FAN)]",
-        "the last part of a level is lost where it is alone",
+        "merged(parcel, level[i : i + FAN])",
+        "merged(parcel, level[i : i + FAN - 1])",
+        "the last part of every branch is left out",
         TESTS + "TestPasses::test_a_worker_killed_during_a_reduction_changes_no_bit",
     ),
     Mutant(

@@ -211,6 +211,15 @@ def test_a_module_of_the_same_name_in_another_folder_is_not_taken_for_it(folder,
         runs.prepare(runs.read(other / "config.toml"))
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as in a terminal: a process that was started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_that_the_training_catches_ends_the_run(folder):
     config = changed(
         folder, ('"networks_of_runs:network"', '"networks_of_runs:interrupted"'), ("arguments = { seed = 4 }", "")

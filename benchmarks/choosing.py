@@ -41,7 +41,7 @@ def by_gradients(make: Callable[[int, int], Any], dim: int | None) -> Choose:
     """A selector on sketched gradients; ``None``: on all."""
 
     def choose(net: Any, table: Table, labelled: list[int], size: int, seed: int) -> list[int]:
-        sketch = None if dim is None else dntk.sketch.Gaussian(dim, seed=seed)
+        sketch = None if dim is None else dntk.sketch.TensorSketch(dim, seed=seed)
         phi = dntk.tangent_features(dntk.as_model(net), table.x, sketch=sketch)
         return make(size, seed).select(phi, given=labelled).indices.tolist()
 

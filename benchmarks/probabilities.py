@@ -90,7 +90,7 @@ def ours(shared: Shared, link: Any, *, own: bool) -> Way:
     return fit
 
 
-def ways(points: int, size: int, subset: int) -> dict[str, Way]:
+def ways(points: int, size: int, subset: int, *, kfac: bool = False) -> dict[str, Way]:
     """All ways; the first of ours computes what the others use again."""
     name, shared = f"dntk, {size} of {points}", Shared(points, size)
     return {
@@ -99,7 +99,7 @@ def ways(points: int, size: int, subset: int) -> dict[str, Way]:
         f"{name}, probit": ours(shared, Probit(), own=True),
         f"{name}, Monte Carlo": ours(shared, MonteCarlo(samples=64), own=True),
         f"{name}, surrogate, probit": ours(shared, Probit(), own=False),
-        **laplace_ways(subset),
+        **laplace_ways(subset, kfac=kfac),
     }
 
 
@@ -149,6 +149,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=1_000)
     parser.add_argument("--gradients", type=int, default=200)
     parser.add_argument("--subset", type=int, default=400, help="points of laplace-torch's gp")
+    parser.add_argument("--kfac", action="store_true", help="laplace-torch's KFAC, too; it may take 22 GB and more")
     parser.add_argument("--cache", type=Path, help="a folder for the networks")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -160,7 +161,7 @@ def main() -> None:
     found: list[Row] = []
     for seed in range(arguments.seeds):
         net = trained(images, epochs=arguments.epochs, seed=seed, cache=arguments.cache)
-        for name, way in ways(arguments.points, arguments.gradients, arguments.subset).items():
+        for name, way in ways(arguments.points, arguments.gradients, arguments.subset, kfac=arguments.kfac).items():
             found.append(row(name, way, net, images, held, test, strange))
             console.print(seed, found[-1])
     title = f"LeNet, {len(images.y):,} images, {arguments.epochs} epochs; strangers: {len(strange):,}"

@@ -12,15 +12,15 @@ Probabilities = Callable[[torch.Tensor], torch.Tensor]
 """Class probabilities (n, C) of inputs."""
 
 
-def laplace_ways(subset: int) -> dict[str, Callable[[Any, Images, Images], Probabilities]]:
-    """Its forms where it is installed; none otherwise."""
+def laplace_ways(subset: int, *, kfac: bool = False) -> dict[str, Callable[[Any, Images, Images], Probabilities]]:
+    """Its forms where it is installed; none otherwise. KFAC of LeNet took more than 22 GB of memory."""
     if importlib.util.find_spec("laplace") is None:
         return {}
-    return {
+    found = {
         f"laplace-torch, gp of {subset}": _way("all", "gp", n_subset=subset, independent_outputs=True),
         "laplace-torch, last layer": _way("last_layer", "full"),
-        "laplace-torch, KFAC": _way("all", "kron"),
     }
+    return found | ({"laplace-torch, KFAC": _way("all", "kron")} if kfac else {})
 
 
 def _way(weights: str, structure: str, **more: Any) -> Callable[[Any, Images, Images], Probabilities]:

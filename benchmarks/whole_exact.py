@@ -5,8 +5,9 @@
 By plain ``torch.func``, as its tutorial has it: per-image Jacobians of all outputs, one product of each class's; and by
 ``dntk.ntk``. Both then solve by PyTorch's Cholesky factorisation in float64. Measured at the sizes of ``--points``, of
 which Jacobians fit into memory, every case a process of its own. Beyond them seconds of ``dntk.ntk`` are extrapolated
-by orders of growth, passes linear and products quadratic in n, solves quadratic and cubic; of ``torch.func`` only bytes of
-Jacobians, since at sizes that fit their products are too small a share to be seen. Images to predict are in neither.
+by orders of growth, passes linear and products quadratic in n, solves quadratic and cubic; of ``torch.func`` only
+bytes of Jacobians, since at sizes that fit their products are too small a share to be seen. Images to predict are in
+neither.
 """
 
 import argparse

@@ -86,11 +86,23 @@ class SelectorProperties:
         indices = [int(i) for i in host(selection.indices)]
         require(len(indices) == self.selector.size, f"{len(indices)} points, {self.selector.size} were asked for")
         require(len({*indices, *given}) == len(indices) + len(given), f"points {indices} beside {given}")
-        trace = float(np.sum(case.joined**2))
-        exact, _ = _traces(case.joined, given)
-        limit = (exact[-1] if given else trace) + allowance("N7", self.place.dtypes[-1], case.size, trace)
+        limit = self._limit(case, given)
         left = host64(selection.residual_trace)
         require(np.all(left <= limit), f"residual_trace is {left}, the points given leave {limit}")
+
+    def _limit(self, case: FeatureCase, given: list[int]) -> float:
+        """What given points leave at most, of those before the first whose pivot may be noise, see `_residual`."""
+        joined, computed = case.joined, self.place.dtypes[-1]
+        trace = float(np.sum(joined**2))
+        exact, pivots = _traces(joined, given)
+        noise = case.shape[1] * eps(computed) * float(np.max(np.sum(joined**2, axis=1)))
+        used = pivots > 4 * noise
+        sure = len(given) if np.all(used) else int(np.argmin(used))
+        if sure == 0:
+            return trace + allowance("N7", computed, case.size, trace)
+        before = np.concatenate([[trace], exact[: sure - 1]])
+        unsure = float(np.sum(4 * noise / pivots[:sure] * before))
+        return float(exact[sure - 1]) + unsure + allowance("N7", computed, case.size, trace)
 
     def _residual(self, case: FeatureCase) -> None:
         """Near the noise ν = n·eps·max K̄_ii a pivot of residual d is known to ν/d only; below, it removes nothing."""

@@ -64,6 +64,19 @@ class Killing:
         return self.x[i]
 
 
+class Elsewhere:
+    """Points that are others in another process, as a file of the same name on another machine."""
+
+    def __init__(self):
+        self.x, self.home = data(), os.getpid()
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, i):
+        return self.x[i] + np.float32(os.getpid() != self.home)
+
+
 class TestFeatures:
     def test_workers_make_the_bits_of_one_process(self, client, tmp_path):
         expected = stored(tmp_path / "one", batch_size=16)
@@ -309,10 +322,20 @@ class TestBadInput:
     def test_a_worker_that_does_not_see_the_folder_says_so(self, tmp_path):
         job = job_of(tmp_path / "run")
         elsewhere = dataclasses.replace(job.folder, folder=tmp_path / "another")
-        parcel = parcels.Parcel.of(dataclasses.replace(job, folder=elsewhere))
+        parcel = parcels.Parcel.of((dataclasses.replace(job, folder=elsewhere), ""))
         with pytest.raises(StoreError, match="a worker does not see the `store` .*that all workers share"):
             tasks.filled(parcel, 0, job.spans(0), None)
         assert not (tmp_path / "another").exists()
+
+    def test_a_worker_that_reads_other_points_or_features_says_so(self, client, tmp_path):
+        with pytest.raises(StoreError, match="a worker reads other points than this process: .*share"):
+            stored(tmp_path / "run", dntk.points(Elsewhere()), client=client)
+        assert not list((tmp_path / "run").glob("chunks/*"))
+        rows = Elsewhere()
+        rows.shape, rows.dtype, rows.ndim = rows.x.shape, rows.x.dtype, 2
+        assert len(dntk.StoredFeatures(rows)) == len(rows)
+        with pytest.raises(StoreError, match="a worker reads other features than this process"):
+            dntk.solve.ridge(dntk.StoredFeatures(rows, client=client), rows.x[:, :1], ridge=1.0)
 
     def test_dask_arrays_of_unknown_or_wrong_chunks_are_refused(self, threads, tmp_path):
         x = dask_array.from_array(data(), chunks=(50, 6))

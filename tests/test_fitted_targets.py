@@ -83,8 +83,9 @@ def test_features_on_the_disk_are_read_chunk_by_chunk(tmp_path):
 
 def test_what_does_not_belong_together_is_refused():
     kept, phi, y = scene(NUMPY)
-    with pytest.raises(ValueError, match="ridge"):
-        fitted_targets(kept, phi, y, ridge=0.0)
+    for ridge in (0.0, float("inf")):
+        with pytest.raises(ValueError, match="`ridge` must be positive and finite"):
+            fitted_targets(kept, phi, y, ridge=ridge)
     with pytest.raises(ValueError, match="`reference` has 3 outputs of 29 features"):
         fitted_targets(kept, features(NUMPY, c=3, n=12, k=29), y, ridge=RIDGE)
     with pytest.raises(ValueError, match="targets"):

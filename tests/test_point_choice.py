@@ -71,7 +71,7 @@ class TestTheCheapestIsTaken:
 
     def test_all_points_are_kept_where_that_costs_less_and_memory_allows(self):
         model, x = mlp(NUMPY, (6, 16, 3)), inputs(NUMPY, n=300)
-        trial = Trial.of(model, x, 0, NOWHERE)
+        trial = Trial.of(model, x, 0, NOWHERE, MUCH)
 
         def cheapest(memory=MUCH, **costs):
             return min(dataclasses.replace(trial, **costs).ways(0.01, memory), key=lambda way: way.flops)
@@ -89,7 +89,7 @@ class TestTheCheapestIsTaken:
     def test_the_points_that_each_way_needs_do_leave_so_much_of_the_others(self):
         model, x = mlp(NUMPY, (6, 16, 3)), inputs(NUMPY, n=600)
         phi = dntk.tangent_features(model, x, sketch=None)
-        for way in Trial.of(model, x, 0, NOWHERE).ways(0.05, 1000):
+        for way in Trial.of(model, x, 0, NOWHERE, MUCH).ways(0.05, 1000):
             selector = way.selector
             found = (
                 selector.select_inputs(model, x)
@@ -102,7 +102,9 @@ class TestTheCheapestIsTaken:
 
     def test_as_many_are_needed_on_every_library(self, library):
         interpreted(library)
-        found = [Trial.of(mlp(at), inputs(at, n=SHARE * LEAST), 0, NOWHERE).ways(0.05, MUCH) for at in (library, NUMPY)]
+        found = [
+            Trial.of(mlp(at), inputs(at, n=SHARE * LEAST), 0, NOWHERE, MUCH).ways(0.05, MUCH) for at in (library, NUMPY)
+        ]
         for ours, expected in zip(*found, strict=True):
             assert ours.name == expected.name
             assert abs(ours.points - expected.points) <= 4  # k-means of rounded features may end elsewhere

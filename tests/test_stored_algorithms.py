@@ -9,7 +9,7 @@ import dntk
 from dntk.distill.data import LCMD, FarthestPoint, KMeans, Leverage, MaxDet, RPCholesky
 from dntk.distill.gradients import Principal, StreamedGradients, Streaming
 from dntk.features import PairedFeatures
-from dntk.solve import GeneralisedCrossValidation, KFold, Relative, ridge
+from dntk.solve import GeneralisedCrossValidation, KFold, LargestWithin, Relative, ridge
 from dntk.stores import FAN, merged_in_tree
 from tests.libraries import LIBRARIES, host, interpreted
 
@@ -42,7 +42,18 @@ class Chunks(dntk.StoredFeatures):
         return 32
 
 
-@pytest.mark.parametrize("rule", [0.05, "loo", GeneralisedCrossValidation(), Relative(0.1), [0.01, 0.1, 1.0]], ids=str)
+RULES = (
+    0.05,
+    "loo",
+    GeneralisedCrossValidation(),
+    LargestWithin(share=0.5),
+    LargestWithin(GeneralisedCrossValidation(), 0.5),
+    Relative(0.1),
+    [0.01, 0.1, 1.0],
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
 def test_regression_by_chunks_is_that_of_all(rule, library, tmp_path):
     if rule != "loo":
         interpreted(library)

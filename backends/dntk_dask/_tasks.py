@@ -12,6 +12,7 @@ from dntk.stores.clusters import Part
 from dntk.stores.job import Reader, Span
 from dntk.types import Batch, Inputs
 from dntk_dask.parcel import Parcel
+from dntk_dask.witness import of_features, of_points, require_alike
 
 _ONE_AT_A_TIME = threading.Lock()
 """A worker makes one chunk at a time, however many threads it has: memory and its device are for one."""
@@ -20,15 +21,18 @@ _ONE_AT_A_TIME = threading.Lock()
 def filled(parcel: Parcel, number: int, spans: tuple[Span, ...], parts: list[Any] | None, *_before: Any) -> Made:
     """One chunk of a folder; ``parts`` are the points of its spans where they are not read here."""
     with _ONE_AT_A_TIME:
-        job = parcel.content
+        job, witness = parcel.content
         _require_shared(job.folder)
+        if parts is None:
+            require_alike(parcel, lambda: of_points(job.sides), witness, "points")
         return made(job, number, _reader(job, spans, parts))
 
 
 def read(parcel: Parcel, parts: list[Part]) -> Any:
     """What is made of some features and of the rows of other arrays that belong to them, of several parts as one."""
     with _ONE_AT_A_TIME:
-        features, leaf, merge = parcel.content
+        features, leaf, merge, witness = parcel.content
+        require_alike(parcel, lambda: of_features(features), witness, "features")
         return functools.reduce(merge, (leaf(features[start:stop], *rows) for start, stop, rows in parts))
 
 

@@ -16,6 +16,7 @@ from dntk_dask import _tasks
 from dntk_dask._errors import in_our_words
 from dntk_dask.inputs import Sent, own
 from dntk_dask.parcel import Parcel
+from dntk_dask.witness import of_features
 
 P = TypeVar("P")
 
@@ -55,7 +56,7 @@ class DaskCluster:
     def fill(self, job: Job) -> Iterator[Made]:
         """Make the chunks of a folder that all workers share; each is told of when it is there."""
         sent = Sent.of(job)
-        with in_our_words(self.client), self._parcel(sent.without_points(job)) as parcel:
+        with in_our_words(self.client), self._parcel((sent.without_points(job), sent.witness)) as parcel:
             known: dict[int, Future] = {}
             try:
                 for numbers in _rounds(job, sent):
@@ -71,7 +72,7 @@ class DaskCluster:
     def fold(self, source: Any, leaf: Callable[..., P], merge: Callable[[P, P], P], parts: Sequence[Part]) -> P:
         """Merge what ``leaf`` makes of every part, a branch of neighbours at a time; results stay on the workers."""
         read, merged = dask.delayed(_tasks.read, pure=False), dask.delayed(_tasks.merged, pure=False)
-        with in_our_words(self.client), self._parcel((source, leaf, merge)) as parcel:
+        with in_our_words(self.client), self._parcel((source, leaf, merge, of_features(source))) as parcel:
             size = FAN if len(parts) >= 2 * FAN * self._workers() else 1  # whole branches, where there are enough
             sent = [(start, stop, tuple(map(own, rows))) for start, stop, rows in parts]
             level = [read(parcel, sent[i : i + size]) for i in range(0, len(sent), size)]

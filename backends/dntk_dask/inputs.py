@@ -13,6 +13,7 @@ from dntk.models.sources import Points, points
 from dntk.stores import Job
 from dntk.stores.job import Span
 from dntk.types import Array, Inputs
+from dntk_dask.witness import of_points
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,11 @@ class Sent:
     def nbytes(self, spans: tuple[Span, ...]) -> int:
         """Bytes that travel with a task from here."""
         return sum(self._of_points(side) * (stop - start) for side, start, stop in spans) if self.with_tasks else 0
+
+    @property
+    def witness(self) -> str:
+        """By which workers that read points themselves know that they are these."""
+        return "" if self.with_tasks else of_points(self.sides)
 
     def _of_points(self, side: int) -> int:
         held = [leaf for _, leaf in leaves(self.sides[side]) if is_array(leaf)]

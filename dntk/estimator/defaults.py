@@ -17,8 +17,8 @@ from dntk.solve.rules import Ridge
 from dntk.types import Array
 
 POINTS = 500
-"""Points that are kept of many. Of 3,000 images of CIFAR-10 the regression on them had 98.5% of the fidelity of that on
-all (docs/benchmarks.md, the whole)."""
+"""Points that are kept of many. Of 3,000 images of CIFAR-10 the regression on them had 97% of the fidelity of that on
+2,367 (docs/benchmarks.md, the whole)."""
 
 ALL_UP_TO = 750
 """Points up to which all are kept: choosing would cost more than it saves."""

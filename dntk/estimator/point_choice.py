@@ -63,7 +63,7 @@ def choose_points(
     if n < SHARE * LEAST:
         selector = RPCholesky(min(n, 50), seed=seed)
         return selector, f"points: as few as the tolerance allows, {_FUNCTIONAL}; {n:,} are too few to try other ways"
-    trial = Trial.of(model, x, seed, keep)
+    trial = Trial.of(model, x, seed, keep, memory)
     ways = sorted(trial.ways(tolerance / 2, memory), key=lambda way: way.flops)
     return ways[0].selector, _said(ways, n)
 
@@ -99,13 +99,13 @@ class Trial:
     functional_flops: float
 
     @classmethod
-    def of(cls, model: Model, x: Array, seed: int, keep: Keep) -> "Trial":
+    def of(cls, model: Model, x: Array, seed: int, keep: Keep, memory: int) -> "Trial":
         """Try an eighth of the points; features are of all outputs, and of one functional of a few for its cost."""
         n = batches.count(x)
         tried = min(MOST, n // SHARE)
         order = np.argsort(uniforms(seed=seed, stream="trial-of-points", count=n), kind="stable")[:tried]
         sample, half = batches.take(x, order), tried // 2
-        sketch = automatic(model, x, n=tried, seed=seed)
+        sketch = automatic(model, x, n=tried, seed=seed, memory=memory)
         few = batches.first(sample, min(tried, 16))
         made: dict[str, Any] = {}
         every = _flops(made, "each", lambda: keep.features("tried", model, sample, sketch=sketch))

@@ -21,7 +21,8 @@ LEAST, LARGEST = 1024, 8192
 
 SHARE, SMALLEST_SHARE = 16, 4
 """Features for every point: as a regression wants them, and the least for which a kernel stays regular. Of a ResNet-18
-and 500 images 4, 8 and 16 keep the network's class of 0.924, 0.940 and 0.943 of test images, all parameters 0.952."""
+and 500 images the squared error to the network is 0.77% of the outputs' variance with 4 and 0.50% with 16
+(docs/reproduction.md, like for like)."""
 
 MEMORY = 2**30
 """Bytes of features above which there are fewer than sixteen for every point: 1 GiB."""

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.features import StoredFeatures, TangentFeatures
-from dntk.solve.choice import GeneralisedCrossValidation, LeaveOneOut
+from dntk.solve.choice import GeneralisedCrossValidation, LargestWithin, LeaveOneOut
 from dntk.solve.conditioning import Jitter, factorise, inverse_factor
 from dntk.solve.leave_one_out import DEFAULT_GRID, least, primal_errors, totals
 from dntk.solve.normal_equations import NormalEquations
@@ -24,11 +24,16 @@ P = TypeVar("P")
 
 def goes_by_chunks(features: object, ridge: Ridge) -> bool:
     """Whether a regression is solved here: more stored points than features, and one λ that needs no folds."""
-    rule = rule_of(ridge)
+    rule, _ = _within(rule_of(ridge))
     one = isinstance(rule, float | Relative) or (
         isinstance(rule, LeaveOneOut | GeneralisedCrossValidation) and not rule.per_output
     )
     return isinstance(features, StoredFeatures) and len(features) > features.dim and one
+
+
+def _within(rule: Any) -> tuple[Any, float | None]:
+    """The rule that estimates errors, and by what share λ may exceed the least of them; None: it is that of the least."""
+    return (rule.rule, rule.share) if isinstance(rule, LargestWithin) else (rule, None)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +67,7 @@ class ChunkedProblem:
 
     def chosen(self, ridge: Ridge) -> float:
         """λ: a number, or of least leave-one-out error (a pass) or GCV score (none) on its grid."""
-        rule = rule_of(ridge)
+        rule, share = _within(rule_of(ridge))
         if isinstance(rule, float):
             return rule
         gram = self.statistics.gram
@@ -80,11 +85,11 @@ class ChunkedProblem:
         floor = max(self.statistics.rounding_floor, noise)
         if isinstance(rule, GeneralisedCrossValidation):
             row = xp.asarray(ridges, dtype=spectrum.values.dtype, device=arrays.device_of(spectrum.values))
-            return least(totals(xp.permute_dims(spectrum.gcv(row), (1, 2, 0))), ridges, floor)
+            return least(totals(xp.permute_dims(spectrum.gcv(row), (1, 2, 0))), ridges, floor, share)
         of = functools.partial(
             _errors, statistics=self.statistics, ridges=ridges, weight=self.weight, spectrum=spectrum
         )
-        return least(self._folded(of, _sums), ridges, floor)
+        return least(self._folded(of, _sums), ridges, floor, share)
 
     def left_out(self, ridge: float, weights: Float[Array, "g k q"]) -> float:
         """Mean squared leave-one-out residual: a pass, O(n·k²)."""

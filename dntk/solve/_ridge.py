@@ -43,10 +43,11 @@ def ridge(
     ridge
         λ in units of squared features, or how to choose it: :class:`dntk.solve.LeaveOneOut`,
         :class:`dntk.solve.GeneralisedCrossValidation`, :class:`dntk.solve.KFold`; :class:`dntk.solve.PerOutput` has one
-        for each output. ``"loo"`` is leave-one-out over 41 values between 1e-8 and 1e2 times the kernel's mean
-        diagonal; a sequence is a grid of absolute values to choose from by leave-one-out. For synthetic gradients the
-        points left out are the reference points and the predictor the one in the same span; where the directions were
-        made from these targets, ``"loo"`` is the ridge that the distiller chose on the features.
+        for each output, and :class:`dntk.solve.LargestWithin` takes the largest λ that is nearly as good. ``"loo"`` is
+        leave-one-out over 41 values between 1e-8 and 1e2 times the kernel's mean diagonal; a sequence is a grid of
+        absolute values to choose from by leave-one-out. For synthetic gradients the points left out are the reference
+        points and the predictor the one in the same span; where the directions were made from these targets, ``"loo"``
+        is the ridge that the distiller chose on the features.
     sample_weights
         w_i ≥ 0, default 1. An integer weight is as many equal points; leave-one-out leaves all of them out.
     jitter

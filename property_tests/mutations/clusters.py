@@ -20,6 +20,13 @@ MUTANTS = [
         TESTS + "TestFeatures::test_workers_make_the_bits_of_one_process",
     ),
     Mutant(
+        "backends/dntk_dask/witness.py",
+        "if found() != expected:",
+        "if False:",
+        "a worker reads another file of the same name",
+        "tests/test_dask.py::TestBadInput::test_a_worker_that_reads_other_points_or_features_says_so",
+    ),
+    Mutant(
         "backends/dntk_dask/_tasks.py",
         "if batches.count(inputs) != stop - start:",
         "if False:",

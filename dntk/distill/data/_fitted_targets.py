@@ -5,7 +5,7 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._checks import positive
+from dntk._checks import positive_finite
 from dntk._target_checks import check_targets
 from dntk.features import TangentFeatures, require_comparable, require_features, require_kernel_of
 from dntk.ledger import count
@@ -25,7 +25,7 @@ class FittedTargets:
     weights
         ŵ (C, k) of that regression.
     objective
-        J(ŵ) = Σ_c ‖Φ^c ŵ_c − y_c‖² + λ‖ŵ_c‖² over the reference points.
+        J(ŵ) = Σ_c ‖Φ^c ŵ_c − y_c‖² + λ‖ŵ_c‖² over the reference points, up to rounding of Σ‖y_c‖².
     """
 
     targets: Float[Array, "m c"]
@@ -69,7 +69,7 @@ def fitted_targets(
     require_features("phi", phi)
     require_kernel_of("reference", reference)
     require_comparable(phi.values, phi.sketch, reference, "reference")
-    ridge = positive("ridge", ridge)
+    ridge = positive_finite("ridge", ridge, remedy="that of the regression on the kept points")
     y = arrays.in_float64(check_targets(targets, phi.values, points=len(reference), outputs=phi.n_outputs))
     xp, kept = arrays.namespace(phi.values), arrays.in_float64(phi.values)
     u, s, vt = xp.linalg.svd(kept, full_matrices=False)
@@ -86,7 +86,7 @@ def fitted_targets(
         targets=xp.astype(own.T, dtype, copy=False),
         ridge=ridge,
         weights=xp.astype((beta[:, None, :] @ basis)[:, 0, :], dtype, copy=False),
-        objective=float(square - xp.sum(beta * right)),
+        objective=max(0.0, float(square - xp.sum(beta * right))),
     )
 
 

@@ -32,7 +32,7 @@ def goes_by_chunks(features: object, ridge: Ridge) -> bool:
 
 
 def _within(rule: Any) -> tuple[Any, float | None]:
-    """The rule that estimates errors, and by what share λ may exceed the least of them; None: it is that of the least."""
+    """The rule that estimates errors, and by what share λ may exceed the least; None: it is that of the least."""
     return (rule.rule, rule.share) if isinstance(rule, LargestWithin) else (rule, None)
 
 

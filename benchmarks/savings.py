@@ -169,7 +169,7 @@ def main() -> None:
     for side, points in [("distilled", n) for n in options.pools] + [("exact", n) for n in options.exact]:
         kept = options.out / f"{side}-{points}.json"
         if not kept.exists():
-            row = in_child([sys.executable, __file__, *sys.argv[1:], "--case", side, str(points)], time_limit=3600)
+            row = in_child([sys.executable, __file__, *sys.argv[1:], "--case", side, str(points)], time_limit=5400)
             print(json.dumps(row), flush=True)
             if "why_not" not in row:
                 kept.write_text(json.dumps(row, indent=1))

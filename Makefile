@@ -9,7 +9,7 @@ SITE ?= site
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-deep lint types docs docs-release look examples fuzz mutants wheel release check clean
+.PHONY: help demo test test-deep lint types docs docs-release pages look examples fuzz mutants wheel release check clean
 
 help:
 	@echo "make demo      run the demonstration on the digits data; its report goes to $(OUT)/"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint      ruff: rules and formatting; who may import whom"
 	@echo "make types     mypy --strict"
 	@echo "make docs      build the documentation into $(SITE)/; a warning is an error"
+	@echo "make pages     run the code of the documentation's pages and write what it prints under it"
 	@echo "make docs-release  the documentation of this version on the branch gh-pages, earlier ones beside it"
 	@echo "make examples  run every file of examples/"
 	@echo "make fuzz      property tests with many random examples; takes long"
@@ -55,6 +56,10 @@ docs-release: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mike deploy --config-file mkdocs.versions.yml --update-aliases \
 	  "$$($(BIN)/python -c 'import dntk; print(dntk.__version__)')" latest
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mike set-default --config-file mkdocs.versions.yml latest
+
+# Run the pages and write what they print under their blocks.
+pages: $(VENV)/.installed-all
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.pages README.md $$(grep -l '^```python' docs/*.md)
 
 look: docs
 	$(BIN)/python -m tests.browser $(SITE) --out $(SITE)-pictures

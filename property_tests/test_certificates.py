@@ -22,12 +22,14 @@ per shape: `tests/test_certify.py` has one there.
 """
 
 import dataclasses
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 
 import dntk
+from dntk.certificates import reference_weights
 from dntk.certificates.prediction import posterior_variance
 from dntk.certificates.rounding import allowance
 from dntk.distill.data import RPCholesky
@@ -240,9 +242,11 @@ def predictions_and_variances_anywhere_are_within_their_bounds(t, seed):
     assert np.all(found <= prior + slack)
 
 
-@for_libraries(**choices)
-def test_regressions_and_predictions_anywhere_are_within_their_bounds(library, **choice):
-    t = tried(library, **choice)
+@for_libraries(**choices | {"largest": st.sampled_from([0, reference_weights.LARGEST])})
+def test_regressions_and_predictions_anywhere_are_within_their_bounds(library, largest, **choice):
+    """By the solution on the reference, and by products alone."""
+    with mock.patch.object(reference_weights, "LARGEST", largest):
+        t = tried(library, **choice)
     regressions_are_within_their_bounds(t)
     if t.kind != "features":
         predictions_and_variances_anywhere_are_within_their_bounds(t, choice["seed"])

@@ -15,6 +15,7 @@ from dntk.certificates import (
     DroppedPoints,
     compose,
     posterior_variance,
+    reference_weights,
     span_certificate,
     tangent_residual,
     with_unsketched,
@@ -185,7 +186,8 @@ def test_eigenvalues_that_are_known_exactly_are_rounded_both_ways():
 
 
 @pytest.mark.parametrize("kind", ["gradients", "features"])
-def test_distances_of_the_exact_regression_itself_are_its_rounding(kind):
+def test_distances_of_the_exact_regression_itself_are_its_rounding_by_products(kind, monkeypatch):
+    monkeypatch.setattr(reference_weights, "LARGEST", 0)
     phi, y = solvable()
     found = Principal(6, per_output=True).distill(phi, y) if kind == "gradients" else dntk.TangentFeatures(phi.values)
     certificate = dntk.certify(phi, found, y, RIDGE)
@@ -195,6 +197,18 @@ def test_distances_of_the_exact_regression_itself_are_its_rounding(kind):
     rounding = allowance("backward", EPS, N, trace + RIDGE) * np.linalg.norm(dual, axis=1)
     assert np.all(certificate.prediction_error.value * math.sqrt(N) >= 0.99 * rounding)
     assert np.all(certificate.energy_error.value >= 0.99 * rounding**2 * (trace / RIDGE))
+
+
+def test_distances_of_the_exact_regression_itself_are_its_rounding_by_its_gradient():
+    phi, y = solvable()
+    certificate = dntk.certify(phi, Principal(6, per_output=True).distill(phi, y), y, RIDGE)
+    kernels = phi.values @ phi.values.mT
+    dual = np.linalg.solve(kernels + RIDGE * np.eye(N), y.T[:, :, None])
+    weights = np.linalg.norm((phi.values.mT @ dual)[:, :, 0], axis=1)
+    norm = np.sqrt(np.trace(kernels, axis1=1, axis2=2))
+    rounding = phi.dim * EPS * (norm * weights + np.linalg.norm(y, axis=0))
+    assert np.all(certificate.prediction_error.value * math.sqrt(N) >= 0.99 * rounding)
+    assert np.all(certificate.energy_error.value >= 0.99 * rounding**2)
 
 
 def test_a_residual_of_points_in_the_span_is_rounding():

@@ -221,6 +221,28 @@ def test_bounds_of_many_products_are_tight(library, name):
     assert np.all(host(c.certificate.prediction_error.value) <= 1.5 * c.distances()[0] + slack)
 
 
+def test_a_small_ridge_leaves_the_bound_on_predictions_tight(library):
+    """Forty products alone end at eighty times the distance here: λ is 1e-9 of ‖K‖."""
+    interpreted(library)
+    rng = np.random.default_rng(0)
+    values = (rng.normal(size=(2, 60, 90)) * 0.9 ** np.arange(90)).astype("f4")
+    y = (values @ rng.normal(size=90)).T + 0.01 * rng.normal(size=(60, 2))
+    ridge = 1e-9 * float(np.linalg.norm(values[0], 2)) ** 2
+    phi, targets = dntk.TangentFeatures(library.array(values)), library.array(y.astype("f4"))
+    grads = Principal(20).distill(phi, targets)
+    found = dntk.certify(phi, grads, targets, ridge, products=8).prediction_error
+
+    wide = values.astype(np.float64)
+    left, singular, _ = np.linalg.svd(wide, full_matrices=False)
+    exact = np.einsum("cnr,cr,cmr,mc->cn", left, singular**2 / (singular**2 + ridge), left, host(targets))
+    predictors = [host(solve(grads, ridge=ridge).weights) for solve in (dntk.solve.same_span, dntk.solve.ridge)]
+    fits = [np.einsum("cnk,ck->cn", wide, w.astype(np.float64)) for w in predictors]
+    true = np.max([np.linalg.norm(fit - exact, axis=1) for fit in fits], axis=0) / 60**0.5
+    assert np.all(true * (1 - 1e-6) <= host(found.value))
+    assert np.all(host(found.value) <= 1.01 * true)
+    assert "products" not in found.theorem
+
+
 def test_exact_variance_is_below_the_distilled_one_and_that_below_the_prior(library):
     interpreted(library)
     phi, y, values, _ = in_library(library)

@@ -13,7 +13,7 @@ from dntk.certificates.approximation import OtherFeatures, Regression, Span, as_
 from dntk.certificates.certificate import Certificate, PointwiseBound, StageError
 from dntk.certificates.eigenvalues import eigenvalue_intervals, suggested_start
 from dntk.certificates.kernel_errors import KernelErrors, feature_errors, span_errors, span_trace_error
-from dntk.certificates.reference_weights import ReferenceWeights, reference_weights
+from dntk.certificates.reference_weights import ReferenceWeights, errors_from, reference_weights
 from dntk.certificates.regression import RegressionErrors, fits_errors, weights_errors
 from dntk.certificates.widened import Widened, widened
 from dntk.distilled_gradients import DistilledGradients
@@ -55,7 +55,7 @@ def certify(
     confidence
         Probability with which all statements hold together, over the seed.
     products
-        Most products with every kernel K^c for the bound on predictions.
+        Most products with every kernel K^c for the bound on predictions, where the reference's regression is not solved.
     seed
         Of the random starts.
 
@@ -69,10 +69,12 @@ def certify(
 
     Notes
     -----
-    O(n·C·k·(s + products)) operations and O(n·(C·k + products)) memory. For bounds at single points, where d =
-    min(n, k) is at most 2,048, the reference's regression is solved, output by output: O(C·(n·k·d + d³)). In float64
-    where the device has it; of features beyond 256 MiB in that, one output at a time. Where it has not, λ has to
-    exceed the rounding of the kernel for Gauss-Radau to say anything, and the in-sample residual takes its place.
+    Where d = min(n, k) is at most 2,048 the reference's regression is solved, output by output, O(C·(n·k·d + d³)), and
+    predictors are compared with it: bounds are the distances then, whatever the ridge. Elsewhere Gauss-Radau bounds
+    them by products, which is loose where λ is far below ‖K‖. O(n·C·k·(s + products)) operations and
+    O(n·(C·k + products)) memory. In float64 where the device has it; of features beyond 256 MiB in that, one output at
+    a time. Where it has not, λ has to exceed the rounding of the kernel for either to say anything, and the in-sample
+    residual takes their place.
     A reference of :class:`dntk.StoredFeatures` is read chunk by chunk, a pass or two for every product, in
     O(n·C·products) of memory; its regression is not solved anew.
     """
@@ -118,8 +120,7 @@ def _certified(
         errors = span_errors(values, span, failure=failure, seed=seed)
         bar.advance()
         start = values.back(span.basis).mT
-        predicted = weights_errors(values, span.weights, scaled, steps=products) if scaled and span.weights else None
-        solved = reference_weights(values, scaled) if scaled and span.weights else None
+        predicted, solved = _predicted(values, span.weights, scaled, products)
     bar.advance()
     block = _wide(suggested_start(start, LEADING, seed=seed))
     intervals = eigenvalue_intervals(values, block, failure=failure, seed=seed)
@@ -144,7 +145,8 @@ def with_weights(
     """
     values = widened(reference)
     regression = Regression(targets=targets, ridge=ridge / values.scale**2)
-    errors = weights_errors(values, (_wide(weights) * values.scale,), regression, steps=products)
+    errors, _ = _predicted(values, (_wide(weights) * values.scale,), regression, products)
+    assert errors is not None
     norm = float(arrays.namespace(targets).mean(_wide(targets) ** 2)) ** 0.5
     found = dataclasses.replace(
         certificate, prediction_error=errors.prediction, energy_error=errors.energy, ridge=ridge, target_norm=norm
@@ -241,6 +243,28 @@ def root_mean_square(error: Bound) -> float:
     """Over outputs, of a bound with one value per output."""
     xp = arrays.namespace(error.value)
     return float(xp.mean(error.value**2)) ** 0.5
+
+
+def _predicted(
+    values: Widened, weights: tuple[Array, ...], regression: Regression | None, products: int
+) -> tuple[RegressionErrors | None, ReferenceWeights | None]:
+    """Errors of predictors ⟨w, ψ⟩, and the solution on the reference where there is one.
+
+    By that solution where what is left of its gradient is small beside the bound, or beside the targets; else by
+    products, too, and by what is smaller.
+    """
+    if regression is None or not weights:
+        return None, None
+    solved = reference_weights(values, regression)
+    if solved is None:
+        return weights_errors(values, weights, regression, steps=products), None
+    found = errors_from(solved, values, weights, regression)
+    left = (float(solved.energy) / values.shape[1]) ** 0.5
+    size = float(arrays.namespace(regression.targets).mean(_wide(regression.targets) ** 2)) ** 0.5
+    if left <= max(0.1 * float(found.prediction), 1e-3 * size):
+        return found, solved
+    by_products = weights_errors(values, weights, regression, steps=products)
+    return min(found, by_products, key=lambda errors: root_mean_square(errors.prediction)), solved
 
 
 def _predicted_by_features(

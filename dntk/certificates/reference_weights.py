@@ -6,6 +6,11 @@ g̃ = Φᵀ(Φw̃ − y) + λw̃ bounds:
     |⟨ψ, w − w*⟩| ≤ |⟨ψ, w − w̃⟩| + √(v(x)/λ)·√(g̃ᵀH⁻¹g̃),   g̃ᵀH⁻¹g̃ ≤ ‖g̃‖²/λ.
 
 Cauchy and Schwarz lose nothing on the first term, which is the whole of it where λ is above the rounding of the kernel.
+Over the reference points, and in the norm ‖u‖_H² = ‖Φu‖² + λ‖u‖² of the objective, P(w) − P* = ‖w − w*‖_H²,
+
+    ‖Φ(w − w*)‖ ≤ ‖Φ(w − w̃)‖ + √(g̃ᵀH⁻¹g̃),   ‖w − w*‖_H ≤ ‖w − w̃‖_H + √(g̃ᵀH⁻¹g̃),
+
+since w̃ − w* = H⁻¹g̃ and ΦᵀΦ ≤ H. Quadratures, which need no solution, end far above them where ‖K‖/λ is large.
 """
 
 import dataclasses
@@ -16,6 +21,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk.bounds import Bound
 from dntk.certificates.approximation import Regression
+from dntk.certificates.regression import RegressionErrors
 from dntk.certificates.widened import StoredWidened, Widened
 from dntk.ledger import count
 from dntk.solve.conditioning import cholesky_solve
@@ -59,6 +65,30 @@ def reference_weights(values: Widened, regression: Regression) -> ReferenceWeigh
     return ReferenceWeights(weights=weights, energy=bound)
 
 
+def errors_from(
+    solved: ReferenceWeights, values: Widened, weights: tuple[Array, ...], regression: Regression
+) -> RegressionErrors:
+    """Errors of predictors ⟨w, ψ⟩ by their distance from the solution; one product.
+
+    Rounding: of w in the reference's units ‖Φ‖_F·eps·‖w‖, of Φ(w − w̃) ‖Φ‖_F·(k + 1)·eps·‖w − w̃‖, and of sums of
+    squares as many eps of them as there are terms.
+    """
+    xp = arrays.namespace(values.like)
+    _, n, k = values.shape
+    eps = arrays.epsilon(values.like)
+    w = xp.stack([xp.astype(one, values.like.dtype, copy=False) for one in weights], axis=1)
+    apart = w - solved.weights[:, None, :]
+    length, norm = _lengths(apart), xp.sqrt(values.squares)[:, None]
+    inside = eps * norm * ((k + 1) * length + _lengths(w))
+    misfit = (_lengths(values.back(apart)) + inside) * (1 + n * eps)
+    whole = xp.sqrt(misfit**2 + regression.ridge * length**2) * (1 + k * eps)
+    left = xp.sqrt(solved.energy.value)[:, None]
+    return RegressionErrors(
+        prediction=dataclasses.replace(solved.energy, value=xp.max(misfit + left, axis=1) / math.sqrt(n)),
+        energy=dataclasses.replace(solved.energy, value=xp.max(whole + left, axis=1) ** 2),
+    )
+
+
 def _solved(
     values: Float[Array, "1 n k"], targets: Float[Array, "n 1"], ridge: float
 ) -> tuple[Float[Array, "1 k"], Float[Array, " 1"]] | None:
@@ -95,6 +125,11 @@ def _gradient(values: Array, weights: Array, y: Array, ridge: float) -> tuple[Ar
     count(flops=4 * math.prod(values.shape))
     misfit = values @ weights - y.T[:, :, None]
     return values.mT @ misfit + ridge * weights, misfit
+
+
+def _lengths(rows: Float[Array, "c q k"]) -> Float[Array, "c q"]:
+    xp = arrays.namespace(rows)
+    return xp.sqrt(xp.sum(rows**2, axis=2))
 
 
 def _norms(columns: Float[Array, "c k 1"]) -> Float[Array, " c"]:

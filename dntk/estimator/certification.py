@@ -53,7 +53,7 @@ class Evidence:
     seed: int
 
     def certificate(self) -> Certificate:
-        """All statements; a Jacobian of the sampled points, and O(m·C·k·(s + 40)) operations."""
+        """All statements; a Jacobian of the sampled points, and the operations of :func:`dntk.certify`."""
         recorder = LedgerRecorder()
         with recorder.stage("certificate"):
             found = self._with_dropped(self._of_features())

@@ -207,7 +207,7 @@ class Fit:
         With it, where points were dropped, the mean tangent residual of those that were not kept, from a sample of
         them; and what the sketch's theorem says of the kernel without sketch. Made when it is first read, from the
         features and the sampled points that are held until then: a Jacobian of the sample (a fifth of the rows of the
-        fit, 256 to 512 points), and O(m·C·k·(s + 40)) operations.
+        fit, 256 to 512 points), and the operations of :func:`dntk.certify`.
 
         Raises
         ------

@@ -8,7 +8,7 @@ UNSKETCHED = STATED + "test_unsketched_bounds_are_those_of_davidson_and_szarek_f
 SEEDED = STATED + "test_bounds_are_drawn_from_the_seed"
 ITSELF = STATED + "test_errors_of_the_reference_itself_are_its_rounding"
 EVERYTHING = STATED + "test_errors_of_a_span_of_everything_are_its_rounding"
-EXACT = STATED + "test_distances_of_the_exact_regression_itself_are_its_rounding"
+EXACT = STATED + "test_distances_of_the_exact_regression_itself_are_its_rounding_by_products"
 OWN_SPAN = STATED + "test_bounds_of_a_regression_in_its_own_span_are_rounding"
 
 _CONFIDENCE = [

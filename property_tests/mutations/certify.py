@@ -214,6 +214,27 @@ _REGRESSIONS = [
         "[40-gradients]",
     ),
     Mutant(
+        "dntk/certificates/reference_weights.py",
+        "xp.max(misfit + left, axis=1)",
+        "xp.min(misfit + left, axis=1)",
+        "of two predictors the better one is certified",
+        REGRESSION,
+    ),
+    Mutant(
+        "dntk/certificates/reference_weights.py",
+        "apart = w - solved.weights[:, None, :]",
+        "apart = w + solved.weights[:, None, :]",
+        "distances from the solution are taken from its negative",
+        "tests/test_certify.py::test_a_small_ridge_leaves_the_bound_on_predictions_tight",
+    ),
+    Mutant(
+        "dntk/certificates/compose.py",
+        "if left <= max(0.1 * float(found.prediction), 1e-3 * size):",
+        "if False:",
+        "products are made where the solution has said all",
+        "tests/test_certify.py::test_a_small_ridge_leaves_the_bound_on_predictions_tight",
+    ),
+    Mutant(
         "dntk/certificates/prediction.py",
         "xp.sqrt(variance / ridge)",
         "xp.sqrt(variance)",

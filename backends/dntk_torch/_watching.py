@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dntk.models.nests import leaves
@@ -11,6 +10,7 @@ from dntk.types import Batch
 from dntk_torch.called import cloned, device_of
 from dntk_torch.execution import detached, prepared, run_copy, without_graph
 from dntk_torch.lineage import tensors
+from dntk_torch.undisturbed import Mode
 
 _MOVING = frozenset(
     {
@@ -68,7 +68,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[misc]
         return output
 
 
-class _Leaving(TorchFunctionMode):  # type: ignore[misc]
+class _Leaving(Mode):
     """Notes numbers that leave for Python where no operation shows it."""
 
     def __init__(self, trace: _Trace) -> None:

@@ -84,10 +84,11 @@ def interrupted_in_children(call, look, moments, chosen):
         call()
     except KeyboardInterrupt:
         outcome = "as it was"
-    except BaseException:
+    except BaseException as error:
         outcome = "another error"
         if not child:
             raise
+        print("in the place of the interrupt:", repr(error)[:300], flush=True)
     finally:
         sys.settrace(None)
         if child:
@@ -102,7 +103,8 @@ def _end(pid):
 
 def _leave(outcome, look):
     try:
-        outcome = look() if outcome == "as it was" else outcome
+        found = look()
+        outcome = outcome if found == "as it was" else found
     except BaseException as error:
         print(repr(error), flush=True)
         outcome = "another error"

@@ -24,10 +24,22 @@ NEEDS_ZARR = ("store=", "dntk.Store(", "dntk.StoredFeatures(", "dntk.StoredKerne
 # Rooms of which all public names have an example, but for what is returned or raised and never made by a user,
 # protocols, and kinds of argument.
 WITHOUT = {
+    "dntk.distill.data": """
+        Augmentation DataDistiller DataSelector DistilledData FittedTargets FreeSupport GivenPoints InputSelector
+        KernelInducing Platt Provenance Selection SquaredError Wasserstein WeightedSupport
+    """,
+    "dntk.distill.gradients": """
+        CoverageCurve CoverageGaps GradientDistiller LocalGlobalChoice LocalGlobalDiagnosis LocalGlobalSearch
+        LocalGlobalTrial LowRank StreamedFit StreamedGradients low_rank
+    """,
     "dntk.metrics": "",
     "dntk.outputs": "FeatureOutputs KernelOutputs Labelled SequenceModel TransformedModel",
     "dntk.probabilities": "Link",
     "dntk.random": "WORDS_PER_COUNTER drawing_dtype integers_of moved nearby_signs nearby_words signs_of",
+    "dntk.sketch": """
+        Interval LayerPlan Layout LayoutSketch ParameterMatrix Sketch SketchDiagnosis SketchError SketchPlan layout_of
+        sketch_block sketch_blocks
+    """,
     "dntk.spectrum": "",
     "dntk.targets": "",
 }

@@ -89,7 +89,7 @@ def _speaks_of_shapes(function: Callable[..., Any]) -> bool:
 
 
 def _has_shape(annotation: Any) -> bool:
-    if isinstance(annotation, str | TypeVar | ForwardRef):
+    if isinstance(annotation, str | TypeVar | ForwardRef) or hasattr(annotation, "__value__"):  # the last: an alias
         return True
     if isinstance(annotation, list):  # the arguments of a Callable
         return any(map(_has_shape, annotation))

@@ -25,7 +25,14 @@ _enabled: ContextVar[bool] = ContextVar("dntk_checking", default=os.environ.get(
 
 @contextlib.contextmanager
 def checking(enabled: bool = True) -> Iterator[None]:
-    """Check shapes and types of every dntk call inside the block (or, with ``False``, stop checking)."""
+    """Check shapes and types of every dntk call inside the block (or, with ``False``, stop checking).
+
+    Examples
+    --------
+    >>> with dntk.checking():
+    ...     dntk.metrics.predicted_labels(np.zeros((3, 2))).shape
+    (3,)
+    """
     if enabled:
         install()
     token = _enabled.set(enabled)

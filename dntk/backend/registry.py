@@ -142,7 +142,14 @@ def backend_for_network(net: Any) -> Backend:
 
 
 def backends() -> dict[str, BackendStatus]:
-    """What is installed: name, version, devices, autodiff, and why a backend is not available."""
+    """What is installed: name, version, devices, autodiff, and why a backend is not available.
+
+    Examples
+    --------
+    >>> found = dntk.backends()
+    >>> found["numpy"].available, found["numpy"].devices
+    (True, ('cpu',))
+    """
     return {name: _status(entry) for name, entry in entries().items()}
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
@@ -30,7 +29,7 @@ from dntk.models.adapter import (
 )
 from dntk.models.base import Cotangents, per_input
 from dntk.models.batching import measured_bytes
-from dntk.models.forms import GradientForms, ParameterForm
+from dntk.models.forms import GradientForms, forms_of
 from dntk.models.input_gradients import InputDifferentiable, Observed
 from dntk.types import Array, Batch, Namespace
 from dntk_torch import inputs, requirements, state
@@ -233,13 +232,7 @@ class TorchModel(InputDifferentiable):
     def gradient_forms(self, x: Batch) -> GradientForms:
         """Which parameters have closed-form gradients at inputs like ``x``, which have not, and why."""
         self.check_inputs(x)
-        why_not = self._plan(tensors_of(x)).why_not
-        return GradientForms(
-            parameters=tuple(
-                ParameterForm(name=name, size=math.prod(value.shape), why_not=why_not.get(name, ""))
-                for name, value in self.parameters.items()
-            )
-        )
+        return forms_of(self.parameters, self._plan(tensors_of(x)).why_not)
 
     @undisturbed
     def jvp(self, x: Batch, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:

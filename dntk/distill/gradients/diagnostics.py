@@ -117,6 +117,12 @@ def low_rank(phi: TangentFeatures, epsilon: float = 0.05) -> LowRank:
     ------
     ValueError
         ``epsilon`` is not in [0, 1).
+
+    Examples
+    --------
+    >>> phi = dntk.TangentFeatures(np.stack([np.diag([9.0, 3.0, 1.0]), np.eye(3)]))
+    >>> dntk.distill.gradients.low_rank(phi, epsilon=0.05).ranks  # 81 + 9 of 91, 1 + 1 + 1
+    (2, 3)
     """
     if not 0 <= epsilon < 1:
         msg = f"`epsilon` must be in [0, 1), got {epsilon}."

@@ -17,6 +17,8 @@ from dntk.archive import (
     Stored,
     StoreError,
     checksum,
+    collect,
+    collect_beside,
     expanded,
     fingerprint,
     packed,
@@ -307,6 +309,10 @@ def test_who_goes_on_removes_what_a_writer_left_that_was_killed_with_its_file_in
     solve.accumulate(chunks, checkpoint=tmp_path / "sums")
     assert [path.name for path in (tmp_path / "fit").iterdir()] == ["call"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [f".other{ending}", "fit", "sums"]
+    collect_beside(tmp_path / "another")
+    assert (tmp_path / f".other{ending}").exists()
+    collect(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fit", "sums"]
 
 
 def test_a_disk_that_is_too_full_is_said_before_anything_is_written(tmp_path, monkeypatch):

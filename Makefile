@@ -9,15 +9,18 @@ SITE ?= site
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-deep lint types docs look examples fuzz mutants wheel release check clean
+.PHONY: help demo demo-torch test test-deep lint types docs docs-release pages look examples fuzz mutants wheel release check clean
 
 help:
 	@echo "make demo      run the demonstration on the digits data; its report goes to $(OUT)/"
+	@echo "make demo-torch the same on PyTorch; its report goes to $(OUT)-torch/"
 	@echo "make test      unit, integration and property tests"
 	@echo "make test-deep tests that run whole studies, benchmarks and pages of the documentation"
 	@echo "make lint      ruff: rules and formatting; who may import whom"
 	@echo "make types     mypy --strict"
 	@echo "make docs      build the documentation into $(SITE)/; a warning is an error"
+	@echo "make pages     run the code of the documentation's pages and write what it prints under it"
+	@echo "make docs-release  the documentation of this version on the branch gh-pages, earlier ones beside it"
 	@echo "make examples  run every file of examples/"
 	@echo "make fuzz      property tests with many random examples; takes long"
 	@echo "make mutants   break the package in every listed way and show that a test notices each"
@@ -30,12 +33,16 @@ help:
 demo: $(VENV)/.installed-report
 	$(BIN)/dntk demo --out $(OUT)
 
-# One thread per test process: more would wait for each other on small matrices.
+demo-torch: $(VENV)/.installed-all
+	$(BIN)/dntk demo --backend torch --out $(OUT)-torch
+
+# One thread per test process: more would wait for each other on small matrices. A process starts with one half of the
+# tests, in order: what it has compiled or made for one test of a file is there for the next.
 test: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not deep" tests property_tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not deep" tests property_tests
 
 test-deep: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m deep tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m deep tests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -48,6 +55,16 @@ types: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir $(abspath $(SITE))
 	$(BIN)/python tests/raw_references.py $(SITE)
+
+# The docs of this version, as a commit on the branch gh-pages beside those of earlier ones; nothing is pushed.
+docs-release: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mike deploy --config-file mkdocs.versions.yml --update-aliases \
+	  "$$($(BIN)/python -c 'import dntk; print(dntk.__version__)')" latest
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mike set-default --config-file mkdocs.versions.yml latest
+
+# Run the pages and write what they print under their blocks.
+pages: $(VENV)/.installed-all
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.pages README.md $$(grep -l '^```python' docs/*.md)
 
 look: docs
 	$(BIN)/python -m tests.browser $(SITE) --out $(SITE)-pictures

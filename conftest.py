@@ -1,4 +1,4 @@
-"""Keeps the memory of test processes bounded."""
+"""Keeps the memory of test processes bounded, and what JAX does before it computes cheap."""
 
 import ctypes
 import gc
@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.jax_settings import share_contexts
+
 MOST_RESIDENT = 3 * 2**30
 """Bytes that a test process may hold before it lets go of what JAX has compiled: 3 GiB."""
 
@@ -15,6 +17,11 @@ MARGIN = 2**30
 """Bytes that it may grow by before it lets go again, where that did not suffice."""
 
 _limit = MOST_RESIDENT
+
+
+def pytest_runtest_setup() -> None:
+    """A test may have been the first to load JAX."""
+    share_contexts()
 
 
 @pytest.hookimpl(trylast=True)

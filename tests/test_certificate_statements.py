@@ -5,8 +5,6 @@ Allowances are seen where nothing is lost: bounds of an approximation that is th
 
 import dataclasses
 import math
-import pathlib
-import re
 
 import numpy as np
 import pytest
@@ -24,6 +22,7 @@ from dntk.certificates import (
 from dntk.certificates.certificate import StageError
 from dntk.certificates.rounding import allowance
 from dntk.distill.gradients import Principal, Solution, Streaming
+from tests import pages
 from tests.libraries import Library, host, interpreted
 from tests.networks import features, inputs, mlp, targets
 
@@ -312,12 +311,9 @@ def test_every_name_of_the_room_is_there_and_no_other():
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_the_examples_of_the_reference_page_run(capsys):
-    page = pathlib.Path(__file__).parent.parent / "docs/reference/certificates.md"
-    names = {}
-    for fence in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
-        exec(compile(fence, page, "exec"), names)
-    assert names["least"] == pytest.approx(0.8, abs=0.03)
-    printed = capsys.readouterr().out
+def test_the_examples_of_the_reference_page_run():
+    ran = pages.run(pages.ROOT / "docs/reference/certificates.md")
+    assert ran.names["least"] == pytest.approx(0.8, abs=0.03)
+    printed = "".join(text for text, _ in ran.printed.values())
     for part in ("certificate of 60 points", "Davis and Kahan", "Chernoff", "TraceEstimate"):
         assert part in printed

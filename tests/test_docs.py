@@ -1,6 +1,5 @@
 """Documentation that runs: every Python fence of a page, in order, in one namespace."""
 
-import importlib.util
 import os
 import pathlib
 import re
@@ -10,12 +9,11 @@ import sys
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 
 import dntk
+from tests import pages
 
 ROOT = pathlib.Path(__file__).parent.parent
-FENCE = re.compile(r"^(?:<!-- needs: (?P<needs>\w+) -->\n)?```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES_WITH_COMMANDS = ("README.md", "CONTRIBUTING.md", ".ci/run")
 
 # Pages show what users have: no run-time checks.
@@ -23,19 +21,10 @@ pytestmark = [pytest.mark.deep, pytest.mark.usefixtures("unchecked")]
 
 
 def run(page: str) -> dict:
-    """Namespace that the page's Python leaves behind; errors carry the page's own line numbers.
-
-    A fence that says what it needs is left out where that is not installed.
-    """
-    text = (ROOT / page).read_text(encoding="utf-8")
-    names: dict = {"__name__": page}
-    with threadpool_limits(1):  # small matrices: threads of several test processes would only wait
-        for fence in FENCE.finditer(text):
-            if fence["needs"] and importlib.util.find_spec(fence["needs"]) is None:
-                continue
-            lines_before = text.count("\n", 0, fence.start("code"))
-            exec(compile("\n" * lines_before + fence["code"], ROOT / page, "exec"), names)
-    return names
+    """Namespace that the page's Python leaves behind; what it prints has to stand under it."""
+    ran = pages.run(ROOT / page)
+    assert not ran.differences(), "\n\n".join([*ran.differences(), f"python -m tests.pages {page} renews the page"])
+    return ran.names
 
 
 def test_what_the_tutorial_says_is_so():
@@ -66,7 +55,7 @@ def test_features_on_the_disk_are_what_the_page_says(tmp_path, monkeypatch):
 
 def test_the_cluster_of_the_page_makes_the_bits_of_one_process(tmp_path):
     pytest.importorskip("distributed")
-    (fence,) = FENCE.finditer((ROOT / "docs/clusters.md").read_text(encoding="utf-8"))
+    (fence,) = pages.FENCE.finditer((ROOT / "docs/clusters.md").read_text(encoding="utf-8"))
     (tmp_path / "page.py").write_text(fence["code"], encoding="utf-8")
     subprocess.run([sys.executable, "page.py"], cwd=tmp_path, check=True, env=os.environ | {"DNTK_CHECK": "0"})
     assert len(dntk.StoredFeatures(tmp_path / "run")) == 2000
@@ -113,8 +102,11 @@ def test_what_the_page_on_data_distillation_says_is_so(tmp_path, monkeypatch):
     assert (tmp_path / "distilled.png").exists()
 
 
-def test_what_the_page_on_attribution_says_is_so():
+def test_what_the_page_on_attribution_says_is_so(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
     said = run("docs/attribution.md")
+    assert (tmp_path / "attribution.svg").exists()
     assert np.isin(said["suspects"], said["wrong"]).sum() >= 7
     assert np.mean(said["y"][said["top"].indices[:, 0]] == said["y_test"]) > 0.7
     np.testing.assert_allclose(
@@ -130,16 +122,22 @@ def test_the_report_of_the_page_is_written(tmp_path, monkeypatch):
     assert "fit.report(path" not in page, "the example gives all that a page asks for"
 
 
-def test_what_the_page_on_strangers_says_is_so():
+def test_what_the_page_on_strangers_says_is_so(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
     said = run("docs/strangers.md")
+    assert (tmp_path / "strangers.svg").exists()
     assert said["flagged"]["known"] < 0.08
     assert said["flagged"]["noise"] > 0.95
     assert said["auroc"]["noise"][0] > 0.99
     assert said["auroc"]["digits 7 to 9"][0] < said["auroc"]["digits 7 to 9"][1], "the page says that softmax is better"
 
 
-def test_what_the_page_on_probabilities_says_is_so():
+def test_what_the_page_on_probabilities_says_is_so(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
     said = run("docs/probabilities.md")
+    assert (tmp_path / "reliability.svg").exists()
     rows = said["said"]
     assert rows["probit"][0] < rows["the network"][0], "likelihood"
     assert rows["probit"][3] > rows["the network"][3] - 0.02, "mistakes"
@@ -211,6 +209,32 @@ def test_what_the_page_on_other_libraries_says_is_so(tmp_path, monkeypatch):
         assert abs(said["log_determinant"] - said["torch"].logdet(dense)) < 1e-6
 
 
+REST = [
+    "cost",
+    "progress",
+    "reference/certificates",
+    "reference/distillation",
+    "reference/models",
+    "reference/sketches",
+]
+
+
+@pytest.mark.parametrize("page", REST)
+def test_what_other_pages_show_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(f"docs/{page}.md")
+
+
+def test_every_page_with_code_is_run():
+    with_code = {
+        str(page.relative_to(ROOT))
+        for page in (ROOT / "docs").rglob("*.md")
+        if pages.FENCE.search(page.read_text("utf-8"))
+    }
+    known = pathlib.Path(__file__).read_text(encoding="utf-8")
+    assert with_code - {f"docs/{page}.md" for page in REST} <= set(re.findall(r'"(docs/[\w/]+\.md)"', known))
+
+
 def test_a_fence_that_needs_what_is_not_installed_is_left_out_and_others_are_not(tmp_path, monkeypatch):
     fence = "<!-- needs: {} -->\n```python\nx = '{}'\n```\n"
     (tmp_path / "page.md").write_text(fence.format("numpy", "ran") + fence.format("no_such_package", "no"))
@@ -231,6 +255,33 @@ def test_the_page_on_testing_says_what_happens():
     assert len(tests) == 5
     for test in tests:
         test()
+
+
+@pytest.mark.parametrize(
+    ("under", "right"),
+    [
+        ("", False),
+        ("\n```text\nroot 2 of 1.4142 in 3.1 ms\n```\n", True),
+        ("\n```text\nroot 2 of 1.5\n in 99 s\n```\n", True),
+        ("\n```text\nsquare 2 of 1.4142 in 3.1 ms\n```\n", False),
+        ("\n```text\nroot 2 of … in 3.1 ms\n```\n", True),
+        ("\n```text\nroot … power …\n```\n", False),
+    ],
+)
+def test_what_a_fence_prints_has_to_stand_under_it(tmp_path, under, right):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python\nprint('root', 2, 'of', 2**0.5, 'in 2 ms')\n```\n" + under + "\nMore.\n", encoding="utf-8"
+    )
+    ran = pages.run(page)
+    assert bool(ran.differences()) is not right
+    again = pages.renewed(page.read_text(encoding="utf-8"), ran)
+    if right and "…" in under:
+        assert under in again
+        return
+    assert again.endswith("```\n\n```text\nroot 2 of 1.4142135623730951 in 2 ms\n```\n\nMore.\n")
+    page.write_text(again, encoding="utf-8")
+    assert not pages.run(page).differences()
 
 
 def test_fences_are_found_and_their_errors_are_not_swallowed(tmp_path, monkeypatch):

@@ -94,3 +94,15 @@ def test_the_version_is_the_same_wherever_it_stands():
     assert f"version: {dntk.__version__}\n" in citation
     assert f"license: {project['license']}\n" in citation
     assert f"## [{dntk.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_docs_of_every_version_are_built_like_those_of_one():
+    config = pytest.importorskip("mkdocs.config")
+    one, every = (config.load_config(str(ROOT / name)) for name in ("mkdocs.yml", "mkdocs.versions.yml"))
+    assert set(every.plugins) - set(one.plugins) == {"mike"}
+    assert set(one.plugins) <= set(every.plugins)
+    handler = every.plugins["mkdocstrings"].config["handlers"]
+    assert handler == one.plugins["mkdocstrings"].config["handlers"]
+    assert "python" in handler
+    assert every.strict
+    assert every.nav == one.nav

@@ -31,7 +31,14 @@ _LARGEST_TAIL = 64  # features per output up to which the tail's lower end is wo
 
 
 def trace_residual(trace: float, projected: float, *, eps: float, size: int) -> Bound:
-    """Bound on tr R from tr K and tr K_Π = ‖ΠΦᵀ‖_F²."""
+    """Bound on tr R from tr K and tr K_Π = ‖ΠΦᵀ‖_F².
+
+    Examples
+    --------
+    >>> lost = dntk.certificates.trace_residual(10.0, 8.0, eps=2.0**-52, size=40)
+    >>> round(float(lost), 9), lost.kind
+    (2.0, 'deterministic')
+    """
     value = max(0.0, trace - projected) + allowance("trace residual", eps, size, trace)
     return Bound(value=value, theorem="trace residual of a projection")
 

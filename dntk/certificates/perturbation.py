@@ -73,7 +73,14 @@ def total_distance(nuclear_error: float, *, norm: float, eps: float, size: int, 
 def largest_angle(
     spectral_error: float, eigenvalue: float, next_approximate: float, *, norm: float, eps: float, size: int
 ) -> Bound:
-    """Bound on ‖sin Θ‖₂ from λ_r(K), λ_{r+1}(K̂) and ‖K − K̂‖₂; ``norm`` is ‖K‖."""
+    """Bound on ‖sin Θ‖₂ from λ_r(K), λ_{r+1}(K̂) and ‖K − K̂‖₂; ``norm`` is ‖K‖.
+
+    Examples
+    --------
+    >>> found = dntk.certificates.largest_angle(0.1, 5.0, 1.0, norm=9.0, eps=2.0**-52, size=40)
+    >>> round(float(found), 6), found.kind  # 0.1/(5 − 1)
+    (0.025, 'deterministic')
+    """
     gap, rounding = eigenvalue - next_approximate, _gap_rounding(norm, eps=eps, size=size)
     value = 1.0 if gap <= rounding else min(1.0, (spectral_error + rounding) / gap)
     return Bound(value=value, theorem="Davis and Kahan, gap between K and its approximation")

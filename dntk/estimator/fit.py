@@ -54,6 +54,21 @@ class Fit:
 
     It belongs to the network as it was when fitted. Calls that run the network look at all its arrays first, as fast as
     memory is read, and refuse one that changed since.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x, new = rng.normal(size=(40, 3)), rng.normal(size=(10, 3))
+    >>> fit = dntk.DistilledNTK(model, data=None, gradients=None).fit(x)
+    >>> fit.predict(new).shape, fit.predict_proba(new).shape, fit.uncertainty(new).shape
+    ((10, 2), (10, 2), (10, 2))
+    >>> trust = fit.trust(new)
+    >>> bool(trust.min() >= 0), bool(trust.max() <= 1), bool(fit.trust(x).max() < 1e-6)
+    (True, True, True)
+    >>> fit.kernel(new, x).shape, fit.ledger.total().jacobian_rows
+    ((10, 40), 80)
     """
 
     model: Model
@@ -423,6 +438,18 @@ def load(path: str | Path, *, model: Model | None = None) -> Fit:
         It is damaged, foreign, of another version, or of another network, or needs ``model``.
     ImportError
         It was made with a backend that is not installed.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x = rng.normal(size=(40, 3))
+    >>> fit = dntk.DistilledNTK(model, gradients=None).fit(x)
+    >>> fit.save("fit.dntk")
+    >>> again = dntk.load("fit.dntk")
+    >>> np.array_equal(again.predict(x), fit.predict(x))
+    True
     """
     if model is not None:
         require_model(model)

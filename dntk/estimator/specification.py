@@ -88,6 +88,25 @@ class DistilledNTK:
     TypeError, ValueError
         A network that is no model; anything that is no sketch, seed, tolerance or regression; a tolerance with another
         regression than separate ones.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x = rng.normal(size=(40, 3))
+    >>> spec = dntk.DistilledNTK(
+    ...     model,
+    ...     data=dntk.distill.data.RPCholesky(30),
+    ...     gradients=dntk.distill.gradients.Solution(5),
+    ... )
+    >>> fit = spec.fit(x)  # targets are the network's outputs
+    >>> fit.indices.shape, fit.fidelity(x) > 0.9
+    ((30,), True)
+    >>> print(fit)
+    Fit(40 points → 30 kept → 80 features (all parameters) → 5 gradients per output; ...)
+    >>> spec.plan(x).total().jacobian_rows  # before anything runs
+    100
     """
 
     model: Model

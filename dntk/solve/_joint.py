@@ -89,6 +89,18 @@ def joint_ridge(
     -----
     Cost: O(r² k + r³) for r = C·m rows, or r = m with cotangents; memory O(r² + r k). C separate problems of m rows
     take O(C m² k). Where features of different outputs are orthogonal, as a last layer's, both are the same.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi = dntk.TangentFeatures(rng.normal(size=(2, 10, 15)))
+    >>> y = phi.values @ rng.normal(size=15)  # one vector makes both outputs
+    >>> joint = dntk.solve.joint_ridge(phi, y.T, ridge=1e-6)
+    >>> joint.weights.shape, np.allclose(joint.predict(phi), y.T, atol=1e-4)
+    ((15,), True)
+    >>> new = dntk.TangentFeatures(rng.normal(size=(2, 5, 15)))
+    >>> joint.predict(new).shape
+    (5, 2)
     """
     require_features("features", features)
     if isinstance(features, StoredFeatures):

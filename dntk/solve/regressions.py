@@ -47,7 +47,18 @@ class Regression(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Separate:
-    """Each output is regressed on its own rows: C problems of m rows, :func:`dntk.solve.ridge`."""
+    """Each output is regressed on its own rows: C problems of m rows, :func:`dntk.solve.ridge`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(8, 3)), rng.normal(size=(4, 8))
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x = rng.normal(size=(12, 3))
+    >>> fit = dntk.DistilledNTK(model, regression=dntk.solve.Separate()).fit(x)  # as without it
+    >>> fit.ledger["features"].jacobian_rows, fit.certificate.points, fit.certificate.outputs
+    (48, 12, 4)
+    """
 
     @property
     def of_outputs(self) -> bool:
@@ -83,6 +94,16 @@ class Joint:
 
     At the Jacobian rows of separate regressions every output is predicted in the span of all of them. The algebra is
     that of C·m points of one output, C² times that of m points of C.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(8, 3)), rng.normal(size=(4, 8))
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x = rng.normal(size=(12, 3))
+    >>> fit = dntk.DistilledNTK(model, regression=dntk.solve.Joint()).fit(x)
+    >>> fit.ledger["features"].jacobian_rows, fit.certificate.points, fit.certificate.outputs
+    (48, 48, 1)
     """
 
     @property
@@ -130,6 +151,16 @@ class Functionals:
     ----------
     seed
         Of the cotangents g, which are the same on every backend.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(8, 3)), rng.normal(size=(4, 8))
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x = rng.normal(size=(12, 3))
+    >>> fit = dntk.DistilledNTK(model, regression=dntk.solve.Functionals()).fit(x)
+    >>> fit.certificate.points, fit.certificate.outputs, fit.predict(x).shape
+    (12, 1, (12, 4))
     """
 
     seed: int = 0

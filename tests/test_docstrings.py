@@ -1,0 +1,113 @@
+"""Examples in docstrings run, and everything that a user calls has one."""
+
+import doctest
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+import dntk
+from tests.public_names import PUBLIC
+
+# Examples show what users have: no run-time checks.
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+IMPORTED = re.compile(r"^\s*>>> (?:import|from) (\w+)", re.MULTILINE)
+NEEDS_ZARR = ("store=", "dntk.Store(", "dntk.StoredFeatures(", "dntk.StoredKernel(")
+
+# Of these rooms all public names have an example, but for what is returned or raised and never made by a user,
+# protocols, kinds of argument, and what the room's own functions are made of.
+WITHOUT = {
+    "dntk": """
+        Bound Certificate DistilledGradients Ledger Model ProgressEvent StoreError StoredShard Trajectory attribution
+        distill metrics outputs plan probabilities sketch solve spectrum targets
+    """,
+    "dntk.attribution": "AttributionFit Explanation Functional LeftOut Losses Margins Ranking Smoother",
+    "dntk.certificates": """
+        Bound Certificate DroppedPoints FittedPredictor Intervals Kind Span SpanCertificate StageError Threshold
+        TraceEstimate all_angles certified_trace_loss distilled_eigenvalues eigenvalues_above eigenvalues_from_trace
+        eigenvalues_near energy_error exact_eigenvalues excess_objective frobenius_residual in_sample_error
+        leading_eigenvalues pointwise posterior_variance semidefinite_norm sketch_gains sketched_singular_values
+        spectral_norm spectrum_distance total_distance with_unsketched
+    """,
+    "dntk.distill.data": """
+        Augmentation DataDistiller DataSelector DistilledData FittedTargets FreeSupport GivenPoints InputSelector
+        KernelInducing Platt Provenance Selection SquaredError Wasserstein WeightedSupport
+    """,
+    "dntk.distill.gradients": """
+        CoverageCurve CoverageGaps GradientDistiller LocalGlobalChoice LocalGlobalDiagnosis LocalGlobalTrial LowRank
+        StreamedFit StreamedGradients
+    """,
+    "dntk.metrics": "",
+    "dntk.outputs": "FeatureOutputs KernelOutputs Labelled SequenceModel TransformedModel",
+    "dntk.plan": "Plan PlannedStage",
+    "dntk.probabilities": "Link",
+    "dntk.random": "WORDS_PER_COUNTER drawing_dtype integers_of moved nearby_signs nearby_words signs_of",
+    "dntk.sketch": """
+        Interval LayerPlan Layout LayoutSketch ParameterMatrix Sketch SketchDiagnosis SketchError SketchPlan layout_of
+        sketch_block sketch_blocks
+    """,
+    "dntk.sklearn": "",
+    "dntk.solve": """
+        CGResult FeatureProjection GaussianProcess IterativeFit Jitter JointFit KernelOperator KernelRidgeFit
+        MarginalLikelihood NormalEquations NormalSpectrum Posterior Preconditioner RPCholeskyPreconditioner
+        RandomizedNystrom Regression RidgeChoice RidgeFit RidgePath ShiftedCholesky SolveReport StreamedFit StreamedGCV
+    """,
+    "dntk.spectrum": "",
+    "dntk.targets": "",
+}
+
+
+def _modules():
+    """Every module of dntk, and the backends whose framework is always there."""
+    for root in ("dntk", "dntk_numpy"):
+        package = importlib.import_module(root)
+        yield root
+        yield from (found.name for found in pkgutil.walk_packages(package.__path__, root + "."))
+
+
+def _examples():
+    """Docstrings with examples, by the name of what they belong to."""
+    finder = doctest.DocTestFinder(exclude_empty=True, recurse=True)
+    found = {}
+    for name in _modules():
+        if name.endswith("__main__"):
+            continue
+        for case in finder.find(importlib.import_module(name), name, globs={}):
+            if case.examples:
+                found[case.name] = case
+    return found
+
+
+EXAMPLES = _examples()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_of_a_docstring_runs_and_says_what_stands_there(name, tmp_path, monkeypatch):
+    case = EXAMPLES[name]
+    for module in IMPORTED.findall(case.docstring):
+        pytest.importorskip(module)
+    if any(word in case.docstring for word in NEEDS_ZARR):
+        pytest.importorskip("zarr")
+    monkeypatch.chdir(tmp_path)
+    case.globs.update(np=np, dntk=dntk)  # and nothing else: an example is whole
+    said = []
+    with threadpool_limits(1):
+        doctest.DocTestRunner(optionflags=OPTIONS).run(case, out=said.append)
+    assert not said, "".join(said)
+
+
+@pytest.mark.parametrize("place", WITHOUT)
+def test_what_a_user_calls_has_an_example(place):
+    room = importlib.import_module(place)
+    names, without = set(PUBLIC[place].split()), set(WITHOUT[place].split())
+    assert without <= names, f"{place} has no {without - names}"
+    called = sorted(names - without)
+    missing = [name for name in called if ">>> " not in (inspect.getdoc(getattr(room, name)) or "")]
+    assert not missing, f"{place}: add a section Examples to the docstrings of {', '.join(missing)}"

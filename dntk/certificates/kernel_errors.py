@@ -44,7 +44,15 @@ def trace_residual(trace: float, projected: float, *, eps: float, size: int) -> 
 
 
 def frobenius_residual(spectral: Bound, trace: Bound) -> Bound:
-    """Bound on ‖R‖_F of a positive semidefinite R: √(‖R‖₂ tr R)."""
+    """Bound on ‖R‖_F of a positive semidefinite R: √(‖R‖₂ tr R).
+
+    Examples
+    --------
+    >>> spectral = dntk.Bound(value=2.0, theorem="known")
+    >>> trace = dntk.Bound(value=8.0, theorem="known")
+    >>> float(dntk.certificates.frobenius_residual(spectral, trace))
+    4.0
+    """
     return Bound(
         value=math.sqrt(float(spectral) * float(trace)),
         theorem="‖R‖_F ≤ √(‖R‖₂ tr R)",

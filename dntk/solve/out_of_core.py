@@ -67,7 +67,16 @@ class StreamedFit:
 
 @dataclasses.dataclass(frozen=True)
 class StreamedGCV:
-    """λ of least generalised cross-validation score on a grid; ``None``: 41 values relative to the mean diagonal."""
+    """λ of least generalised cross-validation score on a grid; ``None``: 41 values relative to the mean diagonal.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> rows, y = rng.normal(size=(40, 8)), rng.normal(size=(40, 1))
+    >>> rule = dntk.solve.StreamedGCV(grid=(0.1, 1.0, 10.0))
+    >>> dntk.solve.ridge_out_of_core([(rows, y)], ridge=rule).ridge in rule.grid
+    True
+    """
 
     grid: tuple[float, ...] | None = None
 

@@ -57,7 +57,8 @@ WITHOUT = {
     "dntk.sklearn": "",
     "dntk.solve": """
         CGResult FeatureProjection GaussianProcess IterativeFit JointFit KernelOperator KernelRidgeFit NormalEquations
-        NormalSpectrum Posterior Preconditioner RidgeChoice RidgeFit RidgePath ShiftedCholesky SolveReport StreamedFit
+        NormalSpectrum Posterior Preconditioner Regression RidgeChoice RidgeFit RidgePath ShiftedCholesky SolveReport
+        StreamedFit
     """,
     "dntk.spectrum": "",
     "dntk.targets": "",

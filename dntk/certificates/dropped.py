@@ -35,7 +35,7 @@ SHARE = 0.2
 
 
 def tangent_residual(
-    phi: TangentFeatures, basis: Float[Array, "c s k"], *, normalised: bool = True
+    phi: TangentFeatures, basis: Float[Array, "g s k"], *, normalised: bool = True
 ) -> Float[Array, " n"]:
     """Σ_c‖(I − Π_c)ψ_c(x)‖² / Σ_c‖ψ_c(x)‖² per point, in [0, 1]; 0 for points whose features are zero.
 

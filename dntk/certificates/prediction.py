@@ -21,9 +21,9 @@ from dntk.types import Array
 
 
 def posterior_variance(
-    features: Float[Array, "c q k"], basis: Float[Array, "c s k"], squares: Float[Array, "c s"], *, ridge: float
+    features: Float[Array, "c q k"], basis: Float[Array, "g s k"], squares: Float[Array, "g s"], *, ridge: float
 ) -> Float[Array, "c q"]:
-    """The upper bound v̂ of the posterior variance at q points, v ≤ v̂ ≤ κ_xx.
+    """The upper bound v̂ of the posterior variance at q points, v ≤ v̂ ≤ κ_xx, in spans of every output or one for all.
 
     With p_j = ⟨b_j, ψ⟩ and g_j = σ_j²/(σ_j² + λ), from the right singular vectors b_j of the synthetic gradients and
     their squared singular values σ_j²,

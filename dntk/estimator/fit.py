@@ -26,6 +26,7 @@ from dntk.distill.data import DistilledData
 from dntk.estimator import storage
 from dntk.estimator._prediction import linear_outputs
 from dntk.estimator._query import Query
+from dntk.estimator._steps import predicted
 from dntk.estimator.losses import Losses
 from dntk.estimator.reporting._of_fit import facts_of
 from dntk.estimator.reporting._writing import write
@@ -107,7 +108,7 @@ class Fit:
             phi = self._features(x)
             count_product(phi.values, self.state.weights[:, :, None])
             found = {
-                "prediction": (phi.values @ self.state.weights[:, :, None])[:, :, 0].T,
+                "prediction": predicted(phi, self.state.weights),
                 "uncertainty": self._deviation(phi),
                 "trust": tangent_residual(phi, self.state.span().basis),
             }
@@ -250,7 +251,10 @@ class Fit:
 
     @property
     def spectrum(self) -> Float[Array, " m"]:
-        """Eigenvalues of the mean kernel on the kept points, descending."""
+        """Eigenvalues of the mean kernel on the kept points, descending.
+
+        After one regression for all outputs, of the kernel of its rows.
+        """
         return self.state.spectrum
 
     @property
@@ -271,8 +275,10 @@ class Fit:
 
     @property
     def weights(self) -> Float[Array, "c k"]:
-        """w_c of every output, in the coordinates of the sketch."""
-        return self.state.weights
+        """w_c of every output, in the coordinates of the sketch; all the same after one regression for all outputs."""
+        weights = self.state.weights
+        shape = (self.model.n_outputs, weights.shape[1])
+        return arrays.namespace(weights).broadcast_to(weights, shape) if self.state.is_joint else weights
 
     @property
     def ridge(self) -> float:
@@ -286,7 +292,11 @@ class Fit:
 
     @property
     def span(self) -> Span:
-        """What :func:`dntk.certify` compares with features: the span that was kept, and the predictor in it."""
+        """What :func:`dntk.certify` compares with features: the span that was kept, and the predictor in it.
+
+        After one regression for all outputs these are one for all of them, and features to compare with are rows, as
+        :meth:`dntk.solve.Joint.rows` has them.
+        """
         return dataclasses.replace(self.state.span(), weights=(self.state.weights,))
 
     def save(self, path: str | Path, *, certify: bool = False) -> None:
@@ -382,7 +392,8 @@ class Fit:
         made = state.certificate
         return (
             f"Fit({losses.points:,} points → {losses.kept_points:,} kept → {state.weights.shape[1]:,} features "
-            f"({features}) → {losses.gradients:,} gradients per output; ridge {state.ridge:.3g}; fidelity in sample "
+            f"({features}) → {losses.gradients:,} gradients {'for all outputs' if state.is_joint else 'per output'}; "
+            f"ridge {state.ridge:.3g}; fidelity in sample "
             f"{losses.fidelity:.2%}; certificate: "
             f"{_headline(made()) if made.is_made else 'not made yet, read .certificate'})"
         )
@@ -395,7 +406,7 @@ class Fit:
         """Predictions and deviations, from one pass over the features."""
         phi = self._features(x)
         count_product(phi.values, self.state.weights[:, :, None])
-        return (phi.values @ self.state.weights[:, :, None])[:, :, 0].T, self._deviation(phi)
+        return predicted(phi, self.state.weights), self._deviation(phi)
 
     def _deviation(self, phi: TangentFeatures) -> Float[Array, "n c"]:
         """√v̂ of queries given by their features."""

@@ -8,6 +8,7 @@ from dntk import arrays
 from dntk._target_checks import check_targets
 from dntk.features import StoredFeatures, TangentFeatures, require_comparable, require_features
 from dntk.solve._ridge import ridge as separate_ridge
+from dntk.solve.regressions import Joint
 from dntk.solve.ridge_fit import RidgeFit
 from dntk.solve.rules import Ridge
 from dntk.types import Array
@@ -106,11 +107,10 @@ def joint_ridge(
         msg = "`features` are on the disk: pass those of few points in memory, dntk.tangent_features without store=."
         raise TypeError(msg)
     xp, values = arrays.namespace(features.values), features.values
-    q, m, k = values.shape
+    m = values.shape[1]
     if cotangents is None:
-        y = check_targets(targets, values, points=m, outputs=q)
-        rows = xp.reshape(values, (1, q * m, k))
-        goals = xp.reshape(y.T, (q * m, 1))
+        stacked, goals = Joint().rows(features, targets)
+        rows = stacked.values
     else:
         _require_functionals(features, cotangents)
         y = check_targets(targets, values, points=m, outputs=cotangents.shape[1])

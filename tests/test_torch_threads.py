@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 import dntk
 from dntk_torch import process_wide, undisturbed
@@ -128,11 +129,47 @@ BLOCKS = {
     "mode of operations": (torch.utils._python_dispatch.TorchDispatchMode, "__exit__"),
     "autograd": (torch.enable_grad, "__exit__"),
     "no autograd": (torch.no_grad, "__exit__"),
-    "forward mode": (torch.autograd.forward_ad.dual_level, "__exit__"),
+    "forward mode": (forward_ad.dual_level, "__exit__"),
     "blocks of ours": (undisturbed.Together, "__exit__"),
     "stacks of blocks": (contextlib.ExitStack, "__exit__"),
     "generators": (contextlib._GeneratorContextManager, "__exit__"),
 }
+
+
+def enter_level(level):
+    torch._C._enter_dual_level()
+    forward_ad._current_level = level  # -1: interrupted before it was counted
+
+
+def leave_level(_):
+    forward_ad.enter_dual_level()
+    torch._C._exit_dual_level(level=0)  # interrupted before it was counted
+
+
+@pytest.mark.parametrize("begin", [lambda: enter_level(-1), lambda: enter_level(0), lambda: leave_level(0)])
+def test_a_level_of_forward_mode_whose_count_was_interrupted_is_left(begin):
+    with undisturbed.ForwardMode():
+        begin()
+    assert forward_ad._current_level == -1
+    with forward_ad.dual_level():
+        assert forward_ad._current_level == 0
+
+
+def test_a_mode_of_operations_that_had_begun_to_leave_is_left():
+    class Nothing(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, _types, args=(), kwargs=None):
+            return func(*args, **(kwargs or {}))
+
+    mode = Nothing()
+
+    def interrupted():
+        mode.__enter__()
+        mode.old_dispatch_mode_flags.clear()  # what its exit does first
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        undisturbed.undisturbed(interrupted)()
+    assert torch._C._len_torch_dispatch_stack() == 0
 
 
 @pytest.fixture(scope="module")

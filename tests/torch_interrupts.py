@@ -119,7 +119,11 @@ def looked_at(net, x):
         plain = net(x.clone())
 
     def look():
-        if portrait(net) != before:
+        after = portrait(net)
+        if after != before:
+            print(
+                "changed:", *(f"{a} to {b}" for a, b in zip(before[-1], after[-1], strict=True) if a != b), flush=True
+            )
             return "network changed"
         with torch.no_grad():
             if not torch.equal(net(x.clone()), plain):

@@ -152,8 +152,7 @@ class ForwardMode:
 
     def _end(self) -> None:
         if self._locked:
-            while forward_ad._current_level > self._level:
-                forward_ad.exit_dual_level()
+            _leave_level(self._level + 1)
             eager_transforms.JVP_NESTING = self._nesting
             self._locked = False
             FORWARD_MODE.release()
@@ -230,14 +229,20 @@ def _pop_functions(depth: int) -> None:
         torch._C._pop_torch_function_stack()
 
 
+def _leave_level(level: int) -> None:
+    """Leave a level of forward mode, if it is there: PyTorch has one, and a number of it that may be late or early."""
+    with contextlib.suppress(RuntimeError):
+        torch._C._exit_dual_level(level=level)
+    forward_ad._current_level = level - 1
+
+
 def _leave_dispatch() -> None:
     depth = torch._C._len_torch_dispatch_stack()
     mode: Any = torch._C._get_dispatch_stack_at(depth - 1)
-    try:
+    with contextlib.suppress(Exception):  # it had begun to leave, and misses what it put back
         mode.__exit__(None, None, None)
-    finally:
-        if torch._C._len_torch_dispatch_stack() == depth:  # it had begun to leave
-            torch._C._pop_torch_dispatch_stack()
+    if torch._C._len_torch_dispatch_stack() == depth:
+        torch._C._pop_torch_dispatch_stack(None)
 
 
 def _release(depth: int) -> None:

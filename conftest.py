@@ -10,8 +10,8 @@ import pytest
 
 from tests.jax_settings import share_contexts
 
-MOST_RESIDENT = 3 * 2**30
-"""Bytes that a test process may hold before it lets go of what JAX has compiled: 3 GiB."""
+MOST_RESIDENT = 2 * 2**30
+"""Bytes that a test process may hold before it lets go of what JAX has compiled: 2 GiB."""
 
 MARGIN = 2**30
 """Bytes that it may grow by before it lets go again, where that did not suffice."""

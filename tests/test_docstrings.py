@@ -4,6 +4,7 @@ import doctest
 import importlib
 import importlib.util
 import inspect
+import pathlib
 import pkgutil
 import re
 
@@ -17,6 +18,7 @@ from tests.public_names import PUBLIC
 # Examples show what users have: no run-time checks.
 pytestmark = pytest.mark.usefixtures("unchecked")
 
+DOCS = pathlib.Path(__file__).parent.parent / "docs"
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 IMPORTED = re.compile(r"^(?:import|from) (\w+)", re.MULTILINE)
 NEEDS = {"store=": "zarr", "dntk.testing.": "hypothesis"}
@@ -105,11 +107,27 @@ def test_an_example_of_a_docstring_runs_and_says_what_stands_there(name, tmp_pat
     assert not said, "".join(said)
 
 
+def _called(place):
+    names, without = set(PUBLIC[place].split()), set(WITHOUT[place].split())
+    assert without <= names, f"{place} has no {without - names}"
+    return sorted(names - without)
+
+
 @pytest.mark.parametrize("place", WITHOUT)
 def test_what_a_user_calls_has_an_example(place):
     room = importlib.import_module(place)
-    names, without = set(PUBLIC[place].split()), set(WITHOUT[place].split())
-    assert without <= names, f"{place} has no {without - names}"
-    called = sorted(names - without)
+    called = _called(place)
     missing = [name for name in called if ">>> " not in (inspect.getdoc(getattr(room, name)) or "")]
     assert not missing, f"{place}: add a section Examples to the docstrings of {', '.join(missing)}"
+
+
+def test_what_has_an_example_stands_in_the_reference():
+    pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md"))
+    shown = set(re.findall(r"^::: ([\w.]+)$", pages, re.MULTILINE))
+    missing = []
+    for place in WITHOUT:
+        for name in _called(place):
+            value = getattr(importlib.import_module(place), name)
+            if not shown & {f"{place}.{name}", f"dntk.{name}", value.__module__}:
+                missing.append(f"{place}.{name}")
+    assert not missing, f"add `::: NAME` to a page of docs/reference, for {', '.join(missing)}"

@@ -9,10 +9,11 @@ SITE ?= site
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-deep lint types docs docs-release pages look examples fuzz mutants wheel release check clean
+.PHONY: help demo demo-torch test test-deep lint types docs docs-release pages look examples fuzz mutants wheel release check clean
 
 help:
 	@echo "make demo      run the demonstration on the digits data; its report goes to $(OUT)/"
+	@echo "make demo-torch the same on PyTorch; its report goes to $(OUT)-torch/"
 	@echo "make test      unit, integration and property tests"
 	@echo "make test-deep tests that run whole studies, benchmarks and pages of the documentation"
 	@echo "make lint      ruff: rules and formatting; who may import whom"
@@ -32,12 +33,16 @@ help:
 demo: $(VENV)/.installed-report
 	$(BIN)/dntk demo --out $(OUT)
 
-# One thread per test process: more would wait for each other on small matrices.
+demo-torch: $(VENV)/.installed-all
+	$(BIN)/dntk demo --backend torch --out $(OUT)-torch
+
+# One thread per test process: more would wait for each other on small matrices. A process starts with one half of the
+# tests, in order: what it has compiled or made for one test of a file is there for the next.
 test: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not deep" tests property_tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not deep" tests property_tests
 
 test-deep: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m deep tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m deep tests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Keeps the memory of test processes bounded."""
+"""Keeps the memory of test processes bounded, and what JAX does before it computes cheap."""
 
 import ctypes
 import gc
@@ -8,13 +8,20 @@ import sys
 
 import pytest
 
-MOST_RESIDENT = 3 * 2**30
-"""Bytes that a test process may hold before it lets go of what JAX has compiled: 3 GiB."""
+from tests.jax_settings import share_contexts
+
+MOST_RESIDENT = 2 * 2**30
+"""Bytes that a test process may hold before it lets go of what JAX has compiled: 2 GiB."""
 
 MARGIN = 2**30
 """Bytes that it may grow by before it lets go again, where that did not suffice."""
 
 _limit = MOST_RESIDENT
+
+
+def pytest_runtest_setup() -> None:
+    """A test may have been the first to load JAX."""
+    share_contexts()
 
 
 @pytest.hookimpl(trylast=True)

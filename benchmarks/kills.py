@@ -34,6 +34,8 @@ from dntk.distill.gradients import Krylov, Solution
 from dntk.models import batching
 from dntk.solve import checkpoint
 
+_FOR_NOW = (".part", ".lock")
+"""Endings of what is written, or held, and is gone with the next run that ends."""
 Call = Callable[[pathlib.Path], str]
 WIDTH, CLASSES = 20, 10
 SPARSE = dntk.sketch.SparseSign(256)
@@ -83,7 +85,9 @@ def counted(name: str, kills: int, *, seed: int) -> collections.Counter[str]:
                 counts["whole" if whole(place, formats) else "lost"] += 1
                 continue
             counts["finished" if call(place / "run") == expected else "different"] += 1
-            counts["left behind"] += len(list(place.rglob("*.part")))
+            left = [path.name for path in place.rglob("*") if path.suffix in _FOR_NOW]
+            sys.stdout.writelines(f"left behind: {name}\n" for name in left)
+            counts["left behind"] += len(left)
             emptied(place)
     return +counts
 
@@ -112,7 +116,7 @@ def whole(place: pathlib.Path, formats: tuple[Format | None, ...]) -> bool:
     for path in place.rglob("*"):
         if stores.folder.VALUES in str(path):  # a chunk counts by its record, and is compared with it below
             continue
-        if path.is_file() and path.suffix != ".part" and not any(readable(path, kind) for kind in formats):
+        if path.is_file() and path.suffix not in _FOR_NOW and not any(readable(path, kind) for kind in formats):
             return False
     return all(sound(path) for path in place.rglob("chunks/*"))
 

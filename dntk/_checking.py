@@ -9,13 +9,14 @@ name before its first block, ``from dntk import ntk``, stays unchecked there; wh
 
 import contextlib
 import functools
+import inspect
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, ForwardRef, TypeVar, get_args
 
 _PREFIX = "dntk"
 _installing = threading.Lock()
@@ -24,7 +25,14 @@ _enabled: ContextVar[bool] = ContextVar("dntk_checking", default=os.environ.get(
 
 @contextlib.contextmanager
 def checking(enabled: bool = True) -> Iterator[None]:
-    """Check shapes and types of every dntk call inside the block (or, with ``False``, stop checking)."""
+    """Check shapes and types of every dntk call inside the block (or, with ``False``, stop checking).
+
+    Examples
+    --------
+    >>> with dntk.checking():
+    ...     dntk.metrics.predicted_labels(np.zeros((3, 2))).shape
+    (3,)
+    """
     if enabled:
         install()
     token = _enabled.set(enabled)
@@ -70,10 +78,31 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _typechecked(function: Callable[..., Any]) -> Callable[..., Any]:
     from beartype import BeartypeConf, beartype
-    from jaxtyping import jaxtyped
+    from jaxtyping import TypeCheckError, jaxtyped
 
     # The numeric tower lets ridge=1 pass where a float is asked, as PEP 484 says.
-    return jaxtyped(typechecker=beartype(conf=BeartypeConf(is_pep484_tower=True)))(function)
+    if _speaks_of_shapes(function):
+        return jaxtyped(typechecker=beartype(conf=BeartypeConf(is_pep484_tower=True)))(function)
+    # Most functions have no array among their arguments: names of sizes need not be remembered for them, which costs
+    # as much as ten small functions.
+    return beartype(conf=BeartypeConf(is_pep484_tower=True, violation_type=TypeCheckError))(function)
+
+
+def _speaks_of_shapes(function: Callable[..., Any]) -> bool:
+    """Whether an annotation has, or as text may have, the shape of an array in it; generators are taken to."""
+    if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+        return True
+    return any(_has_shape(annotation) for annotation in function.__annotations__.values())
+
+
+def _has_shape(annotation: Any) -> bool:
+    if isinstance(annotation, str | TypeVar | ForwardRef) or hasattr(annotation, "__value__"):  # the last: an alias
+        return True
+    if isinstance(annotation, list):  # the arguments of a Callable
+        return any(map(_has_shape, annotation))
+    if type(annotation).__module__.startswith("jaxtyping"):
+        return True
+    return any(map(_has_shape, get_args(annotation)))
 
 
 def _instrument(module: ModuleType, known: dict[FunctionType, Callable[..., Any]] | None = None) -> None:

@@ -29,7 +29,15 @@ __all__ = [
 
 
 def predicted_labels(outputs: Float[Array, "n c"]) -> Int[Array, " n"]:
-    """Class of the largest output, the lower class where two are equal; for one output, whether it is positive."""
+    """Class of the largest output, the lower class where two are equal; for one output, whether it is positive.
+
+    Examples
+    --------
+    >>> dntk.metrics.predicted_labels(np.array([[0.1, 2.0], [3.0, -1.0], [5.0, 5.0]])).tolist()
+    [1, 0, 0]
+    >>> dntk.metrics.predicted_labels(np.array([[0.5], [-0.5]])).tolist()  # one output
+    [1, 0]
+    """
     require_outputs("outputs", outputs)
     if outputs.shape[1] > 1:
         return arrays.first_largest(outputs)
@@ -38,7 +46,14 @@ def predicted_labels(outputs: Float[Array, "n c"]) -> Int[Array, " n"]:
 
 
 def accuracy(outputs: Float[Array, "n c"], labels: Integer[Array, " n"]) -> float:
-    """Share of points whose predicted class is the label."""
+    """Share of points whose predicted class is the label.
+
+    Examples
+    --------
+    >>> outputs = np.array([[0.1, 2.0], [3.0, -1.0], [0.2, 0.4], [0.9, 0.3]])
+    >>> dntk.metrics.accuracy(outputs, np.array([1, 0, 0, 0]))
+    0.75
+    """
     xp = arrays.require_same_place(outputs=outputs, labels=labels)
     require_outputs("outputs", outputs)
     check_labels("labels", labels, points=outputs.shape[0])
@@ -47,7 +62,16 @@ def accuracy(outputs: Float[Array, "n c"], labels: Integer[Array, " n"]) -> floa
 
 
 def fidelity(outputs: Float[Array, "n c"], network_outputs: Float[Array, "n c"]) -> float:
-    """Share of points where predictor and network choose the same class."""
+    """Share of points where predictor and network choose the same class.
+
+    Examples
+    --------
+    >>> network = np.array([[0.1, 2.0], [3.0, -1.0], [0.2, 0.4], [0.9, 0.3]])
+    >>> dntk.metrics.fidelity(2 * network, network)
+    1.0
+    >>> dntk.metrics.fidelity(np.flip(network, axis=1), network)
+    0.0
+    """
     xp = arrays.require_same_place(outputs=outputs, network_outputs=network_outputs)
     _require_equal_shapes(outputs, network_outputs)
     same = predicted_labels(outputs) == predicted_labels(network_outputs)
@@ -55,21 +79,42 @@ def fidelity(outputs: Float[Array, "n c"], network_outputs: Float[Array, "n c"])
 
 
 def mean_squared_error(outputs: Float[Array, "n c"], network_outputs: Float[Array, "n c"]) -> float:
-    """Mean over points and outputs of the squared difference, in squared units of the outputs."""
+    """Mean over points and outputs of the squared difference, in squared units of the outputs.
+
+    Examples
+    --------
+    >>> dntk.metrics.mean_squared_error(np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]]))
+    2.0
+    """
     xp = arrays.require_same_place(outputs=outputs, network_outputs=network_outputs)
     _require_equal_shapes(outputs, network_outputs)
     return float(xp.mean((outputs - network_outputs) ** 2))
 
 
 def negative_log_likelihood(probabilities: Float[Array, "n c"], labels: Integer[Array, " n"]) -> float:
-    """Mean of −log p of the right class; infinite where a right class has none."""
+    """Mean of −log p of the right class; infinite where a right class has none.
+
+    Examples
+    --------
+    >>> probabilities = np.array([[0.5, 0.5], [0.5, 0.5]])
+    >>> round(dntk.metrics.negative_log_likelihood(probabilities, np.array([0, 1])), 4)  # log 2
+    0.6931
+    >>> dntk.metrics.negative_log_likelihood(np.array([[1.0, 0.0]]), np.array([1]))
+    inf
+    """
     chosen = _of_labels(probabilities, labels)
     xp = arrays.namespace(chosen)
     return math.inf if float(xp.min(chosen)) <= 0 else -float(xp.mean(xp.log(chosen)))
 
 
 def brier_score(probabilities: Float[Array, "n c"], labels: Integer[Array, " n"]) -> float:
-    """Mean over points of Σ_c(p_c − 1[c is right])², from 0 to 2."""
+    """Mean over points of Σ_c(p_c − 1[c is right])², from 0 to 2.
+
+    Examples
+    --------
+    >>> dntk.metrics.brier_score(np.array([[1.0, 0.0], [0.5, 0.5]]), np.array([0, 1]))
+    0.25
+    """
     chosen = _of_labels(probabilities, labels)
     xp = arrays.namespace(chosen)
     return float(xp.mean(xp.sum(probabilities**2, axis=1) - chosen**2 + (1 - chosen) ** 2))
@@ -87,6 +132,13 @@ class Reliability:
         Their mean largest probability; 0 for empty bins.
     accuracy
         Share of them whose predicted class is right; 0 for empty bins.
+
+    Examples
+    --------
+    >>> probabilities = np.array([[0.75, 0.25], [0.75, 0.25], [0.75, 0.25], [0.75, 0.25]])
+    >>> found = dntk.metrics.reliability(probabilities, np.array([0, 0, 0, 1]), bins=2)
+    >>> found.calibration_error  # sure to 0.75, right in three of four
+    0.0
     """
 
     counts: npt.NDArray[np.int64]
@@ -100,7 +152,17 @@ class Reliability:
 
 
 def reliability(probabilities: Float[Array, "n c"], labels: Integer[Array, " n"], *, bins: int = 15) -> Reliability:
-    """Points by the largest of their probabilities, in bins (b/B, (b + 1)/B]: what a reliability plot shows."""
+    """Points by the largest of their probabilities, in bins (b/B, (b + 1)/B]: what a reliability plot shows.
+
+    Examples
+    --------
+    >>> probabilities = np.array([[0.75, 0.25], [0.75, 0.25], [0.25, 0.75], [0.5, 0.5]])
+    >>> found = dntk.metrics.reliability(probabilities, np.array([0, 1, 1, 0]), bins=2)
+    >>> found.counts.tolist(), found.accuracy.round(2).tolist()
+    ([1, 3], [1.0, 0.67])
+    >>> found.confidence.tolist()
+    [0.5, 0.75]
+    """
     _of_labels(probabilities, labels)
     bins = positive_integer("bins", bins)
     host = backend_of(probabilities).to_numpy
@@ -114,7 +176,14 @@ def reliability(probabilities: Float[Array, "n c"], labels: Integer[Array, " n"]
 
 
 def calibration_error(probabilities: Float[Array, "n c"], labels: Integer[Array, " n"], *, bins: int = 15) -> float:
-    """Expected calibration error: mean distance of the largest probability from how often it is right, by bins."""
+    """Expected calibration error: mean distance of the largest probability from how often it is right, by bins.
+
+    Examples
+    --------
+    >>> probabilities = np.array([[0.75, 0.25], [0.75, 0.25]])
+    >>> dntk.metrics.calibration_error(probabilities, np.array([0, 0]))  # right always
+    0.25
+    """
     return reliability(probabilities, labels, bins=bins).calibration_error
 
 
@@ -122,6 +191,13 @@ def kendall_tau(outputs: Float[Array, "n c"], network_outputs: Float[Array, "n c
     """Kendall's τ-b of every output: whether predictor and network put points in the same order.
 
     1 where they do, −1 for the opposite order, NaN where an output is the same for all points. By SciPy, on the host.
+
+    Examples
+    --------
+    >>> network = np.array([[0.0, 3.0], [1.0, 2.0], [2.0, 1.0]])
+    >>> outputs = np.array([[0.0, 0.0], [5.0, 1.0], [6.0, 2.0]])
+    >>> dntk.metrics.kendall_tau(outputs, network).round(6).tolist()
+    [1.0, -1.0]
     """
     xp = arrays.require_same_place(outputs=outputs, network_outputs=network_outputs)
     _require_equal_shapes(outputs, network_outputs)

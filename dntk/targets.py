@@ -19,6 +19,11 @@ def one_hot(labels: Integer[Array, " n"], n_classes: int, *, like: Array) -> Flo
         Labels that are not integers.
     ValueError
         Labels outside 0 .. C − 1, or all of one class.
+
+    Examples
+    --------
+    >>> dntk.targets.one_hot(np.array([0, 1, 1]), 2, like=np.zeros(1)).tolist()
+    [[0.5, -0.5], [-0.5, 0.5], [-0.5, 0.5]]
     """
     xp = arrays.require_same_place(labels=labels, like=like)
     arrays.require_points("labels", labels)

@@ -27,7 +27,7 @@ from rich.table import Table
 from property_tests import mutations
 from property_tests.mutations.mutant import ROOT, Mutant
 
-PARTS = ("dntk", "backends", "studies", "tests", "property_tests", "pyproject.toml", "README.md")
+PARTS = ("dntk", "backends", "studies", "tests", "property_tests", "conftest.py", "pyproject.toml", "README.md")
 WORKERS = 2
 LIMIT = 120
 

@@ -10,8 +10,8 @@ PUBLIC = {
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
-        Format StoreError Stored checksum expanded fingerprint locked packed present read schema to_host unpacked write
-        write_whole written_whole
+        Format StoreError Stored checksum collect collect_beside expanded fingerprint locked packed present read schema
+        to_host unpacked write write_whole written_whole
     """,
     "dntk.attribution": """
         Attribution AttributionFit Explanation Functional LeftOut Losses Margins Ranking Smoother explain leave_one_out
@@ -78,13 +78,13 @@ PUBLIC = {
     """,
     "dntk.sklearn": "DistilledNTKClassifier DistilledNTKRegressor TangentFeatureMap",
     "dntk.solve": """
-        CGResult FeatureKernel FeatureProjection GaussianProcess GeneralisedCrossValidation IterativeFit
-        Jitter JointFit KFold KernelOperator KernelRidgeFit LargestWithin LeaveOneOut MarginalLikelihood MatrixKernel
-        NormalEquations NormalSpectrum PerOutput Posterior Preconditioner RPCholeskyPreconditioner
-        RandomizedNystrom Relative RidgeChoice RidgeFit RidgePath ShiftedCholesky SolveReport StreamedFit StreamedGCV
-        accumulate expected_calibration_error gaussian_process interval_coverage iterative_ridge joint_ridge
-        kernel_ridge negative_log_likelihood nystrom preconditioned_cg ridge ridge_out_of_core ridge_path
-        same_span solve_statistics zarr_chunks
+        CGResult FeatureKernel FeatureProjection Functionals GaussianProcess GeneralisedCrossValidation
+        IterativeFit Jitter Joint JointFit KFold KernelOperator KernelRidgeFit LargestWithin LeaveOneOut
+        MarginalLikelihood MatrixKernel NormalEquations NormalSpectrum PerOutput Posterior Preconditioner
+        RPCholeskyPreconditioner RandomizedNystrom Regression Relative RidgeChoice RidgeFit RidgePath Separate
+        ShiftedCholesky SolveReport StreamedFit StreamedGCV accumulate expected_calibration_error
+        gaussian_process interval_coverage iterative_ridge joint_ridge kernel_ridge negative_log_likelihood
+        nystrom preconditioned_cg ridge ridge_out_of_core ridge_path same_span solve_statistics zarr_chunks
     """,
     "dntk.spectrum": """
         alignment condition_number coverage coverage_gap effective_dimension eigenpairs_holding eigenvalues

@@ -11,11 +11,14 @@ import threading
 import numpy as np
 import pytest
 
+from dntk import solve
 from dntk.archive import (
     Format,
     Stored,
     StoreError,
     checksum,
+    collect,
+    collect_beside,
     expanded,
     fingerprint,
     packed,
@@ -28,6 +31,7 @@ from dntk.archive import (
     write_whole,
     written_whole,
 )
+from dntk.checkpoints import Checkpoints
 from tests.libraries import LIBRARIES, host
 from tests.networks import mlp
 
@@ -287,6 +291,28 @@ def test_what_a_dead_writer_left_is_removed_and_what_a_living_one_writes_is_not(
     (tmp_path / "archive").unlink()
     stored(tmp_path / "archive")
     assert sorted(p.name for p in tmp_path.iterdir()) == [".archive2.part", "archive"]
+
+
+def test_who_goes_on_removes_what_a_writer_left_that_was_killed_with_its_file_in_place(tmp_path):
+    # A new entry is put by a second name of its file; the first is there for a moment, and nobody writes it again.
+    code = "import os, sys, pathlib; from dntk import checkpoints; pathlib.Path.unlink = lambda *_, **__: os._exit(9)\n"
+    code += "checkpoints.Checkpoints.at(sys.argv[1], {'data': 'a'})"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "fit")], check=False)
+    assert len(list((tmp_path / "fit").glob(".call.*.part"))) == 1
+    (left,) = (tmp_path / "fit").glob(".call.*.part")
+    ending = left.name.removeprefix(".call")
+    chunks = [(np.eye(3), np.eye(3)[:, :1])]
+    solve.accumulate(chunks, checkpoint=tmp_path / "sums")
+    for name in (f".sums{ending}", f".other{ending}"):
+        (tmp_path / name).write_bytes(b"half")
+    Checkpoints.at(tmp_path / "fit", {"data": "a"})
+    solve.accumulate(chunks, checkpoint=tmp_path / "sums")
+    assert [path.name for path in (tmp_path / "fit").iterdir()] == ["call"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".other{ending}", "fit", "sums"]
+    collect_beside(tmp_path / "another")
+    assert (tmp_path / f".other{ending}").exists()
+    collect(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fit", "sums"]
 
 
 def test_a_disk_that_is_too_full_is_said_before_anything_is_written(tmp_path, monkeypatch):

@@ -42,10 +42,11 @@ def _forget():
 
 @pytest.fixture
 def uninstalled(monkeypatch):
-    """Hides a module from whoever asks whether it is installed."""
+    """Hides a module from whoever asks whether it is installed, as in a process that has not used it."""
     find_spec = importlib.util.find_spec
 
     def hide(module):
+        registry._loaded.cache_clear()
         monkeypatch.setattr(
             importlib.util,
             "find_spec",

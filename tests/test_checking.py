@@ -36,6 +36,22 @@ def same_sizes(x: Float[Any, " n"], y: Float[Any, " n"]) -> int:
     return 0
 
 
+def nested(x: list[Float[Any, " n"]], y: Float[Any, " n"] | None) -> int:
+    return 0
+
+
+def named(x: "Float[Any, ' n']", y: "Float[Any, ' n']") -> int:
+    return 0
+
+
+def counted(n: int) -> "int":
+    return n
+
+
+def doubled(n: int) -> int:
+    return str(n)
+
+
 def rows(x: Float[Any, "n k"]) -> Iterator[Float[Any, " k"]]:
     yield from x
 
@@ -91,6 +107,11 @@ def misuses(module):
         "function": lambda: module.double(VECTOR),
         "result": lambda: module.transposed(MATRIX),
         "two arguments": lambda: module.same_sizes(VECTOR, np.ones(4)),
+        "two arguments within others": lambda: module.nested([VECTOR], np.ones(4)),
+        "two arguments annotated by text": lambda: module.named(VECTOR, np.ones(4)),
+        "number": lambda: module.counted("3"),
+        "number without arrays": lambda: module.doubled("3"),
+        "result without arrays": lambda: module.doubled(3),
         "dtype": lambda: module.double(MATRIX.astype(np.int64)),
         "method": lambda: module.Box().method(MATRIX),
         "class method": lambda: module.Box.of(MATRIX),
@@ -120,6 +141,7 @@ def test_right_calls_pass_while_checking(example):
         np.testing.assert_array_equal(example.double(MATRIX), 2 * MATRIX)
         assert example.same_sizes(VECTOR, VECTOR) == 0
         assert len(list(example.rows(MATRIX))) == 2
+        assert example.nested([VECTOR, VECTOR], None) == example.nested([VECTOR], VECTOR) == 0
         np.testing.assert_array_equal(example.scaled(VECTOR, 2), 2)  # an int where a float is asked
         assert example.plain("anything") == "anything"
         assert example.Pair(left=VECTOR, right=VECTOR).left is VECTOR

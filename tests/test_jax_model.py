@@ -10,6 +10,7 @@ from flax import nnx
 
 import dntk
 import dntk_jax.factors
+from dntk.models import GradientForms
 from tests.jacobians import points, random_network
 from tests.jax_networks import CASES, case, compiled_quickly, normal
 from tests.libraries import host
@@ -202,6 +203,45 @@ def test_operations_without_a_batching_rule_are_differentiated_one_input_at_a_ti
     model = dntk.as_model(function, params)
     model(x)
     assert relative(pieces(model, x, jnp.eye(2))[0], jacobian(plain, params, x)) < 1e-5
+    forms = model.gradient_forms(x)
+    assert [found.name for found in forms.per_input] == ["v", "w"]
+    assert "for several inputs at once are not those of one after the other: v, w" in str(forms)
+
+
+def test_a_model_tells_which_gradients_are_in_closed_form():
+    network = case("mlp")
+    forms = dntk.as_model(*network.arguments).gradient_forms(network.x)
+    assert isinstance(forms, GradientForms)
+    assert forms.share == 1
+    assert [found.name for found in forms.parameters] == list(dntk.as_model(*network.arguments).parameters)
+
+
+def sorted_by_comparisons(p, x):
+    rank = (x[:, None, 0] > x[:, 0]).sum(1)
+    order = (jnp.arange(x.shape[0])[:, None] == rank).astype(x.dtype)
+    return order.T @ (jnp.tanh(order @ x @ p["w"]) @ p["v"])
+
+
+def sorted_by_places(p, x):
+    order = jnp.argsort(x[:, 0])
+    return (jnp.tanh(x[order] @ p["w"]) @ p["v"])[jnp.argsort(order)]
+
+
+def to_experts(p, x):
+    best = jnp.argmax(x @ p["r"], -1)
+    return jnp.tanh(jnp.einsum("ni,nio->no", x, p["e"][best])) @ p["v"]
+
+
+@pytest.mark.parametrize("function", [sorted_by_comparisons, sorted_by_places, to_experts])
+def test_gradients_are_exact_wherever_data_move_rows(function):
+    # Every input is differentiated as a batch of its own: there are no rows of others, also after a batch in order.
+    every = {"w": normal(0, 5, 6), "v": normal(1, 6, 2), "r": normal(2, 5, 3), "e": normal(3, 3, 5, 6)}
+    used = ("r", "e", "v") if function is to_experts else ("w", "v")
+    params, x = {name: every[name] for name in used}, normal(4, 8, 5)
+    model = dntk.as_model(function, params)
+    model(x[jnp.argsort(x[:, 0])])
+    list(model.gradient_blocks(x[jnp.argsort(x[:, 0])], jnp.eye(2)))
+    assert relative(pieces(model, x, jnp.eye(2))[0], jacobian(function, params, x)) < 1e-5
 
 
 class Counting(nnx.Module):

@@ -98,7 +98,7 @@ def _edited(path, *changes):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (rb"\"version\": 3", rb"\"version\": 9", "format version 9"),
+        (rb"\"version\": 4", rb"\"version\": 9", "format version 9"),
         (b"dntk.DistilledNTK", b"dntk.Other", "holds 'dntk.Other', not a fit"),
         (rb"\"ridge\"", rb"\"Ridge\"", "expected the fields"),
         (rb"\"ridge\": ", rb"\"ridge\": -", r"ridge is -.*expected a number from 0"),

@@ -379,9 +379,19 @@ def test_results_do_not_depend_on_the_grad_mode_of_the_caller():
             torch.testing.assert_close(assembled(model, x.clone(), torch.eye(3)), expected)
             model.jvp(x.clone(), torch.ones(1, model.n_parameters))
             model.vjp(x.clone(), torch.ones(x.shape[0], 3))
+
+
+def test_calls_within_autocast_are_refused_and_right_outside_of_it():
+    # Products of gradients would be of 16 bits there: this kernel wrong by 2e-3, and called float32.
+    net, x = network("residual"), batch("residual")
+    model = dntk.as_model(net)
+    expected = dntk.ntk(model, x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        blocks = list(dntk.as_model(net).gradient_blocks(x, torch.eye(3)))
-    torch.testing.assert_close(torch.cat([b.dense() for b in blocks], dim=2), expected)
+        for call in (model, lambda x: dntk.ntk(model, x), lambda x: list(model.gradient_blocks(x, torch.eye(3)))):
+            with pytest.raises(ValueError, match=r"call dntk outside of it, or within torch.autocast\('cpu', enabled"):
+                call(x)
+        with torch.autocast("cpu", enabled=False):
+            torch.testing.assert_close(dntk.ntk(model, x), expected, rtol=0, atol=0)
 
 
 def test_no_mode_of_the_adapter_reaches_the_consumer_of_blocks():

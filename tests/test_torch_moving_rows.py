@@ -41,6 +41,15 @@ class Bucketed(Sorted):
         return self.head(torch.stack([hidden[i] for i in back]))
 
 
+class Ranked(Sorted):
+    """Sorted by a product with the matrix of the permutation, made of comparisons alone."""
+
+    def forward(self, x):
+        rank = (x[:, :1] > x[:, 0]).sum(1)
+        order = (torch.arange(x.shape[0])[:, None] == rank).to(x.dtype)
+        return self.head(order.T @ torch.tanh(self.layer(order @ x)))
+
+
 class Packed(nn.Module):
     """Tokens without their padding, all of the batch in one sequence."""
 
@@ -108,6 +117,7 @@ def positions(n, generator):
 CASES = {
     "sorted": (Sorted, rows),
     "bucketed": (Bucketed, rows),
+    "ranked": (Ranked, rows),
     "packed": (Packed, ids),
     "best-expert": (lambda: Experts(1), positions),
     "two-best-experts": (lambda: Experts(2), positions),
@@ -130,6 +140,23 @@ def test_gradients_are_exact_wherever_data_move_rows(name, seed):
         assert relative(found, expected) < 1e-5
         one = assembled(model, x, torch.eye(model.n_outputs)[:1])
         assert relative(one, expected[:1]) < 1e-5
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_first_batch_that_is_in_order_does_not_hide_that_data_move_rows(name):
+    # What the probe sees is already sorted, goes to one expert, has no padding: all layouts hold there.
+    generator = torch.Generator().manual_seed(4)
+    torch.manual_seed(4)
+    make, draw = CASES[name]
+    net = make().eval()
+    model, first = dntk.as_model(net), draw(8, generator)
+    first = first[first.flatten(1)[:, 0].argsort()] if first.is_floating_point() else first.clamp(min=1)
+    if first.ndim == 3:
+        first = first[:1, :1].expand(8, 4, 5).contiguous() * (1 + 1e-3 * torch.arange(8.0)[:, None, None])
+    x = draw(8, generator)
+    assembled(model, first, torch.eye(model(first).shape[1]))
+    expected = looped_jacobian(net, list(model.parameters), x)
+    assert relative(assembled(model, x, torch.eye(model.n_outputs)), expected) < 1e-5
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 import dntk
-from dntk_torch import process_wide
+from dntk_torch import process_wide, undisturbed
 from dntk_torch.plain_operations import Plain
 from tests.torch_many_threads import different, others
 from tests.torch_networks import Residual, batch, dense_tanh, network, one_thread
@@ -121,6 +122,87 @@ def test_an_interrupt_at_any_moment_leaves_the_module_as_it_was(name):
         for moment in range(1, lines, lines // 20):  # every moment: tests/torch_interrupts.py
             assert interrupted_after(moment, lambda: results(dntk.as_model(net), x)) == moment
             assert portrait(net) == before
+
+
+BLOCKS = {
+    "mode of functions": (undisturbed.Mode, "__exit__"),
+    "mode of operations": (torch.utils._python_dispatch.TorchDispatchMode, "__exit__"),
+    "autograd": (torch.enable_grad, "__exit__"),
+    "no autograd": (torch.no_grad, "__exit__"),
+    "forward mode": (forward_ad.dual_level, "__exit__"),
+    "blocks of ours": (undisturbed.Together, "__exit__"),
+    "stacks of blocks": (contextlib.ExitStack, "__exit__"),
+    "generators": (contextlib._GeneratorContextManager, "__exit__"),
+}
+
+
+def enter_level(level):
+    torch._C._enter_dual_level()
+    forward_ad._current_level = level  # -1: interrupted before it was counted
+
+
+def leave_level(_):
+    forward_ad.enter_dual_level()
+    torch._C._exit_dual_level(level=0)  # interrupted before it was counted
+
+
+@pytest.mark.parametrize("begin", [lambda: enter_level(-1), lambda: enter_level(0), lambda: leave_level(0)])
+def test_a_level_of_forward_mode_whose_count_was_interrupted_is_left(begin):
+    with undisturbed.ForwardMode():
+        begin()
+    assert forward_ad._current_level == -1
+    with forward_ad.dual_level():
+        assert forward_ad._current_level == 0
+
+
+def test_a_mode_of_operations_that_had_begun_to_leave_is_left():
+    class Nothing(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, _types, args=(), kwargs=None):
+            return func(*args, **(kwargs or {}))
+
+    mode = Nothing()
+
+    def interrupted():
+        mode.__enter__()
+        mode.old_dispatch_mode_flags.clear()  # what its exit does first
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        undisturbed.undisturbed(interrupted)()
+    assert torch._C._len_torch_dispatch_stack() == 0
+
+
+@pytest.fixture(scope="module")
+def attention():
+    """A network with PyTorch's fused layers, inputs and results."""
+    net, x = network("transformer-batch-first"), batch("transformer-batch-first")[:2]
+    return net, x, results(dntk.as_model(net), x)
+
+
+@pytest.mark.parametrize(("grad", "after"), [(torch.no_grad, 0), (torch.inference_mode, 5)])
+@pytest.mark.parametrize("block", BLOCKS)
+def test_an_interrupt_at_the_start_of_an_exit_leaves_no_mode_on_the_thread(block, grad, after, attention, monkeypatch):
+    # Python looks for signals when a function starts: this is where Ctrl-C leaves a block that is never left.
+    net, x, expected = attention
+    (owner, name), left = BLOCKS[block], 0
+    leave = getattr(owner, name)
+
+    def interrupted(self, *error):
+        nonlocal left
+        left += 1
+        if left == 1 + after:
+            raise KeyboardInterrupt
+        return leave(self, *error)
+
+    with grad():
+        before = portrait(net)
+        with monkeypatch.context() as patched, dntk.checking(False):
+            patched.setattr(owner, name, interrupted)
+            with contextlib.suppress(KeyboardInterrupt):
+                results(dntk.as_model(net), x)
+        assert left >= 1
+        assert portrait(net) == before
+        assert same(results(dntk.as_model(net), x), expected)
 
 
 def within(seconds, call):

@@ -1,12 +1,15 @@
 """Interrupts everything that runs a network, at every moment, and looks whether the network is as it was.
 
-Run it by hand: ``python -m tests.torch_interrupts [INTERRUPTS]``; 10,000 take some minutes. One run of every network
-forks at moments spread over it, down to single instructions of the interpreter; the child raises ``KeyboardInterrupt``
-there, which is where Ctrl-C would, and compares the network, what it computes and what the next call finds with what
-they were before. Ends with 1 if anything differs or waits for ever.
+Run it by hand: ``python -m tests.torch_interrupts [INTERRUPTS] [--modes]``; 10,000 take some minutes. With ``--modes``
+all are where modes are put and taken back: in exits of blocks, and in functions that have blocks. One run of every
+network forks at moments spread over it, down to single instructions of the interpreter; the child raises
+``KeyboardInterrupt`` there, which is where Ctrl-C would, and compares the network, what it computes, the modes of its
+thread and what the next call finds with what they were before. Ends with 1 if anything differs or waits for ever.
 """
 
 import collections
+import dis
+import functools
 import os
 import signal
 import sys
@@ -19,6 +22,12 @@ from tests.torch_untouched import portrait
 
 NAMES = ("residual", "transformer-batch-first", "recurrent", "spectral-norm", "bare-parameters", "untransformable")
 OUTCOMES = ("as it was", "network changed", "outputs differ", "next call differs", "another error", "did not arrive")
+MODES = (
+    "contextlib", "torch/overrides", "grad_mode", "forward_ad", "_python_dispatch", "_functorch/eager_transforms",
+    "_functorch/vmap",
+)  # fmt: skip
+"""What puts modes and takes them back, besides the adapter."""
+ADAPTER = ("dntk_torch", "torch_networks", "models/adapter")
 WAIT = 60
 """Seconds after which a child is taken to wait for ever."""
 
@@ -32,7 +41,21 @@ def results(net, x):
     return [outputs, *blocks, pushed, model.vjp(x, torch.ones_like(outputs))]
 
 
-def interrupted_in_children(call, look, moments):
+@functools.cache
+def anywhere(code):
+    """Whether an instruction of some code may be interrupted."""
+    return any(part in code.co_filename for part in (*ADAPTER, *MODES))
+
+
+@functools.cache
+def near_modes(code):
+    """Whether some code puts modes or takes them back."""
+    if any(part in code.co_filename for part in MODES) or code.co_name in ("__enter__", "__exit__", "_back"):
+        return anywhere(code)
+    return anywhere(code) and any(step.opname in ("BEFORE_WITH", "LOAD_SPECIAL") for step in dis.get_instructions(code))
+
+
+def interrupted_in_children(call, look, moments, chosen):
     """Call once; fork at every one of some moments, and end the child with what ``look`` finds after an interrupt.
 
     Gives the number of moments, and how the children ended.
@@ -41,7 +64,7 @@ def interrupted_in_children(call, look, moments):
 
     def trace(frame, event, _):
         nonlocal ran, child
-        if not any(part in frame.f_code.co_filename for part in ("dntk_torch", "torch_networks", "models/adapter")):
+        if not chosen(frame.f_code):
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
@@ -61,10 +84,11 @@ def interrupted_in_children(call, look, moments):
         call()
     except KeyboardInterrupt:
         outcome = "as it was"
-    except BaseException:
+    except BaseException as error:
         outcome = "another error"
         if not child:
             raise
+        print("in the place of the interrupt:", repr(error)[:300], flush=True)
     finally:
         sys.settrace(None)
         if child:
@@ -79,7 +103,8 @@ def _end(pid):
 
 def _leave(outcome, look):
     try:
-        outcome = look() if outcome == "as it was" else outcome
+        found = look()
+        outcome = outcome if found == "as it was" else found
     except BaseException as error:
         print(repr(error), flush=True)
         outcome = "another error"
@@ -94,7 +119,11 @@ def looked_at(net, x):
         plain = net(x.clone())
 
     def look():
-        if portrait(net) != before:
+        after = portrait(net)
+        if after != before:
+            print(
+                "changed:", *(f"{a} to {b}" for a, b in zip(before[-1], after[-1], strict=True) if a != b), flush=True
+            )
             return "network changed"
         with torch.no_grad():
             if not torch.equal(net(x.clone()), plain):
@@ -105,15 +134,15 @@ def looked_at(net, x):
     return look
 
 
-def main(interrupts, names=NAMES):
+def main(interrupts, names=NAMES, chosen=anywhere):
     """How many interrupts did not leave everything as it was."""
     wrong, each = 0, -(-interrupts // len(names))
     for name in names:
         net, x = network(name), batch(name)[:2]
         look = looked_at(net, x)
-        ran, _ = interrupted_in_children(lambda net=net, x=x: results(net, x), look, ())
+        ran, _ = interrupted_in_children(lambda net=net, x=x: results(net, x), look, (), chosen)
         moments = {1 + ran * i // each for i in range(each)}
-        _, ended = interrupted_in_children(lambda net=net, x=x: results(net, x), look, moments)
+        _, ended = interrupted_in_children(lambda net=net, x=x: results(net, x), look, moments, chosen)
         told = ", ".join(f"{count:,} {what}" for what, count in sorted(ended.items()))
         print(f"{name}: {ran:,} moments, {sum(ended.values()):,} interrupts: {told}", flush=True)
         wrong += sum(ended.values()) - ended["as it was"]
@@ -122,4 +151,5 @@ def main(interrupts, names=NAMES):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    sys.exit(bool(main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)))
+    numbers = [int(text) for text in sys.argv[1:] if text.isdigit()]
+    sys.exit(bool(main(*(numbers or [10_000]), chosen=near_modes if "--modes" in sys.argv else anywhere)))

@@ -17,8 +17,13 @@ def portrait(net):
 
 
 def switches():
-    """What PyTorch switches for the whole process."""
+    """What PyTorch switches for the whole process, and for this thread."""
     return (
+        torch._C._len_torch_function_stack(),
+        torch._C._len_torch_dispatch_stack(),
+        torch._C._functorch.get_dynamic_layer_stack_depth(),
+        torch._functorch.eager_transforms.JVP_NESTING,
+        torch.is_autocast_enabled("cpu"),
         torch.backends.mha.get_fastpath_enabled(),
         torch.backends.cudnn.enabled,
         torch.backends.cuda.flash_sdp_enabled(),

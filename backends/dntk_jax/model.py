@@ -25,6 +25,7 @@ from dntk.models.adapter import (
     total_size,
 )
 from dntk.models.base import Cotangents, per_input
+from dntk.models.forms import GradientForms, forms_of
 from dntk.models.input_gradients import InputDifferentiable, Observed
 from dntk.models.nests import is_array
 from dntk.types import Array, Batch, Namespace
@@ -164,6 +165,12 @@ class JaxModel(InputDifferentiable):
             outputs, factors = plan.compute(self.network.parameters, x, placed)
         requirements.require_finite("the network's outputs", outputs)
         yield from in_order(block_of(plan.forms[name], factors.pop(name), name) for name in self.selected)
+
+    def gradient_forms(self, x: Batch) -> GradientForms:
+        """Which parameters have closed-form gradients at inputs like ``x``, which have not, and why."""
+        x = self._checked(x)
+        why_not = self._findings.plans(x, lambda: self._planned(x)).why_not
+        return forms_of(self.parameters, why_not)
 
     def jvp(self, x: Batch, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
         """Directional derivatives of all outputs along q parameter vectors.

@@ -32,10 +32,11 @@ class Plan:
     """How each selected parameter is differentiated, as the probe found it.
 
     ``compute``, compiled per shape, takes all parameters by name, inputs (n, ...) and cotangents (q, n, C) to the
-    outputs (n, C) and the arrays of every block.
+    outputs (n, C) and the arrays of every block. ``why_not``: why some parameters take passes for every input.
     """
 
     forms: Mapping[str, Form]
+    why_not: Mapping[str, str]
     compute: Callable[[Any, Any, Any], tuple[Any, dict[str, Factors]]]
 
 
@@ -77,7 +78,14 @@ def make_plan(network: Network, names: tuple[str, ...], x: Any) -> Plan:
         return outputs, found
 
     forms = {name: capture.forms[name] if capture and name in captured else Stored() for name in names}
-    return Plan(forms=forms, compute=jax.jit(compute))
+    return Plan(forms=forms, why_not={name: _WHY[method] for name, method in others.items()}, compute=jax.jit(compute))
+
+
+_WHY: Mapping[PerSample, str] = {
+    by_vmap: "the operations that read it do not give its gradients, or the network's program cannot be taken apart",
+    by_loop: "its gradients for several inputs at once are not those of one after the other",
+}
+"""Why a parameter is differentiated by a general method."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

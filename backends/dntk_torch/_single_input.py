@@ -4,10 +4,11 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+
+from dntk_torch.undisturbed import Mode
 
 
-class SingleInput(TorchFunctionMode):  # type: ignore[misc]
+class SingleInput(Mode):
     """Gives what follows a batch norm a layout of its own.
 
     Where images are flattened to rows of channels behind a batch norm, the gradient of one image comes back with

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dntk.models.nests import leaves
@@ -11,6 +10,7 @@ from dntk.types import Batch
 from dntk_torch.called import cloned, device_of
 from dntk_torch.execution import detached, prepared, run_copy, without_graph
 from dntk_torch.lineage import tensors
+from dntk_torch.undisturbed import Mode
 
 _MOVING = frozenset(
     {
@@ -28,12 +28,24 @@ _MOVING = frozenset(
 _LEAVING = frozenset({torch.Tensor.tolist, torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.cpu})
 """Ways by which numbers leave the operations that a mode sees."""
 
+_PRODUCTS = frozenset({"mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot", "addbmm"})
+"""Operations that move rows where an argument is made of comparisons, as a matrix of a permutation is."""
+
+_KEEPING = frozenset(
+    {
+        "_to_copy", "mul", "view", "_unsafe_view", "reshape", "t", "transpose", "permute", "expand", "unsqueeze",
+        "squeeze", "slice", "select", "clone", "alias", "detach", "unbind", "stack", "cat",
+    }
+)  # fmt: skip
+"""Operations by which comparisons become such an argument, if all that is made of the inputs in them is comparisons."""
+
 
 def moves_rows(module: torch.nn.Module, x: Batch) -> bool:
     """Whether data decide which row goes where, for inputs like a few.
 
     An operation counts where its arguments come from the inputs, as those of look-ups at fixed places do not; so does
-    every number that is read by Python. True, too, where the network does not run when it is watched.
+    every number that is read by Python, and a product with what was compared. True, too, where the network does not run
+    when it is watched.
     """
     copy = prepared(module, detached(module))
     trace = _Trace(cloned(x))
@@ -54,6 +66,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[misc]
         super().__init__()
         self.x, self.moved = x, False
         self._derived = {id(part): part for _, part in leaves(x)}  # alive, so that no other takes the identity
+        self._compared: set[int] = set()
 
     def of_inputs(self, values: Any) -> bool:
         """Whether any tensor in nested arguments comes from the inputs."""
@@ -61,14 +74,19 @@ class _Trace(TorchDispatchMode):  # type: ignore[misc]
 
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and mark what it makes."""
-        derived, output = self.of_inputs((args, kwargs or {})), func(*args, **(kwargs or {}))
+        output = func(*args, **(kwargs or {}))
+        derived = [value for value in tensors((args, kwargs or {})) if id(value) in self._derived]
         if derived:
-            self.moved |= func._schema.name.rpartition("::")[2] in _MOVING
-            self._derived.update({id(value): value for value in tensors(output)})
+            name, made = func._schema.name.rpartition("::")[2], list(tensors(output))
+            compared = [id(value) in self._compared for value in derived]
+            self.moved |= name in _MOVING or (name in _PRODUCTS and any(compared))
+            self._derived.update({id(value): value for value in made})
+            kept = name in _KEEPING and all(compared)
+            self._compared.update(id(value) for value in made if kept or value.dtype == torch.bool)
         return output
 
 
-class _Leaving(TorchFunctionMode):  # type: ignore[misc]
+class _Leaving(Mode):
     """Notes numbers that leave for Python where no operation shows it."""
 
     def __init__(self, trace: _Trace) -> None:

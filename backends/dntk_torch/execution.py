@@ -7,7 +7,7 @@ not reach the computation.
 import contextlib
 import weakref
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -17,7 +17,10 @@ from dntk_torch._single_input import SingleInput
 from dntk_torch.called import cloned, device_of
 from dntk_torch.plain_operations import Plain
 from dntk_torch.private_copy import PrivateCopy, Values, private_copy
-from dntk_torch.process_wide import FORWARD_MODE, quiet, without_cudnn
+from dntk_torch.process_wide import quiet, without_cudnn
+from dntk_torch.undisturbed import ForwardMode, OutOfAutocast, OutOfInference, Together
+
+Block: TypeAlias = contextlib.AbstractContextManager[Any]
 
 _FUSED = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer, torch.nn.TransformerEncoder)
 
@@ -60,39 +63,31 @@ def detached(module: torch.nn.Module, differentiated: Iterator[str] | list[str] 
     return values
 
 
-@contextlib.contextmanager
-def differentiable(device: torch.device) -> Iterator[None]:
+def differentiable(device: torch.device) -> Block:
     """Autograd on, whatever the caller switched off."""
-    with torch.inference_mode(False), torch.enable_grad(), own_precision(device):
-        yield
+    return Together(OutOfInference(), torch.enable_grad(), own_precision(device))
 
 
-@contextlib.contextmanager
-def without_graph(device: torch.device) -> Iterator[None]:
+def without_graph(device: torch.device) -> Block:
     """As :func:`differentiable`, but recording nothing: the same function, evaluated only."""
-    with torch.inference_mode(False), torch.no_grad(), own_precision(device):
-        yield
+    return Together(OutOfInference(), torch.no_grad(), own_precision(device))
 
 
-@contextlib.contextmanager
-def transformable(device: torch.device) -> Iterator[None]:
+def transformable(device: torch.device) -> Block:
     """As :func:`differentiable`, with attention by plain products for forward mode and vmap, and without warnings."""
-    with differentiable(device), Plain(), quiet():
-        yield
+    return Together(differentiable(device), Plain(), quiet())
 
 
-@contextlib.contextmanager
-def forward_mode(device: torch.device) -> Iterator[None]:
+def forward_mode(device: torch.device) -> Block:
     """As :func:`transformable`, for forward mode, one thread at a time."""
-    with FORWARD_MODE, transformable(device):
-        yield
+    return Together(ForwardMode(), transformable(device))
 
 
-def own_precision(device: torch.device) -> contextlib.AbstractContextManager[None]:
+def own_precision(device: torch.device) -> Block:
     """The network's own dtype, also under a caller's autocast."""
     if not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext()
-    return torch.autocast(device.type, enabled=False)
+    return OutOfAutocast(device.type)
 
 
 def _without_fast_path(layer: torch.nn.Module) -> None:

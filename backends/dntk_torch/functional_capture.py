@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch.autograd.graph import get_gradient_edge
-from torch.overrides import TorchFunctionMode, resolve_name
+from torch.overrides import resolve_name
 from torch.utils.weak import WeakIdKeyDictionary
 
 from dntk_torch._repeating import repeats
@@ -19,9 +19,10 @@ from dntk_torch.calls import LayerCall, Use
 from dntk_torch.lineage import Lineage, Origin, tensors
 from dntk_torch.operations import OPERATIONS, Argument, Read
 from dntk_torch.plain_operations import OPENED, opened_attention
+from dntk_torch.undisturbed import Mode
 
 
-class Recorder(TorchFunctionMode):  # type: ignore[misc]
+class Recorder(Mode):
     """Records the calls of known functions that are given some of ``parameters``, or what is made of them.
 
     ``escaped`` tells of parameters that went into anything else, whose gradients the calls do not tell, into what

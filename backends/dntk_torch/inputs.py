@@ -18,6 +18,7 @@ from dntk_torch.counting import counted
 from dntk_torch.execution import detached, differentiable, forward_mode, prepared, run, run_copy, transformable
 from dntk_torch.private_copy import Values
 from dntk_torch.requirements import BATCH_NORMS
+from dntk_torch.undisturbed import undisturbed
 
 InputGradient = Callable[[torch.nn.Module, tuple[str, ...], torch.Tensor, torch.Tensor, Values], torch.Tensor]
 """(module, parameter names, inputs (n, ...), cotangents (q, C), directions (n, q, *shape) by name) to (n, ...)."""
@@ -187,6 +188,7 @@ def _for(layer: torch.nn.Module, hook: Callable[..., None]) -> Callable[..., Non
     return lambda _copy, arguments: hook(layer, arguments)
 
 
+@undisturbed
 def _gradient(ends: list[torch.Tensor], leaf: torch.Tensor, cotangents: list[torch.Tensor]) -> torch.Tensor:
     """Gradient in ``leaf``, zero where nothing depends on it."""
     if not ends:

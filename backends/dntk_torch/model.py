@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
@@ -30,7 +29,7 @@ from dntk.models.adapter import (
 )
 from dntk.models.base import Cotangents, per_input
 from dntk.models.batching import measured_bytes
-from dntk.models.forms import GradientForms, ParameterForm
+from dntk.models.forms import GradientForms, forms_of
 from dntk.models.input_gradients import InputDifferentiable, Observed
 from dntk.types import Array, Batch, Namespace
 from dntk_torch import inputs, requirements, state
@@ -45,6 +44,7 @@ from dntk_torch.execution import detached, run, without_graph
 from dntk_torch.per_sample import Push, gradients_of
 from dntk_torch.probe import Plan, make_plan, make_push
 from dntk_torch.requirements import FRAMEWORK, kinds_of_inputs
+from dntk_torch.undisturbed import undisturbed, undisturbed_steps
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,6 +80,7 @@ class TorchModel(InputDifferentiable):
     _findings: _Findings = dataclasses.field(default_factory=_Findings, repr=False)
 
     @classmethod
+    @undisturbed
     def of(cls, module: Any, parameters: str | None = None, forward: Forward | None = None) -> "TorchModel":
         """Model of a module.
 
@@ -154,6 +155,7 @@ class TorchModel(InputDifferentiable):
         return Called(self.module, self.way)
 
     @functools.cached_property
+    @undisturbed
     def _guess(self) -> int | None:
         return guessed_outputs(self._net)
 
@@ -172,6 +174,7 @@ class TorchModel(InputDifferentiable):
         """Floating-point type of the selected parameters."""
         return self.parameters[self.selected[0]].dtype
 
+    @undisturbed
     def __call__(self, x: Batch) -> Float[Array, "n c"]:
         """Outputs at the inputs ``x``; those of 16-bit networks as float32, like their kernels."""
         self.check_inputs(x)
@@ -179,11 +182,13 @@ class TorchModel(InputDifferentiable):
         with without_graph(self.device):
             return arrays.widened(evaluated(self._net, detached(self._net), tensors_of(x)))
 
+    @undisturbed
     def check_inputs(self, x: Batch, name: str = "x") -> None:
         """Raise a clear error unless ``x`` can be an input and the network is in evaluation mode.
 
         The first inputs of a new shape or dtype are run, as in :func:`dntk.models.adapter.examine`.
         """
+        requirements.require_no_autocast(self.device)
         requirements.require_evaluation_mode(self._net)
         requirements.present(self._net, self.selected)
         require_input(x, self, name, convert=FRAMEWORK.convert, kinds=kinds_of_inputs(self._net))
@@ -201,6 +206,9 @@ class TorchModel(InputDifferentiable):
         parameter has no verified closed form, q per-sample backward passes. The factors of all
         layers are alive until consumed.
         """
+        return undisturbed_steps(self._every_block(x, cotangents))
+
+    def _every_block(self, x: Batch, cotangents: Cotangents) -> Iterator[GradientBlock]:
         self.check_inputs(x)
         functionals = per_input(cotangents, batches.count(x), self.n_outputs)
         if self._plan(x).layouts:
@@ -220,17 +228,13 @@ class TorchModel(InputDifferentiable):
         """Bytes of gradient blocks per input for one functional, and for each further one; measured once."""
         return self._findings.sizes(x, lambda: measured_bytes(self, x, cotangents), enough=1)
 
+    @undisturbed
     def gradient_forms(self, x: Batch) -> GradientForms:
         """Which parameters have closed-form gradients at inputs like ``x``, which have not, and why."""
         self.check_inputs(x)
-        why_not = self._plan(tensors_of(x)).why_not
-        return GradientForms(
-            parameters=tuple(
-                ParameterForm(name=name, size=math.prod(value.shape), why_not=why_not.get(name, ""))
-                for name, value in self.parameters.items()
-            )
-        )
+        return forms_of(self.parameters, self._plan(tensors_of(x)).why_not)
 
+    @undisturbed
     def jvp(self, x: Batch, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
         """Directional derivatives of all outputs along q parameter vectors, one sweep each.
 
@@ -250,6 +254,7 @@ class TorchModel(InputDifferentiable):
         self._findings.passes.backward(x, tangents.shape[0], once, of=push)
         return arrays.widened(push(self._net, named, points))
 
+    @undisturbed
     def vjp(self, x: Batch, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward pass."""
         self.check_inputs(x)
@@ -263,6 +268,7 @@ class TorchModel(InputDifferentiable):
         (gradients,) = gradients_of(self._net, self.selected, tensors_of(x), [cotangents])
         return arrays.widened(torch.cat([value.flatten() for value in gradients]))
 
+    @undisturbed
     def head(self, x: Batch) -> str:
         """Name of the linear layer that is called last."""
         self.check_inputs(x)
@@ -273,12 +279,14 @@ class TorchModel(InputDifferentiable):
         """Names of batch normalisations."""
         return inputs.batch_norms_of(self._net)
 
+    @undisturbed
     def observe(self, x: Batch, layers: tuple[str, ...]) -> Observed:
         """Outputs and what enters the first call of layers, named by module, with the way back to ``x``."""
         self.check_inputs(x)
         self._count_forward(x)
         return inputs.observe(self._net, tensors_of(x), layers)
 
+    @undisturbed
     def input_gradient(self, x: Batch, cotangents: Float[Array, "q c"], directions: Float[Array, "n q p"]) -> Array:
         """Gradient in x_i of Σ_q ⟨directions[i, q], ∇_θ ⟨cotangents[q], f(x_i)⟩⟩.
 

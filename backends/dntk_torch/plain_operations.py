@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+
+from dntk_torch.undisturbed import Mode
 
 
-class Plain(TorchFunctionMode):  # type: ignore[misc]
+class Plain(Mode):
     """Attention as products and a softmax, which all transforms of functions can differentiate.
 
     PyTorch's fused transformer layers, which have no derivative, look for modes and do not run under any; without

@@ -16,9 +16,6 @@ import torch
 
 T = TypeVar("T")
 
-FORWARD_MODE = threading.RLock()
-"""Held while forward mode runs: its dual numbers have one level in a process, which ends with the first to leave it."""
-
 
 class _User:
     """One block that needs a switch."""

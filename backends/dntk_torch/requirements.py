@@ -116,6 +116,19 @@ def selected_names(module: torch.nn.Module, pattern: str | None) -> tuple[str, .
     return tuple(names)
 
 
+def require_no_autocast(device: torch.device) -> None:
+    """Raise ``ValueError`` within the caller's autocast: products of whole float32 numbers would be of 16 bits.
+
+    Those of the network are kept out of it; those of its gradients with each other are dntk's own.
+    """
+    if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
+        msg = (
+            "torch.autocast is on, which would round the products of gradients to 16 bits: call dntk outside of it, or "
+            f"within torch.autocast({device.type!r}, enabled=False)."
+        )
+        raise ValueError(msg)
+
+
 def require_gradients_are_derivatives(module: torch.nn.Module, names: tuple[str, ...]) -> None:
     """Raise ``ValueError`` for a selected table whose gradients torch rescales by counts."""
     for name, layer in _chosen_tables(module, names):

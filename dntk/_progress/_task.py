@@ -161,6 +161,19 @@ def progress(callback: Callable[[ProgressEvent], None] | None = None, *, interva
     ------
     TypeError
         ``callback`` cannot be called.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(40, 3))
+    >>> model = dntk.MLP(weights=(rng.normal(size=(2, 3)),), biases=(None,))
+    >>> events = []
+    >>> with dntk.progress(events.append, interval=0):
+    ...     kernel = dntk.ntk(model, x)
+    >>> events[-1].done == events[-1].total
+    True
+    >>> events[-1].task, events[-1].unit
+    ('kernel', 'pairs')
     """
     if callback is not None and not callable(callback):
         msg = f"`callback` is a {type(callback).__name__}: pass a function of one event, such as print, or None."

@@ -8,7 +8,7 @@ from dntk.archive import schema
 from dntk.archive._locks import locked
 from dntk.archive.digests import checksum, fingerprint, to_host
 from dntk.archive.errors import StoreError
-from dntk.archive.files import expanded, present, write_whole, written_whole
+from dntk.archive.files import collect, collect_beside, expanded, present, write_whole, written_whole
 from dntk.archive.formats import Format, packed, read, unpacked, write
 from dntk.archive.stored import Stored
 
@@ -17,6 +17,8 @@ __all__ = [
     "StoreError",
     "Stored",
     "checksum",
+    "collect",
+    "collect_beside",
     "expanded",
     "fingerprint",
     "locked",

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import platform
+import re
 import secrets
 import shutil
 import time
@@ -22,6 +23,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_UNFINISHED = re.compile(r"-[0-9a-f]+\.part$")
 _ABANDONED = 24 * 3600
 """Seconds without a change after which the unfinished file of another machine counts as left behind."""
 
@@ -54,7 +56,7 @@ def written_whole(path: str | Path, *, size: int = 0, replace: bool = True) -> I
     """
     destination = Path(os.path.realpath(expanded(path)))
     destination.parent.mkdir(parents=True, exist_ok=True)
-    _collect(destination)
+    collect(destination.parent, destination.name)
     _require_space(destination, size)
     part, stream = _opened_part(destination)
     try:
@@ -83,7 +85,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
 def _opened_part(destination: Path) -> tuple[Path, BinaryIO]:
     """A new file beside the destination, locked while it is written so that nobody takes it for left behind."""
     while True:
-        part = destination.with_name(f"{_prefix(destination)}{_here()}-{secrets.token_hex(8)}.part")
+        part = destination.with_name(f".{destination.name}.{_here()}-{secrets.token_hex(8)}.part")
         stream = part.open("xb")
         # Another writer may have locked it to remove it, or have removed it, before it was locked here.
         if _locked(stream) is not False and part.exists():
@@ -110,19 +112,29 @@ def _put(part: Path, destination: Path, *, replace: bool) -> None:
     os.replace(part, destination)
 
 
-def _collect(destination: Path) -> None:
-    """Remove unfinished files of this destination whose writers are gone."""
-    prefix = _prefix(destination)
+def collect(folder: Path, name: str = "") -> None:
+    """Remove unfinished files of one name in a folder, or of all names, whose writers are gone.
+
+    Writers do so for the file that they write. Who goes on in a folder does it too, as what is there is not written
+    again: a writer may have been killed between putting its file in place and taking the other name away.
+    """
+    start, here = f".{name}." if name else ".", f".{_here()}-"
     try:
-        names = [entry.name for entry in os.scandir(destination.parent) if entry.name.startswith(prefix)]
+        names = [entry.name for entry in os.scandir(folder) if entry.name.startswith(start)]
     except OSError:
         return
-    for part in (destination.with_name(name) for name in names if name.endswith(".part")):
+    for part in (folder / each for each in names if _UNFINISHED.search(each)):
         with contextlib.suppress(OSError), part.open("rb+") as stream:
-            locked = _locked(stream) if part.name.startswith(f"{prefix}{_here()}-") else None
+            locked = _locked(stream) if here in part.name[len(start) - 1 :] else None
             old = time.time() - part.stat().st_mtime > _ABANDONED
             if locked or (locked is None and old):
                 part.unlink()  # with the lock held: whoever gets it next sees that the file is gone
+
+
+def collect_beside(path: str | Path) -> None:
+    """Remove unfinished files of a path whose writers are gone: for who goes on from it, and may write it no more."""
+    destination = Path(os.path.realpath(expanded(path)))
+    collect(destination.parent, destination.name)
 
 
 def _locked(stream: BinaryIO) -> bool | None:
@@ -136,10 +148,6 @@ def _locked(stream: BinaryIO) -> bool | None:
     except OSError:
         return None
     return True
-
-
-def _prefix(destination: Path) -> str:
-    return f".{destination.name}."
 
 
 def _here() -> str:

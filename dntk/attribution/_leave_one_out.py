@@ -154,6 +154,18 @@ def leave_one_out(
     -----
     O(C·n·d·min(n, d)) on all features, O(C·n·k·s) in a span. Source of the identities: Allen 1974; Cook and Weisberg
     1982.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(2, 40, 8))), rng.normal(size=(40, 2))
+    >>> left = dntk.attribution.leave_one_out(phi, y, ridge=1.0)
+    >>> query = phi[:1]
+    >>> left.change(query).shape  # of every output, query and point
+    (2, 1, 40)
+    >>> without = dntk.solve.ridge(phi[1:], y[1:], ridge=1.0).predict(query)  # fitted again
+    >>> np.allclose(left.without(query, [0]), without)
+    True
     """
     require_features("features", features)
     if gradients is None:

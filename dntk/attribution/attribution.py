@@ -49,6 +49,18 @@ class Attribution:
     Notes
     -----
     Features are those of one output, (n, k) a model. Sources: Park and others, *TRAK*, ICML 2023; Koh and Liang 2017.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x = rng.normal(size=(40, 3))
+    >>> train = dntk.outputs.labelled(x, dntk.metrics.predicted_labels(model(x)))
+    >>> fit = dntk.attribution.Attribution(model, ridge=1.0).fit(train)
+    >>> queries = train.take(np.arange(5))
+    >>> fit.scores(queries).shape, fit.top(queries, 3).indices.shape
+    ((5, 40), (5, 3))
     """
 
     models: tuple[Model, ...]

@@ -61,6 +61,17 @@ def explain(left: LeftOut, phi: TangentFeatures, output: int, *, size: int = 5) 
     Notes
     -----
     O(q·n·(C·d + k)), of which the contributions are the most.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(2, 40, 8))), rng.normal(size=(40, 2))
+    >>> left = dntk.attribution.leave_one_out(phi, y, ridge=1.0)
+    >>> told = dntk.attribution.explain(left, phi[:2], output=1, size=3)
+    >>> told.indices.shape, told.indices[:, 0].tolist()  # the nearest to a point is itself
+    ((2, 3), [0, 1])
+    >>> np.allclose(told.contributions.sum(axis=1) + told.rest, told.prediction)
+    True
     """
     require_kind("left", left, LeftOut, expected="what dntk.attribution.leave_one_out returns")
     parts = left.contributions(phi)

@@ -27,6 +27,12 @@ class Margins:
     """Log odds of the label: a point of probability p pulls on its margin with 1 − p (Park and others, TRAK, 2023).
 
     Scores are changes of the margin of a query, up to a common factor: positive for points that raise it.
+
+    Examples
+    --------
+    >>> margins = np.array([[0.0], [20.0]])  # a point of probability ½, and one that is certain
+    >>> dntk.attribution.Margins().pulls(margins).round(6).tolist()
+    [0.5, 0.0]
     """
 
     def of(self, model: Model) -> Model:
@@ -46,6 +52,16 @@ class Losses:
 
     Scores are changes of a query's loss with the sign turned: positive for points that lower it. Gradients of points
     that are fitted well vanish; :class:`Margins` do not. Labels may be classes or, for the squared error, targets.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> train = dntk.outputs.labelled(rng.normal(size=(40, 3)), rng.integers(2, size=40))
+    >>> rule = dntk.attribution.Attribution(model, functional=dntk.attribution.Losses())
+    >>> rule.fit(train).self_influence().shape
+    (40,)
     """
 
     def of(self, model: Model) -> Model:

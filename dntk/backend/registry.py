@@ -82,7 +82,12 @@ def _entry(point: Any) -> BackendEntry:  # of the backport where that is install
 
 @functools.cache
 def _loaded(name: str) -> Backend:
-    return entries()[name].load()
+    entry = entries()[name]
+    missing = entry.missing()  # once: looking for a module that is not loaded yet costs more than small algorithms
+    if missing:
+        msg = f"backend {name!r} needs {', '.join(missing)}, which is not installed: {entry.install}"
+        raise ImportError(msg)
+    return entry.load()
 
 
 def get_backend(name: str) -> Backend:
@@ -99,10 +104,6 @@ def get_backend(name: str) -> Backend:
     if name not in known:
         msg = f"no backend is called {name!r}; registered are: {', '.join(sorted(known))}."
         raise ValueError(msg)
-    missing = known[name].missing()
-    if missing:
-        msg = f"backend {name!r} needs {', '.join(missing)}, which is not installed: {known[name].install}"
-        raise ImportError(msg)
     return _loaded(name)
 
 
@@ -141,7 +142,14 @@ def backend_for_network(net: Any) -> Backend:
 
 
 def backends() -> dict[str, BackendStatus]:
-    """What is installed: name, version, devices, autodiff, and why a backend is not available."""
+    """What is installed: name, version, devices, autodiff, and why a backend is not available.
+
+    Examples
+    --------
+    >>> found = dntk.backends()
+    >>> found["numpy"].available, found["numpy"].devices
+    (True, ('cpu',))
+    """
     return {name: _status(entry) for name, entry in entries().items()}
 
 

@@ -71,6 +71,14 @@ def threshold(scores: Float[Array, " n"], *, false_alarm: float = 0.05, confiden
     TypeError, ValueError
         No array (n,) of finite real numbers; shares that are not between 0 and 1; too few points for both, with how
         many are needed.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> scores = rng.uniform(size=500)  # of points that took no part in the fit
+    >>> limit = dntk.certificates.threshold(scores, false_alarm=0.05, confidence=0.95)
+    >>> limit.points, limit.allowed, int((scores > limit.value).sum())
+    (500, 16, 16)
     """
     _require_scores(scores)
     false_alarm = share("false_alarm", false_alarm, remedy="use for example 0.05")

@@ -117,6 +117,13 @@ def as_approximation(
         return OtherFeatures(values=approximation.values)
     if isinstance(approximation, FittedPredictor):
         span = approximation.span
+        if span.basis.shape[0] == 1 < reference.n_outputs:
+            msg = (
+                "`approximation` is a fit of one regression for all outputs, and `reference` has "
+                f"{reference.n_outputs} outputs: pass their rows and the targets of those, "
+                "dntk.solve.Joint().rows(phi, y)."
+            )
+            raise ValueError(msg)
         reference.require_comparable(TangentFeatures(span.basis, approximation.sketch), "approximation")
         return span
     msg = (

@@ -104,6 +104,10 @@ class Certificate:
         λ, and the root mean square of the targets.
     stages
         What each stage lost.
+    rows_of
+        Of a fit with one regression for all outputs (:class:`dntk.solve.Joint`, :class:`dntk.solve.Functionals`), how
+        many points its rows are of. ``points`` then counts rows, ``outputs`` is 1, and K̄ is the kernel of those rows,
+        for :class:`dntk.solve.Joint` the block of the full kernel. None elsewhere.
     tolerance
         Whether the fit met the tolerance that was asked of it, and what stopped it.
     pointwise
@@ -131,6 +135,7 @@ class Certificate:
     ridge: float | None = None
     target_norm: float | None = None
     stages: tuple[StageError, ...] = ()
+    rows_of: int | None = None
     tolerance: ToleranceOutcome | None = None
     pointwise: PointwiseBound | None = None
     cost: StageCost | None = None
@@ -166,8 +171,7 @@ class Certificate:
         """A verdict in words, from the kernel to the predictor and the stages."""
         worst = self.worst_stage
         lines = [
-            f"certificate of {self.points} points, {self.outputs} outputs; all statements together with probability "
-            f"{self.confidence:.6g}",
+            f"certificate of {self._subject}; all statements together with probability {self.confidence:.6g}",
             verdict.kernel_line(self.trace_error, self.trace, self.spectral_error, self.largest),
             *verdict.tail_lines(self.pca_tail, self.misalignment_gap, self.trace),
             verdict.eigenvalues_line(self.eigenvalue_intervals),
@@ -181,6 +185,13 @@ class Certificate:
         if self.tolerance is not None:
             lines.append(f"tolerance    {self.tolerance}")
         return "\n".join(lines)
+
+    @property
+    def _subject(self) -> str:
+        """What the kernel is of, in words."""
+        if self.rows_of is None:
+            return f"{self.points} points, {self.outputs} outputs"
+        return f"one regression for all outputs, on {self.points} rows of {self.rows_of} points"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings, without the pointwise bound and the cost; see :meth:`from_dict`."""

@@ -35,11 +35,18 @@ SHARE = 0.2
 
 
 def tangent_residual(
-    phi: TangentFeatures, basis: Float[Array, "c s k"], *, normalised: bool = True
+    phi: TangentFeatures, basis: Float[Array, "g s k"], *, normalised: bool = True
 ) -> Float[Array, " n"]:
     """Σ_c‖(I − Π_c)ψ_c(x)‖² / Σ_c‖ψ_c(x)‖² per point, in [0, 1]; 0 for points whose features are zero.
 
     Not ``normalised``: the numerator alone, which grows with the length of a gradient, too.
+
+    Examples
+    --------
+    >>> basis = np.eye(3)[None, :2, :]  # keeps the first two of three coordinates
+    >>> phi = dntk.TangentFeatures(np.array([[1.0, 2, 0], [0, 3, 4], [0, 0, 1]]))
+    >>> dntk.certificates.tangent_residual(phi, basis).round(6).tolist()
+    [0.0, 0.64, 1.0]
     """
     xp = arrays.namespace(phi.values)
     largest = xp.max(xp.abs(phi.values), axis=(0, 2), keepdims=True)
@@ -70,6 +77,14 @@ def sampled_mean(
     ------
     ValueError
         The sample is empty, larger than the population, or leaves [0, 1]; ``confidence`` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> values = rng.uniform(size=10000)
+    >>> low, high = dntk.certificates.sampled_mean(values[:500], 10000, confidence=0.99)
+    >>> low.shape, bool(low[0] < values.mean() < high[0]), bool(high[0] - low[0] < 0.2)
+    ((1,), True, True)
     """
     values = _checked(sample, population)
     check_confidence(confidence)

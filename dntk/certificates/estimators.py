@@ -32,7 +32,13 @@ from dntk.types import Array
 def gaussian_probes(
     points: int, count: int, *, like: Array, seed: int = 0, stream: str = "probes"
 ) -> Float[Array, "n q"]:
-    """Independent standard normal columns on the device and in the dtype of ``like``; other streams are independent."""
+    """Independent standard normal columns on the device and in the dtype of ``like``; other streams are independent.
+
+    Examples
+    --------
+    >>> dntk.certificates.gaussian_probes(40, 20, like=np.zeros(1)).shape
+    (40, 20)
+    """
     padded = -(-count // WORDS_PER_COUNTER) * WORDS_PER_COUNTER
     draws = normals(seed=seed, stream=stream, start=0, count=points * padded, dtype=np.float64)
     xp = arrays.namespace(like)
@@ -55,7 +61,17 @@ def chernoff_factor(probes: int, failure: float) -> float:
 
 
 def frobenius_norm(images: Float[Array, "n q"], *, confidence: float) -> Bound:
-    """Bound on ‖R‖_F from the images R g_j of independent Gaussian probes."""
+    """Bound on ‖R‖_F from the images R g_j of independent Gaussian probes.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> residual = rng.normal(size=(40, 40))
+    >>> probes = dntk.certificates.gaussian_probes(40, 20, like=residual)
+    >>> found = dntk.certificates.frobenius_norm(residual @ probes, confidence=0.999)
+    >>> bool(np.linalg.norm(residual) <= float(found)), found.kind, found.confidence
+    (True, 'probabilistic', 0.999)
+    """
     check_confidence(confidence)
     largest, scaled = _scaled(images)
     xp = arrays.namespace(images)
@@ -67,7 +83,17 @@ def frobenius_norm(images: Float[Array, "n q"], *, confidence: float) -> Bound:
 
 
 def spectral_norm(images: Float[Array, "n q"], *, confidence: float) -> Bound:
-    """Bound on ‖R‖₂ from the images R g_j of independent Gaussian probes."""
+    """Bound on ‖R‖₂ from the images R g_j of independent Gaussian probes.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> residual = rng.normal(size=(40, 40))
+    >>> probes = dntk.certificates.gaussian_probes(40, 20, like=residual)
+    >>> found = dntk.certificates.spectral_norm(residual @ probes, confidence=0.999)
+    >>> bool(np.linalg.norm(residual, 2) <= float(found)), found.kind
+    (True, 'probabilistic')
+    """
     check_confidence(confidence)
     largest, scaled = _scaled(images)
     xp = arrays.namespace(images)
@@ -83,6 +109,19 @@ def semidefinite_norm(
 
     ``steps`` products with b columns each; ``rounding`` is what they may be off by, in the spectral norm. Spaces that
     fill R^n give the norm itself.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> factor = rng.normal(size=(40, 5))
+    >>> residual = factor @ factor.T
+    >>> start = dntk.certificates.gaussian_probes(40, 2, like=residual)
+    >>> found = dntk.certificates.semidefinite_norm(
+    ...     lambda v: residual @ v, start, steps=5, confidence=0.999
+    ... )
+    >>> norm = np.linalg.norm(residual, 2)
+    >>> bool(norm <= float(found)), bool(float(found) < 2 * norm)
+    (True, True)
     """
     check_confidence(confidence)
     points, block = start.shape
@@ -155,6 +194,15 @@ def xtrace(multiply: Multiply, like: Float[Array, "n ..."], *, probes: int, seed
 
     With A Ω = Q R, the i-th estimate uses the range without column i: tr A on it exactly, plus ω_iᵀ(I − Q_iQ_iᵀ)A(I −
     Q_iQ_iᵀ)ω_i. Computed by q QR factorisations of (n, q − 1) blocks. Between 2 and n probes.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> factor = rng.normal(size=(40, 3))
+    >>> matrix = factor @ factor.T
+    >>> found = dntk.certificates.xtrace(lambda v: matrix @ v, matrix, probes=10)
+    >>> bool(np.isclose(found.value, np.trace(matrix))), bool(found.error < 1e-6 * found.value)
+    (True, True)
     """
     xp = arrays.namespace(like)
     points = like.shape[0]
@@ -186,7 +234,17 @@ def xtrace(multiply: Multiply, like: Float[Array, "n ..."], *, probes: int, seed
 
 
 def hutch_plus_plus(multiply: Multiply, like: Float[Array, "n ..."], *, products: int, seed: int = 0) -> TraceEstimate:
-    """Trace of A from a third of the products for a range, a third for the trace on it, and a third for the rest."""
+    """Trace of A from a third of the products for a range, a third for the trace on it, and a third for the rest.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> factor = rng.normal(size=(40, 3))
+    >>> matrix = factor @ factor.T  # of rank 3, which the range finder has
+    >>> found = dntk.certificates.hutch_plus_plus(lambda v: matrix @ v, matrix, products=30)
+    >>> found.products, bool(np.isclose(found.value, np.trace(matrix)))
+    (30, True)
+    """
     xp = arrays.namespace(like)
     points = like.shape[0]
     third = products // 3

@@ -31,13 +31,28 @@ _LARGEST_TAIL = 64  # features per output up to which the tail's lower end is wo
 
 
 def trace_residual(trace: float, projected: float, *, eps: float, size: int) -> Bound:
-    """Bound on tr R from tr K and tr K_Π = ‖ΠΦᵀ‖_F²."""
+    """Bound on tr R from tr K and tr K_Π = ‖ΠΦᵀ‖_F².
+
+    Examples
+    --------
+    >>> lost = dntk.certificates.trace_residual(10.0, 8.0, eps=2.0**-52, size=40)
+    >>> round(float(lost), 9), lost.kind
+    (2.0, 'deterministic')
+    """
     value = max(0.0, trace - projected) + allowance("trace residual", eps, size, trace)
     return Bound(value=value, theorem="trace residual of a projection")
 
 
 def frobenius_residual(spectral: Bound, trace: Bound) -> Bound:
-    """Bound on ‖R‖_F of a positive semidefinite R: √(‖R‖₂ tr R)."""
+    """Bound on ‖R‖_F of a positive semidefinite R: √(‖R‖₂ tr R).
+
+    Examples
+    --------
+    >>> spectral = dntk.Bound(value=2.0, theorem="known")
+    >>> trace = dntk.Bound(value=8.0, theorem="known")
+    >>> float(dntk.certificates.frobenius_residual(spectral, trace))
+    4.0
+    """
     return Bound(
         value=math.sqrt(float(spectral) * float(trace)),
         theorem="‖R‖_F ≤ √(‖R‖₂ tr R)",

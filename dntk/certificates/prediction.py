@@ -21,9 +21,9 @@ from dntk.types import Array
 
 
 def posterior_variance(
-    features: Float[Array, "c q k"], basis: Float[Array, "c s k"], squares: Float[Array, "c s"], *, ridge: float
+    features: Float[Array, "c q k"], basis: Float[Array, "g s k"], squares: Float[Array, "g s"], *, ridge: float
 ) -> Float[Array, "c q"]:
-    """The upper bound v̂ of the posterior variance at q points, v ≤ v̂ ≤ κ_xx.
+    """The upper bound v̂ of the posterior variance at q points, v ≤ v̂ ≤ κ_xx, in spans of every output or one for all.
 
     With p_j = ⟨b_j, ψ⟩ and g_j = σ_j²/(σ_j² + λ), from the right singular vectors b_j of the synthetic gradients and
     their squared singular values σ_j²,
@@ -36,6 +36,14 @@ def posterior_variance(
     float64 where the device has it. Where it has not, the difference may be the smaller of the two, and nothing is
     known below 4·0.18·eps·N·κ_xx, its allowance. √(s + 64) is an observation, as are all constants of
     ``dntk/certificates/rounding.py``: errors of many terms add at random.
+
+    Examples
+    --------
+    >>> basis, squares = np.eye(3)[None, :1, :], np.array([[4.0]])  # one gradient, of norm 2
+    >>> psi = np.array([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    >>> found = dntk.certificates.posterior_variance(psi, basis, squares, ridge=1.0)
+    >>> found.round(6).tolist()  # 1 − 4/(4 + 1) along the gradient
+    [[0.2, 1.0]]
     """
     xp = arrays.namespace(features)
     wide = arrays.accumulation_dtype(features)

@@ -72,6 +72,17 @@ def span_certificate(
     ------
     ValueError
         As :func:`dntk.solve.ridge`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(2, 40, 8))), rng.normal(size=(40, 2))
+    >>> grads = dntk.distill.gradients.Principal(6).distill(phi, y)
+    >>> made = dntk.certificates.span_certificate(grads, ridge=1.0)
+    >>> exact, few = dntk.solve.ridge(phi, y, ridge=1.0), dntk.solve.same_span(grads, ridge=1.0)
+    >>> change = np.abs(exact.predict(phi) - few.predict(phi))
+    >>> bool(np.all(change <= made.same_span_bound(phi).value))
+    True
     """
     chosen = ridge_in_span(grads, targets, ridge)
     galerkin, better = solve_ridge(grads, targets, ridge=chosen), same_span(grads, targets, ridge=chosen)

@@ -13,7 +13,17 @@ from dntk._progress import Task, task
 from dntk.certificates import DroppedPoints, Span
 from dntk.certificates.dropped import FEW
 from dntk.distilled_gradients import DistilledGradients
-from dntk.estimator._steps import left_by, reduced, regressed, span_of_features, span_of_gradients, spectrum_of
+from dntk.estimator._steps import (
+    as_rows,
+    compared_count,
+    left_by,
+    predicted,
+    reduced,
+    regressed,
+    span_of_features,
+    span_of_gradients,
+    spectrum_of,
+)
 from dntk.estimator.certification import Evidence
 from dntk.estimator.defaults import cost_of_everything
 from dntk.estimator.losses import Losses, expected_sketch_error
@@ -37,16 +47,18 @@ from dntk.types import Array
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Run:
-    """What the stages made."""
+    """What the stages made; ``phi`` are the features of the rows that were regressed on, with their ``goals``."""
 
     points: KeptPoints
     phi: TangentFeatures
+    goals: Float[Array, "r g"]
+    compared: TangentFeatures
     sketch: Sketch | SketchPlan | None
     grads: DistilledGradients | None
     fit: RidgeFit
     ridge: float
     span: Once[Span]
-    spectrum: Float[Array, " m"]
+    spectrum: Float[Array, " r"]
 
 
 def fitted(
@@ -62,19 +74,21 @@ def fitted(
     if outcome is not None and not outcome.met:
         warnings.warn(f"tolerance {outcome}", UserWarning, stacklevel=3)
     watch.require_same(parts.model)
-    network = run.points.targets if y is None else outputs_of(parts.model, run.points.x)
+    q = len(run.compared)
+    network = run.points.targets[:q, :] if y is None else outputs_of(parts.model, batches.first(run.points.x, q))
     losses = _losses(run, points=batches.count(x), network=network)
     evidence = Evidence(
         phi=run.phi,
         grads=run.grads,
         weights=run.fit.weights,
-        targets=run.points.targets,
+        targets=run.goals,
         ridge=run.ridge,
         span=run.span,
         dropped=_not_kept(parts, x, run, stages.keep.memory_limit),
         losses=losses,
         tolerance=outcome,
         seed=parts.seed,
+        rows_of=None if run.phi is run.compared else run.points.targets.shape[0],
     )
     return FittedState(
         weights=run.fit.weights,
@@ -97,7 +111,7 @@ def fitted(
 def _made_by(parts: Parts, choices: tuple[str, ...]) -> dict[str, str]:
     """The parts in words, and what they ran on."""
     used = ", ".join(f"{name} {version}" for name, version in versions().items())
-    words = {name: repr(getattr(parts, name)) for name in ("data", "gradients", "sketch", "seed")}
+    words = {name: repr(getattr(parts, name)) for name in ("data", "gradients", "sketch", "regression", "seed")}
     return {**words, "rule of the ridge": repr(parts.ridge), "choices": "; ".join(choices), "versions": used}
 
 
@@ -109,17 +123,19 @@ def _run(stages: Stages, x: Array, y: Array | None, targets: Targets, stage: Cal
         cost.nbytes = points.nbytes
     _say_what_everything_costs(stages, x, sketch)
     with stage("features") as cost:
-        phi, sketch = stages.features(points, sketch)
+        made, sketch = stages.features(points, sketch)
+        phi, goals = stages.parts.regression.rows(made, points.targets)
+        compared = _compared(stages, points, made)
         cost.nbytes = nbytes_of(phi.values)
     with stage("ridge"):
-        problem, fit = regressed(stages, phi, points.targets)
+        problem, fit = regressed(stages, phi, goals)
         ridge = float(fit.ridge)  # type: ignore[arg-type]  # one for all outputs
     if points.residual is None:
         with stage("loss of points"):
             left = keep.number("loss of points", phi.values, lambda: _measured(stages, x, points, phi, problem))
         points = dataclasses.replace(points, residual=left)
     with stage("gradients") as cost:
-        smaller, grads = reduced(stages, phi, points.targets, ridge), None
+        smaller, grads = reduced(stages, phi, goals, ridge), None
         if smaller is not None:
             grads, inside = smaller
             # Leaving points out in a span made from their targets would flatter: keep the error of all features.
@@ -128,7 +144,27 @@ def _run(stages: Stages, x: Array, y: Array | None, targets: Targets, stage: Cal
         cost.nbytes = nbytes_of(fit.weights) + (0 if grads is None else nbytes_of(grads.basis))
     with stage("spectrum"):
         spectrum = spectrum_of(stages, phi)
-    return _Run(points=points, phi=phi, sketch=sketch, grads=grads, fit=fit, ridge=ridge, span=span, spectrum=spectrum)
+    return _Run(
+        points=points,
+        phi=phi,
+        goals=goals,
+        compared=compared,
+        sketch=sketch,
+        grads=grads,
+        fit=fit,
+        ridge=ridge,
+        span=span,
+        spectrum=spectrum,
+    )
+
+
+def _compared(stages: Stages, points: KeptPoints, made: TangentFeatures) -> TangentFeatures:
+    """Features of all outputs at the first of the kept points: all of them, where those are what was made."""
+    parts = stages.parts
+    if parts.regression.of_outputs:
+        return made
+    number = compared_count(batches.count(points.x), parts.model.n_outputs)
+    return stages.keep.features("compared", parts.model, batches.first(points.x, number), sketch=made.sketch)
 
 
 @contextlib.contextmanager
@@ -144,7 +180,7 @@ def _losses(run: _Run, *, points: int, network: Float[Array, "m c"]) -> Losses:
     grads, phi = run.grads, run.phi
     return Losses(
         points=points,
-        kept_points=len(phi),
+        kept_points=run.points.targets.shape[0],
         data_trace_residual=run.points.residual or 0.0,
         sketch_relative_error=expected_sketch_error(run.sketch, phi, run.spectrum),
         gradient_trace_residual=0.0 if grads is None else grads.trace_residual,
@@ -153,7 +189,8 @@ def _losses(run: _Run, *, points: int, network: Float[Array, "m c"]) -> Losses:
         truncation_rank=truncation_rank(run.spectrum),
         condition_number=condition_number(run.spectrum, run.ridge),
         loo_error=run.fit.loo_error,
-        fidelity=fidelity(run.fit.predict(phi), network),
+        together=run.phi is not run.compared,
+        fidelity=fidelity(predicted(run.compared, run.fit.weights), network),
     )
 
 
@@ -170,7 +207,7 @@ def _measured(stages: Stages, x: Array, points: KeptPoints, phi: TangentFeatures
     sample = DroppedPoints.of(parts.model, x, points.indices, rows=0, seed=parts.seed, least=FEW)
     if sample is None:
         return 0.0
-    others = stages.keep.features("measured", parts.model, sample.x, sketch=phi.sketch)
+    others = as_rows(stages.keep.features("measured", parts.model, sample.x, sketch=phi.sketch), phi.n_outputs)
     return left_by(phi, others, problem) * sample.population / batches.count(x)
 
 

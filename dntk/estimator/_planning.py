@@ -12,6 +12,7 @@ from dntk.certificates.dropped import FEW, DroppedPoints
 from dntk.distill.data import DataSelector, InputSelector, LastLayer, Random
 from dntk.distill.data.last_layer import last_layer_features
 from dntk.estimator._rehearsal import Rehearsal, Scene
+from dntk.estimator._steps import compared_count
 from dntk.estimator.points import choosing_bytes, dim_of, require_choosing
 from dntk.estimator.search import resized
 from dntk.estimator.stages import AsGiven, Parts, kept_count
@@ -95,9 +96,15 @@ class _Planned:
         return self._features("each", self.sketch)
 
     @functools.cached_property
+    def regressed(self) -> PlannedFeatures:
+        """Features that are regressed on, at the cost of one functional of each point where they are no outputs'."""
+        return self.features if self.parts.regression.of_outputs else self._features("sum", self.sketch)
+
+    @functools.cached_property
     def rehearsal(self) -> Rehearsal:
         """The algebra of the stages after features."""
-        return Rehearsal(self.stages, self.like, self.kept, self.dim, self.outputs)
+        problems, rows = self.parts.rows(self.kept)
+        return Rehearsal(self.stages, self.like, rows, self.dim, problems)
 
     def data(self, choice: StageCost) -> PlannedStage:
         """Choosing the sketch, which has been done, and points, and the targets at them."""
@@ -114,16 +121,26 @@ class _Planned:
         """The stages after points are chosen."""
         m = self.kept
         needed = self.stages.require_algebra(m, self.dim, self.like)
-        found = [self.features.stage("features", m, disk=self.disk), self._algebra("ridge", Scene.regression, needed)]
+        found = [self._kept_features(m), self._algebra("ridge", Scene.regression, needed)]
         if isinstance(self.parts.data, InputSelector) and m < self.points:
             found.append(self._loss(needed))
         gradients = self._algebra("gradients", Scene.gradients, needed)
         return (*found, gradients, self._algebra("spectrum", Scene.spectrum, needed))
 
+    def _kept_features(self, m: int) -> PlannedStage:
+        """Features of the kept points, and of the few at which the predictor is compared with the network."""
+        found = self.regressed.stage("features", m, disk=self.disk)
+        if self.parts.regression.of_outputs:
+            return found
+        compared = self.features.stage("", compared_count(m, self.outputs), disk=self.disk)
+        cost = dataclasses.replace(added("features", found.cost, compared.cost), nbytes=found.cost.nbytes)
+        return dataclasses.replace(found, cost=cost, disk=found.disk + compared.disk)
+
     def certificate(self) -> PlannedStage:
         """The certificate: features of a sample of points that are not kept, and algebra."""
         cost = self.rehearsal.cost(Scene.certificate)
-        made = self.features.stage("", self._dropped(rows=self.points + self.kept * self.outputs))
+        problems, rows = self.parts.rows(self.kept)
+        made = self.features.stage("", self._dropped(rows=self.points + problems * rows))
         total = dataclasses.replace(added("certificate", cost, made.cost), nbytes=0)
         needed = self.stages.require_algebra(self.kept, self.dim, self.like)
         basis = f"when first read; {self.rehearsal.basis}"
@@ -193,7 +210,8 @@ class _Planned:
 
     def _algebra(self, name: str, run: Callable[[Scene], object], needed: int) -> PlannedStage:
         """A stage that does algebra with the features alone."""
-        size, m, k, s = itemsize(self.like) * self.outputs, self.kept, self.dim, self.rehearsal.directions
+        problems, m = self.parts.rows(self.kept)
+        size, k, s = itemsize(self.like) * problems, self.dim, self.rehearsal.directions
         kept = {"gradients": size * k * (1 + s)}.get(name, 0)
         left = {"ridge": size * (m + k), "gradients": 2 * size * s * (m + k), "spectrum": 8 * m}[name]
         return PlannedStage(

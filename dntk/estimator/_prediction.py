@@ -5,6 +5,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk._progress import task
 from dntk.estimator.linear_weights import LinearWeights
+from dntk.gradient_blocks import GradientBlock
 from dntk.gradient_blocks._paired import paired
 from dntk.ledger import count, nbytes_of
 from dntk.models import batches
@@ -30,8 +31,9 @@ def linear_outputs(
     xp = model.namespace
     dtype = arrays.kernel_dtype(xp, model.dtype)
     every = cotangents_for("each", model.n_outputs, xp=xp, dtype=dtype, device=model.device)
-    weights, sketch, whole = linear.weights, linear.sketch, linear.in_parameters(memory_limit)
-    held = nbytes_of(weights) + nbytes_of(whole)
+    sketch, whole = linear.sketch, linear.in_parameters(memory_limit)
+    weights = xp.broadcast_to(linear.weights, (model.n_outputs, linear.weights.shape[1]))  # one for all, or C
+    held = nbytes_of(linear.weights) + nbytes_of(whole)
     with arrays.checked_afterwards():
         size = choose_batch_size(model, x, every, None, held=held, memory_limit=memory_limit)
     n = batches.count(x)
@@ -52,15 +54,21 @@ def _outputs(
     x: Array,
     every: Float[Array, "c c"],
     weights: Float[Array, "c k"],
-    whole: Float[Array, "c p"],
+    whole: Float[Array, "g p"],
     sketch: Sketch | None,
 ) -> Float[Array, "n c"]:
     count(jacobian_rows=batches.count(x) * every.shape[0])
     total: Array | None = None
     for block in separated(model.gradient_blocks(x, every)):
         smaller = sketch.cheaper_pair(block, weights) if isinstance(sketch, PairedSketch) else None
-        one, its = (block, whole[:, block.offset : block.offset + block.size]) if smaller is None else smaller
+        one, its = (block, _of_block(whole, block, every.shape[0])) if smaller is None else smaller
         part = paired(one, its)
         total = part if total is None else total + part
     assert total is not None
     return total.T
+
+
+def _of_block(whole: Float[Array, "g p"], block: GradientBlock, outputs: int) -> Float[Array, "c b"]:
+    """The coordinates of a block, of every output."""
+    part = whole[:, block.offset : block.offset + block.size]
+    return arrays.namespace(part).broadcast_to(part, (outputs, part.shape[1]))

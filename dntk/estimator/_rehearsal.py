@@ -14,7 +14,7 @@ from dntk.estimator.certification import Evidence
 from dntk.estimator.losses import Losses
 from dntk.estimator.once import Once
 from dntk.estimator.search import resized
-from dntk.estimator.stages import GRADIENTS, AsGiven
+from dntk.estimator.stages import AsGiven
 from dntk.features import TangentFeatures
 from dntk.ledger import StageCost
 from dntk.plan._measure import grown, per_output
@@ -24,7 +24,8 @@ from dntk.types import Array
 
 _RIDGE = 1e-3
 """λ at which gradients are distilled for measure, in units of the kernel's mean diagonal."""
-_LOSSES = Losses(**{field.name: 0 for field in dataclasses.fields(Losses)})
+_NOTHING: dict[str, Any] = {field.name: 0 for field in dataclasses.fields(Losses) if field.name != "together"}
+_LOSSES = Losses(**_NOTHING)
 """Nothing is lost where nothing is kept."""
 
 
@@ -122,7 +123,7 @@ class Rehearsal:
         """Number s of synthetic gradients per output; 0 where gradients are not distilled."""
         distiller: Any = self.stages.parts.gradients
         if distiller is None or isinstance(distiller, str):
-            return 0 if distiller is None else min(self.points, GRADIENTS)
+            return 0 if distiller is None else self.stages.parts.automatic_gradients(self.points)
         if isinstance(getattr(distiller, "size", None), int):
             return int(distiller.size)
         grads = self._scene(1, self._reach).grads

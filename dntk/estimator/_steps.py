@@ -1,5 +1,7 @@
 """What a fit does with features: its stages after them, each by itself, so that a plan can run them at other sizes."""
 
+import dataclasses
+
 from jaxtyping import Float
 
 from dntk import arrays
@@ -66,3 +68,22 @@ def span_of_features(phi: TangentFeatures) -> Span:
 def span_of_gradients(grads: DistilledGradients) -> Span:
     """The span of the synthetic gradients."""
     return span_of(grads.values, grads.basis, dtype=grads.values.dtype)
+
+
+def compared_count(points: int, outputs: int) -> int:
+    """Kept points at which a predictor from functionals is compared with the network: a fifth of the fit's rows."""
+    return min(points, max(16, points // (5 * outputs)))
+
+
+def predicted(phi: TangentFeatures, weights: Float[Array, "g k"]) -> Float[Array, "n c"]:
+    """⟨w_c, ψ_c(x)⟩, with one w for all outputs where the regression was one."""
+    return (phi.values @ weights[:, :, None])[:, :, 0].T
+
+
+def as_rows(phi: TangentFeatures, problems: int) -> TangentFeatures:
+    """Features of all outputs as those of so many problems: themselves, or one after the other."""
+    if phi.n_outputs == problems:
+        return phi
+    c, n, k = phi.values.shape
+    stacked = arrays.namespace(phi.values).reshape(phi.values, (1, c * n, k))
+    return dataclasses.replace(phi, values=stacked)

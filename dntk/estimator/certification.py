@@ -39,6 +39,8 @@ class Evidence:
         What every stage lost, and whether a tolerance was met.
     seed
         Of the random starts of the certificate.
+    rows_of
+        Number of points whose rows ``phi`` are, where all outputs were one regression.
     """
 
     phi: TangentFeatures
@@ -51,6 +53,7 @@ class Evidence:
     losses: Losses
     tolerance: ToleranceOutcome | None
     seed: int
+    rows_of: int | None = None
 
     def certificate(self) -> Certificate:
         """All statements; a Jacobian of the sampled points, and the operations of :func:`dntk.certify`."""
@@ -59,7 +62,8 @@ class Evidence:
             found = self._with_dropped(self._of_features())
         stages = (*earlier_stages(self.losses), *(stage for stage in found.stages if stage.stage != "sketch"))
         cost = recorder.ledger()["certificate"]
-        return dataclasses.replace(found, stages=stages, confidence=CONFIDENCE, tolerance=self.tolerance, cost=cost)
+        found = dataclasses.replace(found, stages=stages, confidence=CONFIDENCE, tolerance=self.tolerance, cost=cost)
+        return dataclasses.replace(found, rows_of=self.rows_of)
 
     def _of_features(self) -> Certificate:
         """What was made of the features, against the features."""

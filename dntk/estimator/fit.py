@@ -26,6 +26,7 @@ from dntk.distill.data import DistilledData
 from dntk.estimator import storage
 from dntk.estimator._prediction import linear_outputs
 from dntk.estimator._query import Query
+from dntk.estimator._steps import predicted
 from dntk.estimator.losses import Losses
 from dntk.estimator.reporting._of_fit import facts_of
 from dntk.estimator.reporting._writing import write
@@ -53,6 +54,21 @@ class Fit:
 
     It belongs to the network as it was when fitted. Calls that run the network look at all its arrays first, as fast as
     memory is read, and refuse one that changed since.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x, new = rng.normal(size=(40, 3)), rng.normal(size=(10, 3))
+    >>> fit = dntk.DistilledNTK(model, data=None, gradients=None).fit(x)
+    >>> fit.predict(new).shape, fit.predict_proba(new).shape, fit.uncertainty(new).shape
+    ((10, 2), (10, 2), (10, 2))
+    >>> trust = fit.trust(new)
+    >>> bool(trust.min() >= 0), bool(trust.max() <= 1), bool(fit.trust(x).max() < 1e-6)
+    (True, True, True)
+    >>> fit.kernel(new, x).shape, fit.ledger.total().jacobian_rows
+    ((10, 40), 80)
     """
 
     model: Model
@@ -92,7 +108,7 @@ class Fit:
             phi = self._features(x)
             count_product(phi.values, self.state.weights[:, :, None])
             found = {
-                "prediction": (phi.values @ self.state.weights[:, :, None])[:, :, 0].T,
+                "prediction": predicted(phi, self.state.weights),
                 "uncertainty": self._deviation(phi),
                 "trust": tangent_residual(phi, self.state.span().basis),
             }
@@ -235,7 +251,10 @@ class Fit:
 
     @property
     def spectrum(self) -> Float[Array, " m"]:
-        """Eigenvalues of the mean kernel on the kept points, descending."""
+        """Eigenvalues of the mean kernel on the kept points, descending.
+
+        After one regression for all outputs, of the kernel of its rows.
+        """
         return self.state.spectrum
 
     @property
@@ -256,8 +275,10 @@ class Fit:
 
     @property
     def weights(self) -> Float[Array, "c k"]:
-        """w_c of every output, in the coordinates of the sketch."""
-        return self.state.weights
+        """w_c of every output, in the coordinates of the sketch; all the same after one regression for all outputs."""
+        weights = self.state.weights
+        shape = (self.model.n_outputs, weights.shape[1])
+        return arrays.namespace(weights).broadcast_to(weights, shape) if self.state.is_joint else weights
 
     @property
     def ridge(self) -> float:
@@ -271,7 +292,11 @@ class Fit:
 
     @property
     def span(self) -> Span:
-        """What :func:`dntk.certify` compares with features: the span that was kept, and the predictor in it."""
+        """What :func:`dntk.certify` compares with features: the span that was kept, and the predictor in it.
+
+        After one regression for all outputs these are one for all of them, and features to compare with are rows, as
+        :meth:`dntk.solve.Joint.rows` has them.
+        """
         return dataclasses.replace(self.state.span(), weights=(self.state.weights,))
 
     def save(self, path: str | Path, *, certify: bool = False) -> None:
@@ -367,7 +392,8 @@ class Fit:
         made = state.certificate
         return (
             f"Fit({losses.points:,} points → {losses.kept_points:,} kept → {state.weights.shape[1]:,} features "
-            f"({features}) → {losses.gradients:,} gradients per output; ridge {state.ridge:.3g}; fidelity in sample "
+            f"({features}) → {losses.gradients:,} gradients {'for all outputs' if state.is_joint else 'per output'}; "
+            f"ridge {state.ridge:.3g}; fidelity in sample "
             f"{losses.fidelity:.2%}; certificate: "
             f"{_headline(made()) if made.is_made else 'not made yet, read .certificate'})"
         )
@@ -380,7 +406,7 @@ class Fit:
         """Predictions and deviations, from one pass over the features."""
         phi = self._features(x)
         count_product(phi.values, self.state.weights[:, :, None])
-        return (phi.values @ self.state.weights[:, :, None])[:, :, 0].T, self._deviation(phi)
+        return predicted(phi, self.state.weights), self._deviation(phi)
 
     def _deviation(self, phi: TangentFeatures) -> Float[Array, "n c"]:
         """√v̂ of queries given by their features."""
@@ -412,6 +438,18 @@ def load(path: str | Path, *, model: Model | None = None) -> Fit:
         It is damaged, foreign, of another version, or of another network, or needs ``model``.
     ImportError
         It was made with a backend that is not installed.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x = rng.normal(size=(40, 3))
+    >>> fit = dntk.DistilledNTK(model, gradients=None).fit(x)
+    >>> fit.save("fit.dntk")
+    >>> again = dntk.load("fit.dntk")
+    >>> np.array_equal(again.predict(x), fit.predict(x))
+    True
     """
     if model is not None:
         require_model(model)

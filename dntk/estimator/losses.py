@@ -29,7 +29,7 @@ class Losses:
         Expected relative Frobenius error of the sketched mean kernel: the root mean square over seeds of a Gaussian
         sketch that all outputs share, from the features themselves; of other sketches an upper bound. 0 without sketch.
     gradients
-        s, directions kept per output.
+        s, directions kept per output; for all outputs together where they were one regression.
     gradient_trace_residual
         Relative trace residual of the kept points' kernels outside the span of the synthetic gradients.
     coverage_gap
@@ -39,9 +39,11 @@ class Losses:
     condition_number
         Of K̄ + λI.
     loo_error
-        Mean squared leave-one-out residual.
+        Mean squared leave-one-out residual; of rows, where all outputs were one regression.
     fidelity
-        Share of the kept points where predictor and network agree; in sample.
+        Share of the kept points where predictor and network agree; in sample. Of functionals, at the first of them.
+    together
+        Whether all outputs were one regression, whose rows then take the place of points in ranks and errors.
     """
 
     points: int
@@ -55,16 +57,18 @@ class Losses:
     condition_number: float
     loo_error: float
     fidelity: float
+    together: bool = False
 
     @printable
     def __str__(self) -> str:
         """A verdict in words."""
         data, gradients = self.data_trace_residual, self.gradient_trace_residual
+        each = "for all outputs" if self.together else "per output"
         return "\n".join(
             (
                 f"data       {self.points} → {self.kept_points} points, {data:.2%} of the trace lost",
                 f"sketch     relative kernel error about {self.sketch_relative_error:.2%} (expected, Frobenius)",
-                f"gradients  {self.kept_points} → {self.gradients} per output, {gradients:.2%} of the trace lost, "
+                f"gradients  {self.kept_points} → {self.gradients} {each}, {gradients:.2%} of the trace lost, "
                 f"coverage gap {self.coverage_gap:.2%}",
                 f"kernel     truncation rank {self.truncation_rank}, condition number {self.condition_number:.3g}",
                 f"predictor  leave-one-out error {self.loo_error:.4g}, fidelity in sample {self.fidelity:.2%}",

@@ -21,6 +21,7 @@ from dntk.models.base import Model, checked_inputs, require_model
 from dntk.plan import Plan
 from dntk.sketch import Sketch, SketchPlan
 from dntk.sketch.resolution import check_sketch
+from dntk.solve.regressions import SEPARATE, Regression, Separate
 from dntk.solve.rules import Ridge, rule_of
 from dntk.types import Array
 
@@ -74,10 +75,38 @@ class DistilledNTK:
         What has no size, as distilled inputs and ``data=None``, is used as it is. Where the tolerance is not met
         :meth:`fit` warns, and ``tolerance`` of the fit names the stage that stops it, its loss and the remedy.
 
+    regression
+        :class:`dntk.solve.Separate`: every output by itself, on its own rows. :class:`dntk.solve.Joint`: all outputs
+        together, with the one weight vector that the linearised network has; the same Jacobian rows keep more
+        predictions where points are few (docs/how_many_points.md), for the algebra of C·m points of one output.
+        :class:`dntk.solve.Functionals`: one functional of each point, at a C-th of the rows. λ, gradients, spectrum,
+        certificate, trust and uncertainty are then those of that regression: one span and one kernel, of its rows.
+        ``gradients="auto"`` keeps 40·C for all outputs there. Not with a tolerance.
+
     Raises
     ------
     TypeError, ValueError
-        A network that is no model; anything that is no sketch, seed or tolerance.
+        A network that is no model; anything that is no sketch, seed, tolerance or regression; a tolerance with another
+        regression than separate ones.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x = rng.normal(size=(40, 3))
+    >>> spec = dntk.DistilledNTK(
+    ...     model,
+    ...     data=dntk.distill.data.RPCholesky(30),
+    ...     gradients=dntk.distill.gradients.Solution(5),
+    ... )
+    >>> fit = spec.fit(x)  # targets are the network's outputs
+    >>> fit.indices.shape, fit.fidelity(x) > 0.9
+    ((30,), True)
+    >>> print(fit)
+    Fit(40 points → 30 kept → 80 features (all parameters) → 5 gradients per output; ...)
+    >>> spec.plan(x).total().jacobian_rows  # before anything runs
+    100
     """
 
     model: Model
@@ -88,6 +117,7 @@ class DistilledNTK:
     seed: int = 0
     _: dataclasses.KW_ONLY
     tolerance: float | None = None
+    regression: Regression = SEPARATE
 
     def __post_init__(self) -> None:
         require_model(self.model)
@@ -97,6 +127,7 @@ class DistilledNTK:
         rule_of(self.ridge)
         keep(self, seed=check_seed(self.seed))
         check_tolerance(self.tolerance)
+        _check_regression(self.regression, self.tolerance)
 
     def fit(
         self,
@@ -195,6 +226,7 @@ class DistilledNTK:
             gradients=self.gradients,
             ridge=self.ridge,
             seed=self.seed,
+            regression=self.regression,
         )
         if self.tolerance is None:
             return settled(parts, x)
@@ -202,6 +234,17 @@ class DistilledNTK:
             return settled_for_search(parts, x, self.tolerance, keep)
         with recorder.stage("trial of points"):
             return settled_for_search(parts, x, self.tolerance, keep)
+
+
+def _check_regression(regression: Any, tolerance: float | None) -> None:
+    """Raise unless it is one, and goes with the tolerance."""
+    require_kind("regression", regression, Regression, expected="dntk.solve.Separate(), Joint() or Functionals()")
+    if tolerance is not None and not isinstance(regression, Separate):
+        msg = (
+            f"`tolerance`={tolerance} with `regression`={regression!r}: a tolerance is on the spans of separate "
+            "regressions. Leave out `regression`, or pass sizes in place of a tolerance."
+        )
+        raise ValueError(msg)
 
 
 def _check_part(name: str, part: Any) -> None:

@@ -16,9 +16,11 @@ from dntk.estimator.resumption import NOWHERE, Keep, require_memory
 from dntk.features import TangentFeatures
 from dntk.models import batches
 from dntk.models.base import Model
+from dntk.outputs import FeatureOutputs
 from dntk.sketch import Sketch, SketchPlan, automatic
 from dntk.sketch._mean_kernel import ROWS
 from dntk.sketch.resolution import LARGEST, MEMORY
+from dntk.solve.regressions import SEPARATE, Regression
 from dntk.solve.rules import Ridge
 from dntk.types import Array
 
@@ -42,6 +44,16 @@ class Parts:
     gradients: GradientDistiller | Literal["auto"] | None
     ridge: Ridge
     seed: int
+    regression: Regression = SEPARATE
+
+    def rows(self, points: int) -> tuple[int, int]:
+        """Independent problems g, and rows of each, of a regression on so many points."""
+        problems = self.regression.problems(self.model.n_outputs)
+        return problems, points * self.regression.functionals(self.model.n_outputs) // problems
+
+    def automatic_gradients(self, rows: int) -> int:
+        """Synthetic gradients of each problem where their number is left open: as many in all as of separate ones."""
+        return min(rows, GRADIENTS * self.model.n_outputs // self.regression.problems(self.model.n_outputs))
 
 
 @runtime_checkable
@@ -86,14 +98,18 @@ class AsGiven:
         given = self.parts.sketch
         if isinstance(given, str):
             kept = kept_count(self.parts.data, batches.count(x))
-            return automatic(self.parts.model, x, n=kept, seed=self.parts.seed, memory=self._room(kept))
+            rows, room = self.parts.rows(kept)[1], self._room(kept)
+            outputs: FeatureOutputs = "each" if self.parts.regression.of_outputs else "sum"
+            return automatic(
+                self.parts.model, x, n=rows, outputs=outputs, seed=self.parts.seed, memory=room * rows // kept
+            )
         return given
 
     def _room(self, points: int) -> int:
         """Bytes of features up to which an automatic sketch grows, so that the algebra is within the memory limit."""
         model, limit = self.parts.model, self.keep.memory_limit
         like = next(iter(model.parameters.values()))
-        feature = points * model.n_outputs * itemsize(like)
+        feature = points * self.parts.regression.functionals(model.n_outputs) * itemsize(like)
         dim = LARGEST
         while limit is not None and dim > 1 and self._algebra_bytes(points, dim, like) > limit:
             dim //= 2
@@ -125,7 +141,8 @@ class AsGiven:
         model, m = self.parts.model, points.targets.shape[0]
         dim = dim_of(sketch, model)
         self.require_algebra(m, dim, points.targets)
-        return self.keep.features("features", model, points.x, sketch=sketch), sketch
+        differentiated, at = self.parts.regression.differentiated(model, points.x)
+        return self.keep.features("features", differentiated, at, sketch=sketch), sketch
 
     def require_algebra(self, points: int, dim: int, like: Array) -> int:
         """Bytes of features with their batches; and in float64 of one output of them, and a few matrices per output.
@@ -140,16 +157,16 @@ class AsGiven:
         return needed
 
     def _algebra_bytes(self, points: int, dim: int, like: Array) -> int:
-        outputs = self.parts.model.n_outputs
-        side, across = min(points, dim), min(ROWS, outputs * points)
-        needed = 2 * itemsize(like) * outputs * points * dim
-        return needed + 8 * (2 * points * dim + 4 * outputs * side**2 + 2 * across**2)
+        problems, rows = self.parts.rows(points)
+        side, across = min(rows, dim), min(ROWS, problems * rows)
+        needed = 2 * itemsize(like) * problems * rows * dim
+        return needed + 8 * (2 * rows * dim + 4 * problems * side**2 + 2 * across**2)
 
     def gradients(self, phi: TangentFeatures, targets: Float[Array, "m c"], ridge: float) -> DistilledGradients | None:
         """Synthetic gradients where gradients are distilled, for λ unless their distiller was given its own."""
         distiller = self.parts.gradients
         if isinstance(distiller, str):
-            distiller = Solution(min(len(phi), GRADIENTS), seed=self.parts.seed)
+            distiller = Solution(self.parts.automatic_gradients(len(phi)), seed=self.parts.seed)
         if distiller is None:
             return None
         settled = at_ridge(distiller, ridge)

@@ -24,15 +24,15 @@ class FittedState:
     Parameters
     ----------
     weights
-        (C, k), in sketched coordinates.
+        (C, k), in sketched coordinates; (1, k) of one regression for all outputs.
     span
         What was kept: orthonormal rows (C, s, k), and the squared singular values (C, s) of the synthetic gradients
-        along them. Where gradients were not distilled it is made when it is first needed; until then it holds the
-        features of the kept points.
+        along them; one for all outputs, (1, s, k) and (1, s), of one regression. Where gradients were not distilled it
+        is made when it is first needed; until then it holds the features of the kept points.
     sketch, ridge
         The sketch bound to the network's parameters, and λ.
     spectrum
-        Eigenvalues of K̄ on the m kept points, descending.
+        Eigenvalues of K̄ on the m kept points, descending; of the kernel of the rows of one regression.
     indices, data
         Positions of the kept points; or the distilled data, where inputs were made.
     losses, ledger, tolerance
@@ -49,11 +49,11 @@ class FittedState:
         The weights as predictions use them: also in the coordinates of the parameters, once they are needed there.
     """
 
-    weights: Float[Array, "c k"]
+    weights: Float[Array, "g k"]
     span: Once[Span]
     sketch: Any
     ridge: float
-    spectrum: Float[Array, " m"]
+    spectrum: Float[Array, " r"]
     indices: Int[Array, " m"] | None
     data: DistilledData | None
     losses: Losses
@@ -67,6 +67,11 @@ class FittedState:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "linear", LinearWeights(self.weights, self.sketch))
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether all of several outputs were one regression."""
+        return int(self.weights.shape[0]) < int(self.network.identity.outputs.shape[1])
 
     @property
     def costs(self) -> Ledger:

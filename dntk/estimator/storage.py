@@ -33,7 +33,7 @@ _NETWORK = schema.record(
 )
 FORMAT = Format(
     name="dntk.DistilledNTK",
-    version=3,
+    version=4,
     kind="fit",
     reader="dntk.load(path)",
     fields={
@@ -116,8 +116,10 @@ def _state(network: Model, stored: Stored, watch: Watch) -> FittedState:
 
 def _require_shapes(stored: Stored, network: Model) -> None:
     sizes: dict[str, int] = {}
-    for name, axes in (("weights", "c k"), ("basis", "c s k"), ("squares", "c s"), ("spectrum", "m")):
+    for name, axes in (("weights", "g k"), ("basis", "g s k"), ("squares", "g s"), ("spectrum", "m")):
         stored.array(name, axes, sizes)
+    if sizes["g"] not in (1, network.n_outputs):
+        stored.refuse(f"has weights of {sizes['g']} outputs, but the network has {network.n_outputs}")
     if stored.manifest["data"] is None:
         stored.array("indices", "kept", sizes, kind="integral")
     if stored.manifest["data"] is not None:

@@ -39,6 +39,17 @@ class TangentFeatures:
     ValueError
         It is empty, has another number of axes, or entries that are not finite, or so large that the trace of the
         kernel may overflow.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi = dntk.TangentFeatures(rng.normal(size=(2, 40, 8)))  # features of your own
+    >>> len(phi), phi.n_outputs, phi.dim
+    (40, 2, 8)
+    >>> phi.kernel().shape, phi.kernel(phi[:5], outputs="each").shape
+    ((40, 40), (2, 40, 5))
+    >>> dntk.TangentFeatures(np.ones((40, 8))).values.shape  # one output
+    (1, 40, 8)
     """
 
     values: Float[Array, "c n k"] | Float[Array, "n k"]

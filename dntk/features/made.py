@@ -118,6 +118,19 @@ def tangent_features(
     the same to the last bit whatever the shards and whatever machine of one kind computes them: how many inputs are
     differentiated at once, which rounding depends on, is chosen by the first and kept in the folder. (A batch that does
     not fit the memory after all is halved, with a warning in the log: its rows are the same to rounding.)
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None))
+    >>> x = rng.normal(size=(40, 3))
+    >>> phi = dntk.tangent_features(model, x, sketch=dntk.sketch.SparseSign(32))
+    >>> phi.values.shape, phi.kernel().shape
+    ((2, 40, 32), (40, 40))
+    >>> whole = dntk.tangent_features(model, x, sketch=None)  # all 80 parameters
+    >>> whole.dim, np.allclose(whole.kernel(), dntk.ntk(model, x))
+    (80, True)
     """
     if store is not None:
         bound, cotangents, x = _prepared(model, x, sketch, outputs)

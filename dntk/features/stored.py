@@ -64,6 +64,18 @@ class StoredFeatures(TangentFeatures):
     -----
     A slice is a part of the same store, indices and masks read the points into memory. A chunk that is damaged is an
     error when it is read: every chunk has a checksum.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> model = dntk.MLP(weights=(rng.normal(size=(2, 3)),), biases=(None,))
+    >>> store = dntk.Store("features", rows=16)
+    >>> phi = dntk.tangent_features(model, rng.normal(size=(40, 3)), sketch=None, store=store)
+    >>> again = dntk.StoredFeatures("features")
+    >>> again.n_outputs, len(again), again.dim
+    (2, 40, 6)
+    >>> [len(part) for _, part in again.chunks()]
+    [16, 16, 8]
     """
 
     path: Path | None

@@ -113,6 +113,18 @@ def ntk(
     do not fit the memory budget, "mean" and "each" take fewer outputs at a time, which costs a forward pass for
     each group; with b batches of inputs the network is differentiated b(b + 1)/2 times on pairs of batches. Source:
     Novak, Sohl-Dickstein and Schoenholz, *Fast finite width neural tangent kernel*, ICML 2022.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x = rng.normal(size=(40, 3))
+    >>> dntk.ntk(model, x).shape, dntk.ntk(model, x[:5], x, outputs="each").shape
+    ((40, 40), (2, 5, 40))
+    >>> linear = dntk.MLP(weights=(rng.normal(size=(2, 3)),), biases=(None,))
+    >>> np.allclose(dntk.ntk(linear, x), x @ x.T)  # of a linear model the kernel of its inputs
+    True
     """
     if store is not None:
         return store_kernel(

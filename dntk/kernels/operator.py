@@ -70,6 +70,18 @@ class NTKOperator:
 
     With NumPy, SciPy takes the operator as it is: ``scipy.sparse.linalg.cg(op, b)``, ``eigsh(op)``,
     ``aslinearoperator(op)``.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None))
+    >>> x, v = rng.normal(size=(40, 3)), rng.normal(size=40)
+    >>> op = dntk.NTKOperator(model, x)
+    >>> op.shape, op.diagonal().shape
+    ((40, 40), (40,))
+    >>> np.allclose(op @ v, dntk.ntk(model, x) @ v)
+    True
     """
 
     model: Model

@@ -43,6 +43,16 @@ class StoredKernel:
     Every method reads row of tiles by row of tiles, O(C · rows of a tile · n) of memory beside its result. A tile that
     is damaged is an error when it is read: every one has a checksum. Products are accumulated in float64 where the
     device has it.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(40, 3))
+    >>> model = dntk.MLP(weights=(rng.normal(size=(2, 3)),), biases=(None,))
+    >>> kernel = dntk.ntk(model, x, store="kernel")
+    >>> again = dntk.StoredKernel("kernel")
+    >>> again.shape, np.allclose(again.values, dntk.ntk(model, x))
+    ((1, 40), True)
     """
 
     def __init__(self, path: str | Path, *, like: Array | None = None, memory_limit: int | None = None) -> None:

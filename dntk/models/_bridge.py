@@ -41,6 +41,15 @@ def bridge(model: Model, like: Any) -> Model:
         ``model`` is no model, or the other library has not its dtype.
     ImportError
         The other library is not installed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> rng = np.random.default_rng(0)
+    >>> model = dntk.MLP(weights=(rng.normal(size=(2, 3)),), biases=(None,))  # of NumPy arrays
+    >>> bridged = dntk.bridge(model, "torch")
+    >>> type(dntk.ntk(bridged, torch.ones(4, 3, dtype=torch.float64)))
+    <class 'torch.Tensor'>
     """
     require_model(model)
     target = get_backend(like) if isinstance(like, str) else backend_of(like)

@@ -116,6 +116,17 @@ def as_model(
         The network is in training mode, not fitted, or no parameter matches ``parameters``.
     ImportError
         Its framework's backend needs a package that is not installed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> layers = torch.nn.Linear(3, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2)
+    >>> net = torch.nn.Sequential(*layers).eval()
+    >>> model = dntk.as_model(net)
+    >>> model.n_parameters, model.n_outputs
+    (98, 2)
+    >>> dntk.as_model(net, parameters="2.*").n_parameters  # the last layer alone
+    34
     """
     if isinstance(net, Model):
         return net if parameters is None else net.subset(parameters)

@@ -2,6 +2,10 @@
 
 import dataclasses
 import itertools
+import math
+from collections.abc import Mapping
+
+from dntk.types import Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,3 +53,13 @@ class GradientForms:
             shown = ", ".join(parameter.name for parameter in found[:3]) + (", ..." if len(found) > 3 else "")
             lines.append(f"{len(found)} input by input, because {reason}: {shown}")
         return "\n".join(lines)
+
+
+def forms_of(parameters: Mapping[str, Array], why_not: Mapping[str, str]) -> GradientForms:
+    """Forms of all parameters, with the reasons for those without a closed one."""
+    return GradientForms(
+        parameters=tuple(
+            ParameterForm(name=name, size=math.prod(value.shape), why_not=why_not.get(name, ""))
+            for name, value in parameters.items()
+        )
+    )

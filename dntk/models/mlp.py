@@ -55,6 +55,18 @@ class MLP:
         Sizes of consecutive layers do not fit, the activation is unknown, or parameters are not finite.
     TypeError
         The arrays belong to different namespaces or are not floating point.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> model(rng.normal(size=(40, 3))).shape
+    (40, 2)
+    >>> model.n_parameters, model.n_outputs
+    (80, 2)
+    >>> model.subset("weights.1").n_parameters
+    32
     """
 
     weights: tuple[Float[Array, "_ _"], ...]

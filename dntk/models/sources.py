@@ -114,6 +114,15 @@ def points(source: Any, *, collate: Callable[[list[Any]], Batch] | None = None, 
         ``source`` has no length or no ``[i]``, as iterators, which can be read once only.
     ValueError
         It is empty.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> model = dntk.MLP(weights=(rng.normal(size=(2, 3)),), biases=(None,))
+    >>> source = [{"pixels": rng.normal(size=3), "label": 0} for _ in range(40)]
+    >>> x = dntk.points(source, collate=lambda rows: np.stack([row["pixels"] for row in rows]))
+    >>> len(x), dntk.ntk(model, x).shape
+    (40, (40, 40))
     """
     if isinstance(source, Points):
         return dataclasses.replace(source, collate=collate or source.collate, device=device or source.device)

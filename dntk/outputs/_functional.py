@@ -31,6 +31,15 @@ def functional(model: Model) -> TransformedModel:
     Notes
     -----
     Cost: one Jacobian row and one backward pass per input, not C.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x, g = rng.normal(size=(4, 3)), rng.normal(size=(4, 2))
+    >>> model = dntk.MLP(weights=(rng.normal(size=(2, 3)),), biases=(None,))
+    >>> one = dntk.outputs.functional(model)(dntk.outputs.labelled(x, g))
+    >>> one.shape, np.allclose(one[:, 0], (g * model(x)).sum(axis=1))
+    ((4, 1), True)
     """
     return transformed(model, Functional(), Cotangents())
 

@@ -48,6 +48,14 @@ def labelled(x: Inputs, y: Array) -> Labelled:
         Arrays of different libraries; ``y`` neither integer nor floating point.
     ValueError
         Different lengths or devices; an empty array; targets that are not finite.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x, y = rng.normal(size=(4, 3)), np.array([0, 1, 1, 0])
+    >>> points = dntk.outputs.labelled(x, y)
+    >>> len(points), points.take(np.array([1, 2])).y.tolist()
+    (4, [1, 1])
     """
     if is_array(x):
         arrays.require_same_place(x=x, y=y)

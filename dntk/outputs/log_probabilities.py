@@ -27,6 +27,14 @@ def log_softmax(model: Model) -> TransformedModel:
         ``model`` is no model.
     ValueError
         Where the model is used: inputs with labels, which it does not take.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> model = dntk.MLP(weights=(rng.normal(size=(3, 5)),), biases=(None,))
+    >>> log_p = dntk.outputs.log_softmax(model)(rng.normal(size=(4, 5)))
+    >>> log_p.shape, np.allclose(np.exp(log_p).sum(axis=1), 1)
+    ((4, 3), True)
     """
     return transformed(model, LogSoftmax(), Unused())
 

@@ -37,6 +37,18 @@ def margin(model: Model, y: Label = None) -> TransformedModel:
     The margin has no maximum where p_y → 1, unlike log p_y, so that its gradient does not vanish on points that are
     fitted well; neither is formed from probabilities. Source: Park, Georgiev, Ilyas, Leclerc and Madry, *TRAK:
     attributing model behavior at scale*, ICML 2023.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x, y = rng.normal(size=(4, 3)), np.array([0, 1, 1, 0])
+    >>> model = dntk.MLP(weights=(rng.normal(size=(2, 3)),), biases=(None,))
+    >>> margins = dntk.outputs.margin(model)
+    >>> margins(dntk.outputs.labelled(x, y)).shape
+    (4, 1)
+    >>> f = model(x)  # of two classes the margin is the difference of their logits
+    >>> np.allclose(dntk.outputs.margin(model, 1)(x)[:, 0], f[:, 1] - f[:, 0])
+    True
     """
     return transformed(model, Margin(), label_source(y))
 

@@ -51,6 +51,18 @@ def sequence_loss(model: Model, *, causal: bool = True) -> "SequenceModel":
     The gradient of the mean over a batch is that of training, where all sequences have equally many labels. Padding
     changes nothing where the network does not see it. The loss keeps its relative accuracy where p → 1. Cost: the
     loss is part of the network's own passes; memory is some six times that of a batch's logits.
+
+    Examples
+    --------
+    >>> import torch
+    >>> class Bigrams(torch.nn.Embedding):
+    ...     def forward(self, input_ids):
+    ...         return super().forward(input_ids)  # logits of the next token
+    >>> model = dntk.outputs.sequence_loss(dntk.as_model(Bigrams(5, 5).eval()))
+    >>> ids = torch.tensor([[0, 1, 2, 3], [3, 1, 4, 4]])
+    >>> batch = {"input_ids": ids, "labels": ids}
+    >>> tuple(model(batch).shape), tuple(dntk.ntk(model, batch).shape)
+    ((2, 1), (2, 2))
     """
     return _sequence_model(model, OfSequences(causal=causal, mean=True, sign=-1))
 
@@ -59,6 +71,17 @@ def sequence_log_likelihood(model: Model, *, causal: bool = True) -> "SequenceMo
     """Log-likelihood of every sequence, as a model of one output: the sum of log p of its labels.
 
     Arguments, labels and errors are those of :func:`sequence_loss`. A sequence without a label has 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> zeros = torch.zeros(5, 5)  # logits of the next token: all are as likely
+    >>> net = torch.nn.Embedding.from_pretrained(zeros, freeze=False)
+    >>> model = dntk.outputs.sequence_log_likelihood(dntk.as_model(net.eval()))
+    >>> ids = torch.tensor([[0, 1, 2], [3, 1, 4]])
+    >>> values = model(dntk.outputs.labelled(ids, ids))  # two tokens of one fifth each
+    >>> np.allclose(values.detach(), -2 * np.log(5))
+    True
     """
     return _sequence_model(model, OfSequences(causal=causal, mean=False, sign=1))
 
@@ -70,6 +93,15 @@ def token_log_likelihoods(model: Model, *, causal: bool = True) -> "SequenceMode
     are positions, as the first label is predicted by nothing. The kernel of token s of one sequence and token t of
     another is entry (i, j, s, t) of ``dntk.ntk(..., outputs="full")``. ``"mean"`` and ``"sum"`` divide by the number
     of positions, with those that padding adds: all batches have to be padded to one length.
+
+    Examples
+    --------
+    >>> import torch
+    >>> net = torch.nn.Embedding(5, 5).eval()  # logits of the next token
+    >>> model = dntk.outputs.token_log_likelihoods(dntk.as_model(net))
+    >>> ids = torch.tensor([[0, 1, 2], [3, 1, 4]])
+    >>> tuple(model(dntk.outputs.labelled(ids, ids)).shape)  # nothing predicts the first
+    (2, 2)
     """
     return _sequence_model(model, OfEachToken(causal=causal))
 

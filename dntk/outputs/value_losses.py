@@ -39,6 +39,16 @@ def loss(model: Model, y: Label = None) -> TransformedModel:
     Notes
     -----
     The cross entropy and its gradient keep their relative accuracy where p_y → 1.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x, y = rng.normal(size=(4, 3)), np.array([0, 1, 1, 0])
+    >>> model = dntk.MLP(weights=(np.zeros((2, 3)),), biases=(None,))  # says one half to all
+    >>> dntk.outputs.loss(model)(dntk.outputs.labelled(x, y)).round(4).tolist()  # log 2
+    [[0.6931], [0.6931], [0.6931], [0.6931]]
+    >>> dntk.ntk(dntk.outputs.loss(model), dntk.outputs.labelled(x, y)).shape
+    (4, 4)
     """
     return transformed(model, Loss(), label_source(y, targets=True))
 

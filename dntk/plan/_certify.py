@@ -56,6 +56,17 @@ def certify(
     ------
     TypeError, ValueError
         As that raises them of these arguments.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(2, 40, 8))), rng.normal(size=(40, 2))
+    >>> grads = dntk.distill.gradients.Principal(3).distill(phi, y)
+    >>> plan = dntk.plan.certify(phi, grads, ridge=1.0)
+    >>> print(plan)
+    plan of a certificate of 40 points, made in ... s
+    stage        forward  backward  rows     GFLOP  MiB kept  ...  seconds  from
+    certificate        0         0     0  ...  2 of 2 outputs, 40 of 40 points measured
     """
     require_features("reference", reference)
     found = as_approximation(reference, approximation, None)

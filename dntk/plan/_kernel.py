@@ -112,6 +112,17 @@ def ntk(
     ------
     TypeError, ValueError
         As that raises them of these arguments.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> plan = dntk.plan.ntk(model, rng.normal(size=(40, 3)))
+    >>> print(plan)
+    plan of the exact kernel of 40 points, made in ... s
+    stage   forward  backward  rows     GFLOP  MiB kept  MiB needed  MiB on disk  seconds  from
+    kernel       41        81    80  ...  kernel of 40 points measured, ...
     """
     x1 = checked_inputs(model, x1, "x1")
     x2 = None if x2 is None else checked_inputs(model, x2, "x2")

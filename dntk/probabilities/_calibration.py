@@ -29,6 +29,20 @@ def calibrated(
     ------
     TypeError, ValueError
         As of :meth:`Link.probabilities`; labels that are no classes; no points; predictions that are all zero.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> labels = rng.integers(2, size=200)
+    >>> mean = 8 * (np.eye(2)[labels] + rng.normal(size=(200, 2)))  # far too sure of itself
+    >>> deviation, plain = np.ones((200, 2)), dntk.probabilities.Probit()
+    >>> link = dntk.probabilities.calibrated(plain, mean, deviation, labels)
+    >>> before, after = (
+    ...     dntk.metrics.negative_log_likelihood(each.probabilities(mean, deviation), labels)
+    ...     for each in (plain, link)
+    ... )
+    >>> after < before
+    True
     """
     require_kind("link", link, Link, expected="Probit(...) or MonteCarlo(...)")
     check_moments(mean, deviation)

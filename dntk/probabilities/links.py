@@ -43,6 +43,14 @@ class Probit:
     """softmax of μ_c/√(1 + πσ_c²/8): no draws; an approximation (MacKay 1992).
 
     ``scale=0``: the softmax of the prediction alone.
+
+    Examples
+    --------
+    >>> mean = np.array([[2.0, 0.0], [2.0, 0.0]])
+    >>> deviation = np.array([[0.0, 0.0], [9.0, 9.0]])
+    >>> p = dntk.probabilities.Probit().probabilities(mean, deviation)
+    >>> p.round(2).tolist()  # less sure where the prediction is
+    [[0.88, 0.12], [0.59, 0.41]]
     """
 
     scale: float = 1.0
@@ -73,6 +81,14 @@ class MonteCarlo:
     """The mean of the softmax over draws, antithetic and the same for every point: standard error below ½/√samples.
 
     A point's probabilities do not depend on which others it is asked with, nor on the backend but for rounding.
+
+    Examples
+    --------
+    >>> mean = np.array([[2.0, 0.0], [2.0, 0.0]])
+    >>> deviation = np.array([[0.0, 0.0], [9.0, 9.0]])
+    >>> p = dntk.probabilities.MonteCarlo(samples=512).probabilities(mean, deviation)
+    >>> np.allclose(p.sum(axis=1), 1), bool(p[1, 0] < p[0, 0])
+    (True, True)
     """
 
     samples: int = 512

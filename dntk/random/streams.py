@@ -25,7 +25,16 @@ WORDS_PER_COUNTER = 8
 
 
 def words(*, seed: int, stream: str, start: int, count: int) -> npt.NDArray[np.uint32]:
-    """32-bit words [start, start + count) of a stream; both multiples of :data:`WORDS_PER_COUNTER`."""
+    """32-bit words [start, start + count) of a stream; both multiples of :data:`WORDS_PER_COUNTER`.
+
+    Examples
+    --------
+    >>> step = dntk.random.WORDS_PER_COUNTER
+    >>> words = dntk.random.words(seed=0, stream="mine", start=0, count=2 * step)
+    >>> again = dntk.random.words(seed=0, stream="mine", start=step, count=step)
+    >>> np.array_equal(words[step:], again)  # so that any part can be drawn alone
+    True
+    """
     assert start % WORDS_PER_COUNTER == 0
     assert count % WORDS_PER_COUNTER == 0
     generator = np.random.Philox(key=np.array(_key(seed, stream), dtype=np.uint64))
@@ -109,7 +118,17 @@ def drawing_dtype(like: Array) -> Any:
 
 
 def normals(*, seed: int, stream: str, start: int, count: int, dtype: Any) -> npt.NDArray[Any]:
-    """Standard normals [start, start + count) by Box and Muller's transform of pairs of words."""
+    """Standard normals [start, start + count) by Box and Muller's transform of pairs of words.
+
+    Examples
+    --------
+    >>> step = dntk.random.WORDS_PER_COUNTER
+    >>> mine = {"seed": 0, "stream": "mine", "dtype": np.float64}
+    >>> draws = dntk.random.normals(start=0, count=2 * step, **mine)
+    >>> again = dntk.random.normals(start=step, count=step, **mine)
+    >>> np.array_equal(draws[step:], again)  # so that any part can be drawn alone
+    True
+    """
     pairs = words(seed=seed, stream=stream, start=start, count=count).reshape(-1, 2)
     tiny = dtype(2.0**-33)
     radius = np.sqrt(-2 * np.log(pairs[:, 0].astype(dtype) * dtype(2.0**-32) + tiny))
@@ -122,7 +141,14 @@ def normals(*, seed: int, stream: str, start: int, count: int, dtype: Any) -> np
 
 
 def uniforms(*, seed: int, stream: str, count: int) -> npt.NDArray[np.float64]:
-    """The first ``count`` uniform numbers in [0, 1) of a stream."""
+    """The first ``count`` uniform numbers in [0, 1) of a stream.
+
+    Examples
+    --------
+    >>> u = dntk.random.uniforms(seed=0, stream="mine", count=1000)
+    >>> bool(u.min() >= 0), bool(u.max() < 1)
+    (True, True)
+    """
     padded = -(-count // WORDS_PER_COUNTER) * WORDS_PER_COUNTER
     return words(seed=seed, stream=stream, start=0, count=padded)[:count].astype(np.float64) * 2.0**-32
 

@@ -73,6 +73,18 @@ def choose(
     Notes
     -----
     Cost: gradients of ``points`` inputs, and t²·(a + b) or b·a·(t + b) operations for each, output and layer.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(64, 20)), rng.normal(size=(2, 64)) / 8
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x = rng.normal(size=(40, 20))
+    >>> plan = dntk.sketch.choose(model, x, n=40, error=0.1)
+    >>> plan.expected_error <= 0.1, plan.exact_is_cheaper  # for so few inputs
+    (True, True)
+    >>> dntk.tangent_features(model, x, sketch=plan).dim == plan.sketch.dim
+    True
     """
     require_model(model)
     n, points, seed = positive_integer("n", n), positive_integer("points", points), check_seed(seed)

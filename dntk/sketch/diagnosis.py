@@ -108,6 +108,21 @@ def diagnose(
     Notes
     -----
     Cost: the exact kernel of the sample and ``draws`` times its features; eigenvalues in float64 on the host.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(64, 20)), rng.normal(size=(2, 64)) / 8
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x = rng.normal(size=(40, 20))
+    >>> found = dntk.sketch.diagnose(model, x, dntk.sketch.Gaussian(256))
+    >>> found.points, found.draws, len(found.eigenvalue_errors)
+    (40, 8, 10)
+    >>> print(found)
+    Gaussian(dim=256, seed=0, n_parameters=None) on 40 inputs, 8 seeds, 95% intervals of the mean
+    kernel, relative Frobenius error     17.65% [16.31%, 18.99%]
+    worst of 10 leading eigenvalues       9.39% [8.07%, 10.72%]
+    ...
     """
     _check_settings(sample, draws, confidence)
     if isinstance(sketch, SketchPlan):

@@ -35,6 +35,18 @@ class Gaussian:
         The same seed gives the same matrix on every backend, device and chunk size.
     n_parameters
         Set by :func:`dntk.tangent_features`; needed by :meth:`adjoint`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> gradients = rng.normal(size=(5, 2000))
+    >>> sketch = dntk.sketch.Gaussian(256, seed=1)
+    >>> sketched = sketch.apply(gradients)
+    >>> sketched.shape
+    (5, 256)
+    >>> ratios = (sketched**2).sum(axis=1) / (gradients**2).sum(axis=1)
+    >>> bool(np.abs(ratios - 1).max() < 0.5)  # five standard deviations of √(2/256)
+    True
     """
 
     dim: int

@@ -56,6 +56,16 @@ class Kronecker:
         The same seed gives the same map on every backend, device and chunk size.
     layout
         Set by :func:`dntk.tangent_features`, or by :meth:`bound`; every other method needs it.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> sketch, x = dntk.sketch.Kronecker(8, 4), rng.normal(size=(40, 3))
+    >>> phi = dntk.tangent_features(model, x, sketch=sketch)
+    >>> phi.values.shape  # k = 8·4
+    (2, 40, 32)
     """
 
     row_dim: int

@@ -41,6 +41,13 @@ class Mask:
         The same seed gives the same coordinates on every backend, device and chunk size.
     n_parameters
         P, which decides the ranges; set by :func:`dntk.tangent_features`, taken from the argument by :meth:`apply`.
+
+    Examples
+    --------
+    >>> gradient = np.repeat([[5.0, 6.0, 7.0, 8.0]], 3)
+    >>> kept = dntk.sketch.Mask(4).apply(gradient[None, :])  # one of each three neighbours
+    >>> (kept / np.sqrt(3)).round(6).tolist()
+    [[5.0, 6.0, 7.0, 8.0]]
     """
 
     dim: int

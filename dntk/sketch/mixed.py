@@ -67,6 +67,16 @@ class Mixed:
         columns leaves it as it is.
     layout
         Set by :func:`dntk.tangent_features`, or by :meth:`bound`; every other method needs it.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(64, 20)), rng.normal(size=(2, 64)) / 8
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> sketch = dntk.sketch.Mixed(128, inner=16)
+    >>> phi = dntk.tangent_features(model, rng.normal(size=(40, 20)), sketch=sketch)
+    >>> phi.values.shape, [phi.sketch.width_of(matrix) for matrix in phi.sketch.layout]
+    ((2, 40, 128), [16, 16])
     """
 
     dim: int

@@ -36,6 +36,13 @@ class Rademacher:
         The same seed gives the same matrix on every backend, device and chunk size.
     n_parameters
         Set by :func:`dntk.tangent_features`; needed by :meth:`adjoint`.
+
+    Examples
+    --------
+    >>> sketch = dntk.sketch.Rademacher(64, seed=1)
+    >>> column = sketch.apply(np.eye(500)[:1])  # of S: all entries are ±1/8
+    >>> column.shape, np.unique(np.abs(column)).tolist()
+    ((1, 64), [0.125])
     """
 
     dim: int

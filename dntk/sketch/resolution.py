@@ -63,6 +63,18 @@ def automatic(
     ------
     TypeError, ValueError
         As :func:`dntk.sketch.choose`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(40, 20))
+    >>> small = dntk.MLP(weights=(rng.normal(size=(2, 20)),), biases=(None,))
+    >>> dntk.sketch.automatic(small, x, n=40) is None  # 40 parameters: all of them are kept
+    True
+    >>> weights = rng.normal(size=(512, 20)), rng.normal(size=(2, 512)) / 20
+    >>> large = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> dntk.sketch.automatic(large, x, n=40).sketch.dim
+    1024
     """
     least = min(LARGEST, max(LEAST, _power_of_two(SMALLEST_SHARE * n)))
     dim = min(LARGEST, max(LEAST, _power_of_two(SHARE * n)))

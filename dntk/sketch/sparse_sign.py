@@ -44,6 +44,16 @@ class SparseSign:
         The same seed gives the same matrix on every backend, device and chunk size.
     n_parameters
         Set by :func:`dntk.tangent_features`; needed by :meth:`adjoint`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> sketch = dntk.sketch.SparseSign(64, seed=1)
+    >>> sketch.apply(rng.normal(size=(5, 500))).shape
+    (5, 64)
+    >>> column = sketch.apply(np.eye(500)[:1])  # of S: eight entries ±1/√8
+    >>> int((column != 0).sum()), float(round((column**2).sum(), 6))
+    (8, 1.0)
     """
 
     dim: int

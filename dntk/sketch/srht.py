@@ -48,6 +48,16 @@ class SRHT:
         The same seed gives the same matrix on every backend, device and chunk size.
     n_parameters
         Set by :func:`dntk.tangent_features`; needed by :meth:`adjoint`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> gradients = rng.normal(size=(5, 1000))
+    >>> dntk.sketch.SRHT(64).apply(gradients).shape
+    (5, 64)
+    >>> whole = dntk.sketch.SRHT(1024, width=1024).apply(gradients)  # k = B ≥ P: an isometry
+    >>> np.allclose(whole @ whole.T, gradients @ gradients.T)
+    True
     """
 
     dim: int

@@ -51,6 +51,16 @@ class TensorSketch:
         The same seed gives the same map on every backend, device and chunk size.
     layout
         Set by :func:`dntk.tangent_features`, or by :meth:`bound`; every other method needs it.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> sketch, x = dntk.sketch.TensorSketch(32), rng.normal(size=(40, 3))
+    >>> phi = dntk.tangent_features(model, x, sketch=sketch)
+    >>> phi.values.shape, phi.sketch.n_parameters
+    ((2, 40, 32), 80)
     """
 
     dim: int

@@ -54,6 +54,19 @@ class DistilledNTKClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     The regression is on centred one-hot targets; a single output learns ∓½. There is no ``sample_weight``: the
     regression weighs all points alike. Arrays of other libraries go through host memory, and results are NumPy's;
     with scikit-learn's ``array_api_dispatch`` they stay where they are, and results are at the place of ``X``.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> net = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x = rng.normal(size=(40, 3))
+    >>> y = np.where(x[:, 0] > 0, "right", "left")
+    >>> classifier = dntk.DistilledNTKClassifier(net, data=None, gradients=None).fit(x, y)
+    >>> classifier.classes_.tolist(), classifier.predict_proba(x).shape
+    (['left', 'right'], (40, 2))
+    >>> classifier.score(x, y) > 0.9
+    True
     """
 
     def __init__(

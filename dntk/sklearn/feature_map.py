@@ -39,6 +39,16 @@ class TangentFeatureMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         The sketch, bound to its parameters; None for all coordinates.
     n_features_in_, feature_names_in_
         As scikit-learn says.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> net = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x = rng.normal(size=(40, 3))
+    >>> features = dntk.TangentFeatureMap(net, sketch=None).fit_transform(x)
+    >>> features.shape, np.allclose(features @ features.T, dntk.ntk(net, x))
+    ((40, 160), True)
     """
 
     def __init__(

@@ -40,6 +40,17 @@ class DistilledNTKRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc
     -----
     There is no ``sample_weight``: the regression weighs all points alike. Arrays of other libraries as for
     :class:`dntk.DistilledNTKClassifier`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(1, 16)) / 4
+    >>> net = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x = rng.normal(size=(40, 3))
+    >>> y = x[:, 0] - x[:, 1]
+    >>> regressor = dntk.DistilledNTKRegressor(net, data=None, gradients=None).fit(x, y)
+    >>> regressor.predict(x[:5]).shape, regressor.score(x, y) > 0.9
+    ((5,), True)
     """
 
     def __init__(

@@ -25,6 +25,7 @@ from dntk.solve.out_of_core import (
     zarr_chunks,
 )
 from dntk.solve.path import RidgePath, ridge_path
+from dntk.solve.regressions import Functionals, Joint, Regression, Separate
 from dntk.solve.ridge_fit import RidgeFit
 from dntk.solve.rules import Relative
 
@@ -32,10 +33,12 @@ __all__ = [
     "CGResult",
     "FeatureKernel",
     "FeatureProjection",
+    "Functionals",
     "GaussianProcess",
     "GeneralisedCrossValidation",
     "IterativeFit",
     "Jitter",
+    "Joint",
     "JointFit",
     "KFold",
     "KernelOperator",
@@ -51,10 +54,12 @@ __all__ = [
     "Preconditioner",
     "RPCholeskyPreconditioner",
     "RandomizedNystrom",
+    "Regression",
     "Relative",
     "RidgeChoice",
     "RidgeFit",
     "RidgePath",
+    "Separate",
     "ShiftedCholesky",
     "SolveReport",
     "StreamedFit",

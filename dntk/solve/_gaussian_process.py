@@ -147,6 +147,17 @@ def gaussian_process(
     -----
     O(n·k·min(n, k) + min(n, k)³). With d = min(n, k): log p(y) = −½[yᵀ(K + λI)⁻¹y/σ² + n log σ²λ −
     d log λ + log det(G + λI) + n log 2π].
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(40, 8))), rng.normal(size=(40, 1))
+    >>> process = dntk.solve.gaussian_process(phi, y, noise=1.0)
+    >>> posterior = process.predict(phi)
+    >>> posterior.mean.shape, posterior.variance.shape
+    ((40, 1), (40, 1))
+    >>> np.allclose(posterior.mean, dntk.solve.ridge(phi, y, ridge=1.0).predict(phi))
+    True
     """
     if signal is not None:
         signal = positive_finite("signal", signal, remedy="leave it out to have it estimated")

@@ -8,6 +8,7 @@ from dntk import arrays
 from dntk._target_checks import check_targets
 from dntk.features import StoredFeatures, TangentFeatures, require_comparable, require_features
 from dntk.solve._ridge import ridge as separate_ridge
+from dntk.solve.regressions import Joint
 from dntk.solve.ridge_fit import RidgeFit
 from dntk.solve.rules import Ridge
 from dntk.types import Array
@@ -88,17 +89,28 @@ def joint_ridge(
     -----
     Cost: O(r² k + r³) for r = C·m rows, or r = m with cotangents; memory O(r² + r k). C separate problems of m rows
     take O(C m² k). Where features of different outputs are orthogonal, as a last layer's, both are the same.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi = dntk.TangentFeatures(rng.normal(size=(2, 10, 15)))
+    >>> y = phi.values @ rng.normal(size=15)  # one vector makes both outputs
+    >>> joint = dntk.solve.joint_ridge(phi, y.T, ridge=1e-6)
+    >>> joint.weights.shape, np.allclose(joint.predict(phi), y.T, atol=1e-4)
+    ((15,), True)
+    >>> new = dntk.TangentFeatures(rng.normal(size=(2, 5, 15)))
+    >>> joint.predict(new).shape
+    (5, 2)
     """
     require_features("features", features)
     if isinstance(features, StoredFeatures):
         msg = "`features` are on the disk: pass those of few points in memory, dntk.tangent_features without store=."
         raise TypeError(msg)
     xp, values = arrays.namespace(features.values), features.values
-    q, m, k = values.shape
+    m = values.shape[1]
     if cotangents is None:
-        y = check_targets(targets, values, points=m, outputs=q)
-        rows = xp.reshape(values, (1, q * m, k))
-        goals = xp.reshape(y.T, (q * m, 1))
+        stacked, goals = Joint().rows(features, targets)
+        rows = stacked.values
     else:
         _require_functionals(features, cotangents)
         y = check_targets(targets, values, points=m, outputs=cotangents.shape[1])

@@ -65,6 +65,15 @@ def kernel_ridge(
     ValueError
         Shapes that do not fit, a ridge that is not positive, a system that is singular to rounding, or a zero kernel
         with ``"loo"``.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(2, 40, 8))), rng.normal(size=(40, 2))
+    >>> kernels = phi.kernel(outputs="each")
+    >>> fit = dntk.solve.kernel_ridge(kernels, y, ridge=1.0)
+    >>> fit.dual.shape, np.allclose(kernels[0] @ fit.dual[0] + fit.dual[0], y[:, 0])
+    ((2, 40), True)
     """
     require_plain_array("kernel", kernel)
     xp = arrays.namespace(kernel)

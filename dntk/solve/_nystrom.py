@@ -93,6 +93,15 @@ def nystrom(
     ------
     ValueError, IndexError
         As :func:`dntk.solve.ridge`; indices that do not exist.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(40, 8))), rng.normal(size=(40, 1))
+    >>> few = dntk.distill.data.RPCholesky(8).select(phi).indices
+    >>> fit = dntk.solve.nystrom(phi, y, few, ridge=1.0)
+    >>> np.allclose(fit.weights, dntk.solve.ridge(phi, y, ridge=1.0).weights)  # eight span all
+    True
     """
     inducing = require_kernel_of("features", features)[points]
     rows = (FeatureProjection() if span is None else span).rows(inducing.values)

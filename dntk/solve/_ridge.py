@@ -74,6 +74,20 @@ def ridge(
     or chosen by GCV), with O(C·k²) of memory and products in float64; folds and a λ for each output need all at once.
     Dual Cholesky O(n²k + n³/3) for n ≤ k, else primal O(nk² + k³/3), per set of features. Choosing λ adds an
     eigendecomposition of min(n, k) for all candidates. Leave-one-out: (y_i − f_i)/(1 − h_i), O(n·min(n, k)²).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(2, 40, 8))), rng.normal(size=(40, 2))
+    >>> fit = dntk.solve.ridge(phi, y, ridge=1.0)
+    >>> fit.weights.shape, fit.predict(phi).shape
+    ((2, 8), (40, 2))
+    >>> psi = phi.values[0]
+    >>> np.allclose(fit.weights[0], np.linalg.solve(psi.T @ psi + np.eye(8), psi.T @ y[:, 0]))
+    True
+    >>> chosen = dntk.solve.ridge(phi, y)  # λ by leave-one-out
+    >>> chosen.loo_error <= fit.loo_error * 1.01
+    True
     """
     if isinstance(features, DistilledGradients):
         if sample_weights is not None:

@@ -43,6 +43,17 @@ def same_span(
     ------
     ValueError
         As :func:`dntk.solve.ridge`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(2, 40, 8))), rng.normal(size=(40, 2))
+    >>> grads = dntk.distill.gradients.Principal(3).distill(phi, y)
+    >>> def objective(fit):
+    ...     return ((fit.predict(phi) - y) ** 2).sum() + (fit.weights**2).sum()
+    >>> best = dntk.solve.same_span(grads, ridge=1.0)
+    >>> bool(objective(best) <= objective(dntk.solve.ridge(grads, ridge=1.0)))
+    True
     """
     require_kind("grads", grads, DistilledGradients, expected="DistilledGradients, as Principal(20).distill(phi, y)")
     xp = arrays.namespace(grads.values)

@@ -20,6 +20,13 @@ def negative_log_likelihood(posterior: Posterior, targets: Float[Array, "n c"]) 
     ------
     ValueError
         Targets of another shape, or a variance of zero.
+
+    Examples
+    --------
+    >>> zero, one = np.zeros((4, 1)), np.ones((4, 1))
+    >>> posterior = dntk.solve.Posterior(mean=zero, variance=one, noise=np.zeros(1))
+    >>> round(dntk.solve.negative_log_likelihood(posterior, zero), 4)  # ½ log 2π
+    0.9189
     """
     xp = _checked(posterior, targets)
     variance = posterior.predictive_variance
@@ -39,6 +46,14 @@ def interval_coverage(
     ------
     ValueError
         Targets of another shape, or a level outside (0, 1).
+
+    Examples
+    --------
+    >>> zero, one = np.zeros((4, 1)), np.ones((4, 1))
+    >>> posterior = dntk.solve.Posterior(mean=zero, variance=one, noise=np.zeros(1))
+    >>> y = np.array([[0.1], [0.5], [1.5], [3.0]])
+    >>> dntk.solve.interval_coverage(posterior, y, levels=(0.5, 0.9, 0.99))
+    (0.5, 0.75, 0.75)
     """
     from scipy.special import ndtri
 
@@ -56,7 +71,15 @@ def interval_coverage(
 def expected_calibration_error(
     posterior: Posterior, targets: Float[Array, "n c"], levels: Sequence[float] = LEVELS
 ) -> float:
-    """Mean difference between the coverage of predictive intervals and their probability (Kuleshov and others 2018)."""
+    """Mean difference between the coverage of predictive intervals and their probability (Kuleshov and others 2018).
+
+    Examples
+    --------
+    >>> zero, one = np.zeros((4, 1)), np.ones((4, 1))
+    >>> posterior = dntk.solve.Posterior(mean=zero, variance=one, noise=np.zeros(1))
+    >>> dntk.solve.expected_calibration_error(posterior, zero, levels=(0.5, 0.9))
+    0.3
+    """
     covered = interval_coverage(posterior, targets, levels)
     return sum(abs(share - level) for share, level in zip(covered, levels, strict=True)) / len(covered)
 

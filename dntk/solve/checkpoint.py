@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dntk import arrays
-from dntk.archive import Format, Stored, StoreError, checksum, present, read, schema, write
+from dntk.archive import Format, Stored, StoreError, checksum, collect_beside, present, read, schema, write
 from dntk.random import moved
 from dntk.solve.compensated import Total
 from dntk.solve.normal_equations import NormalEquations
@@ -69,6 +69,7 @@ def stored_checkpoint(path: Path | None) -> Stored | None:
     """
     if path is None or not present(path):
         return None
+    collect_beside(path)
     stored = read(path, FORMAT)
     sizes = {"bytes": _BYTES}
     stored.array("chunks", "chunks bytes", sizes, kind="integral")

@@ -36,6 +36,15 @@ class LeaveOneOut:
     """Exact leave-one-out error, mean of ((y_i − f_i)/(1 − h_i))² (Allen 1974).
 
     One eigendecomposition of min(n, k) for the whole grid, and two passes over the features.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(40, 8))), rng.normal(size=(40, 1))
+    >>> fit = dntk.solve.ridge(phi, y, ridge=dntk.solve.LeaveOneOut(grid=(0.1, 1.0, 10.0)))
+    >>> errors = [dntk.solve.ridge(phi, y, ridge=r).loo_error for r in (0.1, 1.0, 10.0)]
+    >>> fit.ridge == (0.1, 1.0, 10.0)[int(np.argmin(errors))]
+    True
     """
 
     grid: Sequence[float] | None = None
@@ -57,6 +66,14 @@ class GeneralisedCrossValidation:
     """MSE/(1 − d_λ/n)² (Golub, Heath and Wahba 1979): leave-one-out with every leverage replaced by their mean.
 
     One pass over the features and one eigendecomposition of min(n, k); it does not depend on the basis of the points.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(40, 8))), rng.normal(size=(40, 1))
+    >>> rule = dntk.solve.GeneralisedCrossValidation(grid=(0.1, 1.0, 10.0))
+    >>> dntk.solve.ridge(phi, y, ridge=rule).ridge in rule.grid
+    True
     """
 
     grid: Sequence[float] | None = None
@@ -83,6 +100,15 @@ class KFold:
 
     One eigendecomposition per fold for the whole grid. Statistics of the folds are added up, so that ΦᵀΦ costs one
     pass for all of them.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi = dntk.TangentFeatures(rng.normal(size=(40, 8)))
+    >>> y = phi.values[0] @ rng.normal(size=(8, 1))  # no noise: the least ridge is best
+    >>> rule = dntk.solve.KFold(grid=(0.01, 1.0, 100.0), folds=4, seed=1)
+    >>> dntk.solve.ridge(phi, y, ridge=rule).ridge
+    0.01
     """
 
     grid: Sequence[float] | None = None
@@ -118,6 +144,15 @@ class LargestWithin:
     ------
     TypeError, ValueError
         ``rule`` is none; ``share`` is negative or not finite.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(40, 8))), rng.normal(size=(40, 1))
+    >>> least = dntk.solve.ridge(phi, y, ridge=dntk.solve.LeaveOneOut())
+    >>> near = dntk.solve.ridge(phi, y, ridge=dntk.solve.LargestWithin(share=0.05))
+    >>> near.ridge >= least.ridge, near.loo_error <= 1.05 * least.loo_error
+    (True, True)
     """
 
     rule: RidgeChoice = dataclasses.field(default_factory=LeaveOneOut)
@@ -144,7 +179,15 @@ class LargestWithin:
 
 @dataclasses.dataclass(frozen=True)
 class PerOutput:
-    """Fixed ridges, one for every output."""
+    """Fixed ridges, one for every output.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(2, 40, 8))), rng.normal(size=(40, 2))
+    >>> dntk.solve.ridge(phi, y, ridge=dntk.solve.PerOutput((0.1, 10.0))).ridge
+    (0.1, 10.0)
+    """
 
     ridges: Sequence[float]
 

@@ -17,6 +17,13 @@ class Jitter:
 
     First by ``relative`` times the largest diagonal entry, then ``growth`` times more, at most ``attempts`` times. What
     was added is in the result's report: the solution is that of the larger ridge.
+
+    Examples
+    --------
+    >>> phi, y = dntk.TangentFeatures(np.ones((4, 8))), np.ones((4, 1))  # four equal points
+    >>> fit = dntk.solve.ridge(phi, y, ridge=1e-30, jitter=dntk.solve.Jitter())
+    >>> fit.report.jitter > 0  # without it: an error that says so
+    True
     """
 
     relative: float = 1e-12

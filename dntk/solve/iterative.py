@@ -68,6 +68,17 @@ def iterative_ridge(
     ------
     ValueError
         A ridge that is not positive; right-hand sides of another shape.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(2, 40, 8))), rng.normal(size=(2, 40))
+    >>> fit = dntk.solve.iterative_ridge(dntk.solve.FeatureKernel(phi.values), y, ridge=1.0)
+    >>> fit.dual.shape, bool(np.all(fit.cg.converged))
+    ((2, 40), True)
+    >>> exact = dntk.solve.ridge(phi, y.T, ridge=1.0)
+    >>> np.allclose(fit.dual, exact.dual, atol=1e-5)
+    True
     """
     check_ridge(ridge)
     if rhs.ndim not in (2, 3) or tuple(rhs.shape[:2]) != tuple(kernel.shape):

@@ -33,7 +33,16 @@ class KernelOperator(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class FeatureKernel:
-    """K^c = Ψ^c Ψ^cᵀ, never formed: a product costs O(n·k)."""
+    """K^c = Ψ^c Ψ^cᵀ, never formed: a product costs O(n·k).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, v = dntk.TangentFeatures(rng.normal(size=(2, 40, 8))), rng.normal(size=(2, 40, 1))
+    >>> kernel = dntk.solve.FeatureKernel(phi.values)
+    >>> kernel.shape, np.allclose(kernel.multiply(v), phi.kernel(outputs="each") @ v)
+    ((2, 40), True)
+    """
 
     values: Float[Array, "c n k"]
 
@@ -59,7 +68,14 @@ class FeatureKernel:
 
 @dataclasses.dataclass(frozen=True)
 class MatrixKernel:
-    """K^c as matrices (C, n, n): a product costs O(n²)."""
+    """K^c as matrices (C, n, n): a product costs O(n²).
+
+    Examples
+    --------
+    >>> kernel = dntk.solve.MatrixKernel(2 * np.eye(3)[None, :, :])
+    >>> kernel.shape, kernel.diagonal().tolist()
+    ((1, 3), [[2.0, 2.0, 2.0]])
+    """
 
     values: Float[Array, "c n n"]
 

@@ -17,6 +17,15 @@ class MarginalLikelihood:
 
     σ_c² has a closed form at each λ, yᵀ(K + λI)⁻¹y/n. One eigendecomposition of min(n, k); ``grid=None``: 41 values
     between 1e-8 and 1e2 times the kernel's mean diagonal.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(40, 8))), rng.normal(size=(40, 1))
+    >>> best = dntk.solve.gaussian_process(phi, y, noise=dntk.solve.MarginalLikelihood())
+    >>> given = dntk.solve.gaussian_process(phi, y, noise=1.0)
+    >>> bool(best.log_marginal_likelihood[0] >= given.log_marginal_likelihood[0])
+    True
     """
 
     grid: tuple[float, ...] | None = None

@@ -67,7 +67,16 @@ class StreamedFit:
 
 @dataclasses.dataclass(frozen=True)
 class StreamedGCV:
-    """λ of least generalised cross-validation score on a grid; ``None``: 41 values relative to the mean diagonal."""
+    """λ of least generalised cross-validation score on a grid; ``None``: 41 values relative to the mean diagonal.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> rows, y = rng.normal(size=(40, 8)), rng.normal(size=(40, 1))
+    >>> rule = dntk.solve.StreamedGCV(grid=(0.1, 1.0, 10.0))
+    >>> dntk.solve.ridge_out_of_core([(rows, y)], ridge=rule).ridge in rule.grid
+    True
+    """
 
     grid: tuple[float, ...] | None = None
 
@@ -96,6 +105,17 @@ def accumulate(chunks: Chunks, *, checkpoint: str | Path | None = None, verify_a
         No chunks, chunks of different shapes, or one that is not finite: the checkpoint stays as it was before it.
     dntk.StoreError
         The checkpoint is damaged, foreign, or of other chunks.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> rows, y = rng.normal(size=(40, 8)), rng.normal(size=(40, 1))
+    >>> chunks = ((rows[i : i + 10], y[i : i + 10]) for i in range(0, 40, 10))
+    >>> statistics = dntk.solve.accumulate(chunks)
+    >>> statistics.points, statistics.gram.shape
+    (40, (1, 8, 8))
+    >>> np.allclose(statistics.gram[0], rows.T @ rows)
+    True
     """
     path = None if checkpoint is None else Path(checkpoint)
     stored = stored_checkpoint(path)
@@ -165,6 +185,15 @@ def zarr_chunks(features: Any, targets: Any, *, rows: int | None = None, like: A
         Zarr is not installed.
     ValueError
         Different numbers of points.
+
+    Examples
+    --------
+    >>> import zarr
+    >>> rng = np.random.default_rng(0)
+    >>> rows = zarr.create_array("rows.zarr", data=rng.normal(size=(40, 8)), chunks=(16, 8))
+    >>> chunks = dntk.solve.zarr_chunks("rows.zarr", rng.normal(size=(40, 1)))
+    >>> dntk.solve.ridge_out_of_core(chunks, ridge=1.0).weights.shape
+    (1, 8)
     """
     x, y = _opened(features), _opened(targets)
     axis = x.ndim - 2
@@ -194,6 +223,16 @@ def solve_statistics(
     ValueError
         A ridge that is not positive, or below the rounding of the statistics; features that are zero; sums that
         overflow, or underflow beside the ridge.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> rows, y = rng.normal(size=(40, 8)), rng.normal(size=(40, 1))
+    >>> statistics = dntk.solve.accumulate([(rows, y)])  # once, for any ridges
+    >>> fit = dntk.solve.solve_statistics(statistics, ridge=1.0)
+    >>> whole = dntk.solve.ridge(dntk.TangentFeatures(rows), y, ridge=1.0)
+    >>> np.allclose(fit.weights, whole.weights)
+    True
     """
     gram, cross = statistics.gram, statistics.cross
     chosen = _chosen(statistics, ridge)
@@ -251,6 +290,18 @@ def ridge_out_of_core(
     ------
     ValueError, dntk.StoreError
         As :func:`dntk.solve.accumulate` and :func:`dntk.solve.solve_statistics`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> rows, y = rng.normal(size=(40, 8)), rng.normal(size=(40, 1))
+    >>> def chunks(first):
+    ...     for i in range(10 * first, 40, 10):  # as read from a file
+    ...         yield rows[i : i + 10], y[i : i + 10]
+    >>> fit = dntk.solve.ridge_out_of_core(chunks, ridge=1.0, checkpoint="sums")
+    >>> whole = dntk.solve.ridge(dntk.TangentFeatures(rows), y, ridge=1.0)
+    >>> np.allclose(fit.weights, whole.weights)
+    True
     """
     return solve_statistics(
         accumulate(chunks, checkpoint=checkpoint, verify_all=verify_all), ridge=ridge, jitter=jitter

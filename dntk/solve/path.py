@@ -57,6 +57,14 @@ def ridge_path(
     ------
     ValueError
         As :func:`dntk.solve.ridge`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(2, 40, 8))), rng.normal(size=(40, 2))
+    >>> path = dntk.solve.ridge_path(phi, y, ridges=(0.1, 1.0, 10.0))
+    >>> path.weights.shape, bool(np.all(np.diff(path.train_mse, axis=0) > 0))
+    ((3, 2, 8), True)
     """
     check_grid(ridges)
     y, _ = outputs_of(features, targets)

@@ -14,7 +14,14 @@ from dntk.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class Relative:
-    """λ in units of the kernel's mean diagonal, tr K̄/n: the same rule for networks of any scale."""
+    """λ in units of the kernel's mean diagonal, tr K̄/n: the same rule for networks of any scale.
+
+    Examples
+    --------
+    >>> phi, y = dntk.TangentFeatures(2 * np.eye(4)), np.ones((4, 1))  # mean diagonal 4
+    >>> dntk.solve.ridge(phi, y, ridge=dntk.solve.Relative(0.25)).ridge
+    1.0
+    """
 
     share: float
 

@@ -15,6 +15,14 @@ def alignment(kernel: Float[Array, "n n"], targets: Float[Array, " n *c"]) -> fl
     ------
     ValueError
         Another number of targets than points, or a kernel or targets that are zero throughout.
+
+    Examples
+    --------
+    >>> y = np.array([[1.0], [-1.0], [1.0]])
+    >>> round(dntk.spectrum.alignment(y @ y.T, y), 6)
+    1.0
+    >>> round(dntk.spectrum.alignment(np.eye(3), y), 6)  # 1/√3
+    0.57735
     """
     xp = arrays.require_same_place(kernel=kernel, targets=targets)
     for name, value in (("kernel", kernel), ("targets", targets)):

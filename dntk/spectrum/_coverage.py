@@ -14,6 +14,13 @@ def coverage(vectors: Float[Array, "*c m r"], directions: Float[Array, "*c m s"]
 
     1 − c_j is the squared residual of u_j. For directions that live on clusters it is Σ_h ‖U_hᵀ u_j[I_h]‖², unlike the
     maximum over clusters of normalised shares, which can report 1 where one per cent is covered.
+
+    Examples
+    --------
+    >>> directions = np.eye(4)[:, :2]
+    >>> vectors = np.stack([[1.0, 0, 0, 0], [0.6, 0, 0.8, 0]], axis=1)
+    >>> dntk.spectrum.coverage(vectors, directions).round(6).tolist()  # 0.6² of the second
+    [1.0, 0.36]
     """
     xp = arrays.require_same_place(vectors=vectors, directions=directions)
     for name, value in (("vectors", vectors), ("directions", directions)):
@@ -47,6 +54,16 @@ def largest_coverage(
         Orthonormal directions, each zero outside one cluster.
     columns, members
         Indicators of the clusters, of the directions and of the points.
+
+    Examples
+    --------
+    >>> members, columns = np.repeat(np.eye(2), 2, axis=0), np.array([[1.0, 0.0]])
+    >>> local = np.eye(4)[:, :1]  # the first cluster's only direction
+    >>> vector = np.array([[0.1], [0], [0.99**0.5], [0]])  # a hundredth of it is covered
+    >>> dntk.spectrum.largest_coverage(vector, local, columns, members).round(6).tolist()
+    [1.0]
+    >>> dntk.spectrum.coverage(vector, local).round(6).tolist()
+    [0.01]
     """
     xp = arrays.namespace(vectors, local)
     inside = columns.T @ (local.T @ vectors) ** 2
@@ -66,6 +83,12 @@ def coverage_gap(features: TangentFeatures, directions: Float[Array, "m s"], eps
     ------
     ValueError
         The directions have another number of rows than there are points.
+
+    Examples
+    --------
+    >>> phi = dntk.TangentFeatures(np.diag([2.0, 1.0, 1.0]))  # eigenvalues 4, 1, 1
+    >>> float(round(dntk.spectrum.coverage_gap(phi, np.eye(3)[:, :1]), 6))  # misses 2 of 6
+    0.333333
     """
     require_kernel_of("features", features)
     xp = arrays.require_same_place(features=features.values, directions=directions)

@@ -39,6 +39,14 @@ def eigenvalues(kernel: TangentFeatures | Float[Array, "*c n n"], size: int | No
     ------
     ValueError
         A matrix is not square, empty, or not finite.
+
+    Examples
+    --------
+    >>> phi = dntk.TangentFeatures(np.diag([1.0, 3.0, 2.0]))
+    >>> dntk.spectrum.eigenvalues(phi).round(6).tolist()  # squared singular values
+    [9.0, 4.0, 1.0]
+    >>> dntk.spectrum.eigenvalues(phi.kernel(), size=1).round(6).tolist()
+    [9.0]
     """
     if isinstance(kernel, TangentFeatures):
         values = _feature_eigenvalues(kernel)
@@ -60,6 +68,14 @@ def leading_eigenpairs(
     Martinsson and Tropp 2011), or where the size is near d by the triangular factor of F, O(n·d²). Computed in
     float64 where the device has it; randomized passes multiply in the features' own precision, and one last pass
     finds the eigenvalues of the subspace in float64. Of several matrices one at a time is widened.
+
+    Examples
+    --------
+    >>> values, vectors = dntk.spectrum.leading_eigenpairs(np.diag([1.0, 3.0, 2.0]), 2)
+    >>> values.round(6).tolist(), vectors.shape
+    ([9.0, 4.0], (3, 2))
+    >>> np.abs(vectors[:, 0]).round(6).tolist()
+    [0.0, 1.0, 0.0]
     """
     _require_matrices("features", features)
     xp = arrays.namespace(features)
@@ -82,7 +98,18 @@ def leading_eigenpairs(
 def mean_eigenpairs(
     features: TangentFeatures, size: int, *, seed: int = 0
 ) -> tuple[Float[Array, " r"], Float[Array, "n r"]]:
-    """Leading eigenpairs of K̄, as :func:`leading_eigenpairs` of the joined features, which are formed where small."""
+    """Leading eigenpairs of K̄, as :func:`leading_eigenpairs` of the joined features, which are formed where small.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi = dntk.TangentFeatures(rng.normal(size=(2, 40, 8)))
+    >>> values, vectors = dntk.spectrum.mean_eigenpairs(phi, 5)
+    >>> values.shape, vectors.shape
+    ((5,), (40, 5))
+    >>> np.allclose(phi.kernel() @ vectors, vectors * values)
+    True
+    """
     c, n, k = require_kernel_of("features", features).values.shape
     size = positive_integer("size", size)
     if n > _EXACT_POINTS and 4 * (size + OVERSAMPLING) <= min(n, c * k):

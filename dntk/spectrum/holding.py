@@ -15,6 +15,13 @@ def eigenpairs_holding(
 
     The trace needs no eigenvalues. Their number is doubled until they suffice, so that the cost is that of at most
     twice as many: O(n·C·k·r), see :func:`dntk.spectrum.leading_eigenpairs`.
+
+    Examples
+    --------
+    >>> phi = dntk.TangentFeatures(np.diag([3.0, 1.0, 1.0, 1.0]))  # eigenvalues 9, 1, 1, 1
+    >>> values, vectors = dntk.spectrum.eigenpairs_holding(phi, 0.7, first=1, last=4)
+    >>> values.shape, vectors.shape, bool(values.sum() >= 0.7 * 12)
+    ((1,), (4, 1), True)
     """
     require_kernel_of("phi", phi)
     totals = traces(phi, per_output=per_output)

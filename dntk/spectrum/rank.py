@@ -22,6 +22,13 @@ def truncation_rank(kernel: Spectrum, epsilon: float = 0.05) -> int:
     ------
     ValueError
         ``epsilon`` is not in [0, 1).
+
+    Examples
+    --------
+    >>> dntk.spectrum.truncation_rank(np.array([90.0, 6.0, 3.0, 1.0]))  # 96 of 100
+    2
+    >>> dntk.spectrum.truncation_rank(np.array([90.0, 6.0, 3.0, 1.0]), 0.2)
+    1
     """
     return rank_holding(_spectrum(kernel), share("epsilon", epsilon, what="in [0, 1)", zero=True))
 
@@ -45,6 +52,11 @@ def effective_dimension(kernel: Spectrum, ridge: float) -> float:
     ------
     ValueError
         ``ridge`` is not positive.
+
+    Examples
+    --------
+    >>> dntk.spectrum.effective_dimension(np.array([3.0, 1.0]), ridge=1.0)  # 3/4 + 1/2
+    1.25
     """
     ridge = positive("ridge", ridge)
     values = _spectrum(kernel)
@@ -52,7 +64,15 @@ def effective_dimension(kernel: Spectrum, ridge: float) -> float:
 
 
 def condition_number(kernel: Spectrum, ridge: float = 0.0) -> float:
-    """(λ_1 + λ) / (λ_n + λ); infinite for a singular kernel without ridge."""
+    """(λ_1 + λ) / (λ_n + λ); infinite for a singular kernel without ridge.
+
+    Examples
+    --------
+    >>> dntk.spectrum.condition_number(np.array([9.0, 0.0]))
+    inf
+    >>> dntk.spectrum.condition_number(np.array([9.0, 0.0]), ridge=1.0)
+    10.0
+    """
     ridge, values = not_negative("ridge", ridge), _spectrum(kernel)
     smallest = float(values[-1]) + ridge
     return (float(values[0]) + ridge) / smallest if smallest > 0 else float("inf")

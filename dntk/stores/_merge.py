@@ -19,6 +19,17 @@ def merge(path: str | Path) -> StoreFolder:
         There is no store.
     dntk.StoreError
         A shard is missing or not done, and is named; a chunk is damaged, or of another run.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(40, 3))
+    >>> model = dntk.MLP(weights=(rng.normal(size=(2, 3)),), biases=(None,))
+    >>> for i in range(3):  # each in a process of its own
+    ...     shard = dntk.tangent_features(model, x, sketch=None, store="parts", shard=(i, 3))
+    >>> folder = dntk.merge("parts")
+    >>> len(dntk.StoredFeatures("parts"))
+    40
     """
     chunk_files.zarr()
     folder = expanded(path)

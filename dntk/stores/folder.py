@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dntk._progress import Task
-from dntk.archive import Stored, StoreError, expanded, locked, present, read, write, write_whole
+from dntk.archive import Stored, StoreError, collect, expanded, locked, present, read, write, write_whole
 from dntk.ledger import count, spent
 from dntk.stores import chunk_files, manifest
 from dntk.stores.layout import DTYPES, Layout
@@ -55,6 +55,8 @@ class StoreFolder:
             stored = manifest.written(folder, wanted)
         manifest.require_same(folder, stored, wanted)
         own = StoreFolder(folder, stored)
+        for place in (folder, folder / _RECORDS):
+            collect(place)
         if not present(folder / _UNFINISHED / "zarr.json") and not own.is_whole:
             chunk_files.create(folder / _UNFINISHED, own.layout, wanted.names)
         return own

@@ -23,6 +23,17 @@ class Store:
         65,504) or 2⁻⁸ (bfloat16) of itself.
     rows
         Points of a chunk, the unit in which results are computed, checked and read again; ``None``: of 32 MiB at most.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(40, 3))
+    >>> model = dntk.MLP(weights=(rng.normal(size=(2, 3)),), biases=(None,))
+    >>> half = dntk.Store("features", dtype="float16")
+    >>> phi = dntk.tangent_features(model, x, sketch=None, store=half)
+    >>> whole = dntk.tangent_features(model, x, sketch=None)
+    >>> np.allclose(phi.values, whole.values, rtol=2**-11, atol=2**-24)
+    True
     """
 
     path: Any

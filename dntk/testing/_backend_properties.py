@@ -62,6 +62,10 @@ def check_backend(
     ------
     dntk.testing.CheckFailure
         Which properties do not hold, each with the example that falsifies it.
+
+    Examples
+    --------
+    >>> dntk.testing.check_backend(dntk.backend.get_backend("numpy"), examples=2)
     """
     place = Place(backend, device)
     products = ProductProperties(place).every()

@@ -56,6 +56,11 @@ def check_distiller(
         It is neither a distiller of gradients nor a selector of points.
     dntk.testing.CheckFailure
         Which properties do not hold, each with the example that falsifies it.
+
+    Examples
+    --------
+    >>> dntk.testing.check_distiller(dntk.distill.gradients.Principal(3), examples=2)
+    >>> dntk.testing.check_distiller(dntk.distill.data.FarthestPoint(3), examples=2)
     """
     here = place or Place.called("numpy")
     if isinstance(distiller, DataSelector):

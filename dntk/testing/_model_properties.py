@@ -49,6 +49,13 @@ def check_model(
     ------
     dntk.testing.CheckFailure
         Which properties do not hold, each with the example that falsifies it.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> dntk.testing.check_model(model, rng.normal(size=(5, 3)), examples=2)
     """
     properties = _ModelProperties(model, x, outputs_at).every()
     check_properties(f"the model {type(model).__name__}", properties, examples=examples, exempt=exempt)

@@ -44,6 +44,10 @@ def check_sketch(
     ------
     dntk.testing.CheckFailure
         Which properties do not hold, each with the example that falsifies it.
+
+    Examples
+    --------
+    >>> dntk.testing.check_sketch(dntk.sketch.SparseSign(16), examples=2)  # it is one: no error
     """
     here = place or Place.called("numpy")
     check_properties(repr(sketch), _SketchProperties(sketch, here).every(), examples=examples, exempt=exempt)

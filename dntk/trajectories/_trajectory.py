@@ -85,6 +85,24 @@ def trajectory(
     -----
     C·(n + t·(m + h)) Jacobian rows for t checkpoints, against C·n·t. Intervals of quantities are empirical, and say how
     far points that were not chosen disagree; those of :attr:`Trajectory.outside` are theorems on the drawn points.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(80, 3))
+    >>> def checkpoint(t):
+    ...     weights = rng.normal(size=(16, 3)), t * np.ones((2, 16)) / 4
+    ...     return dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> models = [checkpoint(t) for t in range(1, 4)]
+    >>> path = dntk.trajectory(models, x, distilled=None, size=5)
+    >>> path.eigenvalues.values.shape, path.drift.values.shape
+    ((3, 5), (3,))
+    >>> path.rows == path.all_rows  # all points everywhere
+    True
+    >>> selector = dntk.distill.data.KMeans(4)
+    >>> few = dntk.trajectory(models, x, distilled=selector, held_out=32, size=4)
+    >>> few.rows < path.rows
+    True
     """
     run = Run.of(models, x, y, distilled, reference, sketch, memory_limit)
     measures = Measures(size=positive_integer("size", size), ridge=positive_finite("ridge", ridge))

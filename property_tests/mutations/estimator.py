@@ -69,8 +69,8 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "_fitting.py",
-        "network = run.points.targets if y is None else outputs_of(parts.model, run.points.x)",
-        "network = run.points.targets",
+        "network = run.points.targets[:q, :] if y is None else outputs_of(parts.model, batches.first(run.points.x, q))",
+        "network = run.points.targets[:q, :]",
         "fidelity in sample is accuracy on the labels",
         SAYS + "test_fidelity_compares_with_the_network_and_score_with_labels",
     ),
@@ -407,8 +407,8 @@ MUTANTS = [
     ),
     Mutant(
         ESTIMATOR + "fit.py",
-        '"prediction": (phi.values @ self.state.weights[:, :, None])[:, :, 0].T,',
-        '"prediction": (phi.values[:1, ...] @ self.state.weights[:, :, None])[:, :, 0].T,',
+        '"prediction": predicted(phi, self.state.weights),',
+        '"prediction": predicted(TangentFeatures(phi.values[:1, ...]), self.state.weights),',
         "a query predicts every output by the gradients of the first",
         "tests/test_estimator.py::TestQuery::test_it_says_what_the_three_say[numpy]",
     ),

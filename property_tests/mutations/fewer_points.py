@@ -7,6 +7,8 @@ CHOOSES = "tests/test_point_choice.py::"
 NEEDED = CHOOSES + "TestHowManyPointsAreNeeded::"
 CHEAPEST = CHOOSES + "TestTheCheapestIsTaken::"
 JOINT = "tests/test_joint.py::"
+FIT = "tests/test_joint_fit.py::"
+DENSE = "test_predictions_and_deviations_are_those_of_one_process_for_all_outputs"
 FITTED = "tests/test_fitted_targets.py::"
 
 MUTANTS = [
@@ -60,9 +62,9 @@ MUTANTS = [
         CHOOSES + "TestRandomPointsCostNothing::test_they_are_those_that_are_chosen_by_features[numpy]",
     ),
     Mutant(
-        "dntk/solve/_joint.py",
-        "goals = xp.reshape(y.T, (q * m, 1))",
-        "goals = xp.reshape(y, (q * m, 1))",
+        "dntk/solve/regressions.py",
+        "xp.reshape(y.T, (c * m, 1))",
+        "xp.reshape(y, (c * m, 1))",
         "rows of one output are regressed on targets of another",
         JOINT + "TestJointRegression::test_it_is_the_minimiser_over_all_rows[numpy]",
     ),
@@ -72,6 +74,41 @@ MUTANTS = [
         "xp.sum(y, axis=1, keepdims=True)",
         "functionals are regressed on the sum of the outputs",
         JOINT + "TestJointRegression::test_functionals_are_regressed_on_their_own_targets[numpy]",
+    ),
+    Mutant(
+        "dntk/solve/regressions.py",
+        "y).sum(g * y, axis=1, keepdims=True)",
+        "y).sum(y, axis=1, keepdims=True)",
+        "functionals of a fit are regressed on the sum of the outputs",
+        FIT + "TestWhatItSays::" + DENSE + "[numpy-functionals]",
+    ),
+    Mutant(
+        "dntk/solve/regressions.py",
+        "np.ldexp(np.round(parts * 256) / 256, exponents)",
+        "np.ldexp(parts, exponents)",
+        "cotangents are others in half precision than in the targets",
+        FIT + "TestCotangents::test_they_point_everywhere_alike_and_half_precision_holds_them",
+    ),
+    Mutant(
+        "dntk/estimator/_fitting.py",
+        "        targets=run.goals,",
+        "        targets=run.points.targets[:, :1],",
+        "the certificate of one regression is of other targets",
+        FIT + "TestWhatItSays::test_the_certificate_is_of_the_rows_and_holds[joint]",
+    ),
+    Mutant(
+        "dntk/certificates/approximation.py",
+        "if span.basis.shape[0] == 1 < reference.n_outputs:",
+        "if span.basis.shape[0] == 0:",
+        "a fit of one regression is compared with separate ones without a word of how to",
+        FIT + "TestWhatIsRefused::test_a_certificate_against_features_that_are_no_rows",
+    ),
+    Mutant(
+        "dntk/estimator/specification.py",
+        "if tolerance is not None and not isinstance(regression, Separate):",
+        "if tolerance is not None and not isinstance(regression, object):",
+        "a tolerance is searched for as if regressions were separate",
+        FIT + "TestWhatIsRefused::test_a_tolerance",
     ),
     Mutant(
         "dntk/outputs/_functional.py",

@@ -215,4 +215,18 @@ MUTANTS = [
         "two processes hold a lock whose file was removed in between",
         TOGETHER + "TestFiles::test_one_holds_a_lock_at_a_time_and_nothing_is_left",
     ),
+    Mutant(
+        "backends/dntk_torch/_watching.py",
+        "name in _MOVING or (name in _PRODUCTS and any(compared))",
+        "name in _MOVING",
+        "a product with comparisons moves rows unseen",
+        "tests/test_torch_moving_rows.py::test_networks_that_move_rows_by_data_are_told[ranked]",
+    ),
+    Mutant(
+        "dntk/checkpoints.py",
+        "        collect(folder)\n",
+        "",
+        "what a writer left that was killed with its file in place stays for ever",
+        "tests/test_archive.py::test_who_goes_on_removes_what_a_writer_left_that_was_killed_with_its_file_in_place",
+    ),
 ]

@@ -65,6 +65,16 @@ def fitted_targets(
     Cost: the reference's n·C Jacobian rows, once; O(C(n m k + m² k)) operations, by chunks where n are on the disk.
     Directions below rounding of the kept features are left out. In float64 where the device has it. Source: subset of
     regressors (Smola and Schölkopf 2000), read as labels.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> reference, y = dntk.TangentFeatures(rng.normal(size=(40, 8))), rng.normal(size=(40, 1))
+    >>> kept = reference[:10]  # their features span all eight directions
+    >>> soft = dntk.distill.data.fitted_targets(kept, reference, y, ridge=1.0)
+    >>> on_ten = dntk.solve.ridge(kept, soft.targets, ridge=1.0)
+    >>> np.allclose(on_ten.weights, dntk.solve.ridge(reference, y, ridge=1.0).weights)
+    True
     """
     require_features("phi", phi)
     require_kernel_of("reference", reference)

@@ -37,6 +37,14 @@ class Balanced:
     ------
     TypeError
         The selector's size cannot be changed.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, labels = dntk.TangentFeatures(rng.normal(size=(40, 8))), np.arange(40) % 4
+    >>> core = dntk.distill.data.Balanced(dntk.distill.data.RPCholesky(8), labels).select(phi)
+    >>> np.bincount(labels[core.indices]).tolist()
+    [2, 2, 2, 2]
     """
 
     selector: DataSelector

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from dntk import arrays
 from dntk._checks import keep, not_negative
 from dntk._progress import task
-from dntk.archive import Format, Stored, StoreError, present, read, schema, to_host, write
+from dntk.archive import Format, Stored, StoreError, collect_beside, present, read, schema, to_host, write
 from dntk.backend import backend_of
 from dntk.identity import Identity, outputs_differ
 from dntk.types import Array
@@ -249,6 +249,7 @@ def _resumed(checkpoint: Checkpoint | None, start: Variables) -> State | None:
     """
     if checkpoint is None or not present(checkpoint.path):
         return None
+    collect_beside(checkpoint.path)
     stored = read(checkpoint.path, FORMAT)
     manifest = stored.manifest
     if manifest["owner"] != checkpoint.owner:

@@ -24,6 +24,12 @@ class FarthestPoint:
 
     Cost O(n · m · C·k), memory O(n · (C·k + m)); one number per pick is read on the host. Of
     :class:`dntk.StoredFeatures` every pick is a pass over the disk.
+
+    Examples
+    --------
+    >>> phi = dntk.TangentFeatures(np.array([[0.0], [1.0], [2.0], [10.0]]))
+    >>> dntk.distill.data.FarthestPoint(3).select(phi).indices.tolist()
+    [3, 0, 2]
     """
 
     size: int

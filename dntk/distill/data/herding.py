@@ -22,6 +22,12 @@ class Herding:
     the smaller one. Points given count as chosen before.
 
     Cost O(n · m · C·k), memory O(n · (C·k + m)); one number per pick is read on the host.
+
+    Examples
+    --------
+    >>> phi = dntk.TangentFeatures(np.array([[0.0], [1.0], [2.0], [9.0]]))  # mean 3
+    >>> dntk.distill.data.Herding(2).select(phi).indices.tolist()
+    [2, 1]
     """
 
     size: int

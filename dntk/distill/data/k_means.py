@@ -49,6 +49,16 @@ class KMeans:
         Number of points and of clusters.
     seed
         Of the first centres, and of the sketch.
+
+    Examples
+    --------
+    >>> centres = np.array([[10.0, 0.0], [0.0, 10.0], [-10.0, -10.0]])
+    >>> cluster = np.repeat([0, 1, 2], [20, 15, 5])
+    >>> noise = np.random.default_rng(0).normal(size=(40, 2))
+    >>> phi = dntk.TangentFeatures(centres[cluster] + noise)
+    >>> core = dntk.distill.data.KMeans(3).select(phi)
+    >>> cluster[core.indices].tolist(), (core.weights * 40 / 3).round(6).tolist()
+    ([0, 1, 2], [20.0, 15.0, 5.0])
     """
 
     size: int

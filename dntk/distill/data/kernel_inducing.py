@@ -54,6 +54,17 @@ class KernelInducing:
     Notes
     -----
     Jacobian rows: n·C once, and 2·m·C per step. Memory O(n·C·k).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x = rng.normal(size=(40, 3))
+    >>> y = np.where(x[:, 0] > 0, 1, 0)
+    >>> data = dntk.distill.data.KernelInducing(2, steps=10).distill(model, x, y)
+    >>> data.x.shape, sorted(data.y.tolist())
+    ((4, 3), [0, 0, 1, 1])
     """
 
     per_class: int

@@ -37,6 +37,16 @@ class LastLayer:
         Any selector of points, such as ``KMeans(500)`` or ``Balanced(Herding(500), labels)``.
     seed
         Of the sketch, where one is needed.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> selector = dntk.distill.data.LastLayer(dntk.distill.data.KMeans(5))
+    >>> core = selector.select_inputs(model, rng.normal(size=(40, 3)))  # no gradients are made
+    >>> core.indices.shape
+    (5,)
     """
 
     selector: DataSelector

@@ -28,6 +28,14 @@ class LCMD:
 
     Cost O(n · (m + g) · C·k) for g points given, memory O(n · (C·k + m)); two numbers per pick are read on the host.
     Of :class:`dntk.StoredFeatures` every pick is a pass over the disk.
+
+    Examples
+    --------
+    >>> phi = dntk.TangentFeatures(np.array([[0.0], [1.0], [2.0], [10.0]]))
+    >>> dntk.distill.data.LCMD(2).select(phi).indices.tolist()
+    [3, 0]
+    >>> dntk.distill.data.LCMD(2).select(phi, given=[3]).indices.tolist()  # 10 is labelled
+    [0, 2]
     """
 
     size: int

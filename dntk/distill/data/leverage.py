@@ -47,6 +47,15 @@ class Leverage:
     The weights are importance weights, 1/ℓ_i scaled to a mean of 1 (zero where ℓ_i is). Cost O(n · C·k · nonzeros +
     n · dim² + dim³), memory O(n · (C·k + dim)), of stored features a chunk and three passes. The first points of a
     larger choice are the smaller one at the same seed, ``ridge`` and ``dim``.
+
+    Examples
+    --------
+    >>> phi = dntk.TangentFeatures(np.diag([3.0, 1.0, 0.0]))
+    >>> leverage = dntk.distill.data.Leverage(2, ridge=1.0)
+    >>> leverage.scores(phi).round(6).tolist()  # 9/10, 1/2, 0
+    [0.9, 0.5, 0.0]
+    >>> sorted(leverage.select(phi).indices.tolist())
+    [0, 1]
     """
 
     size: int

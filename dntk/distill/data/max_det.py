@@ -38,6 +38,13 @@ class MaxDet:
     Cost O(n · m · C·k + m² · (C·k + m)) and O(g · C·k · min(g, C·k)) for g points given, memory
     O(n · C·k + (m + g) · (C·k + m)); two numbers per pick are read on the host. Of :class:`dntk.StoredFeatures` every
     pick is a pass over the disk.
+
+    Examples
+    --------
+    >>> phi = dntk.TangentFeatures(np.diag([1.0, 3.0, 2.0]))
+    >>> core = dntk.distill.data.MaxDet(2).select(phi)
+    >>> core.indices.tolist(), core.residual_trace.round(6).tolist(), core.trace
+    ([1, 2], [5.0, 1.0], 14.0)
     """
 
     size: int

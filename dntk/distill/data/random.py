@@ -22,6 +22,14 @@ class Random:
     """Points chosen uniformly without replacement; the same for every backend at one seed.
 
     The first points of a larger choice are the smaller one at the same seed.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi = dntk.TangentFeatures(rng.normal(size=(40, 8)))
+    >>> few, more = (dntk.distill.data.Random(size, seed=1).select(phi) for size in (5, 10))
+    >>> np.array_equal(few.indices, more.indices[:5])
+    True
     """
 
     size: int

@@ -44,6 +44,16 @@ class RPCholesky:
     -----
     Cost O(n·m·(C·k + m)) and O(block²·(C·k + m)) per round, memory O(n·(C·k + m)): no n × n matrix. Each round reads
     about block² numbers on the host.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi = dntk.TangentFeatures(rng.normal(size=(40, 8)))
+    >>> core = dntk.distill.data.RPCholesky(8, seed=0).select(phi)
+    >>> len(core.indices), bool(np.all(np.diff(core.residual_trace) <= 0))
+    (8, True)
+    >>> bool(core.residual_trace[-1] < 1e-9 * core.trace)  # eight points span eight features
+    True
     """
 
     size: int

@@ -68,6 +68,16 @@ class TangentResidual:
     Notes
     -----
     Jacobian rows: n·C once, and 2·m·C per step. Memory O(n·C·k).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
+    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    >>> x = rng.normal(size=(40, 3))
+    >>> data = dntk.distill.data.TangentResidual(4, steps=10).distill(model, x)
+    >>> data.x.shape, data.y.shape, sorted(data.history)
+    ((4, 3), (4, 2), ['loss', 'misalignment_gap', 'pca_tail', 'residual'])
     """
 
     size: int

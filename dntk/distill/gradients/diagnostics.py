@@ -85,6 +85,15 @@ def coverage_curve(phi: TangentFeatures, grads: DistilledGradients, size: int | 
     ------
     ValueError
         The features have another number of points than the directions.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(2, 40, 8))), rng.normal(size=(40, 2))
+    >>> grads = dntk.distill.gradients.Principal(3).distill(phi, y)
+    >>> curve = dntk.distill.gradients.coverage_curve(phi, grads, size=5)
+    >>> np.abs(curve.covered.round(6)).tolist(), bool(curve.gap[4] > 0)
+    ([1.0, 1.0, 1.0, 0.0, 0.0], True)
     """
     u = grads.directions
     if u.shape[-2] != len(phi):
@@ -108,6 +117,12 @@ def low_rank(phi: TangentFeatures, epsilon: float = 0.05) -> LowRank:
     ------
     ValueError
         ``epsilon`` is not in [0, 1).
+
+    Examples
+    --------
+    >>> phi = dntk.TangentFeatures(np.stack([np.diag([9.0, 3.0, 1.0]), np.eye(3)]))
+    >>> dntk.distill.gradients.low_rank(phi, epsilon=0.05).ranks  # 81 + 9 of 91, 1 + 1 + 1
+    (2, 3)
     """
     if not 0 <= epsilon < 1:
         msg = f"`epsilon` must be in [0, 1), got {epsilon}."
@@ -125,6 +140,15 @@ def coverage_gaps(phi: TangentFeatures, distiller: LocalGlobal, epsilon: float =
     ------
     ValueError
         ``epsilon`` is not in [0, 1), or as :meth:`LocalGlobal.diagnose`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi = dntk.TangentFeatures(rng.normal(size=(2, 40, 8)))
+    >>> distiller = dntk.distill.gradients.LocalGlobal(clusters=2)
+    >>> gaps = dntk.distill.gradients.coverage_gaps(phi, distiller)
+    >>> 0 <= gaps.mean_largest <= gaps.mean <= 1, len(gaps.each)
+    (True, 2)
     """
     ranks = low_rank(phi, epsilon).ranks
     found = distiller.diagnose(phi)

@@ -75,6 +75,17 @@ class LocalGlobal:
     Up to 2,048 points all eigenvectors by dense factorisations, O(m²·C·k + m³). Beyond, as many as hold the variance,
     globally and in every cluster, by randomized iteration on the features, and clusters by Nyström's extension from
     512 landmarks (:mod:`dntk.distill.gradients._clustering`): O(m·C·k·r), no (m, m) array.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(2, 40, 8))), rng.normal(size=(40, 2))
+    >>> distiller = dntk.distill.gradients.LocalGlobal(variance=0.9, clusters=2, size=12)
+    >>> grads = distiller.distill(phi, y)
+    >>> grads.size <= 12, grads.values.shape == (2, grads.size, 8)
+    (True, True)
+    >>> len(distiller.diagnose(phi).local_ranks)  # clusters
+    2
     """
 
     variance: float = 0.95

@@ -63,6 +63,17 @@ class LocalGlobalSearch:
         A budget for all of them, as in :class:`LocalGlobal`; ``None``: s follows from the thresholds.
     seed
         Of the clustering.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(2, 40, 8))), rng.normal(size=(40, 2))
+    >>> search = dntk.distill.gradients.LocalGlobalSearch(
+    ...     variances=(0.8, 0.95), coverages=(0.9,), clusters=(2,)
+    ... )
+    >>> choice = search.select(phi[:30], y[:30], phi[30:], y[30:], ridge=1.0)
+    >>> len(choice.trials), choice.distiller.variance in (0.8, 0.95)
+    (2, True)
     """
 
     variances: tuple[float, ...] = (0.8, 0.9, 0.95, 0.99)

@@ -35,6 +35,16 @@ class Principal:
     -----
     Matrix-free beyond a few thousand points: O(m·C·k·s) and no (m, m) array, see
     :func:`dntk.spectrum.leading_eigenpairs`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(2, 40, 8))), rng.normal(size=(40, 2))
+    >>> grads = dntk.distill.gradients.Principal(5).distill(phi, y)
+    >>> grads.values.shape, grads.targets.shape, grads.directions.shape
+    ((2, 5, 8), (2, 5), (40, 5))
+    >>> np.allclose(grads.coverage, 1 * (np.arange(len(grads.coverage)) < 5))
+    True
     """
 
     size: int

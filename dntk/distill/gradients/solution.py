@@ -52,6 +52,16 @@ class Solution:
     multiples
         Ridges λ·t whose solutions the directions hold: (0.01, 1, 100) makes the distilled regression right along the
         path of ridges (a rational Krylov space), for one more direction each.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(2, 40, 8))), rng.normal(size=(40, 2))
+    >>> grads = dntk.distill.gradients.Solution(1, ridge=1.0).distill(phi, y)
+    >>> few = dntk.solve.ridge(grads, ridge=1.0)  # on one synthetic gradient an output
+    >>> all_points = dntk.solve.ridge(phi, y, ridge=1.0)
+    >>> grads.values.shape, np.allclose(few.predict(phi), all_points.predict(phi), atol=1e-4)
+    ((2, 1, 8), True)
     """
 
     size: int

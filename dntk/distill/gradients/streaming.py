@@ -41,6 +41,17 @@ class Streaming:
     O(n·C·s·k). Accumulated in float64 where the device has it. The pass can be divided, see
     :meth:`StreamedGradients.merged`. Over stored features, ``stream(phi.paired(y))``, every chunk is streamed by itself
     and the results are merged in a fixed order, by one process or by the workers of ``phi.client``.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> phi, y = dntk.TangentFeatures(rng.normal(size=(2, 40, 8))), rng.normal(size=(40, 2))
+    >>> chunks = ((phi[i : i + 10], y[i : i + 10]) for i in range(0, 40, 10))
+    >>> grads = dntk.distill.gradients.Streaming(5).stream(chunks)
+    >>> grads.rows.shape
+    (2, 5, 8)
+    >>> grads.solve(ridge=1.0).predict(phi).shape
+    (40, 2)
     """
 
     size: int

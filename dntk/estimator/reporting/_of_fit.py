@@ -35,6 +35,9 @@ _MISSING = {
 }
 
 
+_MISSING_IF_JOINT = {"influence": "DistilledNTK(model, regression=dntk.solve.Separate())"}
+
+
 def facts_of(model: Model, state: FittedState, asked: Asked, *, certify: bool) -> Facts:
     """All that the page says; see :meth:`dntk.Fit.report` for what that costs."""
     asked = asked.checked(model, state)
@@ -53,7 +56,7 @@ def facts_of(model: Model, state: FittedState, asked: Asked, *, certify: bool) -
         certificate=certificate,
         uncertified=why,
         exact=None if asked.plan is None else asked.plan["exact kernel"].cost,
-        missing=_MISSING,
+        missing=_MISSING | (_MISSING_IF_JOINT if state.is_joint else {}),
         provenance=_provenance(state),
         classes=tuple(asked.classes or ()),
         **more,
@@ -112,7 +115,7 @@ class _Making:
             return found
         phi, outputs = self._features(asked.x), outputs_of(self.model, asked.x)
         found["unseen"] = measured(self.state, phi, outputs, asked.y, asked.link or Probit())
-        if theirs is not None and kept is not None:
+        if theirs is not None and kept is not None and not self.state.is_joint:
             found["influence"] = self._influence(kept, theirs, phi, outputs)
         return found
 

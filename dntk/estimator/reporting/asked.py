@@ -54,6 +54,7 @@ class Asked:
             check_classes("y", self.y, classes=max(2, model.n_outputs))
         found: dict[str, Any] = {"x": x, "points": points}
         if self.queries is not None:
+            _require_separate(state)
             found["queries"] = tuple(_position(query, batches.count(x)) for query in self.queries)
         if self.classes is not None:
             found["classes"] = _names(self.classes, max(2, model.n_outputs))
@@ -65,6 +66,16 @@ class Asked:
             if getattr(self, name) is not None and getattr(self, needs) is None:
                 msg = f"`{name}` is given without `{needs}`: pass both, or neither."
                 raise ValueError(msg)
+
+
+def _require_separate(state: FittedState) -> None:
+    """Raise where influences of points are asked of a fit that has none for single points."""
+    if state.is_joint:
+        msg = (
+            "`queries` are explained by separate regressions, and this fit has one for all outputs: leave them out, or "
+            "fit with regression=dntk.solve.Separate()."
+        )
+        raise ValueError(msg)
 
 
 def _position(query: Any, points: int) -> int:

@@ -5,6 +5,7 @@ from jaxtyping import Float, Integer
 from dntk import arrays, metrics
 from dntk.archive import to_host
 from dntk.certificates import posterior_variance, tangent_residual
+from dntk.estimator._steps import predicted
 from dntk.estimator.reporting.facts import Reliability, Unseen
 from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures
@@ -23,24 +24,24 @@ def measured(
     link: Link,
 ) -> Unseen:
     """Fidelity, accuracy, its curve, trust and reliability, of points given by their features; O(C·n·k·s)."""
-    predicted = (phi.values @ state.weights[:, :, None])[:, :, 0].T
+    predictions = predicted(phi, state.weights)
     trust = to_host(tangent_residual(phi, state.span().basis)).astype("f8")
     counts = [0] * _BINS
     for value in trust.tolist():
         counts[min(int(value * _BINS), _BINS - 1)] += 1
-    fidelity = metrics.fidelity(predicted, outputs)
+    fidelity = metrics.fidelity(predictions, outputs)
     size = metrics.mean_squared_error(outputs * 0, outputs)
     return Unseen(
         points=len(phi),
         fidelity=fidelity,
-        accuracy=None if labels is None else metrics.accuracy(predicted, labels),
+        accuracy=None if labels is None else metrics.accuracy(predictions, labels),
         network_accuracy=None if labels is None else metrics.accuracy(outputs, labels),
-        distance=(metrics.mean_squared_error(predicted, outputs) / size) ** 0.5 if size > 0 else None,
+        distance=(metrics.mean_squared_error(predictions, outputs) / size) ** 0.5 if size > 0 else None,
         curve=(*curve(state, phi, outputs), (int(state.span().basis.shape[1]), fidelity)),
         trust=tuple(counts),
         mean_trust=float(trust.mean()),
         worst_trust=float(trust.max()),
-        reliability=None if labels is None else _reliability(state, phi, predicted, labels, link),
+        reliability=None if labels is None else _reliability(state, phi, predictions, labels, link),
     )
 
 

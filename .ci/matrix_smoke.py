@@ -35,6 +35,8 @@ if importlib.util.find_spec("torch"):
     found = dntk.ntk(dntk.as_model(net.double().eval()), torch.tensor(x)).numpy()
     largest = np.abs(kernel).max()
     np.testing.assert_allclose(found, kernel, atol=1e-5 * largest)  # weights went through float32
+    bridged = dntk.ntk(dntk.bridge(model, "torch"), torch.tensor(x)).numpy()
+    np.testing.assert_allclose(bridged, kernel, atol=1e-12 * largest)
     told.append("torch")
 if importlib.util.find_spec("jax"):
     import jax.numpy as jnp

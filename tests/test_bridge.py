@@ -367,3 +367,23 @@ def test_model_that_is_called_twice_is_one_model():
     over = dntk.bridge(mlp(BY_ID["torch"]), "numpy")
     assert isinstance(over, BridgedModel)
     assert dntk.as_model(over) is over
+
+
+def test_read_only_arrays_are_copied_where_libraries_cannot_hand_them_over(monkeypatch):
+    """As NumPy 2.0 and PyTorch 2.5 do, whatever is installed here."""
+    torch = pytest.importorskip("torch")
+    target, inside = get_backend("torch"), mlp(BY_ID["numpy"])
+    for value in inside.parameters.values():
+        value.flags.writeable = False
+    taken = type(target).from_dlpack
+
+    def refusing(self, x):
+        if isinstance(x, np.ndarray) and not x.flags.writeable:
+            msg = "Cannot export readonly array since signalling readonly is unsupported by DLPack"
+            raise BufferError(msg)
+        return taken(self, x)
+
+    monkeypatch.setattr(type(target), "from_dlpack", refusing)
+    x = host(inputs(BY_ID["numpy"]))
+    found = dntk.ntk(dntk.bridge(inside, "torch"), torch.from_numpy(x.copy()))
+    np.testing.assert_allclose(host(found), dntk.ntk(inside, x), rtol=1e-6)

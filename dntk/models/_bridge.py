@@ -137,10 +137,10 @@ class BridgedModel(Model):
         return self._out(self.model.vjp(self._in(x), self._in(cotangents)))
 
     def _in(self, x: Array) -> Array:
-        return backend_of(_first_parameter(self.model)).from_dlpack(x)
+        return _handed(x, backend_of(_first_parameter(self.model)))
 
     def _out(self, x: Array) -> Array:
-        return self.target.from_dlpack(x)
+        return _handed(x, self.target)
 
     def _first(self) -> Array:
         return self._out(_first_parameter(self.model))
@@ -164,6 +164,14 @@ class BridgedModel(Model):
         return value
 
 
+def _handed(x: Array, to: Backend) -> Array:
+    """``x`` in another library. NumPy 2.0 and PyTorch 2.5 cannot hand read-only memory over: it is copied there."""
+    try:
+        return to.from_dlpack(x)
+    except BufferError:
+        return to.from_dlpack(arrays.namespace(x).asarray(x, copy=True))
+
+
 def _first_parameter(model: Model) -> Array:
     return next(iter(model.parameters.values()))
 
@@ -174,7 +182,7 @@ def _check_reachable(model: Model, target: Backend, like: Any) -> None:
     ours, theirs, place = backend_of(parameter).name, target.name, arrays.device_of(parameter)
     kind = str(parameter.dtype).rpartition(".")[2]
     try:
-        seen = target.from_dlpack(parameter)
+        seen = _handed(parameter, target)
     except Exception as error:  # libraries raise what they like
         if getattr(target.namespace(), kind, None) is None:
             msg = f"`model` has dtype {kind}, which {theirs} does not have: convert the network, say to float32."

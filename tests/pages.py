@@ -2,7 +2,8 @@
 
 ``python -m tests.pages docs/tutorial.md …`` (``make pages`` for all) runs pages and writes under every fence what it
 printed. Tests run them again and compare the words: numbers depend on the machine, and a page that rests on one has a
-test that says so. Pictures that a page saves as ``NAME.svg`` and shows as ``assets/NAME.svg`` are renewed as well.
+test that says so. So do the words of a fence after ``<!-- varies -->``. Pictures that a page saves as ``NAME.svg`` and
+shows as ``assets/NAME.svg`` are renewed as well.
 """
 
 import contextlib
@@ -19,10 +20,9 @@ from dataclasses import dataclass
 from threadpoolctl import threadpool_limits
 
 ROOT = pathlib.Path(__file__).parent.parent
+_ABOVE = r"(?:<!-- needs: (?P<needs>[\w ]+) -->\n)?(?P<varies><!-- varies -->\n)?"
 _UNDER = r"(?P<under>\n```text\n(?P<shown>.*?)^```\n)?"
-FENCE = re.compile(
-    rf"^(?:<!-- needs: (?P<needs>[\w ]+) -->\n)?```python\n(?P<code>.*?)^```\n{_UNDER}", re.MULTILINE | re.DOTALL
-)
+FENCE = re.compile(rf"^{_ABOVE}```python\n(?P<code>.*?)^```\n{_UNDER}", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?%?")
 _UNIT = re.compile(r"#\s*(?:ms|s|min|h|kB|MB|GB|KiB|MiB|GiB)\b")
 
@@ -67,7 +67,8 @@ def run(page: pathlib.Path) -> Ran:
             said = io.StringIO()
             with contextlib.redirect_stdout(said):
                 exec(compile("\n" * line + fence["code"], page, "exec"), names)
-            printed[line] = ("\n".join(map(str.rstrip, said.getvalue().rstrip().splitlines())), fence["shown"] or "")
+            shown = "…" if fence["varies"] else fence["shown"] or ""
+            printed[line] = ("\n".join(map(str.rstrip, said.getvalue().rstrip().splitlines())), shown)
     return Ran(names, printed)
 
 
@@ -76,7 +77,7 @@ def renewed(text: str, ran: Ran) -> str:
 
     def block(fence: re.Match) -> str:
         printed, shown = ran.printed.get(text.count("\n", 0, fence.start("code")), ("", ""))
-        if not printed or ("…" in shown and agree(printed, shown)):
+        if not printed or (shown.strip() != "…" and "…" in shown and agree(printed, shown)):
             return fence[0]
         end = fence.start("under") if fence["under"] else fence.end()
         return f"{text[fence.start() : end]}\n```text\n{printed}\n```\n"

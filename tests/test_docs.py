@@ -284,6 +284,14 @@ def test_what_a_fence_prints_has_to_stand_under_it(tmp_path, under, right):
     assert not pages.run(page).differences()
 
 
+def test_what_depends_on_the_machine_is_renewed_and_not_compared(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- varies -->\n```python\nprint('slow')\n```\n\n```text\nfast\n```\n", encoding="utf-8")
+    ran = pages.run(page)
+    assert not ran.differences()
+    assert pages.renewed(page.read_text(encoding="utf-8"), ran).endswith("```\n\n```text\nslow\n```\n")
+
+
 def test_fences_are_found_and_their_errors_are_not_swallowed(tmp_path, monkeypatch):
     page = "one\n\n```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n"
     (tmp_path / "page.md").write_text(page, encoding="utf-8")

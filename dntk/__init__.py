@@ -25,7 +25,7 @@ if typing.TYPE_CHECKING:
     from dntk.stores import Store, StoredShard, merge
     from dntk.trajectories import Trajectory, trajectory
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "_progress": ("ProgressEvent", "progress"),

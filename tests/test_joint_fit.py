@@ -6,6 +6,7 @@ import pytest
 import dntk
 from dntk.distill.data import Random, RPCholesky, Wasserstein
 from dntk.distill.gradients import Principal
+from dntk.ledger import LedgerRecorder
 from dntk.solve import Functionals, Joint, Regression, Separate
 from tests.libraries import LIBRARIES, host, interpreted
 from tests.networks import features, inputs, mlp, targets
@@ -54,6 +55,14 @@ class TestWhatItSays:
         np.testing.assert_allclose(host(query.prediction), host(fit.predict(new)), rtol=1e-3, atol=1e-4 * scale)
         assert fit.weights.shape == (3, model.n_parameters)
         assert query.uncertainty.shape == (4, 3)
+
+    def test_a_prediction_is_one_sweep_for_all_outputs(self, regression):
+        model, x = mlp(NUMPY, (6, 5, 3)), inputs(NUMPY, n=8)
+        fit = dntk.DistilledNTK(model, None, None, None, RIDGE, regression=regression).fit(x)
+        recorder = LedgerRecorder()
+        with recorder.stage("prediction"):
+            fit.predict(inputs(NUMPY, n=4, seed=9))
+        assert recorder.ledger()["prediction"].jacobian_rows == 4
 
     def test_trust_and_the_kernel_are_of_the_span_of_all_rows(self, regression):
         model, x, new = mlp(NUMPY, dtype="f8"), inputs(NUMPY, n=6, dtype="f8"), inputs(NUMPY, n=5, seed=9, dtype="f8")

@@ -26,7 +26,8 @@ def linear_outputs(
     One forward and C backward passes to the outputs of layers, and in every layer the work of C forward passes more
     (:func:`dntk.gradient_blocks._paired.paired`), or less where the sketch reduces it: then the activations are
     reduced, too. Forward mode takes two for each output, and needs a derivative that not every operation has. No
-    gradient is placed or hashed.
+    gradient is placed or hashed. Where one weight vector serves all outputs it takes two for all of them, and is what
+    is done, unless the network is narrower than float32: tangents are of its own type.
     """
     xp = model.namespace
     dtype = arrays.kernel_dtype(xp, model.dtype)
@@ -38,15 +39,24 @@ def linear_outputs(
         size = choose_batch_size(model, x, every, None, held=held, memory_limit=memory_limit)
     n = batches.count(x)
     with task("prediction", total=n, unit="points") as bar, arrays.checked_afterwards():
-        pieces = in_batches(
-            n,
-            size,
-            lambda start, stop: _outputs(model, batches.span(x, start, stop), every, weights, whole, sketch),
-            bar,
-        )
+        if whole.shape[0] == 1 < model.n_outputs and dtype == model.dtype:
+            pieces = in_batches(n, size, lambda start, stop: _swept(model, batches.span(x, start, stop), whole), bar)
+        else:
+            pieces = in_batches(
+                n,
+                size,
+                lambda start, stop: _outputs(model, batches.span(x, start, stop), every, weights, whole, sketch),
+                bar,
+            )
     outputs = xp.concat(pieces, axis=0)
     require_finite_result(outputs, model, {"x": x}, every, size)
     return outputs
+
+
+def _swept(model: Model, x: Array, whole: Float[Array, "1 p"]) -> Float[Array, "n c"]:
+    """All outputs' derivatives along the weights, by one sweep."""
+    count(jacobian_rows=batches.count(x))
+    return model.jvp(x, whole)[0, :, :]
 
 
 def _outputs(

@@ -131,4 +131,11 @@ MUTANTS = [
         "directions that only rounding knows are fitted",
         FITTED + "test_equal_points_are_no_two_directions",
     ),
+    Mutant(
+        "dntk/estimator/_prediction.py",
+        "if whole.shape[0] == 1 < model.n_outputs and",
+        "if whole.shape[0] == 0 < model.n_outputs and",
+        "a joint regression predicts output by output",
+        FIT + "TestWhatItSays::test_a_prediction_is_one_sweep_for_all_outputs[joint]",
+    ),
 ]

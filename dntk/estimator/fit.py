@@ -85,9 +85,10 @@ class Fit:
         Notes
         -----
         One forward and C backward passes, and the work of C forward passes, less in layers that the sketch reduces
-        (:class:`dntk.sketch.Mixed`); where the outputs are one regression, one forward pass with its derivative. The first call brings the weights from the sketch to the parameters, O(C·P); they
-        are kept for the next ones where they take at most a quarter of the memory limit (512 MiB without one), but
-        neither copied, pickled nor saved. No gradient of a point is sketched.
+        (:class:`dntk.sketch.Mixed`); where the outputs are one regression, one forward pass with its derivative. The
+        first call brings the weights from the sketch to the parameters, O(C·P); they are kept for the next ones where
+        they take at most a quarter of the memory limit (512 MiB without one), but neither copied, pickled nor saved.
+        No gradient of a point is sketched.
         """
         x = checked_inputs(self.model, x)
         self.state.network.require_same(self.model)

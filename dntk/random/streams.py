@@ -27,6 +27,11 @@ WORDS_PER_COUNTER = 8
 def words(*, seed: int, stream: str, start: int, count: int) -> npt.NDArray[np.uint32]:
     """32-bit words [start, start + count) of a stream; both multiples of :data:`WORDS_PER_COUNTER`.
 
+    Raises
+    ------
+    ValueError
+        They are not, or below zero.
+
     Examples
     --------
     >>> step = dntk.random.WORDS_PER_COUNTER
@@ -35,8 +40,13 @@ def words(*, seed: int, stream: str, start: int, count: int) -> npt.NDArray[np.u
     >>> np.array_equal(words[step:], again)  # so that any part can be drawn alone
     True
     """
-    assert start % WORDS_PER_COUNTER == 0
-    assert count % WORDS_PER_COUNTER == 0
+    for name, value in {"start": start, "count": count}.items():
+        if value < 0 or value % WORDS_PER_COUNTER:
+            msg = (
+                f"`{name}` is {value}: a stream is read in whole counters, pass a multiple of "
+                f"dntk.random.WORDS_PER_COUNTER = {WORDS_PER_COUNTER} that is not below zero."
+            )
+            raise ValueError(msg)
     generator = np.random.Philox(key=np.array(_key(seed, stream), dtype=np.uint64))
     generator.advance(start // WORDS_PER_COUNTER)
     raw = generator.random_raw(count // 2)

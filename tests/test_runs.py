@@ -172,9 +172,19 @@ def test_inputs_and_networks_come_from_functions_and_other_libraries_take_the_fi
     assert runs.prepare(runs.read(functions)).run().summary.losses.points == 30
 
 
+def test_a_run_regresses_on_what_its_configuration_says(folder):
+    joint = changed(folder, ("ridge = 0.01", 'ridge = 0.01\nregression = { name = "Joint" }'), ('"out"', '"joint"'))
+    outcome = runs.prepare(runs.read(joint)).run()
+    assert outcome.fit.losses.together
+    assert outcome.fit.state.weights.shape[0] == 1
+    assert dntk.load(folder / "joint" / "fit").predict(np.load(folder / "x.npy")).shape == (40, 3)
+
+
 @pytest.mark.parametrize(
     ("replacements", "message"),
     [
+        ((("seed = 2", 'seed = 2\nregression = "joint"'),), "fit.regression"),
+        ((("seed = 2", 'seed = 2\nregression = { name = "Joined" }'),), "expected one of Functionals, Joint, Separate"),
         ((("[fit]", "[fitt]"),), "fitt is .*expected one of the tables network, data, fit, output"),
         ((("ridge = 0.01", "rigde = 0.01"),), "fit.rigde is 0.01, expected one of the keys"),
         ((("ridge = 0.01", "ridge = -1"),), "fit.ridge is -1, expected a number"),

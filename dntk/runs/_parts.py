@@ -83,6 +83,7 @@ _KINDS: dict[str, dict[str, type]] = {
             solve.Relative,
         )
     },
+    "regression": {kind.__name__: kind for kind in (solve.Functionals, solve.Joint, solve.Separate)},
 }
 _EVERY: dict[str, type] = {
     **_classes(data, lambda _: True),

@@ -149,6 +149,7 @@ _TABLES: dict[str, dict[str, _Key]] = {
         "sketch": _Key(check=_named),
         "gradients": _Key(check=_named),
         "ridge": _Key(check=_ridge),
+        "regression": _Key(check=_named),
         "seed": _Key(check=schema.integer()),
         "tolerance": _Key(check=schema.number(0, 1, above=True)),
         "memory_limit": _Key(check=schema.integer(1)),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk.distill.data import Random
+from dntk.distill.data import Random, RPCholesky
 from dntk.distill.gradients import Principal, Solution
 from dntk.estimator.once import Once
 from dntk.solve import LeaveOneOut
@@ -178,6 +178,14 @@ class TestWhatItSays:
         kept, others = every[fit.indices], every[np.setdiff1d(np.arange(40), fit.indices)]
         outside = others - others @ np.linalg.pinv(kept) @ kept
         assert losses.data_trace_residual == pytest.approx(0.5 * np.sum(outside**2) / np.sum(others**2), rel=1e-6)
+
+    def test_chosen_points_lose_what_is_outside_their_span_of_the_kernel_that_chose_them(self):
+        model, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, dtype="f8")
+        fit = dntk.DistilledNTK(model, RPCholesky(5), sketch=None, gradients=None, ridge=0.5).fit(x)
+        summed = np.sum(list(jacobians(model, x)), axis=0)  # one functional, the sum of all outputs
+        kept = summed[fit.indices]
+        outside = summed - summed @ np.linalg.pinv(kept) @ kept
+        assert fit.losses.data_trace_residual == pytest.approx(np.sum(outside**2) / np.sum(summed**2), rel=1e-6)
 
     def test_the_leave_one_out_error_is_that_of_all_features_not_of_a_span_made_from_the_targets(self):
         model, x = mlp(NUMPY, dtype="f8"), inputs(NUMPY, dtype="f8")

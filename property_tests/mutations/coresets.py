@@ -120,7 +120,7 @@ MUTANTS = [
         "        columns = columns - self._factor.T @ xp.take(self._factor, where, axis=1)\n",
         "",
         "picks explain what others explained before",
-        TRACE,
+        CORESETS + "test_residual_traces_are_right_across_blocks",
     ),
     Mutant(
         RESIDUAL,

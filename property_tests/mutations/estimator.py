@@ -275,7 +275,7 @@ MUTANTS = [
         "residual=left / selection.trace if selection.trace > 0 else 0.0,",
         "residual=left / selection.trace / 2 if selection.trace > 0 else 0.0,",
         "half of what dropped points lose is said",
-        SAYS + "test_losses_are_those_of_dense_linear_algebra",
+        SAYS + "test_chosen_points_lose_what_is_outside_their_span_of_the_kernel_that_chose_them",
     ),
     Mutant(
         ESTIMATOR + "points.py",

@@ -64,7 +64,7 @@ docs-release: $(VENV)/.installed-docs
 
 # Run the pages and write what they print under their blocks.
 pages: $(VENV)/.installed-all
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.pages README.md $$(grep -l '^```python' docs/*.md)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.pages README.md $$(grep -l '^```python' docs/*.md docs/reference/*.md)
 
 look: docs
 	$(BIN)/python -m tests.browser $(SITE) --out $(SITE)-pictures

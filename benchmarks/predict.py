@@ -5,10 +5,11 @@
 
 Ways: ``product`` is what ``Fit.predict`` does after its first call, the gradients' factors times the distilled weights;
 ``features`` makes the sketched features and multiplies them with the weights; ``JVPs`` is one sweep of forward mode for
-every output, along Sᵀw_c, all inputs together. The floor is that of ``floor.py``, the best over batches of 32 and 128.
-All are of one process, repetitions in a rotating order; the median of each is compared with the median of the floor,
-and every way's answer with that of the features. Networks have random weights and random inputs: no time depends on
-them.
+every output, along Sᵀw_c, all inputs together; ``one sweep`` is what a fit with ``regression=Joint()`` does, whose
+outputs have one weight vector: another answer, compared with its own features. The floor is that of ``floor.py``, the
+best over batches of 32 and 128. All are of one process, repetitions in a rotating order; the median of each is compared
+with the median of the floor, and every way's answer with that of the features. Networks have random weights and random
+inputs: no time depends on them.
 """
 
 import argparse
@@ -56,6 +57,10 @@ def contest(name: str, outputs: int, n: int, repeats: int) -> dict[str, Any]:
     }
     reference = by_features()
     errors = {way: relative_error(work(), reference.double()) for way, work in ways.items()}
+    joint = LinearWeights(weights[:1], sketch)
+    ways["one sweep"] = lambda: linear_outputs(model, x, joint)
+    together = (dntk.tangent_features(model, x, sketch=sketch).values @ weights[0]).T
+    errors["one sweep"] = relative_error(ways["one sweep"](), together.double())
     floors = {f"floor {size}": in_batches(net, x, size) for size in BATCHES}
     works = floors | ways
     seconds = interleaved(works, dict.fromkeys(works, repeats))

@@ -13,6 +13,6 @@ def test_every_way_to_a_prediction_is_timed_beside_the_floor_and_gives_one_answe
     import predict
 
     row = predict.contest("cnn-8", 3, 8, 1)
-    assert min(row[way] for way in ("product", "features", "JVPs", "floor_ms")) > 0
+    assert min(row[way] for way in ("product", "features", "JVPs", "one sweep", "floor_ms")) > 0
     # Sums of at most P terms of like size in float32, in another order.
     assert row["error"] <= 24_000**0.5 * 2**-23

@@ -1,6 +1,7 @@
 """``dntk.certify``: one certificate from every theorem that applies, in one pass over the features."""
 
 import dataclasses
+import math
 from typing import Any
 
 from jaxtyping import Float
@@ -277,7 +278,13 @@ def _predicted(
     if left <= max(0.1 * float(found.prediction), 1e-3 * size):
         return found, solved
     by_products = weights_errors(values, weights, regression, steps=products)
-    return min(found, by_products, key=lambda errors: root_mean_square(errors.prediction)), solved
+    return min(found, by_products, key=_size), solved
+
+
+def _size(errors: RegressionErrors) -> float:
+    """What is stated of predictions; a number that left its range states nothing."""
+    stated = root_mean_square(errors.prediction)
+    return math.inf if math.isnan(stated) else stated
 
 
 def _predicted_by_features(

@@ -1,10 +1,13 @@
 """Chunks made by the workers of a Dask cluster: to the bits of one process, whatever happens to workers."""
 
+import contextlib
 import dataclasses
 import importlib
 import os
 import pathlib
 import pickle
+import platform
+import resource
 import signal
 import threading
 
@@ -23,6 +26,7 @@ distributed = pytest.importorskip("distributed")
 dask_array = pytest.importorskip("dask.array")
 parcels = importlib.import_module("dntk_dask.parcel")
 tasks = importlib.import_module("dntk_dask._tasks")
+memory = importlib.import_module("dntk_dask._memory")
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +220,32 @@ def many_chunks(folder, client=None, n=190):
 
 def bits(fit):
     return fit.weights.tobytes(), fit.dual.tobytes(), fit.ridge, fit.loo_error
+
+
+def pages_fetched(kept):
+    """Pages that this process asks the system for while it makes and drops 200 arrays of 1 MiB, 256 pages each."""
+    with memory.pages_kept() if kept else contextlib.nullcontext():
+        np.ones(2**17)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(200):
+            np.ones(2**17)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+class TestMemoryOfWorkers:
+    @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the memory of another C library")
+    def test_a_worker_fetches_no_page_twice_within_a_task_and_as_ever_after_it(self, client):
+        for inside, after in zip(
+            client.run(pages_fetched, True).values(), client.run(pages_fetched, False).values(), strict=True
+        ):
+            assert inside < 256 * 20
+            assert after > 256 * 150
+
+    def test_nothing_is_changed_where_dask_set_nothing(self, monkeypatch):
+        monkeypatch.setattr(memory, "_glibc", lambda: pytest.fail("the C library was asked"))
+        for environment in ({}, {"MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_MMAP_THRESHOLD_": "65536"}):
+            with memory.pages_kept(environment):
+                pass
 
 
 class Fatal:

@@ -11,6 +11,7 @@ from dntk.stores import Job, Made, StoreFolder, made, manifest
 from dntk.stores.clusters import Part
 from dntk.stores.job import Reader, Span
 from dntk.types import Batch, Inputs
+from dntk_dask._memory import pages_kept
 from dntk_dask.parcel import Parcel
 from dntk_dask.witness import of_features, of_points, require_alike
 
@@ -20,7 +21,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 def filled(parcel: Parcel, number: int, spans: tuple[Span, ...], parts: list[Any] | None, *_before: Any) -> Made:
     """One chunk of a folder; ``parts`` are the points of its spans where they are not read here."""
-    with _ONE_AT_A_TIME:
+    with _ONE_AT_A_TIME, pages_kept():
         job, witness = parcel.content
         _require_shared(job.folder)
         if parts is None:
@@ -30,7 +31,7 @@ def filled(parcel: Parcel, number: int, spans: tuple[Span, ...], parts: list[Any
 
 def read(parcel: Parcel, parts: list[Part]) -> Any:
     """What is made of some features and of the rows of other arrays that belong to them, of several parts as one."""
-    with _ONE_AT_A_TIME:
+    with _ONE_AT_A_TIME, pages_kept():
         features, leaf, merge, witness = parcel.content
         require_alike(parcel, lambda: of_features(features), witness, "features")
         return functools.reduce(merge, (leaf(features[start:stop], *rows) for start, stop, rows in parts))
@@ -38,7 +39,7 @@ def read(parcel: Parcel, parts: list[Part]) -> Any:
 
 def merged(parcel: Parcel, results: list[Any]) -> Any:
     """Several results as one, from the left to the right."""
-    with _ONE_AT_A_TIME:
+    with _ONE_AT_A_TIME, pages_kept():
         merge: Callable[[Any, Any], Any] = parcel.content[2]
         return functools.reduce(merge, results)
 

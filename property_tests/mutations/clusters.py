@@ -82,4 +82,11 @@ MUTANTS = [
         "every chunk meets the targets of the first",
         "tests/test_stored_algorithms.py::test_regression_by_chunks_is_that_of_all",
     ),
+    Mutant(
+        "backends/dntk_dask/_memory.py",
+        "    libc.mallopt(_MMAP, _KEPT_MMAP)\n",
+        "",
+        "a worker fetches fresh pages for every array",
+        TESTS + "TestMemoryOfWorkers::test_a_worker_fetches_no_page_twice_within_a_task_and_as_ever_after_it",
+    ),
 ]

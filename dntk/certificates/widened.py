@@ -14,11 +14,14 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.features import StoredFeatures, TangentFeatures
+from dntk.features.passes import added, folded, of_points
 from dntk.ledger import count
 from dntk.types import Array
 
 SMALL = 2**28
 """Bytes of features in float64 up to which all are widened at once: 256 MiB."""
+
+_PASS = "pass over features"
 
 Middle = Callable[[Array, Any], Array]
 """What is done with coordinates (..., q, k) of all outputs, or of the output that is the second argument."""
@@ -108,7 +111,7 @@ class StoredWidened(Widened):
     def over(phi: StoredFeatures) -> "StoredWidened":
         """Features in units of their largest entry: one pass."""
         xp = arrays.namespace(phi.sample.values)
-        scale = max(float(xp.max(xp.abs(part.values))) for _, part in phi.chunks()) or 1.0
+        scale = folded(phi, lambda part: float(xp.max(xp.abs(part.values))), max, name="largest feature") or 1.0
         return StoredWidened(phi.sample.values, scale, phi)
 
     @property
@@ -119,31 +122,46 @@ class StoredWidened(Widened):
     @functools.cached_property
     def squares(self) -> Float[Array, " c"]:
         """‖Ψ^c/s‖_F² of every output."""
-        return arrays.namespace(self.like).sum(self._stack([part.squares for _, part in self._chunks()]), axis=0)
+        return self._folded(_squares, added)
 
     def onto(self, rows: Float[Array, "*c q n"]) -> Float[Array, "c q k"]:
         """R^cΨ^c/s."""
-        total: Array | None = None
-        for start, part in self._chunks():
-            piece = part.onto(rows[..., start : start + part.shape[1]])
-            total = piece if total is None else total + piece
-        assert total is not None
-        return total
+        # Points of an array that goes along with the features are on its last axis but one.
+        return self._folded(_onto, added, along=(rows.mT,))
 
     def back(self, coordinates: Float[Array, "c q k"]) -> Float[Array, "c q n"]:
         """Z^cΨ^cᵀ/s."""
-        pieces = [part.back(coordinates) for _, part in self._chunks()]
-        return arrays.namespace(coordinates).concat(pieces, axis=-1)
+        return of_points(self.phi, _OfChunk(functools.partial(_back, coordinates), self.scale), name=_PASS, axis=-1)
 
     def through(self, rows: Float[Array, "*c q n"], middle: Middle = lambda inner, _: inner) -> Float[Array, "c q n"]:
         """M(R^cΨ^c/s)Ψ^cᵀ/s: two passes."""
         return self.back(middle(self.onto(rows), None))
 
-    def _chunks(self) -> Iterator[tuple[int, Widened]]:
-        return ((start, Widened.of(part.values, self.scale)) for start, part in self.phi.chunks())
+    def _folded(self, of: Callable[..., Array], merge: Callable[[Array, Array], Array], along: Any = ()) -> Array:
+        return folded(self.phi, _OfChunk(of, self.scale), merge, name=_PASS, along=along)
 
-    def _stack(self, pieces: list[Array]) -> Array:
-        return arrays.namespace(self.like).stack(pieces)
+
+@dataclasses.dataclass(frozen=True)
+class _OfChunk:
+    """What ``of`` makes of the scaled features of a chunk."""
+
+    of: Callable[..., Array]
+    scale: float
+
+    def __call__(self, part: TangentFeatures, *rows: Array) -> Array:
+        return self.of(Widened.of(part.values, self.scale), *rows)
+
+
+def _squares(part: Widened) -> Float[Array, " c"]:
+    return part.squares
+
+
+def _onto(part: Widened, rows: Float[Array, "*c n q"]) -> Float[Array, "c q k"]:
+    return part.onto(rows.mT)
+
+
+def _back(coordinates: Float[Array, "c q k"], part: Widened) -> Float[Array, "c q n"]:
+    return part.back(coordinates)
 
 
 def widened(phi: TangentFeatures) -> Widened:

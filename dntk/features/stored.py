@@ -170,10 +170,10 @@ class StoredFeatures(TangentFeatures):
             return self._part(first, max(first, last))
         where = np.asarray(backend_of(self._like).to_numpy(self.positions(points)))
         chosen: Any = None
-        for start, part in self.chunks():
-            inside = np.flatnonzero((where >= start) & (where < start + len(part)))
-            if len(inside):
-                host = backend_of(part.values).to_numpy(part.values)
+        for start, stop in self._spans():
+            inside = np.flatnonzero((where >= start) & (where < stop))
+            if len(inside):  # no other chunk is read
+                host = self._host(start, stop)
                 chosen = (
                     np.empty((self.n_outputs, len(where), self.dim), dtype=host.dtype) if chosen is None else chosen
                 )

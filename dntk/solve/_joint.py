@@ -7,6 +7,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk._target_checks import check_targets
 from dntk.features import StoredFeatures, TangentFeatures, require_comparable, require_features
+from dntk.features.passes import of_points
 from dntk.solve._ridge import ridge as separate_ridge
 from dntk.solve.regressions import Joint
 from dntk.solve.ridge_fit import RidgeFit
@@ -49,8 +50,8 @@ class JointFit:
         """
         own = arrays.namespace(self.weights).broadcast_to(self.weights, (phi.n_outputs, 1, self.weights.shape[0]))
         require_comparable(own, self.rows.sketch, phi, "phi")
-        pieces = [(part.values @ self.weights).T for _, part in phi.chunks()]
-        return pieces[0] if len(pieces) == 1 else arrays.namespace(*pieces).concat(pieces, axis=0)
+        weights = self.weights
+        return of_points(phi, lambda part: (part.values @ weights).T, name="predictions")
 
 
 def joint_ridge(

@@ -7,8 +7,8 @@ from typing import Any
 
 from jaxtyping import Float
 
-from dntk import arrays
 from dntk.features import TangentFeatures, require_comparable
+from dntk.features.passes import of_points
 from dntk.solve.conditioning import SolveReport
 from dntk.types import Array
 
@@ -63,10 +63,13 @@ class RidgeFit:
         """
         own = self.weights[:1, None, :] if self.shared else self.weights[:, None, :]
         require_comparable(own, self.sketch, phi, "phi")
-        pieces = [self._predicted(part) for _, part in phi.chunks()]
-        return pieces[0] if len(pieces) == 1 else arrays.namespace(*pieces).concat(pieces, axis=0)
+        of = _shared if self.shared else _predicted
+        return of_points(phi, functools.partial(of, self.weights), name="predictions")
 
-    def _predicted(self, phi: TangentFeatures) -> Float[Array, "n c"]:
-        if self.shared:
-            return phi.values[0, :, :] @ self.weights.T
-        return (phi.values @ self.weights[:, :, None])[:, :, 0].T
+
+def _shared(weights: Float[Array, "c k"], phi: TangentFeatures) -> Float[Array, "n c"]:
+    return phi.values[0, :, :] @ weights.T
+
+
+def _predicted(weights: Float[Array, "c k"], phi: TangentFeatures) -> Float[Array, "n c"]:
+    return (phi.values @ weights[:, :, None])[:, :, 0].T

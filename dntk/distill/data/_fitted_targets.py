@@ -1,6 +1,7 @@
 """Targets of kept points in closed form: with them their regression is the best in their span for all points."""
 
 import dataclasses
+import functools
 
 from jaxtyping import Float
 
@@ -8,6 +9,7 @@ from dntk import arrays
 from dntk._checks import positive_finite
 from dntk._target_checks import check_targets
 from dntk.features import TangentFeatures, require_comparable, require_features, require_kernel_of
+from dntk.features.passes import folded
 from dntk.ledger import count
 from dntk.types import Array
 
@@ -106,12 +108,16 @@ def _statistics(
     """VᵀΦᵀΦV, VᵀΦᵀy and ‖y‖², chunk by chunk."""
     xp = arrays.namespace(y)
     c, r, k = basis.shape
-    gram = xp.zeros((c, r, r), dtype=y.dtype, device=arrays.device_of(y))
-    right = gram[:, :, 0]
-    for start, part in reference.chunks():
-        inside = arrays.in_float64(part.values) @ basis.mT
-        count(flops=2 * c * len(part) * r * (k + r))
-        gram = gram + inside.mT @ inside
-        goals = y[start : start + len(part), :].T
-        right = right + (inside.mT @ goals[:, :, None])[:, :, 0]
+    count(flops=2 * c * len(reference) * r * (k + r))
+    of = functools.partial(_of_chunk, basis)
+    gram, right = folded(reference, of, _sums, name="statistics", along=(y,))
     return gram, right, xp.sum(y * y)
+
+
+def _of_chunk(basis: Array, part: TangentFeatures, goals: Float[Array, "n c"]) -> tuple[Array, Array]:
+    inside = arrays.in_float64(part.values) @ basis.mT
+    return inside.mT @ inside, (inside.mT @ goals.T[:, :, None])[:, :, 0]
+
+
+def _sums(left: tuple[Array, Array], right: tuple[Array, Array]) -> tuple[Array, Array]:
+    return left[0] + right[0], left[1] + right[1]

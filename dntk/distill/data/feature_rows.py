@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from dntk import arrays
 from dntk.distill.data.given import Given
 from dntk.features import StoredFeatures, TangentFeatures
+from dntk.features.passes import of_rows, sum_of_rows
 from dntk.ledger import count
 from dntk.types import Array
 
@@ -56,8 +57,7 @@ class FeatureRows:
         if self.whole is not None:
             return arrays.namespace(self.whole).mean(self.whole, axis=0)
         xp = arrays.namespace(self.squared)
-        total = sum(xp.sum(arrays.in_float64(part.joined()), axis=0) for _, part in self.phi.chunks())
-        return total / len(self.phi)
+        return sum_of_rows(self.phi, lambda rows: xp.sum(rows, axis=0), name="mean of features") / len(self.phi)
 
     @property
     def dim(self) -> int:
@@ -107,9 +107,5 @@ def _of_all(phi: TangentFeatures, whole: Array | None, make: Callable[[Float[Arr
     if whole is not None:
         count(flops=2 * whole.shape[0] * whole.shape[1])
         return make(whole)
-    pieces = []
-    for _, part in phi.chunks():
-        rows = arrays.in_float64(part.joined())
-        count(flops=2 * rows.shape[0] * rows.shape[1])
-        pieces.append(make(rows))
-    return arrays.namespace(*pieces).concat(pieces, axis=0)
+    count(flops=2 * len(phi) * phi.n_outputs * phi.dim)
+    return of_rows(phi, make, name="pass over features")

@@ -1,7 +1,7 @@
 """Points drawn in proportion to their ridge leverage scores."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from dntk.distill.data.base import Selection
 from dntk.distill.data.given import Given, GivenPoints, given_points
 from dntk.distill.data.residual_kernel import accumulated, picked_in_order
 from dntk.features import StoredFeatures, TangentFeatures
+from dntk.features.passes import added, folded, of_points
 from dntk.ledger import count
 from dntk.random import uniforms
 from dntk.sketch import SparseSign
@@ -104,19 +105,13 @@ class Leverage:
         return self._scores(phi, given_points(None, phi, self.size))
 
     def _scores(self, phi: TangentFeatures, known: Given | None) -> Float[Array, " n"]:
-        parts = self._parts(phi, known)
-        largest = max(float(arrays.namespace(part).max(arrays.namespace(part).abs(part))) for part in parts())
-        gram: Array | None = None
-        for features in parts():
-            if largest == 0:
-                break
-            features = features / largest
-            count(flops=4 * features.shape[0] * features.shape[1] ** 2)
-            gram = features.T @ features if gram is None else gram + features.T @ features
-        if gram is None:
-            return arrays.namespace(phi.sample.values).concat([arrays.namespace(f).sum(f, axis=1) for f in parts()])
-        xp, q = arrays.namespace(gram), gram.shape[0]
-        count(flops=10 * q**3)
+        xp, reduced = arrays.namespace(phi.sample.values), self._reduction(phi, known)
+        largest = folded(phi, lambda part: float(xp.max(xp.abs(reduced(part)))), max, name="largest feature")
+        if largest == 0:
+            return of_points(phi, lambda part: xp.sum(reduced(part), axis=1), name="leverage scores")
+        gram = folded(phi, lambda part: _products(reduced(part) / largest), added, name="products of features")
+        q = gram.shape[0]
+        count(flops=4 * len(phi) * q**2 + 10 * q**3)
         values, vectors = xp.linalg.eigh(gram)
         values = xp.clip(values, min=0)
         floor = len(phi) * arrays.epsilon(gram) * float(values[-1])
@@ -125,25 +120,31 @@ class Leverage:
             ridge = max(tail / self.size, floor)
         else:
             ridge = max(float(self.ridge) / float(largest) ** 2, floor)
-        scaled = (part / largest for part in parts())
-        scores = [xp.sum((features @ vectors) ** 2 / (values + ridge), axis=1) for features in scaled]
-        return xp.clip(xp.concat(scores), min=0, max=1)
 
-    def _parts(self, phi: TangentFeatures, known: Given | None) -> Callable[[], Iterable[Float[Array, "b q"]]]:
-        """Reduced features, chunk by chunk at every pass where they are on the disk; what those given leave of them."""
+        def score(part: TangentFeatures) -> Float[Array, " b"]:
+            return xp.sum((reduced(part) / largest @ vectors) ** 2 / (values + ridge), axis=1)
+
+        return xp.clip(of_points(phi, score, name="leverage scores"), min=0, max=1)
+
+    def _reduction(self, phi: TangentFeatures, known: Given | None) -> Callable[[TangentFeatures], Float[Array, "b q"]]:
+        """Reduced features of a part; what those given leave of them. Of features in memory they are made once."""
 
         def reduced(part: TangentFeatures) -> Float[Array, "b q"]:
             rows = accumulated(part)
             return self._reduced(rows if known is None else _beside(known, rows))
 
         if isinstance(phi, StoredFeatures):
-            return lambda: (reduced(part) for _, part in phi.chunks())
-        whole = [reduced(phi)]
-        return lambda: whole
+            return reduced
+        whole = reduced(phi)
+        return lambda _: whole
 
     def _reduced(self, features: Float[Array, "n d"]) -> Float[Array, "n q"]:
         dim = max(_SMALLEST_DIM, 4 * self.size) if self.dim is None else self.dim
         return features if features.shape[1] <= dim else SparseSign(dim, seed=self.seed).apply(features)
+
+
+def _products(rows: Float[Array, "b q"]) -> Float[Array, "q q"]:
+    return rows.T @ rows
 
 
 def _beside(known: Given, rows: Float[Array, "b d"]) -> Float[Array, "b d"]:

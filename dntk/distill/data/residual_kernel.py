@@ -12,6 +12,7 @@ from dntk.backend import backend_of
 from dntk.distill.data.base import Selection
 from dntk.distill.data.given import Given
 from dntk.features import StoredFeatures, TangentFeatures
+from dntk.features.passes import of_rows
 from dntk.ledger import count
 from dntk.random import drawing_dtype, moved
 from dntk.types import Array
@@ -150,12 +151,8 @@ class StoredResidualKernel(ResidualKernel):
 
     def _of_all(self, make: Callable[[Array], Array]) -> Array:
         """Something of every point, chunk by chunk."""
-        pieces = []
-        for _, part in self._phi.chunks():
-            rows = accumulated(part)
-            count(flops=2 * rows.shape[0] * rows.shape[1])
-            pieces.append(make(rows))
-        return arrays.namespace(*pieces).concat(pieces, axis=0)
+        count(flops=2 * len(self._phi) * self.features.shape[1])
+        return of_rows(self._phi, make, name="pass over features")
 
 
 def residual_kernel(phi: TangentFeatures, size: int, given: Given | None = None) -> ResidualKernel:

@@ -16,6 +16,7 @@ import pytest
 
 import dntk
 from dntk.archive import StoreError
+from dntk.distill.data import LCMD, FarthestPoint, Leverage, MaxDet, RPCholesky, fitted_targets
 from dntk.distill.gradients import StreamedGradients, Streaming
 from dntk.stores import Cluster, Job, Made, StoreFolder, cluster_of, made, require_store
 from dntk.stores.job import reader_of
@@ -26,6 +27,7 @@ distributed = pytest.importorskip("distributed")
 dask_array = pytest.importorskip("dask.array")
 parcels = importlib.import_module("dntk_dask.parcel")
 tasks = importlib.import_module("dntk_dask._tasks")
+DaskCluster = importlib.import_module("dntk_dask.cluster").DaskCluster
 memory = importlib.import_module("dntk_dask._memory")
 
 
@@ -39,6 +41,14 @@ def client():
         cluster.get_client() as made,
     ):
         yield made
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Passes that a cluster made."""
+    made, fold = [], DaskCluster.fold
+    monkeypatch.setattr(DaskCluster, "fold", lambda *given: made.append(1) or fold(*given))
+    return made
 
 
 @pytest.fixture
@@ -299,6 +309,52 @@ class TestPasses:
         assert (tmp_path / "killed").exists()
         assert found.points == 190
         assert found.rows.tobytes() == expected.rows.tobytes()
+
+    @pytest.mark.parametrize(
+        "selector", [RPCholesky(9, seed=3), FarthestPoint(3), Leverage(9, seed=1), LCMD(3), MaxDet(3)], ids=str
+    )
+    def test_points_chosen_by_workers_are_those_of_one_process(self, client, passes, selector, tmp_path):
+        alone, _ = many_chunks(tmp_path / "run")
+        phi, _ = many_chunks(tmp_path / "run", client)
+        found, expected = (selector.select(one, given=[3, 50]) for one in (phi, alone))
+        assert len(passes) >= 3
+        for name in ("indices", "weights", "residual_trace"):
+            assert getattr(found, name).tobytes() == getattr(expected, name).tobytes()
+
+    def test_certificates_predictions_and_soft_labels_of_workers_are_those_of_one_process(
+        self, client, passes, tmp_path
+    ):
+        alone, y = many_chunks(tmp_path / "run")
+        phi, _ = many_chunks(tmp_path / "run", client)
+        core = RPCholesky(9).select(alone)
+        fit = dntk.solve.ridge(alone, y, ridge=0.1)
+        found, expected = (dntk.certify(reference=one, approximation=core, targets=y) for one in (phi, alone))
+        assert passes
+        for name in ("spectral_error", "frobenius_error", "trace_error", "prediction_error", "energy_error"):
+            values = [np.asarray(getattr(one, name).value) for one in (found, expected)]
+            assert values[0].tobytes() == values[1].tobytes()
+        kept = alone[core.indices]
+        for result in (
+            lambda one: fit.predict(one),
+            lambda one: dntk.solve.joint_ridge(kept, y[core.indices]).predict(one),
+            lambda one: fitted_targets(kept, one, y, ridge=0.1).targets,
+        ):
+            before = len(passes)
+            assert result(phi).tobytes() == result(alone).tobytes()
+            assert len(passes) > before
+
+    def test_products_with_a_stored_kernel_are_made_by_workers(self, client, passes, tmp_path):
+        x = data(70)
+        kernel = dntk.ntk(network(), x, outputs="each", store=dntk.Store(tmp_path / "k", rows=9), client=client)
+        alone = dntk.StoredKernel(tmp_path / "k")
+        v = np.random.default_rng(0).normal(size=(3, 70, 2)).astype("f4")
+        where = np.asarray([3, 40])
+        assert kernel.multiply(v).tobytes() == alone.multiply(v).tobytes()
+        assert kernel.columns(where).tobytes() == alone.columns(where).tobytes()
+        assert len(passes) == 2
+        targets = np.ascontiguousarray(v[:, :, 0])
+        found, expected = (dntk.solve.iterative_ridge(one, targets, ridge=1.0) for one in (kernel, alone))
+        assert found.dual.tobytes() == expected.dual.tobytes()
 
     def test_features_made_by_workers_are_read_by_them_and_say_how_far(self, client, tmp_path):
         phi = stored(dntk.Store(tmp_path / "run", rows=40), client=client)

@@ -102,6 +102,15 @@ def test_points_chosen_by_chunks_are_those_chosen_of_all(selector, given, librar
     assert found.trace == pytest.approx(expected.trace, rel=1e-6)
 
 
+def test_features_of_chosen_points_are_read_from_their_chunks_alone(tmp_path, monkeypatch):
+    phi, stored, _ = scene(LIBRARIES[0], tmp_path)
+    read, host_of = [], Chunks._host
+    monkeypatch.setattr(Chunks, "_host", lambda self, *span: read.append(span) or host_of(self, *span))
+    found = stored[[70, 3, 65]]
+    np.testing.assert_array_equal(found.values, phi.values[:, [70, 3, 65], :])
+    assert set(read) == {(0, 1), (0, 32), (64, N)}
+
+
 def test_points_beyond_the_rank_leave_nothing(tmp_path):
     phi, stored, _ = scene(LIBRARIES[0], tmp_path)
     found = RPCholesky(40).select(stored)

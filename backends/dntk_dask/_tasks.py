@@ -13,7 +13,7 @@ from dntk.stores.job import Reader, Span
 from dntk.types import Batch, Inputs
 from dntk_dask._memory import pages_kept
 from dntk_dask.parcel import Parcel
-from dntk_dask.witness import of_features, of_points, require_alike
+from dntk_dask.witness import of_points, of_rows, require_alike
 
 _ONE_AT_A_TIME = threading.Lock()
 """A worker makes one chunk at a time, however many threads it has: memory and its device are for one."""
@@ -33,7 +33,7 @@ def read(parcel: Parcel, parts: list[Part]) -> Any:
     """What is made of some features and of the rows of other arrays that belong to them, of several parts as one."""
     with _ONE_AT_A_TIME, pages_kept():
         features, leaf, merge, witness = parcel.content
-        require_alike(parcel, lambda: of_features(features), witness, "features")
+        require_alike(parcel, lambda: of_rows(features), witness, "features")
         return functools.reduce(merge, (leaf(features[start:stop], *rows) for start, stop, rows in parts))
 
 

@@ -16,7 +16,7 @@ from dntk_dask import _tasks
 from dntk_dask._errors import in_our_words
 from dntk_dask.inputs import Sent, own
 from dntk_dask.parcel import Parcel
-from dntk_dask.witness import of_features
+from dntk_dask.witness import of_rows
 
 P = TypeVar("P")
 
@@ -72,7 +72,7 @@ class DaskCluster:
     def fold(self, source: Any, leaf: Callable[..., P], merge: Callable[[P, P], P], parts: Sequence[Part]) -> P:
         """Merge what ``leaf`` makes of every part, a branch of neighbours at a time; results stay on the workers."""
         read, merged = dask.delayed(_tasks.read, pure=False), dask.delayed(_tasks.merged, pure=False)
-        with in_our_words(self.client), self._parcel((source, leaf, merge, of_features(source))) as parcel:
+        with in_our_words(self.client), self._parcel((source, leaf, merge, of_rows(source))) as parcel:
             size = FAN if len(parts) >= 2 * FAN * self._workers() else 1  # whole branches, where there are enough
             sent = [(start, stop, tuple(map(own, rows))) for start, stop, rows in parts]
             level = [read(parcel, sent[i : i + size]) for i in range(0, len(sent), size)]

@@ -18,10 +18,10 @@ def of_points(sides: tuple[Inputs, ...]) -> str:
     return joined_digest(map(ends_digest, sides))
 
 
-def of_features(features: Any) -> str:
-    """The same of the first and the last of some features."""
-    ends: tuple[TangentFeatures, ...] = (features[:1], features[len(features) - 1 :])
-    return joined_digest(part_digest(end.values) for end in ends)
+def of_rows(source: Any) -> str:
+    """The same of the first and the last of some features, or of rows of a kernel."""
+    ends = source[:1], source[len(source) - 1 :]
+    return joined_digest(part_digest(end.values if isinstance(end, TangentFeatures) else end) for end in ends)
 
 
 def require_alike(parcel: Parcel, found: Any, expected: str, what: str) -> None:

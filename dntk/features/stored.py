@@ -46,8 +46,8 @@ class StoredFeatures(TangentFeatures):
         Bytes that :attr:`values`, all of them at once, may take; default: half of the memory that is free. An
         algorithm that cannot do without them says so where they are more.
     client
-        A ``dask.distributed.Client`` whose workers see the same disk: passes that add something up, those of
-        ``solve.ridge`` and ``Streaming``, are made by them, to the same bits.
+        A ``dask.distributed.Client`` whose workers see the same disk: passes over the chunks are made by them, to the
+        same bits.
 
     Raises
     ------

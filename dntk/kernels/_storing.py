@@ -64,7 +64,8 @@ def store_kernel(
         folder=folder,
     )
     part = make_chunks(job, shard=shard, client=client, name="stored kernel", unit="tiles")
-    return StoredKernel(store.path, like=next(iter(model.parameters.values()))) if part is None else part
+    like = next(iter(model.parameters.values()))
+    return StoredKernel(store.path, like=like, client=client) if part is None else part
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

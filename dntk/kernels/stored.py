@@ -1,7 +1,8 @@
 """An exact kernel on the disk, read some rows at a time."""
 
+import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from dntk import arrays
 from dntk._checks import positive_integer
 from dntk.archive import expanded
 from dntk.backend import backend_of, free_memory
-from dntk.stores import StoreFolder, chunk_files
+from dntk.stores import StoreFolder, chunk_files, cluster_of
 from dntk.stores._export import export
 from dntk.types import Array
 
@@ -28,6 +29,9 @@ class StoredKernel:
         An array of the library and on the device where numbers are wanted; default: NumPy.
     memory_limit
         Bytes that :attr:`values`, all of them at once, may take; default: half of the memory that is free.
+    client
+        A ``dask.distributed.Client`` whose workers see the same disk: products and columns are made by them, to the
+        same bits.
 
     Raises
     ------
@@ -55,7 +59,9 @@ class StoredKernel:
     ((1, 40), True)
     """
 
-    def __init__(self, path: str | Path, *, like: Array | None = None, memory_limit: int | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, like: Array | None = None, memory_limit: int | None = None, client: Any = None
+    ) -> None:
         if memory_limit is not None:
             memory_limit = positive_integer("memory_limit", memory_limit, remedy="a number of bytes, or None")
         chunk_files.zarr()
@@ -64,7 +70,7 @@ class StoredKernel:
         with folder.stored.building():
             self._symmetric = bool(folder.stored.manifest["about"]["symmetric"])
         self._like = np.zeros(1, dtype=np.float32) if like is None else like
-        self._limit = memory_limit
+        self._limit, self.client = memory_limit, client
         self.path = expanded(path)
 
     def __repr__(self) -> str:
@@ -128,13 +134,13 @@ class StoredKernel:
             msg = f"`v` has shape {tuple(v.shape)}: expected ({self._kernels}, {self.points[1]}, columns)."
             raise ValueError(msg)
         wide = arrays.accumulation_dtype(v)
-        parts = [xp.astype(part, wide) @ xp.astype(v, wide) for _, part in self.rows()]
-        return xp.astype(xp.concat(parts, axis=1), v.dtype)
+        right = xp.astype(v, wide)
+        return xp.astype(self._of_rows(lambda part: xp.astype(part, wide) @ right), v.dtype)
 
     def columns(self, points: Int[Array, " s"]) -> Float[Array, "c n s"]:
         """Columns of K^c, one pass over the disk."""
         xp = arrays.require_same_place(kernel=self._like, points=points)
-        return xp.concat([xp.take(part, points, axis=2) for _, part in self.rows()], axis=1)
+        return self._of_rows(lambda part: xp.take(part, points, axis=2))
 
     def diagonal(self) -> Float[Array, "c n"]:
         """Diagonals of K^c; ``ValueError`` of a kernel between two sets of points."""
@@ -164,6 +170,14 @@ class StoredKernel:
         pieces = (self._host(*span, kernel=kernel) for kernel in range(self._kernels) for span in self._spans())
         return export(path, self._sample.dtype, self._layout.shape, pieces)
 
+    def _of_rows(self, make: Callable[[Float[Array, "c r n"]], Array]) -> Float[Array, "c n q"]:
+        """What ``make`` makes of all rows, a row of tiles at a time, by the workers where there is a client."""
+        if self.client is None:
+            pieces = [make(part) for _, part in self.rows()]
+            return arrays.namespace(*pieces).concat(pieces, axis=1)
+        rows = _Rows(StoredKernel(self.path, like=self._like))
+        return cluster_of(self.client).fold(rows, make, _below, [(*span, ()) for span in self._spans()])
+
     @property
     def _kernels(self) -> int:
         return self._layout.shape[0] if len(self._layout.shape) == 3 else 1
@@ -192,3 +206,21 @@ class StoredKernel:
 
     def _placed(self, host: Any) -> Array:
         return backend_of(self._like).from_numpy(np.ascontiguousarray(host), device=arrays.device_of(self._like))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """Rows of all kernels, as workers read them."""
+
+    kernel: StoredKernel
+
+    def __len__(self) -> int:
+        return self.kernel.points[0]
+
+    def __getitem__(self, rows: slice) -> Float[Array, "c r n"]:
+        part = self.kernel[rows]
+        return part[None, :, :] if part.ndim == 2 else part
+
+
+def _below(above: Float[Array, "c a q"], below: Float[Array, "c b q"]) -> Float[Array, "c n q"]:
+    return arrays.namespace(above, below).concat([above, below], axis=1)

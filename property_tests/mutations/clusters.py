@@ -89,4 +89,27 @@ MUTANTS = [
         "a worker fetches fresh pages for every array",
         TESTS + "TestMemoryOfWorkers::test_a_worker_fetches_no_page_twice_within_a_task_and_as_ever_after_it",
     ),
+    Mutant(
+        "dntk/features/stored.py",
+        "            if len(inside):  # no other chunk is read\n",
+        "            host = self._host(start, stop)\n            if True:\n",
+        "all chunks are read for one point",
+        "tests/test_stored_algorithms.py::test_features_of_chosen_points_are_read_from_their_chunks_alone",
+    ),
+    Mutant(
+        "dntk/kernels/stored.py",
+        ".concat([above, below], axis=1)",
+        ".concat([below, above], axis=1)",
+        "rows of a kernel by workers come in another order",
+        TESTS + "TestPasses::test_products_with_a_stored_kernel_are_made_by_workers",
+    ),
+    Mutant(
+        "dntk/features/passes.py",
+        "        return phi.folded(leaf, merge, name=name, along=along)\n",
+        "        object.__setattr__(phi, 'client', None)\n"
+        "        return phi.folded(leaf, merge, name=name, along=along)\n",
+        "selectors leave the workers idle",
+        TESTS
+        + "TestPasses::test_points_chosen_by_workers_are_those_of_one_process[RPCholesky(size=9, seed=3, block=64)]",
+    ),
 ]

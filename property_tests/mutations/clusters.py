@@ -109,7 +109,6 @@ MUTANTS = [
         "        object.__setattr__(phi, 'client', None)\n"
         "        return phi.folded(leaf, merge, name=name, along=along)\n",
         "selectors leave the workers idle",
-        TESTS
-        + "TestPasses::test_points_chosen_by_workers_are_those_of_one_process[RPCholesky(size=9, seed=3, block=64)]",
+        TESTS + "TestPasses::test_points_chosen_by_workers_are_those_of_one_process",
     ),
 ]

@@ -231,6 +231,18 @@ def test_damaged_and_foreign_checkpoints_are_refused_and_empty_ones_begun_anew(t
         accumulate([(x, y)], checkpoint=path)
 
 
+def test_tangent_features_are_added_up_as_their_arrays(library):
+    x, y = data()
+    values = np.stack([x, 2 * x[:, ::-1]])
+    several, one = (dntk.TangentFeatures(library.array(part)) for part in (values, x))
+    goals = library.array(y)
+    for phi in (several, one):  # of one output they are shared by all targets
+        expected = ridge(phi, goals, ridge=2.0)
+        fit = ridge_out_of_core([(phi[:25], goals[:25, :]), (phi[25:], goals[25:, :])], ridge=2.0)
+        np.testing.assert_allclose(host(fit.weights), host(expected.weights), atol=500 * np.finfo("f4").eps)
+        np.testing.assert_array_equal(host(accumulate(phi.paired(goals)).gram), host(accumulate([(phi, goals)]).gram))
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_features_stored_by_zarr_are_read_chunk_by_chunk(tmp_path):
     zarr = pytest.importorskip("zarr")

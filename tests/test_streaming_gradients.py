@@ -126,6 +126,14 @@ def test_one_point_and_duplicates_are_streamed(library):
     assert streamed.points == 24
 
 
+def test_arrays_are_streamed_as_the_features_that_they_are(library):
+    phi, y = features(library), targets(library)
+    found = Streaming(3).stream((part.values, own) for part, own in chunks(phi, y))
+    expected = Streaming(3).stream(chunks(phi, y))
+    np.testing.assert_array_equal(host(found.rows), host(expected.rows))
+    np.testing.assert_array_equal(host(found.products), host(expected.products))
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_bad_input_is_refused_and_named():
     phi, y = features(NUMPY), targets(NUMPY)

@@ -4,14 +4,21 @@ from typing import Any
 
 from dntk import arrays
 from dntk._checks import kind_of
+from dntk.features import TangentFeatures
 from dntk.types import Array
 
 
 def checked_pair(chunk: Any, number: int) -> tuple[Array, Array]:
-    """Features and targets of a chunk; raises unless both are finite arrays of one place."""
+    """Features and targets of a chunk; raises unless both are finite arrays of one place.
+
+    Tangent features are their array; those of one output are a matrix, which any number of targets shares.
+    """
     if not isinstance(chunk, tuple | list) or len(chunk) != 2:
         msg = f"`chunks` gave {kind_of(chunk)} as chunk {number}: expected a pair of arrays, (features, targets)."
         raise TypeError(msg)
+    if isinstance(chunk[0], TangentFeatures):
+        values = chunk[0].values
+        chunk = values[0, :, :] if values.shape[0] == 1 else values, chunk[1]
     named = {f"features of chunk {number}": chunk[0], f"targets of chunk {number}": chunk[1]}
     arrays.require_same_place(**named)
     for name, value in named.items():

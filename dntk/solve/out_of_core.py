@@ -14,6 +14,7 @@ from dntk import arrays
 from dntk._checks import kind_of
 from dntk._progress import task
 from dntk.backend import backend_of
+from dntk.features import TangentFeatures
 from dntk.random import moved
 from dntk.solve._checked_pair import checked_pair
 from dntk.solve._range import require_in_range
@@ -31,8 +32,8 @@ from dntk.solve.leave_one_out import DEFAULT_GRID, least, totals
 from dntk.solve.normal_equations import NormalEquations
 from dntk.types import Array
 
-Chunk: TypeAlias = tuple[Array, Array]
-"""Features (n, k) or (C, n, k), and targets (n, C), of some points."""
+Chunk: TypeAlias = tuple[Array | TangentFeatures, Array]
+"""Features, an array (n, k) or (C, n, k) or tangent features, and targets (n, C), of some points."""
 
 Chunks: TypeAlias = Iterable[Chunk] | Callable[[int], Iterable[Chunk]]
 """Chunks in a fixed order, or a function that gives them from the one of a number on."""
@@ -90,8 +91,8 @@ def accumulate(chunks: Chunks, *, checkpoint: str | Path | None = None, verify_a
     Parameters
     ----------
     chunks
-        Pairs of features and targets, the same ones in the same order in every run; or a function of the number of the
-        first chunk wanted.
+        Pairs of features and targets, the same ones in the same order in every run, as ``phi.paired(targets)`` gives
+        them; or a function of the number of the first chunk wanted. Features are arrays or tangent features.
     checkpoint
         File, rewritten after every chunk, by a rename, so that a kill at any moment leaves a whole one. It holds a
         digest of every chunk.

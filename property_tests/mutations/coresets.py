@@ -54,8 +54,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/distill/data/leverage.py",
-        "(features @ vectors) ** 2 / (values + ridge)",
-        "(features @ vectors) ** 2 / (values + floor)",
+        "(reduced(part) / largest @ vectors) ** 2 / (values + ridge)",
+        "(reduced(part) / largest @ vectors) ** 2 / (values + floor)",
         "leverage scores without their ridge",
         LEVERAGE,
     ),

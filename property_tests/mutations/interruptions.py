@@ -181,8 +181,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/certificates/widened.py",
-        "piece = part.onto(rows[..., start : start + part.shape[1]])",
-        "piece = part.onto(rows[..., : part.shape[1]])",
+        "self._folded(_onto, added, along=(rows.mT,))",
+        "self._folded(_onto, added, along=(arrays.namespace(rows).flip(rows, axis=-1).mT,))",
         "a stored reference is certified with the rows of other points",
         CHUNKED + "test_a_certificate_of_a_stored_reference_is_that_of_one_in_memory",
     ),

@@ -159,8 +159,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/solve/ridge_fit.py",
-        "return (phi.values @ self.weights[:, :, None])[:, :, 0].T",
-        "return (phi.values @ self.weights[:1, :, None])[:, :, 0].T",
+        "return (phi.values @ weights[:, :, None])[:, :, 0].T",
+        "return (phi.values @ weights[:1, :, None])[:, :, 0].T",
         "all outputs predicted by the first one's weights",
         RIDGE + "test_features_and_their_kernel_give_the_same_fit[numpy]",
     ),
@@ -282,5 +282,12 @@ MUTANTS = [
         "n * arrays.epsilon(values)\n\n\ndef primal",
         "the rounding of a kernel of any size is that of one of size 1",
         LEFT_OUT + "test_the_rounding_of_a_kernel_is_in_units_of_its_largest_eigenvalue",
+    ),
+    Mutant(
+        "dntk/solve/_checked_pair.py",
+        "values[0, :, :] if values.shape[0] == 1 else values, chunk[1]",
+        "values[0, :, :], chunk[1]",
+        "statistics of the first output stand for all",
+        "tests/test_normal_equations.py::test_tangent_features_are_added_up_as_their_arrays",
     ),
 ]

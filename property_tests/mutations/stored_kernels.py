@@ -42,8 +42,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/kernels/stored.py",
-        "xp.astype(part, wide) @ xp.astype(v, wide)",
-        "xp.astype(part, wide).mT @ xp.astype(v, wide)",
+        "xp.astype(part, wide) @ right",
+        "xp.astype(part, wide).mT @ right",
         "products by the transposed rows of tiles",
         TESTS + "test_the_kernel_on_the_disk_is_the_one_in_memory_on_every_library",
     ),

@@ -15,7 +15,7 @@ from dntk.distill.gradients.streamed import StreamedGradients
 from dntk.features import PairedFeatures, TangentFeatures
 from dntk.types import Array
 
-Chunks = Iterable[tuple[TangentFeatures, Array]]
+Chunks = Iterable[tuple[TangentFeatures | Array, Array]]
 """Features of some points with their targets, (n, C) or for several tasks (T, n, C)."""
 
 
@@ -73,7 +73,8 @@ class Streaming:
             return chunks.folded(self._of_chunk, StreamedGradients.merged, name="streamed gradients")
         found: StreamedGradients | None = None
         with task("streamed gradients", unit="chunks") as bar:
-            for phi, targets in bar.over(chunks):
+            for given, targets in bar.over(chunks):
+                phi = given if isinstance(given, TangentFeatures) else TangentFeatures(given)
                 if found is None:
                     found = self._empty(phi, targets)
                 found = self._with_chunk(found, phi, targets)

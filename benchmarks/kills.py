@@ -9,10 +9,13 @@ Anything else is *lost* or *different*, and an exit status of 1; so is what kill
 it is still there after the run that ended.
 """
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # beside other runs, threads wait for each other
+
 import argparse
 import collections
 import hashlib
-import os
 import pathlib
 import random
 import shutil

@@ -16,7 +16,19 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from dntk import arrays
-from dntk.archive import Format, Stored, StoreError, checksum, collect, expanded, present, read, schema, to_host, write
+from dntk.archive import (
+    Format,
+    Stored,
+    StoreError,
+    checksum,
+    collect_below,
+    expanded,
+    present,
+    read,
+    schema,
+    to_host,
+    write,
+)
 from dntk.archive.digests import is_bfloat16
 from dntk.backend import backend_of
 from dntk.identity import Identity, outputs_differ
@@ -80,7 +92,7 @@ class Checkpoints:
         if other:
             msg = f"`checkpoint` {folder} belongs to a call with another {' and another '.join(other)}. {_REMEDY}"
             raise StoreError(msg)
-        collect(folder)
+        collect_below(folder)
         return Checkpoints(folder, digest(owner))
 
     def require_network(self, network: Identity, rounding: float) -> None:

@@ -1,6 +1,7 @@
 """Files and archives that appear whole or not at all, and what is in them."""
 
 import errno
+import fcntl
 import json
 import os
 import stat
@@ -31,7 +32,7 @@ from dntk.archive import (
     write_whole,
     written_whole,
 )
-from dntk.checkpoints import Checkpoints
+from dntk.checkpoints import Checkpoints, KeptRows
 from tests.libraries import LIBRARIES, host
 from tests.networks import mlp
 
@@ -313,6 +314,23 @@ def test_who_goes_on_removes_what_a_writer_left_that_was_killed_with_its_file_in
     assert (tmp_path / f".other{ending}").exists()
     collect(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fit", "sums"]
+
+
+def test_who_goes_on_removes_what_was_left_of_entries_that_nobody_opens_again(tmp_path, monkeypatch):
+    folder = Checkpoints.at(tmp_path / "fit", {"data": "a"})
+    rows = KeptRows(folder, "objective.data/features-20")
+    monkeypatch.setattr("pathlib.Path.unlink", lambda *_, **__: None)  # as one killed after its file was in place
+    rows.rows(0, 2, lambda: np.ones((1, 2, 3)), np.ones(1))
+    monkeypatch.undo()
+    (left,) = (tmp_path / "fit").rglob(".*.part")
+    assert left.parent == tmp_path / "fit/objective.data/features-20"
+    with left.open("rb") as stream:  # who writes it still holds its lock
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        Checkpoints.at(tmp_path / "fit", {"data": "a"})
+        assert left.exists()
+    Checkpoints.at(tmp_path / "fit", {"data": "a"})
+    assert not left.exists()
+    assert rows.holds(0, 2)
 
 
 def test_a_disk_that_is_too_full_is_said_before_anything_is_written(tmp_path, monkeypatch):

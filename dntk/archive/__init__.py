@@ -8,7 +8,7 @@ from dntk.archive import schema
 from dntk.archive._locks import locked
 from dntk.archive.digests import checksum, fingerprint, to_host
 from dntk.archive.errors import StoreError
-from dntk.archive.files import collect, collect_beside, expanded, present, write_whole, written_whole
+from dntk.archive.files import collect, collect_below, collect_beside, expanded, present, write_whole, written_whole
 from dntk.archive.formats import Format, packed, read, unpacked, write
 from dntk.archive.stored import Stored
 
@@ -18,6 +18,7 @@ __all__ = [
     "Stored",
     "checksum",
     "collect",
+    "collect_below",
     "collect_beside",
     "expanded",
     "fingerprint",

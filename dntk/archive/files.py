@@ -131,6 +131,12 @@ def collect(folder: Path, name: str = "") -> None:
                 part.unlink()  # with the lock held: whoever gets it next sees that the file is gone
 
 
+def collect_below(folder: Path) -> None:
+    """Remove unfinished files in a folder and in all folders below it: also of entries that nobody opens again."""
+    for place, _, _ in os.walk(folder):
+        collect(Path(place))
+
+
 def collect_beside(path: str | Path) -> None:
     """Remove unfinished files of a path whose writers are gone: for who goes on from it, and may write it no more."""
     destination = Path(os.path.realpath(expanded(path)))

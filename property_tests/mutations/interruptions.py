@@ -224,9 +224,16 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/checkpoints.py",
-        "        collect(folder)\n",
+        "        collect_below(folder)\n",
         "",
         "what a writer left that was killed with its file in place stays for ever",
         "tests/test_archive.py::test_who_goes_on_removes_what_a_writer_left_that_was_killed_with_its_file_in_place",
+    ),
+    Mutant(
+        "dntk/archive/files.py",
+        "    for place, _, _ in os.walk(folder):\n        collect(Path(place))\n",
+        "    collect(folder)\n",
+        "what a writer left of an entry that is kept some rows at a time stays for ever",
+        "tests/test_archive.py::test_who_goes_on_removes_what_was_left_of_entries_that_nobody_opens_again",
     ),
 ]

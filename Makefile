@@ -5,6 +5,8 @@ VENV ?= .venv
 OUT ?= demo-out
 DIST ?= dist
 SITE ?= site
+EXAMPLES ?= 740
+LIBRARY ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -22,7 +24,7 @@ help:
 	@echo "make pages     run the code of the documentation's pages and write what it prints under it"
 	@echo "make docs-release  the documentation of this version on the branch gh-pages, earlier ones beside it"
 	@echo "make examples  run every file of examples/"
-	@echo "make fuzz      property tests with many random examples; takes long"
+	@echo "make fuzz      property tests with many random examples, 100,000 for each library; takes hours"
 	@echo "make mutants   break the package in every listed way and show that a test notices each"
 	@echo "make look      look at the built documentation in Chromium, at two widths"
 	@echo "make wheel     build a wheel into $(DIST)/"
@@ -72,8 +74,10 @@ look: docs
 examples: $(VENV)/.installed-all
 	set -e; for example in examples/*.py; do echo "$$example"; $(BIN)/python "$$example"; done
 
+# LIBRARY=jax runs one library alone, EXAMPLES=100 less of every property; how many cases ran is the last that it says.
 fuzz: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n 2 property_tests
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=fuzz DNTK_FUZZ_EXAMPLES=$(EXAMPLES) \
+	  $(BIN)/python -m pytest -n 2 --dist worksteal property_tests -k "$(LIBRARY)"
 
 mutants: $(VENV)/.installed-test
 	$(BIN)/python -m property_tests.mutants

@@ -30,6 +30,7 @@ __all__ = [
     "features",
     "for_libraries",
     "fractions",
+    "fuzzing",
     "host64",
     "orthogonal",
     "orthonormal",
@@ -44,14 +45,19 @@ __all__ = [
 SHARE = {"numpy": 1.5, "torch": 0.5, "strict": 0.25, "strict-device1": 0.15, "jax": 0.25}
 """Examples of each library in units of the profile's, by what one costs there."""
 
-LONG = {"numpy": 1.0, "torch": 1.0, "strict": 0.25, "strict-device1": 0.15, "jax": 0.1}
-"""The same in the long profile, whose promise is for NumPy and PyTorch."""
+LONG = {"strict": 0.6, "strict-device1": 0.4}
+"""The same in the long profile, 1 where nothing is said: its promise is for every library, on its devices together."""
 
 FEW_SHAPES = [(3, 6, 9)]
 """Shapes of libraries that compile for every shape."""
 
 cases_run: collections.Counter[str] = collections.Counter()
 """Cases that this process has run, by library."""
+
+
+def fuzzing() -> bool:
+    """Whether the long profile runs."""
+    return os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
 
 
 def dtypes_of(library: Library) -> list[str]:
@@ -99,7 +105,8 @@ def for_libraries(
     """Run a property on every array library, over as many examples as its share allows.
 
     Values are strategies, or functions from the library to one. ``jax_examples`` bounds the
-    examples on JAX where the shapes inside depend on the values, as each is compiled.
+    examples on JAX where the shapes inside depend on the values, as each is compiled; the
+    long profile, which meets all of them, has no such bound.
     """
 
     def decorate(body: Callable[..., None]) -> Callable[..., None]:
@@ -111,9 +118,9 @@ def for_libraries(
         @functools.wraps(body)
         def test(library: Library) -> None:
             drawn = {name: s if isinstance(s, st.SearchStrategy) else s(library) for name, s in strategies.items()}
-            share = (LONG if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else SHARE).get(library.id, 0.5)
+            share = LONG.get(library.id, 1.0) if fuzzing() else SHARE.get(library.id, 0.5)
             examples = max(4, round(settings.default.max_examples * share))
-            if library.module == "jax" and jax_examples is not None:
+            if library.module == "jax" and jax_examples is not None and not fuzzing():
                 examples = jax_examples
             settings(max_examples=examples)(given(**drawn)(counted))(library=library)
 

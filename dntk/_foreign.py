@@ -1,5 +1,6 @@
 """What to call where an array was expected and something else came: data frames, containers, other kinds of arrays."""
 
+import sys
 from typing import Any
 
 from dntk._checks import kind_of
@@ -14,6 +15,8 @@ def require_plain_array(name: str, value: Any, library: str = "") -> None:
     ------
     TypeError
         It is none, with what to call: of a data frame, a list, a dictionary, a loader, a masked or sparse array.
+    ValueError
+        Products of it would be rounded to 16 bits, as within PyTorch's autocast.
     """
     remedy = _remedy(name, value, library)
     if remedy:
@@ -23,6 +26,23 @@ def require_plain_array(name: str, value: Any, library: str = "") -> None:
     if kind == "object" or kind[:2] in ("<U", "|S", ">U") or "datetime" in kind or "timedelta" in kind:
         msg = f"`{name}` has dtype {kind}: pass an array of numbers, all rows of one length."
         raise TypeError(msg)
+    require_exact_products(value)
+
+
+def require_exact_products(value: Any) -> None:
+    """Raise ``ValueError`` where the library of an array now rounds products of it to 16 bits.
+
+    Nothing shows it: kernels of float32 features stay float32, and are wrong by 2e-3. Only PyTorch has such a switch.
+    """
+    if type(value).__module__.partition(".")[0] != "torch":
+        return
+    torch, kind = sys.modules["torch"], value.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        msg = (
+            "torch.autocast is on, which would round products of arrays to 16 bits: call dntk outside of it, or "
+            f"within torch.autocast({kind!r}, enabled=False)."
+        )
+        raise ValueError(msg)
 
 
 def _remedy(name: str, value: Any, library: str) -> str:

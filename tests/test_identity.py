@@ -132,6 +132,51 @@ def test_a_cache_may_grow_but_not_change_outputs(tmp_path):
         fit.predict(x)
 
 
+def loosely_made():
+    """Ways to change what a network does that no parameter, buffer or number among its attributes tells."""
+
+    def hook(net):
+        return net.layer.register_forward_hook(lambda _layer, _inputs, output: 2 * output)
+
+    def pre_hook(net):
+        return net.layer.register_forward_pre_hook(lambda _layer, inputs: 2 * inputs[0])
+
+    def tensor(net):
+        net.scale.mul_(2)
+
+    def another_tensor(net):
+        net.scale = 2 * net.scale
+
+    def entry(net):
+        net.how["twice"] = True
+
+    return [hook, pre_hook, tensor, another_tensor, entry]
+
+
+@pytest.mark.parametrize("name", ["hook", "pre_hook", "tensor", "another_tensor", "entry"])
+def test_hooks_loose_tensors_and_settings_in_tables_that_change_outputs_are_noticed(name):
+    torch = pytest.importorskip("torch")
+
+    class Loose(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(6, 3)
+            self.scale, self.how = torch.ones(3), {"twice": False}
+
+        def forward(self, x):
+            return self.layer(x) * self.scale * (2 if self.how["twice"] else 1)
+
+    torch.manual_seed(0)
+    net, x = Loose().eval(), torch_inputs()
+    fit = fitted(dntk.as_model(net), x)
+    before = fit.predict(x)
+    net.layer.register_forward_hook(lambda *_: None)  # changes nothing
+    assert torch.equal(fit.predict(x), before)
+    next(way for way in loosely_made() if way.__name__ == name)(net)
+    with pytest.raises(ValueError, match=f"{CHANGED}.*not what it does with them"):
+        fit.predict(x)
+
+
 @pytest.mark.parametrize("kind", ["float64", "float32", "bfloat16", "int64", "int8", "bool", "complex64"])
 def test_tensors_of_every_type_show_any_change(kind):
     torch = pytest.importorskip("torch")

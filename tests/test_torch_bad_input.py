@@ -383,3 +383,38 @@ def test_logits_wider_than_the_weights_are_taken():
     narrow.module.load_state_dict(model.module.state_dict())
     torch.testing.assert_close(dntk.ntk(model, x), dntk.ntk(narrow, x))
     model.jvp(x, torch.ones(1, model.n_parameters))
+
+
+def on_tensors():
+    """Calls on tensors alone."""
+    generator = torch.Generator().manual_seed(3)
+    values, y = torch.randn(2, 9, 5, generator=generator), torch.randn(9, 2, generator=generator)
+    phi = dntk.TangentFeatures(values)
+    kernel, fit = phi.kernel(), dntk.solve.ridge(phi, y, ridge=0.1)
+    return {
+        "kernel": phi.kernel,
+        "predict": lambda: fit.predict(phi),
+        "ridge": lambda: dntk.solve.ridge(phi, y, ridge=0.1).weights,
+        "kernel_ridge": lambda: dntk.solve.kernel_ridge(phi.kernel(outputs="each"), y, ridge=0.1).dual,
+        "alignment": lambda: torch.tensor(dntk.spectrum.alignment(kernel, y)),
+        "truncation_rank": lambda: torch.tensor(dntk.spectrum.truncation_rank(kernel, 0.05)),
+        "Solution": lambda: dntk.distill.gradients.Solution(3).distill(phi, y).basis,
+        "RPCholesky": lambda: dntk.distill.data.RPCholesky(3).select(phi).indices,
+        "statistics": lambda: dntk.solve.accumulate([(values, y)]).gram,
+        "leave_one_out": lambda: dntk.attribution.leave_one_out(phi, y, ridge=0.1).change(phi),
+        "certify": lambda: dntk.certify(phi, dntk.distill.gradients.Principal(3).distill(phi, y)),
+    }
+
+
+@pytest.mark.parametrize("name", on_tensors())
+def test_calls_on_tensors_within_autocast_are_refused_and_right_outside_of_it(name):
+    # A kernel was wrong by 2e-3 there and called float32, predictions were of 16 bits.
+    call = on_tensors()[name]
+    expected = call()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with pytest.raises(ValueError, match=r"round products of arrays.*torch.autocast\('cpu', enabled=False\)"):
+            call()
+        with torch.autocast("cpu", enabled=False):
+            found = call()
+    if isinstance(found, torch.Tensor):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)

@@ -18,12 +18,13 @@ def state_of(module: torch.nn.Module) -> Mapping[str, torch.Tensor]:
 
 
 def structure_of(module: torch.nn.Module) -> Hashable:
-    """Kinds of all submodules, and their settings: numbers, strings and functions among their attributes.
+    """Kinds of all submodules, their hooks, and their settings: numbers, strings and functions among their attributes.
 
-    With buffers that are not persistent: such as caches, which may change without a change of the outputs.
+    With tensors that are no parameters, and buffers that are not persistent: such as caches, which may change without
+    a change of the outputs.
     """
-    caches = _buffers(module, persistent=False)
-    parts = tuple((name, type(part), _settings(part)) for name, part in module.named_modules())
+    caches = _buffers(module, persistent=False) | _loose(module)
+    parts = tuple((name, type(part), _settings(part), _hooks(part)) for name, part in module.named_modules())
     return parts, tuple(caches), marks_of(list(caches.values()))
 
 
@@ -36,6 +37,21 @@ def _buffers(module: torch.nn.Module, *, persistent: bool) -> dict[str, torch.Te
     }
 
 
+def _loose(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Tensors that are plain attributes of a submodule, by name."""
+    return {
+        f"{prefix}.{name}": value
+        for prefix, part in module.named_modules()
+        for name, value in vars(part).items()
+        if isinstance(value, torch.Tensor)
+    }
+
+
+def _hooks(part: torch.nn.Module) -> Hashable:
+    """Numbers of the hooks of a call, which PyTorch gives once in a process."""
+    return tuple(part._forward_hooks), tuple(part._forward_pre_hooks)
+
+
 def _settings(part: torch.nn.Module) -> Hashable:
     return tuple(
         (name, _plain(value))
@@ -45,10 +61,14 @@ def _settings(part: torch.nn.Module) -> Hashable:
 
 
 def _is_setting(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str | int) for key in value) and _is_setting(list(value.values()))
     return isinstance(value, _SETTINGS) or (isinstance(value, tuple | list) and all(map(_is_setting, value)))
 
 
 def _plain(value: Any) -> Hashable:
+    if isinstance(value, dict):
+        return tuple((key, _plain(item)) for key, item in value.items())
     return tuple(map(_plain, value)) if isinstance(value, tuple | list) else value
 
 

@@ -490,4 +490,25 @@ MUTANTS = [
         "reduced weights stored the other way are read the other way",
         "tests/test_paired_blocks.py::test_a_reduced_matrix_is_paired_by_its_reduced_activations[numpy-3-True]",
     ),
+    Mutant(
+        "backends/dntk_torch/state.py",
+        "return tuple(part._forward_hooks), tuple(part._forward_pre_hooks)",
+        "return ()",
+        "hooks that come after the fit are not noticed",
+        "tests/test_identity.py::test_hooks_loose_tensors_and_settings_in_tables_that_change_outputs_are_noticed[hook]",
+    ),
+    Mutant(
+        "backends/dntk_torch/state.py",
+        " | _loose(module)",
+        "",
+        "tensors that are plain attributes may change",
+        "tests/test_identity.py::test_hooks_loose_tensors_and_settings_in_tables_that_change_outputs_are_noticed[tensor]",
+    ),
+    Mutant(
+        "backends/dntk_torch/state.py",
+        "return all(isinstance(key, str | int) for key in value) and _is_setting(list(value.values()))",
+        "return False",
+        "settings in tables may change",
+        "tests/test_identity.py::test_hooks_loose_tensors_and_settings_in_tables_that_change_outputs_are_noticed[entry]",
+    ),
 ]

@@ -10,7 +10,8 @@ PUBLIC = {
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
-        Format StoreError Stored checksum collect collect_beside expanded fingerprint locked packed present read schema
+        Format StoreError Stored checksum collect collect_below collect_beside expanded fingerprint locked packed present
+        read schema
         to_host unpacked write write_whole written_whole
     """,
     "dntk.attribution": """

@@ -19,6 +19,7 @@ from dntk.archive import (
     StoreError,
     checksum,
     collect,
+    collect_below,
     collect_beside,
     expanded,
     fingerprint,
@@ -331,6 +332,11 @@ def test_who_goes_on_removes_what_was_left_of_entries_that_nobody_opens_again(tm
     Checkpoints.at(tmp_path / "fit", {"data": "a"})
     assert not left.exists()
     assert rows.holds(0, 2)
+    left.write_bytes(b"half")
+    collect(tmp_path)
+    assert left.exists()
+    collect_below(tmp_path)
+    assert not left.exists()
 
 
 def test_a_disk_that_is_too_full_is_said_before_anything_is_written(tmp_path, monkeypatch):

@@ -138,7 +138,10 @@ class Rehearsal:
         return outputs_of(self.outputs, self.points, self.dim)
 
     def _sizes(self, share: float) -> tuple[int, int]:
-        return tuple(min(size, max(2, round(share * size))) for size in (self.points, self.dim))  # type: ignore[return-value]
+        """Rows, all of those of every point, and features."""
+        rows, dim = (min(size, max(2, round(share * size))) for size in (self.points, self.dim))
+        together = self.stages.parts.rows(1)[1]
+        return max(1, rows // together) * together, dim
 
     def _scene(self, outputs: int, share: float) -> Scene:
         if (outputs, share) not in self._scenes:

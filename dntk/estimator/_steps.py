@@ -22,7 +22,8 @@ from dntk.types import Array
 
 def regressed(stages: Stages, phi: TangentFeatures, targets: Float[Array, "m c"]) -> tuple[RidgeProblem, RidgeFit]:
     """The regression on all features, with one λ for all outputs."""
-    problem = RidgeProblem.of(require_kernel_of("phi", phi).values, targets)
+    together = stages.parts.rows(1)[1]
+    problem = RidgeProblem.of(require_kernel_of("phi", phi).values, targets, together=together)
     fit = stages.keep.regression(phi, lambda: solved(problem, one_ridge(stages.parts.ridge, problem), phi))
     return problem, fit
 

@@ -39,7 +39,8 @@ class Losses:
     condition_number
         Of K̄ + λI.
     loo_error
-        Mean squared leave-one-out residual; of rows, where all outputs were one regression.
+        Mean squared leave-one-out residual; where all outputs were one regression, a point is left out with all its
+        rows.
     fidelity
         Share of the kept points where predictor and network agree; in sample. Of functionals, at the first of them.
     together

@@ -6,12 +6,13 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._target_checks import check_targets
-from dntk.features import StoredFeatures, TangentFeatures, require_comparable, require_features
+from dntk.features import StoredFeatures, TangentFeatures, require_comparable, require_features, require_kernel_of
 from dntk.features.passes import of_points
-from dntk.solve._ridge import ridge as separate_ridge
+from dntk.solve._ridge import solved
+from dntk.solve.problem import RidgeProblem
 from dntk.solve.regressions import Joint
 from dntk.solve.ridge_fit import RidgeFit
-from dntk.solve.rules import Ridge
+from dntk.solve.rules import Ridge, resolve
 from dntk.types import Array
 
 
@@ -37,7 +38,7 @@ class JointFit:
 
     @property
     def loo_error(self) -> float:
-        """Mean squared leave-one-out residual; one *row* is left out, the same input's other outputs are not."""
+        """Mean squared leave-one-out residual of a row; all rows of an input are left out with it."""
         return self.rows.loo_error
 
     def predict(self, phi: TangentFeatures) -> Float[Array, "n c"]:
@@ -109,15 +110,18 @@ def joint_ridge(
         raise TypeError(msg)
     xp, values = arrays.namespace(features.values), features.values
     m = values.shape[1]
+    together = 1
     if cotangents is None:
         stacked, goals = Joint().rows(features, targets)
-        rows = stacked.values
+        rows, together = stacked.values, features.n_outputs
     else:
         _require_functionals(features, cotangents)
         y = check_targets(targets, values, points=m, outputs=cotangents.shape[1])
         weights = check_targets(cotangents, values, points=m, outputs=cotangents.shape[1], name="cotangents")
         rows, goals = values, xp.sum(weights * y, axis=1, keepdims=True)
-    found = separate_ridge(dataclasses.replace(features, values=rows), goals, ridge=ridge)
+    stacked = dataclasses.replace(features, values=rows)
+    problem = RidgeProblem.of(require_kernel_of("features", stacked).values, goals, together=together)
+    found = solved(problem, resolve(ridge, problem), stacked)
     return JointFit(weights=found.weights[0, :], rows=found)
 
 

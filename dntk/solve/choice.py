@@ -35,7 +35,8 @@ class RidgeChoice(Protocol):
 class LeaveOneOut:
     """Exact leave-one-out error, mean of ((y_i − f_i)/(1 − h_i))² (Allen 1974).
 
-    One eigendecomposition of min(n, k) for the whole grid, and two passes over the features.
+    Of a regression of all outputs together a point is left out with all its rows. One eigendecomposition of min(n, k)
+    for the whole grid, and two passes over the features.
 
     Examples
     --------
@@ -56,9 +57,16 @@ class LeaveOneOut:
     def errors(self, problem: RidgeProblem, ridges: Sequence[float]) -> tuple[Float[Array, "g q r"], float]:
         """Mean squared left-out residuals."""
         if problem.dual:
-            found, floor = dual_errors(problem.gram, problem.targets, ridges)
+            found, floor = dual_errors(problem.gram, problem.targets, ridges, problem.together)
             return found * (problem.points / problem.weight), floor
-        return primal_errors(problem.features, problem.targets, problem.statistics, ridges, weight=problem.weight)
+        return primal_errors(
+            problem.features,
+            problem.targets,
+            problem.statistics,
+            ridges,
+            weight=problem.weight,
+            together=problem.together,
+        )
 
 
 @dataclasses.dataclass(frozen=True)

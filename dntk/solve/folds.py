@@ -34,11 +34,12 @@ def fold_errors(
     ValueError
         Fewer points than folds.
     """
-    if problem.points < folds:
-        msg = f"`folds`={folds} of {problem.points} points: pass at most as many folds as points."
+    points = problem.points // problem.together
+    if points < folds:
+        msg = f"`folds`={folds} of {points} points: pass at most as many folds as points."
         raise ValueError(msg)
     xp, place = arrays.namespace(problem.features), arrays.device_of(problem.features)
-    dealt = fold_of_points(problem.points, folds=folds, seed=seed)
+    dealt = np.tile(fold_of_points(points, folds=folds, seed=seed), problem.together)  # all rows of a point in one
     order = [xp.asarray([int(i) for i in np.nonzero(dealt == f)[0]], device=place) for f in range(folds)]
     parts = [(xp.take(problem.features, i, axis=1), xp.take(problem.targets, i, axis=1)) for i in order]
     fits = _dual_fits(parts, ridges) if problem.dual else _primal_fits(parts, ridges)

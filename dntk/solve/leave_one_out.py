@@ -2,7 +2,7 @@
 
 With K = Q diag(e) Qᵀ, residual y − f = Q λ/(e + λ) Qᵀy and 1 − h_i = Σ_j q_ij² λ/(e_j + λ); the residual of point i
 when it is left out is (y_i − f_i)/(1 − h_i) (Allen 1974). The primal form, for more points than features, uses the
-eigenvectors of ΦᵀΦ. Many ridges are two matrix products more.
+eigenvectors of ΦᵀΦ. Many ridges are two matrix products more. Of points with several rows all are left out together.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.ledger import count
+from dntk.solve._points_left_out import dual_errors_of_points, pieces_of_points, primal_left_out_of_points
 from dntk.solve.normal_equations import NormalEquations, rows_at_once
 from dntk.solve.normal_spectrum import NormalSpectrum
 from dntk.types import Array
@@ -65,9 +66,12 @@ def least(errors: Sequence[float], ridges: Sequence[float], floor: float, share:
 
 
 def dual_errors(
-    kernel: Float[Array, "g n n"], y: Float[Array, "g n q"], ridges: Sequence[float]
+    kernel: Float[Array, "g n n"], y: Float[Array, "g n q"], ridges: Sequence[float], together: int = 1
 ) -> tuple[Float[Array, "g q r"], float]:
-    """Mean squared left-out residuals, and the ridge below which the kernel is rounding; O(n³ + n²·q·r)."""
+    """Mean squared left-out residuals, and the ridge below which the kernel is rounding; O(n³ + n²·q·r).
+
+    With so many rows of a point ``together`` O(n²·together·r) more.
+    """
     xp = arrays.namespace(kernel)
     g, n, _ = kernel.shape
     count(flops=9 * g * n**3)
@@ -76,8 +80,11 @@ def dual_errors(
     coefficients = vectors.mT @ y
     kept = _row(ridges, values) / (values[:, :, None] + _row(ridges, values))
     residual = _all_ridges(vectors, coefficients, kept)
+    floor = n * arrays.epsilon(values) * float(xp.max(values))
+    if together > 1:
+        return dual_errors_of_points(vectors, kept, residual, together), floor
     left_out = residual / ((vectors * vectors) @ kept)[:, :, None, :]
-    return xp.mean(left_out * left_out, axis=1), n * arrays.epsilon(values) * float(xp.max(values))
+    return xp.mean(left_out * left_out, axis=1), floor
 
 
 def primal_errors(
@@ -88,11 +95,12 @@ def primal_errors(
     *,
     weight: float | None = None,
     spectrum: NormalSpectrum | None = None,
+    together: int = 1,
 ) -> tuple[Float[Array, "g q r"], float]:
     """The same from their statistics, for more points than features: O(n·k² + k³ + n·k·q·r), by blocks of points.
 
     Rows may be scaled by the roots of sample weights that add up to ``weight``; ``spectrum`` of the statistics where it
-    is known.
+    is known. With so many rows of a point ``together`` O(n·k·together·r) more.
     """
     xp = arrays.namespace(features)
     g, n, k = features.shape
@@ -102,14 +110,17 @@ def primal_errors(
     total = xp.zeros((g, y.shape[2], len(ridges)), dtype=inverse.dtype, device=arrays.device_of(inverse))
     count(flops=2 * g * n * k * (k + len(ridges) * (1 + y.shape[2])))
     most = min(rows_at_once(features, y.dtype), _ENTRIES // max(1, y.shape[2] * len(ridges)))
-    for start, stop in arrays.spans(n, max(1, most)):
-        scores = xp.astype(features[:, start:stop, :], y.dtype, copy=False) @ vectors
-        fit = _all_ridges(scores, spectrum.products, inverse)
-        leverage = (scores * scores) @ xp.astype(inverse, scores.dtype, copy=False)
+    for rows, targets in pieces_of_points(features, y, together, max(1, most)):
+        scores = xp.astype(rows, y.dtype, copy=False) @ vectors
+        residual = targets[:, :, :, None] - _all_ridges(scores, spectrum.products, inverse)
+        gains = xp.astype(inverse, scores.dtype, copy=False)
         # A point that alone spans a direction has leverage one up to rounding: its left-out residual is its target.
-        slack = xp.clip(1 - leverage, min=n * arrays.epsilon(spectrum.values))
-        residual = (y[:, start:stop, :, None] - fit) / slack[:, :, None, :]
-        total = total + xp.sum(xp.astype(residual, total.dtype, copy=False) ** 2, axis=1)
+        rounding = n * arrays.epsilon(spectrum.values)
+        if together > 1:
+            left_out = primal_left_out_of_points(scores, gains, residual, together, rounding)
+        else:
+            left_out = residual / xp.clip(1 - (scores * scores) @ gains, min=rounding)[:, :, None, :]
+        total = total + xp.sum(xp.astype(left_out, total.dtype, copy=False) ** 2, axis=1)
     floor = max(statistics.rounding_floor, n * arrays.epsilon(total) * float(xp.max(spectrum.values)))
     return total / (n if weight is None else weight), floor
 

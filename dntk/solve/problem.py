@@ -37,16 +37,23 @@ class RidgeProblem:
         Sum of the sample weights; n without.
     scale
         Roots of the sample weights (n,), if any.
+    together
+        Rows of a point, which are left out together: row c·n/together + i is the c-th of point i.
     """
 
     features: Float[Array, "g n k"]
     targets: Float[Array, "g n q"]
     weight: float
     scale: Float[Array, " n"] | None = None
+    together: int = 1
 
     @classmethod
     def of(
-        cls, features: Float[Array, "g n k"], targets: Float[Array, "n c"], sample_weights: Array | None = None
+        cls,
+        features: Float[Array, "g n k"],
+        targets: Float[Array, "n c"],
+        sample_weights: Array | None = None,
+        together: int = 1,
     ) -> "RidgeProblem":
         """Problem for checked features and targets."""
         xp = arrays.namespace(features)
@@ -56,11 +63,12 @@ class RidgeProblem:
         y = xp.astype(targets, dtype, copy=False)
         y = y.T[:, :, None] if per_output else y[None, :, :]
         if sample_weights is None:
-            return cls(features=features, targets=y, weight=float(features.shape[1]))
+            return cls(features=features, targets=y, weight=float(features.shape[1]), together=together)
         root = xp.sqrt(xp.astype(sample_weights, dtype, copy=False))
         column = root[None, :, None]
         scaled = xp.astype(features, dtype, copy=False) * column
-        return cls(features=scaled, targets=y * column, weight=float(xp.sum(root * root)), scale=root)
+        weight = float(xp.sum(root * root))
+        return cls(features=scaled, targets=y * column, weight=weight, scale=root, together=together)
 
     @property
     def points(self) -> int:
@@ -92,6 +100,11 @@ class RidgeProblem:
         """K = ΦΦᵀ of the scaled rows, when first read, for the choice of λ and for the solution."""
         return grams(self.features)
 
+    @property
+    def at_once(self) -> int:
+        """Rows whose products are formed at once."""
+        return rows_at_once(self.features, self.targets.dtype)
+
     def widened(self) -> "RidgeProblem":
         """The same with products in float64, where the device has it."""
         xp, dtype = arrays.namespace(self.targets), arrays.accumulation_dtype(self.features)
@@ -100,7 +113,7 @@ class RidgeProblem:
     def blocks(self, most: int = ROWS) -> Iterator["RidgeProblem"]:
         """The problems of at most so many points after each other, widened, no more at once than fit memory well."""
         xp, dtype = arrays.namespace(self.features), self.targets.dtype
-        for start, stop in arrays.spans(self.points, max(1, min(most, rows_at_once(self.features, dtype)))):
+        for start, stop in arrays.spans(self.points, max(1, min(most, self.at_once))):
             part = self.rows(start, stop)
             yield dataclasses.replace(part, features=xp.astype(part.features, dtype, copy=False))
 
@@ -127,11 +140,10 @@ class RidgeProblem:
         return [g * diagonal for g in DEFAULT_GRID] if grid is None else list(grid)
 
     def rows(self, start: int, stop: int) -> "RidgeProblem":
-        """The problem of some points alone."""
+        """The problem of some rows alone."""
         scale = None if self.scale is None else self.scale[start:stop]
-        return dataclasses.replace(
-            self, features=self.features[:, start:stop, :], targets=self.targets[:, start:stop, :], scale=scale
-        )
+        features, targets = self.features[:, start:stop, :], self.targets[:, start:stop, :]
+        return dataclasses.replace(self, features=features, targets=targets, scale=scale, together=1)
 
 
 def grams(features: Float[Array, "g n k"]) -> Float[Array, "g n n"]:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.ledger import count
+from dntk.solve._points_left_out import dual_left_out_of_points, pieces_of_points, primal_left_out_of_points
 from dntk.solve._preconditioned_cg import preconditioned_cg
 from dntk.solve.conditioning import (
     Jitter,
@@ -76,7 +77,10 @@ def _dual(problem: RidgeProblem, ridge: float, jitter: Jitter | None) -> Solutio
     factor, added = factorise(gram, ridge, jitter)
     inverse = inverse_factor(factor)
     dual = cholesky_solve(factor, problem.targets)
-    left_out = dual / xp.sum(inverse * inverse, axis=1)[:, :, None]
+    if problem.together > 1:
+        left_out = dual_left_out_of_points(inverse, dual, problem.together)
+    else:
+        left_out = dual / xp.sum(inverse * inverse, axis=1)[:, :, None]
     return Solution(
         weights=combined(features, dual),
         dual=dual,
@@ -149,14 +153,16 @@ def _primal_left_out(problem: RidgeProblem, ridge: float, residual: Array, facto
     g, n, k = problem.features.shape
     count(flops=2 * g * n * k * k)
     inverse = xp.astype(inverse_factor(factor), problem.targets.dtype, copy=False)
-    parts = []
-    for part in problem.blocks():
-        scores = part.features @ inverse.mT
-        parts.append(xp.sum(scores * scores, axis=2))
-    leverage = xp.concat(parts, axis=1) if len(parts) > 1 else parts[0]
-    slack = xp.clip(1 - leverage, min=n * arrays.epsilon(factor))
-    left_out = xp.astype(residual, slack.dtype, copy=False) / slack[:, :, None]
-    return _mean_square(left_out, problem.weight * problem.outputs)
+    rounding, parts, gains = n * arrays.epsilon(factor), [], xp.ones_like(inverse[:, :, :1])
+    for rows, own in pieces_of_points(problem.features, residual, problem.together, problem.at_once):
+        scores = xp.astype(rows, inverse.dtype, copy=False) @ inverse.mT
+        left = xp.astype(own, inverse.dtype, copy=False)[:, :, :, None]
+        if problem.together > 1:
+            left = primal_left_out_of_points(scores, gains, left, problem.together, rounding)
+        else:
+            left = left / xp.clip(1 - xp.sum(scores * scores, axis=2), min=rounding)[:, :, None, None]
+        parts.append(left[:, :, :, 0])
+    return _mean_square(xp.concat(parts, axis=1), problem.weight * problem.outputs)
 
 
 def _mean_square(left_out: Float[Array, "g n q"], weight: float) -> float:

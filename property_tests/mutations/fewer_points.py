@@ -10,8 +10,53 @@ JOINT = "tests/test_joint.py::"
 FIT = "tests/test_joint_fit.py::"
 DENSE = "test_predictions_and_deviations_are_those_of_one_process_for_all_outputs"
 FITTED = "tests/test_fitted_targets.py::"
+LEFT = "dntk/solve/_points_left_out.py"
+LEAVES = "tests/test_points_left_out.py::"
+WITHOUT = LEAVES + "test_the_error_is_that_of_fits_without_each_point[numpy-{}]"
 
 MUTANTS = [
+    Mutant(
+        "dntk/estimator/_steps.py",
+        "together = stages.parts.rows(1)[1]",
+        "together = 1",
+        "rows of a point that is left out stay in a fit of all outputs",
+        LEAVES + "test_a_fit_of_all_outputs_says_the_error_of_points[0.05]",
+    ),
+    Mutant(
+        "dntk/solve/_joint.py",
+        "rows, together = stacked.values, features.n_outputs",
+        "rows = stacked.values",
+        "rows of a point that is left out stay in one regression",
+        LEAVES + "test_a_ridge_is_chosen_and_an_error_stated_of_points_and_not_of_rows[numpy]",
+    ),
+    Mutant(
+        LEFT,
+        "return xp.permute_dims(xp.reshape(rows, (g, together, n // together, k)), (0, 2, 1, 3))",
+        "return xp.reshape(rows, (g, n // together, together, k))",
+        "rows of different points are left out together",
+        WITHOUT.format("tall"),
+    ),
+    Mutant(
+        LEFT,
+        "block = (wide * kept[:, None, None, :, i]) @ wide.mT",
+        "block = (wide * kept[:, None, None, :, 0]) @ wide.mT",
+        "what points keep at one ridge is taken for that at others",
+        WITHOUT.format("wide"),
+    ),
+    Mutant(
+        LEFT,
+        "block = one - (wide * inverse[:, None, None, :, i]) @ wide.mT",
+        "block = one - (wide * inverse[:, None, None, :, i] ** 2) @ wide.mT",
+        "leverage of points is that of another smoother",
+        WITHOUT.format("tall"),
+    ),
+    Mutant(
+        "dntk/solve/folds.py",
+        "np.tile(fold_of_points(points, folds=folds, seed=seed), problem.together)",
+        "fold_of_points(problem.points, folds=folds, seed=seed)",
+        "rows of a point are in different folds",
+        LEAVES + "test_folds_of_single_points_are_leave_one_out[wide]",
+    ),
     Mutant(
         CHOICE,
         "(1 - every / points) * np.exp(curve)",

@@ -17,7 +17,7 @@ if typing.TYPE_CHECKING:
     from dntk.certificates import Certificate, certify
     from dntk.distilled_gradients import DistilledGradients
     from dntk.estimator import DistilledNTK, Fit, load
-    from dntk.features import StoredFeatures, TangentFeatures, tangent_features
+    from dntk.features import StoredFeatures, TangentFeatures, annotate, annotations, tangent_features
     from dntk.kernels import NTKOperator, StoredKernel, ntk
     from dntk.ledger import Ledger
     from dntk.models import MLP, Model, as_model, bridge, points
@@ -35,7 +35,7 @@ _HOMES = {
     "certificates": ("Certificate", "certify"),
     "distilled_gradients": ("DistilledGradients",),
     "estimator": ("DistilledNTK", "Fit", "load"),
-    "features": ("StoredFeatures", "TangentFeatures", "tangent_features"),
+    "features": ("StoredFeatures", "TangentFeatures", "annotate", "annotations", "tangent_features"),
     "kernels": ("NTKOperator", "StoredKernel", "ntk"),
     "ledger": ("Ledger",),
     "models": ("MLP", "Model", "as_model", "bridge", "points"),
@@ -66,6 +66,8 @@ __all__ = [
     "TangentFeatureMap",
     "TangentFeatures",
     "Trajectory",
+    "annotate",
+    "annotations",
     "as_model",
     "attribution",
     "backends",

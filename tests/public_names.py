@@ -5,8 +5,9 @@ PUBLIC = {
     "dntk": """
         MLP Bound Certificate DistilledGradients DistilledNTK DistilledNTKClassifier DistilledNTKRegressor Fit Ledger
         Model NTKOperator ProgressEvent Store StoreError StoredFeatures StoredKernel StoredShard TangentFeatureMap
-        TangentFeatures Trajectory as_model attribution backends bridge certify checking distill load merge metrics ntk
-        outputs plan points probabilities progress sketch solve spectrum tangent_features targets trajectory
+        TangentFeatures Trajectory annotate annotations as_model attribution backends bridge certify checking distill
+        load merge metrics ntk outputs plan points probabilities progress sketch solve spectrum tangent_features
+        targets trajectory
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
@@ -44,8 +45,8 @@ PUBLIC = {
     """,
     "dntk.estimator": "DistilledNTK Fit Losses Query load",
     "dntk.features": """
-        Neighbours PairedFeatures StoredFeatures TangentFeatures kept_features require_comparable require_features
-        require_kernel_of tangent_features
+        Neighbours PairedFeatures StoredFeatures TangentFeatures annotate annotations kept_features require_comparable
+        require_features require_kernel_of tangent_features
     """,
     "dntk.gradient_blocks": "DenseBlock FactoredBlock GradientBlock IndexedBlock TiedBlock",
     "dntk.kernels": "NTKOperator StoredKernel ntk",

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("unchecked")
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 IMPORTED = re.compile(r"^(?:import|from) (\w+)", re.MULTILINE)
-NEEDS = {"store=": "zarr", "dntk.testing.": "hypothesis"}
+NEEDS = {"store=": "zarr", "dntk.annotat": "pyarrow", "dntk.testing.": "hypothesis"}
 
 # Of these rooms all public names have an example, but for what is returned or raised and never made by a user,
 # protocols, kinds of argument, and what the room's own functions are made of.

@@ -131,6 +131,13 @@ class TestFeatures:
         layout = Layout(shape=(3, 100, 8), chunks=(3, 32, 8), dtype="float32")
         assert [layout.shape_of(i)[1] for i in range(len(layout))] == [32, 32, 32, 4]
 
+    def test_the_memory_limit_is_of_a_chunk_however_many_points_a_source_has(self, tmp_path):
+        whole = 4 * 3 * 24 * 5000  # bytes of all features, of which a limit of a third does not hold a copy
+        for name, x in {"array": data(5000), "source": dntk.points(list(data(5000)))}.items():
+            phi = stored(tmp_path / name, x, memory_limit=whole // 3)
+            assert len(phi) == 5000
+        assert (tmp_path / "array" / "manifest").read_bytes() == (tmp_path / "source" / "manifest").read_bytes()
+
     def test_a_memory_limit_too_small_for_a_chunk_is_refused(self, tmp_path):
         with pytest.raises(ValueError, match=r"a chunk of 100 points takes .* fewer rows, dntk.Store\(path, rows="):
             stored(dntk.Store(tmp_path / "run", rows=100), memory_limit=10_000)

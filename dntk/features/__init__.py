@@ -1,5 +1,6 @@
 """Tangent features: per-sample gradients of every output, sketched to k numbers; in memory, or on the disk."""
 
+from dntk.features._annotations import annotate, annotations
 from dntk.features.in_memory import TangentFeatures, require_comparable, require_features, require_kernel_of
 from dntk.features.made import kept_features, tangent_features
 from dntk.features.neighbours import Neighbours
@@ -11,6 +12,8 @@ __all__ = [
     "PairedFeatures",
     "StoredFeatures",
     "TangentFeatures",
+    "annotate",
+    "annotations",
     "kept_features",
     "require_comparable",
     "require_features",

@@ -117,7 +117,7 @@ def _wanted(
         raise ValueError(msg)
     if batch_size is None:
         some = batches.span(x, 0, min(n, rows)) if not batches.is_read(x) else x
-        batch, _ = batch_of(model, some, sketch, cotangents, None, memory_limit=left)
+        batch, _ = batch_of(model, some, sketch, cotangents, None, memory_limit=left, points=min(n, rows))
     else:
         batch = positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen")
     fixed = {"rows": store.rows, "batch size": batch_size}

@@ -136,12 +136,13 @@ class StoredFeatures(TangentFeatures):
     @property
     def nbytes(self) -> int:
         """Bytes of all of them in memory."""
-        return (
-            self.n_outputs
-            * len(self)
-            * self.dim
-            * max(4, 2 if self._dtype == "bfloat16" else self._array.dtype.itemsize)
-        )
+        width = 2 if self._dtype == "bfloat16" else self._array.dtype.itemsize
+        return self.n_outputs * len(self) * self.dim * max(4, width)
+
+    @property
+    def points(self) -> tuple[int, int]:
+        """The first point of all that are stored, and the one after the last, which these are."""
+        return self._rows
 
     @property
     def values(self) -> Float[Array, "c n k"]:

@@ -65,8 +65,11 @@ def choose_batch_size(
     held: int = 0,
     working: tuple[int, int] = (0, 0),
     memory_limit: int | None = None,
+    points: int | None = None,
 ) -> int:
     """``batch_size`` if given, else as many inputs as fit :func:`default_bytes`, measured on the first input.
+
+    ``points`` are those that a result is of, where these are not all of ``x``.
 
     ``memory_limit`` is a bound in bytes on blocks, of which two copies may exist, on what is ``held`` beside them, and
     on what is ``working``: bytes for every input, and the most that there may be.
@@ -78,10 +81,11 @@ def choose_batch_size(
     """
     if batch_size is not None:
         return positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen")
-    if batches.count(x) == 1 and memory_limit is None:
+    n = batches.count(x) if points is None else points
+    if n == 1 and memory_limit is None:
         return 1
     sizes = _sizes(model, x, cotangents)
-    fitting = _fitting(sizes, batches.count(x), cotangents.shape[0], default_bytes(model, ALONE))
+    fitting = _fitting(sizes, n, cotangents.shape[0], default_bytes(model, ALONE))
     if memory_limit is None:
         return fitting
     each, (per, most) = 2 * (sizes[0] + (cotangents.shape[0] - 1) * sizes[1]), working

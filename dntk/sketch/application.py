@@ -78,9 +78,10 @@ def batch_of(
     batch_size: int | None = None,
     *,
     memory_limit: int | None = None,
+    points: int | None = None,
 ) -> tuple[int, int]:
-    """Inputs that are differentiated at once, and bytes of one input's features."""
-    n, dtype = batches.count(x), arrays.kernel_dtype(model.namespace, model.dtype)
+    """Inputs that are differentiated at once for features of all, or of so many, and bytes of one input's features."""
+    n, dtype = batches.count(x) if points is None else points, arrays.kernel_dtype(model.namespace, model.dtype)
     gradient = cotangents.shape[0] * model.n_parameters
     each = gradient if sketch is None else cotangents.shape[0] * sketch.dim
     each *= model.namespace.finfo(dtype).bits // 8
@@ -93,6 +94,7 @@ def batch_of(
         held=2 * n * each,
         working=(_WORKING * gradient, _WORKING * most),
         memory_limit=memory_limit,
+        points=n,
     )
     return size, each
 

@@ -111,4 +111,19 @@ MUTANTS = [
         "selectors leave the workers idle",
         TESTS + "TestPasses::test_points_chosen_by_workers_are_those_of_one_process",
     ),
+    Mutant(
+        "dntk/features/_storing.py",
+        "memory_limit=left, points=min(n, rows))",
+        "memory_limit=left)",
+        "a memory limit has to hold the features of all points of a source",
+        "tests/test_stored_features.py::TestFeatures"
+        "::test_the_memory_limit_is_of_a_chunk_however_many_points_a_source_has",
+    ),
+    Mutant(
+        "dntk/features/_annotations.py",
+        "return _read(arrow, folder).slice(phi.points[0], len(phi))",
+        "return _read(arrow, folder).slice(0, len(phi))",
+        "a slice of features has the ids of the first points",
+        "tests/test_annotations.py::test_columns_come_back_with_the_points_that_they_were_given_for[numpy]",
+    ),
 ]

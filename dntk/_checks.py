@@ -98,12 +98,20 @@ def is_integer(value: Any) -> bool:
 def real(value: Any) -> float | None:
     """The value as a float if it is a real number of Python or NumPy, or an array of no axes; ``None`` otherwise."""
     if isinstance(value, numbers.Real):
-        return None if isinstance(value, bool) else float(value)
+        return None if isinstance(value, bool) else _as_float(value)
     if getattr(value, "ndim", None) != 0 or not hasattr(value, "dtype") or _is_boolean(value):
         return None
     if not any(word in str(value.dtype) for word in ("float", "int")):  # complex numbers, texts, objects, times
         return None
     return float(value)
+
+
+def _as_float(value: Any) -> float:
+    """The number as a float, infinite where an integer is beyond all floats."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def decays(name: str, value: Any) -> tuple[float, float]:

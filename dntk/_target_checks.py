@@ -3,6 +3,7 @@
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._checks import kind_of
 from dntk._foreign import require_plain_array
 from dntk.types import Array
 
@@ -42,6 +43,9 @@ def check_targets(
 
 def check_labels(name: str, labels: Array, *, points: int) -> None:
     """Raise unless ``labels`` is an integer vector with one entry per point."""
+    if isinstance(labels, list | tuple | range):
+        msg = f"`{name}` is {kind_of(labels)}: convert it to one array of integers first, numpy.asarray({name})."
+        raise TypeError(msg)
     require_plain_array(name, labels)
     xp = arrays.namespace(labels)
     if not xp.isdtype(labels.dtype, "integral") or labels.ndim != 1:

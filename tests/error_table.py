@@ -274,6 +274,10 @@ TABLE: dict[str, tuple[Row, ...]] = {
     ),
     "Targets and labels": (
         Row(
+            "fit.score(x, [0, 1, 2])",
+            "`y` is a list: convert it to one array of integers first, numpy.asarray(y).",
+        ),
+        Row(
             "dntk.DistilledNTK(model).fit(x, targets[:11, :])",
             "`y` has shape (11, 3), but there are 12 points and 3 outputs: expected (12, 3), for class "
             "labels for example from dntk.targets.one_hot(labels, 3, like=...).",
@@ -405,6 +409,17 @@ TABLE: dict[str, tuple[Row, ...]] = {
     ),
     "Numbers": (
         Row(
+            "dntk.solve.ridge(phi, targets, ridge=10**400)",
+            "`ridge` must be positive and finite, got an int: use a small one such as 1e-6 times the kernel's mean "
+            "diagonal, or 'loo'.",
+            error="ValueError",
+        ),
+        Row(
+            "dntk.ntk(model, x, memory_limit='1GB')",
+            "`memory_limit` must be a number of at least 0, got '1GB': a number of bytes, or None.",
+            error="ValueError",
+        ),
+        Row(
             "dntk.solve.ridge(phi, targets, ridge=0)",
             "`ridge` must be positive and finite, got 0: use a small one such as 1e-6 times the kernel's "
             "mean diagonal, or 'loo'.",
@@ -527,6 +542,11 @@ TABLE: dict[str, tuple[Row, ...]] = {
         ),
     ),
     "Files": (
+        Row("fit.save(5)", "`path` is an int: expected a path, as text or pathlib.Path."),
+        Row(
+            "dntk.DistilledNTK(model, data=None, ridge=1.0).fit(x, checkpoint=5)",
+            "`checkpoint` is an int: expected a path, as text or pathlib.Path.",
+        ),
         Row("dntk.load(None)", "`path` is missing (None): expected a path, as text or pathlib.Path."),
         Row(
             "dntk.load('nothing')",

@@ -11,9 +11,8 @@ PUBLIC = {
     """,
     "dntk._progress": "ProgressEvent Task progress task",
     "dntk.archive": """
-        Format StoreError Stored checksum collect collect_below collect_beside expanded fingerprint locked packed present
-        read schema
-        to_host unpacked write write_whole written_whole
+        Format StoreError Stored checksum collect collect_below collect_beside expanded fingerprint locked packed
+        present read schema to_host unpacked write write_whole written_whole
     """,
     "dntk.attribution": """
         Attribution AttributionFit Explanation Functional LeftOut Losses Margins Ranking Smoother explain leave_one_out

@@ -92,6 +92,14 @@ def test_a_fit_is_certified_scored_and_compared_on_lists_of_points_too(scene):
     assert dntk.certify(names["phi"], fit).points == len(host)
 
 
+def test_texts_beside_points_of_a_source_are_told_by_their_names(scene):
+    # As of scikit-learn's containers of data sets: they were cut like arrays, with Python's own error.
+    _, names = scene
+    data = {"data": names["x"], "names": ["petal"] * len(names["host"]), "about": "flowers"}
+    with pytest.raises(TypeError, match=r"`x1\['about'\]` is a str: pass an array"):
+        dntk.ntk(names["model"], data)
+
+
 @pytest.mark.parametrize(("given", "number"), [(np.int64(3), 3), (np.uint8(3), 3), (np.array(3), 3), (3, 3)])
 def test_parts_keep_integers_of_python_whatever_they_were_given(given, number):
     parts = [

@@ -8,7 +8,6 @@ from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
 from dntk._checks import folder, require_kind
-from dntk._foreign import require_plain_array
 from dntk._target_checks import check_classes, check_labels
 from dntk._text import printable
 from dntk.bounds import Intervals
@@ -147,7 +146,6 @@ class Fit:
     def score(self, x: Array, y: Integer[Array, " n"]) -> float:
         """Accuracy: share of points whose predicted class is the label."""
         x = checked_inputs(self.model, x)
-        require_plain_array("y", y)
         check_labels("y", y, points=batches.count(x))
         check_classes("y", y, classes=max(2, self.model.n_outputs))
         return accuracy(self.predict(x), y)
@@ -316,6 +314,7 @@ class Fit:
         OSError
             The disk is full or not writable; what was at ``path`` is still there.
         """
+        path = folder("path", path)
         self.state.network.require_same(self.model)
         if certify:
             self.state.certificate()

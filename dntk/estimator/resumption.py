@@ -10,7 +10,7 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._checks import positive_integer
+from dntk._checks import folder, positive_integer
 from dntk._progress import task
 from dntk.archive import checksum, fingerprint
 from dntk.checkpoints import Checkpoints, described, digest
@@ -55,6 +55,7 @@ class Keep:
             memory_limit = positive_integer("memory_limit", memory_limit, remedy="a number of bytes, or None")
         if checkpoint is None:
             return Keep(None, memory_limit)
+        checkpoint = folder("checkpoint", checkpoint)
         parts = {f.name: getattr(spec, f.name) for f in dataclasses.fields(spec) if f.name not in ("model", "_")}
         owner = {
             "specification": digest(described(parts)),
@@ -62,9 +63,9 @@ class Keep:
             "data set": digest_of(x),
             "set of targets": "" if y is None else checksum({"y": y}),
         }
-        folder = Checkpoints.at(checkpoint, owner)
-        folder.require_network(Identity.of(spec.model, x, digest=owner["network"]), rounding_of(spec.model))
-        return Keep(folder, memory_limit)
+        kept = Checkpoints.at(checkpoint, owner)
+        kept.require_network(Identity.of(spec.model, x, digest=owner["network"]), rounding_of(spec.model))
+        return Keep(kept, memory_limit)
 
     def features(
         self,

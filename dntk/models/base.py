@@ -265,7 +265,10 @@ def checked_inputs(model: Model, x: Any, name: str = "x") -> Inputs:
     """
     require_model(model)
     inputs = batches.bound(x, like=next(iter(model.parameters.values())))
-    model.check_inputs(batches.first(inputs, _LOOKED_AT) if batches.is_read(inputs) else inputs, name)
+    read = batches.is_read(inputs)
+    if read:
+        batches.require_parts(name, inputs)
+    model.check_inputs(batches.first(inputs, _LOOKED_AT) if read else inputs, name)
     return inputs
 
 

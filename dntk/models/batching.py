@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 
-from dntk._checks import positive_integer
+from dntk._checks import not_negative, positive_integer
 from dntk.backend import free_memory
 from dntk.models import batches
 from dntk.models.base import Model
@@ -79,6 +79,7 @@ def choose_batch_size(
     ValueError
         ``batch_size`` is no positive integer; not even the blocks of one input fit the memory limit.
     """
+    _require_bytes(memory_limit)
     if batch_size is not None:
         return positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen")
     n = batches.count(x) if points is None else points
@@ -94,6 +95,12 @@ def choose_batch_size(
     if within < 1:
         raise ValueError(_too_little(memory_limit, held, each + min(per, most)))
     return min(fitting, within)
+
+
+def _require_bytes(limit: object) -> None:
+    """Raise ``ValueError`` unless a memory limit is a number, or none."""
+    if limit is not None:
+        not_negative("memory_limit", limit, remedy="a number of bytes, or None")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,6 +129,7 @@ def choose_paired_batches(
     need that less often with fewer functionals at once, each group at the cost of a forward pass of its own: the
     group with the fewest passes is taken, counting one for a forward and one for every backward pass.
     """
+    _require_bytes(memory_limit)
     n, q = batches.count(x), cotangents.shape[0]
     if batch_size is not None or (n == 1 and memory_limit is None):
         return PairedBatches(

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._checks import kind_of
+from dntk._checks import folder, kind_of
 from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.features import TangentFeatures
@@ -118,7 +118,7 @@ def accumulate(chunks: Chunks, *, checkpoint: str | Path | None = None, verify_a
     >>> np.allclose(statistics.gram[0], rows.T @ rows)
     True
     """
-    path = None if checkpoint is None else Path(checkpoint)
+    path = None if checkpoint is None else folder("checkpoint", checkpoint)
     stored = stored_checkpoint(path)
     digests = [] if stored is None else digests_of(stored)
     done, total = len(digests), None

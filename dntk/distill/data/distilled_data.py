@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float, Integer
 
+from dntk._checks import folder
 from dntk.archive import Format, Stored, checksum, fingerprint, read, schema, write
 from dntk.backend import backend_of, get_backend
 from dntk.models.base import Model
@@ -96,7 +97,7 @@ class DistilledData:
         OSError
             The disk is full or not writable; what was at ``path`` is still there.
         """
-        write(path, FORMAT, self.arrays, {"backend": backend_of(self.x).name, **self.description})
+        write(folder("path", path), FORMAT, self.arrays, {"backend": backend_of(self.x).name, **self.description})
 
     @property
     def arrays(self) -> dict[str, Array]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dntk import arrays
-from dntk._checks import check_seed, integer, keep, positive_integer
+from dntk._checks import check_seed, folder, integer, keep, positive_integer
 from dntk._checks import decays as checked_decays
 from dntk._checks import positive as checked_positive
 from dntk.checkpoints import Checkpoints
@@ -49,6 +49,7 @@ def checkpoint_at(
     """A checkpoint that belongs to one objective, network and data ``x``."""
     if path is None:
         return None
+    path = folder("checkpoint", path)
     owner = hashlib.sha256(json.dumps(asdict(provenance), sort_keys=True).encode()).hexdigest()
     network = Identity.of(model, x, digest=provenance.model)
     return Checkpoint(path=path, every=every, owner=owner, network=network, rounding=rounding_of(model))

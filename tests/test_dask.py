@@ -16,7 +16,7 @@ import pytest
 
 import dntk
 from dntk.archive import StoreError
-from dntk.distill.data import LCMD, FarthestPoint, Leverage, MaxDet, RPCholesky, fitted_targets
+from dntk.distill.data import LCMD, FarthestPoint, KMeans, Leverage, MaxDet, RPCholesky, fitted_targets
 from dntk.distill.gradients import StreamedGradients, Streaming
 from dntk.stores import Cluster, Job, Made, StoreFolder, cluster_of, made, require_store
 from dntk.stores.job import reader_of
@@ -311,7 +311,9 @@ class TestPasses:
         assert found.rows.tobytes() == expected.rows.tobytes()
 
     @pytest.mark.parametrize(
-        "selector", [RPCholesky(9, seed=3), FarthestPoint(3), Leverage(9, seed=1), LCMD(3), MaxDet(3)], ids=str
+        "selector",
+        [RPCholesky(9, seed=3), FarthestPoint(3), Leverage(9, seed=1), LCMD(3), MaxDet(3), KMeans(4)],
+        ids=str,
     )
     def test_points_chosen_by_workers_are_those_of_one_process(self, client, passes, selector, tmp_path):
         alone, _ = many_chunks(tmp_path / "run")

@@ -1,6 +1,7 @@
 """Algorithms that read stored features chunk by chunk: the results of features in memory, without all at once."""
 
 import functools
+import importlib
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from dntk.solve import GeneralisedCrossValidation, KFold, LargestWithin, Relativ
 from dntk.stores import FAN, merged_in_tree
 from tests.libraries import LIBRARIES, host, interpreted
 
+k_means = importlib.import_module("dntk.distill.data.k_means")
 N, C, K = 90, 2, 12
 
 
@@ -102,6 +104,25 @@ def test_points_chosen_by_chunks_are_those_chosen_of_all(selector, given, librar
     assert found.trace == pytest.approx(expected.trace, rel=1e-6)
 
 
+@pytest.mark.parametrize("given", [None, [3, 17, 40]], ids=["afresh", "beside others"])
+@pytest.mark.parametrize("size", [4, 20, 85], ids=["of a sample", "of all", "with empty ones"])
+def test_clusters_by_chunks_are_those_of_all(size, given, library, tmp_path):
+    phi, stored, _ = scene(library, tmp_path)
+    selector = KMeans(size, seed=1)
+    expected, found = selector.select(phi, given=given), selector.select(stored, given=given)
+    np.testing.assert_array_equal(host(found.indices), host(expected.indices))
+    np.testing.assert_allclose(host(found.weights), host(expected.weights), rtol=1e-5)
+
+
+def test_clusters_by_chunks_of_long_features_are_of_their_sketch(tmp_path, monkeypatch):
+    phi, stored, _ = scene(LIBRARIES[0], tmp_path)
+    monkeypatch.setattr(k_means, "DIMENSIONS", 9)
+    expected, found = KMeans(5).select(phi), KMeans(5).select(stored)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    monkeypatch.undo()
+    assert set(found.indices.tolist()) != set(KMeans(5).select(phi).indices.tolist())
+
+
 def test_features_of_chosen_points_are_read_from_their_chunks_alone(tmp_path, monkeypatch):
     phi, stored, _ = scene(LIBRARIES[0], tmp_path)
     read, host_of = [], Chunks._host
@@ -168,7 +189,6 @@ def test_what_needs_all_at_once_says_so_and_what_does_not(tmp_path):
     _, stored, y = scene(LIBRARIES[0], tmp_path)
     calls = [
         lambda: ridge(stored, y, ridge=KFold()),
-        lambda: KMeans(4).select(stored),
         lambda: Principal(4).distill(stored, y),
         lambda: dntk.spectrum.eigenvalues(stored),
         lambda: stored.kernel(),

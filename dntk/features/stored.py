@@ -25,8 +25,8 @@ P = TypeVar("P")
 
 _REMEDY = (
     "What reads them in chunks: dntk.solve.ridge of more points than features, distill.gradients.Streaming, "
-    "distill.data.RPCholesky, FarthestPoint and Leverage, dntk.certify. Or choose points first, phi[indices], or allow "
-    "more, dntk.StoredFeatures(path, memory_limit=...)"
+    "distill.data.RPCholesky, FarthestPoint, Leverage and KMeans, dntk.certify. Or choose points first, phi[indices], "
+    "or allow more, dntk.StoredFeatures(path, memory_limit=...)"
 )
 
 

@@ -126,4 +126,11 @@ MUTANTS = [
         "a slice of features has the ids of the first points",
         "tests/test_annotations.py::test_columns_come_back_with_the_points_that_they_were_given_for[numpy]",
     ),
+    Mutant(
+        "dntk/distill/data/_stored_clusters.py",
+        "labels, near = assigned(points, centres)",
+        "labels, near = assigned(points + middle, centres)",
+        "centres of k-means by chunks are about another middle",
+        "tests/test_stored_algorithms.py::test_clusters_by_chunks_are_those_of_all",
+    ),
 ]

@@ -38,14 +38,15 @@ def clusters(
     middle = xp.mean(points, axis=0, keepdims=True)  # distances are differences of squared norms
     points = points - middle
     fixed = points[:0, :] if fixed is None else fixed - middle
-    centres = xp.concat([_seeds(points, size, seed, fixed), fixed])
+    first = xp.take(points, _index(chosen_to_seed(points.shape[0], size, seed), points), axis=0)
+    centres = xp.concat([seeds(first, size, seed, fixed), fixed])
     free = centres.shape[0] - fixed.shape[0]
     squared = float(xp.sum(points * points))
-    labels, near = _assigned(points, centres)
+    labels, near = assigned(points, centres)
     for _ in range(PASSES - 1):
         before = squared - near
         centres = xp.concat([means(points, labels, centres)[:free, :], fixed])
-        labels, near = _assigned(points, centres)
+        labels, near = assigned(points, centres)
         if not squared - near < (1 - GAIN) * before:
             break
     found = np.asarray(backend_of(labels).to_numpy(labels), dtype=np.int64)
@@ -54,15 +55,28 @@ def clusters(
 
 def means(points: Float[Array, "n d"], labels: Int[Array, " n"], empty: Float[Array, "m d"]) -> Float[Array, "m d"]:
     """Mean of every cluster's points; the row of ``empty`` where it has none."""
+    return divided(*sums(points, labels, empty.shape[0]), empty)
+
+
+def sums(
+    points: Float[Array, "n d"], labels: Int[Array, " n"], size: int
+) -> tuple[Float[Array, "m d"], Float[Array, "m 1"]]:
+    """Sum and number of every cluster's points."""
     xp, backend = arrays.namespace(points), backend_of(points)
     ones = xp.ones((points.shape[0], 1), dtype=points.dtype, device=arrays.device_of(points))
     count(flops=2 * points.shape[0] * points.shape[1])
-    sizes = backend.scatter_add(ones, labels[:, None], ones, empty.shape[0])
-    sums = backend.scatter_add(points, labels[:, None], ones, empty.shape[0])
-    return xp.where(sizes > 0, sums / xp.where(sizes > 0, sizes, xp.ones_like(sizes)), empty)
+    sizes = backend.scatter_add(ones, labels[:, None], ones, size)
+    return backend.scatter_add(points, labels[:, None], ones, size), sizes
 
 
-def _assigned(points: Float[Array, "n d"], centres: Float[Array, "m d"]) -> tuple[Int[Array, " n"], float]:
+def divided(total: Float[Array, "m d"], sizes: Float[Array, "m 1"], empty: Float[Array, "m d"]) -> Float[Array, "m d"]:
+    """Means of sums, in the type of ``empty``, whose row stands where there are no points."""
+    xp = arrays.namespace(total)
+    found = total / xp.where(sizes > 0, sizes, xp.ones_like(sizes))
+    return xp.where(sizes > 0, xp.astype(found, empty.dtype, copy=False), empty)
+
+
+def assigned(points: Float[Array, "n d"], centres: Float[Array, "m d"]) -> tuple[Int[Array, " n"], float]:
     """Nearest centre of every point, and Σ‖x‖² less the squared distances to them."""
     xp, backend = arrays.namespace(points), backend_of(points)
     half = xp.sum(centres * centres, axis=1) / 2
@@ -76,14 +90,18 @@ def _assigned(points: Float[Array, "n d"], centres: Float[Array, "m d"]) -> tupl
     return xp.concat(labels), sum(near)
 
 
-def _seeds(points: Float[Array, "n d"], size: int, seed: int, fixed: Float[Array, "g d"]) -> Float[Array, "m d"]:
+def chosen_to_seed(points: int, size: int, seed: int) -> npt.NDArray[np.int64]:
+    """Points among which centres are looked for to begin with: all of few."""
+    if points <= SEEDS * size:
+        return np.arange(points)
+    order = np.argsort(uniforms(seed=seed, stream="k-means-points", count=points), kind="stable")
+    return np.sort(order[: SEEDS * size])
+
+
+def seeds(points: Float[Array, "n d"], size: int, seed: int, fixed: Float[Array, "g d"]) -> Float[Array, "m d"]:
     """Centres among the points beside those fixed, fewer where all points lie on them, up to rounding."""
     xp, place = arrays.namespace(points), arrays.device_of(points)
     n = points.shape[0]
-    if n > SEEDS * size:
-        order = np.argsort(uniforms(seed=seed, stream="k-means-points", count=n), kind="stable")
-        points = xp.take(points, _index(np.sort(order[: SEEDS * size]), points), axis=0)
-        n = points.shape[0]
     proposals = 2 + int(np.log(size))
     drawn = uniforms(seed=seed, stream="k-means-seeds", count=size * proposals).reshape(size, proposals)
     squared = xp.sum(points * points, axis=1)

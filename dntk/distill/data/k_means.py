@@ -1,6 +1,7 @@
 """Points nearest to the centres of clusters."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,11 @@ from dntk import arrays
 from dntk._checks import check_seed, keep, positive_integer
 from dntk.backend import backend_of
 from dntk.distill.data._lloyd import clusters, means
+from dntk.distill.data._stored_clusters import StoredPoints
 from dntk.distill.data.base import Selection
 from dntk.distill.data.given import GivenPoints, given_points
 from dntk.distill.data.residual_kernel import picked_in_order
-from dntk.features import TangentFeatures
+from dntk.features import StoredFeatures, TangentFeatures
 from dntk.sketch import SparseSign
 from dntk.types import Array
 
@@ -41,7 +43,7 @@ class KMeans:
     them than to any of those given.
 
     Cost O(n·C·k + n·m·d) per pass, d = min(C·k, 1024), where the features are; one number a point is read on the
-    host.
+    host. Of :class:`dntk.StoredFeatures` every pass is one over the disk, up to 33 in all, and memory O(n + m·C·k).
 
     Parameters
     ----------
@@ -76,21 +78,20 @@ class KMeans:
             More points asked than there are, or than are left of those ``given``; see :func:`given_points`.
         """
         known = given_points(given, phi, self.size)
-        points = phi.joined()
-        xp = arrays.namespace(points)
-        largest = float(xp.max(xp.abs(points)))
-        if largest > 0:  # squares of very large or small features leave the range of float32
-            points = points / largest
-        fixed = None
+        points = (
+            StoredPoints.of(phi, self._short) if isinstance(phi, StoredFeatures) else WholePoints.of(phi, self._short)
+        )
+        like = phi.sample.values
+        xp, fixed = arrays.namespace(like), None
         if known is not None:
-            fixed = self._short(xp.astype(known.rows / (largest or 1.0), points.dtype, copy=False))
-        labels = clusters(self._short(points), self.size, seed=self.seed, fixed=fixed)
+            fixed = self._short(xp.astype(known.rows / (points.largest or 1.0), like.dtype, copy=False))
+        labels = points.clusters(self.size, seed=self.seed, fixed=fixed)
         if known is not None:
             labels[known.positions] = self.size
         taken = None if known is None else known.positions
         picks, population = _representatives(points, labels, self.size, taken)
         shares = (population * (self.size / np.sum(population))).tolist()
-        weights = xp.asarray(shares, dtype=points.dtype, device=arrays.device_of(points))
+        weights = xp.asarray(shares, dtype=like.dtype, device=arrays.device_of(like))
         return picked_in_order(phi, picks, weights, given=known)
 
     def _short(self, points: Float[Array, "n d"]) -> Float[Array, "n q"]:
@@ -98,8 +99,46 @@ class KMeans:
         return points if points.shape[1] <= DIMENSIONS else SparseSign(DIMENSIONS, seed=self.seed).apply(points)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class WholePoints:
+    """Points in memory, as :class:`StoredPoints`: squares of large or small features leave the range of float32."""
+
+    points: Float[Array, "n d"]
+    largest: float
+    short: Callable[[Float[Array, "n d"]], Float[Array, "n q"]]
+
+    @staticmethod
+    def of(phi: TangentFeatures, short: Callable[[Array], Array]) -> "WholePoints":
+        """Those of some features."""
+        points = phi.joined()
+        xp = arrays.namespace(points)
+        largest = float(xp.max(xp.abs(points)))
+        return WholePoints(points / largest if largest > 0 else points, largest, short)
+
+    def rows(self, positions: npt.NDArray[np.int64]) -> Float[Array, "b d"]:
+        """Some points."""
+        return arrays.namespace(self.points).take(self.points, self._beside(positions), axis=0)
+
+    def clusters(self, size: int, *, seed: int, fixed: Float[Array, "g q"] | None) -> npt.NDArray[np.int64]:
+        """Number of the cluster of every point."""
+        return clusters(self.short(self.points), size, seed=seed, fixed=fixed)
+
+    def means(self, labels: npt.NDArray[np.int64], size: int) -> Float[Array, "m d"]:
+        """Mean of every cluster's points, zero where it has none."""
+        xp, place = arrays.namespace(self.points), arrays.device_of(self.points)
+        nothing = xp.zeros((size, self.points.shape[1]), dtype=self.points.dtype, device=place)
+        return means(self.points, self._beside(labels), nothing)
+
+    def distances(self, centres: Float[Array, "m d"], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Squared distance of every point to the centre of its cluster, on the host."""
+        return _distances(self.points, centres, labels)
+
+    def _beside(self, positions: npt.NDArray[np.int64]) -> Array:
+        return backend_of(self.points).from_numpy(positions, device=arrays.device_of(self.points))
+
+
 def _representatives(
-    points: Float[Array, "n d"],
+    points: WholePoints | StoredPoints,
     labels: npt.NDArray[np.int64],
     size: int,
     taken: npt.NDArray[np.int64] | None = None,
@@ -108,10 +147,7 @@ def _representatives(
 
     Of the cluster of number ``size``, which has its centre already, there is none, unless the others have too few.
     """
-    xp, place = arrays.namespace(points), arrays.device_of(points)
-    own = backend_of(points).from_numpy(labels, device=place)
-    nothing = xp.zeros((size + 1, points.shape[1]), dtype=points.dtype, device=place)
-    distances = _distances(points, means(points, own, nothing), labels)
+    distances = points.distances(points.means(labels, size + 1), labels)
     sizes = np.bincount(labels, minlength=size + 1)[:size]
     order = np.lexsort((distances, labels))
     firsts = order[np.searchsorted(labels[order], np.arange(size))[sizes > 0]]  # the nearest of every cluster
@@ -121,8 +157,7 @@ def _representatives(
     picks, population = [int(i) for i in nearest[ranked]], np.ones(size)
     population[: len(picks)] = sizes[ranked]
     if len(picks) < size:
-        rows = xp.take(points, backend_of(points).from_numpy(nearest, device=place), axis=0)
-        rest = _distances(points, rows, labels)
+        rest = points.distances(points.rows(nearest), labels)
         rest[labels == size] = -1
         rest[[*picks, *([] if taken is None else taken)]] = -2
         picks += [int(i) for i in np.argsort(-rest, kind="stable")[: size - len(picks)]]

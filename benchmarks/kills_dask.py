@@ -1,0 +1,120 @@
+"""Workers of a Dask cluster killed at random moments: how many results are lost, or others than without.
+
+    python benchmarks/kills_dask.py --kills 100
+
+Two workers of one thread each make stored features, a regression by leave-one-out (three reductions), a reduction to
+Frequent Directions, and a choice of points, in turn. Every time one of the workers, drawn at random, gets SIGKILL at a
+moment drawn from the time that the call took before; Dask starts another one. The bits are compared with those of one
+process without Dask. "late" are kills that came when the call had ended already.
+"""
+
+import argparse
+import collections
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from distributed import LocalCluster
+
+import dntk
+from dntk.distill.data import RPCholesky
+from dntk.distill.gradients import Streaming
+
+POINTS, WIDTH, OUTPUTS, DIM, ROWS = 3000, 32, 3, 32, 32
+
+
+def calls(folder: str, client: Any) -> Mapping[str, Callable[[], bytes]]:
+    """What is done, as bytes of its result, by workers or by this process."""
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(64, WIDTH)).astype("f4") / WIDTH**0.5, rng.normal(size=(OUTPUTS, 64)).astype("f4") / 8
+    model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
+    x, sketch = rng.normal(size=(POINTS, WIDTH)).astype("f4"), dntk.sketch.SparseSign(DIM)
+    y, store = model(x), dntk.Store(f"{folder}/features", rows=ROWS)
+
+    def stored() -> dntk.StoredFeatures:
+        found = dntk.tangent_features(model, x, sketch=sketch, store=store, client=client)
+        assert isinstance(found, dntk.StoredFeatures)
+        return found
+
+    def features() -> bytes:
+        shutil.rmtree(store.path, ignore_errors=True)
+        return bytes(stored().values.tobytes())
+
+    return {
+        "features": features,
+        "ridge": lambda: bytes(dntk.solve.ridge(opened(store, client), y).weights.tobytes()),
+        "streaming": lambda: bytes(Streaming(8).stream(opened(store, client).paired(y)).rows.tobytes()),
+        "points": lambda: bytes(RPCholesky(20, block=20).select(opened(store, client)).indices.tobytes()),
+    }
+
+
+def opened(store: dntk.Store, client: Any) -> dntk.StoredFeatures:
+    """The features on the disk."""
+    return dntk.StoredFeatures(store.path, client=client)
+
+
+def killed_during(call: Callable[[], bytes], cluster: Any, after: float, draw: random.Random) -> tuple[bytes, bool]:
+    """The result of a call during which a worker is killed, and whether the call ran still when it was."""
+    over, on_time = threading.Event(), list[bool]()
+
+    def kill() -> None:
+        time.sleep(after)
+        pids = [nanny.pid for nanny in cluster.workers.values() if nanny.pid]
+        on_time.append(not over.is_set())
+        if pids:
+            os.kill(draw.choice(pids), signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        result = call()
+    finally:
+        over.set()
+        thread.join()
+    return result, on_time[0]
+
+
+def run(kills: int, seed: int) -> collections.Counter[str]:
+    """Counts of what came of the kills."""
+    draw, found = random.Random(seed), collections.Counter[str]()
+    with tempfile.TemporaryDirectory() as folder, LocalCluster(2, threads_per_worker=1, dashboard_address=":0") as own:
+        expected = {name: call() for name, call in calls(f"{folder}/alone", None).items()}
+        with own.get_client() as client:
+            by_workers, seconds = calls(f"{folder}/run", client), {}
+            for name, call in by_workers.items():
+                start = time.perf_counter()
+                assert call() == expected[name]
+                seconds[name] = time.perf_counter() - start
+            for number in range(kills):
+                name = list(by_workers)[number % len(by_workers)]
+                client.wait_for_workers(2)
+                try:
+                    result, on_time = killed_during(by_workers[name], own, draw.random() * seconds[name], draw)
+                except Exception as error:  # what is lost is counted
+                    found[f"{name}: lost"] += 1
+                    sys.stderr.write(f"{name}: {type(error).__name__}: {error}\n")
+                    continue
+                found[f"{name}: {'same' if result == expected[name] else 'DIFFERENT'}"] += 1
+                found[f"{name}: late"] += not on_time
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    for name, number in sorted(run(chosen.kills, chosen.seed).items()):
+        sys.stdout.write(f"{name:>20} {number:>5}\n")
+
+
+if __name__ == "__main__":
+    main()

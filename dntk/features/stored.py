@@ -291,9 +291,7 @@ class StoredFeatures(TangentFeatures):
         raise MemoryError(msg)
 
 
-class _Length:
-    """What :meth:`TangentFeatures.positions` looks at, without reading."""
-
+class _Length:  # what :meth:`TangentFeatures.positions` looks at, without reading
     def __init__(self, phi: StoredFeatures) -> None:
         self.values, self._points = phi.sample.values, len(phi)
 

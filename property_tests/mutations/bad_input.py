@@ -14,8 +14,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/_checks.py",
-        "        return None if isinstance(value, bool) else float(value)\n",
-        "        return float(value)\n",
+        "        return None if isinstance(value, bool) else _as_float(value)\n",
+        "        return _as_float(value)\n",
         "True taken for the number 1",
         f"{_ROWS}[numpy-dntk.solve.ridge(phi, targets, ridge=True)]",
     ),

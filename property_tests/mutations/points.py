@@ -28,7 +28,7 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/models/base.py",
-        "batches.first(inputs, _LOOKED_AT) if batches.is_read(inputs) else inputs",
+        "batches.first(inputs, _LOOKED_AT) if read else inputs",
         "batches.whole(inputs)",
         "a source read whole before it is used",
         TESTS + "test_points_of_a_source_are_read_a_batch_at_a_time",

@@ -59,8 +59,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/solve/leave_one_out.py",
-        "slack = xp.clip(1 - leverage, min",
-        "slack = xp.clip(1 - 0 * leverage, min",
+        "xp.clip(1 - (scores * scores) @ gains, min",
+        "xp.clip(1 - 0 * (scores * scores) @ gains, min",
         "leave-one-out errors of the primal are those in sample",
         CHOICE + "test_leave_one_out_and_folds_are_explicit_refits[primal]",
     ),
@@ -73,8 +73,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/solve/solution.py",
-        "parts.append(xp.sum(scores * scores, axis=2))",
-        "parts.append(xp.max(scores * scores, axis=2))",
+        "xp.clip(1 - xp.sum(scores * scores, axis=2), min",
+        "xp.clip(1 - xp.max(scores * scores, axis=2), min",
         "leverages of the primal by their largest term",
         REFITS,
     ),
@@ -278,8 +278,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/solve/leave_one_out.py",
-        "n * arrays.epsilon(values) * float(xp.max(values))\n\n\ndef primal",
-        "n * arrays.epsilon(values)\n\n\ndef primal",
+        "floor = n * arrays.epsilon(values) * float(xp.max(values))",
+        "floor = n * arrays.epsilon(values)",
         "the rounding of a kernel of any size is that of one of size 1",
         LEFT_OUT + "test_the_rounding_of_a_kernel_is_in_units_of_its_largest_eigenvalue",
     ),

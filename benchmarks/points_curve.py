@@ -1,20 +1,22 @@
 """How many points are enough: what m points keep of the regression on all n, by the way they are chosen and used.
 
     python benchmarks/points_curve.py --data digits --out FOLDER
-    python benchmarks/points_curve.py --data cifar-10 --data-dir DIR --networks-dir DIR --out FOLDER
+    python benchmarks/points_curve.py --data cifar-10 --network cnn-32 --data-dir DIR --networks-dir DIR --out FOLDER
 
 For each seed, number m and way: fidelity, accuracy and mean squared error of the regression on held-out points, share
 of their trace that is left, and Jacobian rows and seconds of the choice and of the kept points. Ways to use points:
 C separate regressions (``dntk.solve.ridge``), one regression of all outputs (``joint_ridge``), the same on C·m inputs
 with one random functional each, which are as many rows, and separate regressions whose targets are fitted to all points
-(``fitted_targets``). Digits: a CNN for each seed, no sketch. CIFAR-10: the ResNet-18 of width 16 of ``savings.py``,
-10,000 images, 4,096 features; seeds choose points. A seed whose rows are in FOLDER is not run again.
+(``fitted_targets``). The regression on all n is separate, by conjugate gradients at the ridge of the largest m.
+
+Digits: a CNN for each seed, no sketch. Else a network of ``whole.py``, 10,000 images and 8,192 features, which are kept
+in the folder of networks; seeds choose points. A row is written as it is made, and none in FOLDER is made again.
 """
 
 import argparse
 import csv
 import dataclasses
-import itertools
+import functools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,126 +24,145 @@ from typing import Any
 
 import numpy as np
 import torch
-from distill_measure import Problem
+from points_scenes import CHOICES, NAMES, Scene, digits, images
 
 import dntk
-from dntk.distill.data import KMeans, LastLayer, Random, RPCholesky, fitted_targets
+from dntk.distill.data import Random, fitted_targets
 from dntk.distilled_gradients import row_basis
-from dntk.ledger import LedgerRecorder
 from dntk.metrics import accuracy, fidelity, mean_squared_error
 from dntk.outputs import functional, labelled
-from dntk.sketch import Mixed
-from dntk.solve import joint_ridge, ridge
+from dntk.solve import FeatureKernel, iterative_ridge, joint_ridge, ridge
 
-SIZES = {"digits": (10, 20, 50, 100, 200, 500), "cifar-10": (10, 20, 50, 100, 200)}
+SIZES = (10, 20, 50, 100, 200, 500)
 JOINT_ROWS = 2000
 """Rows up to which one regression of all outputs is solved."""
+COLUMNS = (
+    "data", "network", "seed", "points", "m", "choice", "use", "fidelity", "accuracy", "mse", "left",
+    "rows_of_choice", "rows_kept", "seconds",
+)  # fmt: skip
+Key = tuple[str, str, str]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Scene:
-    """A network, its points and their features, all of them and those that are held out."""
+class Kept:
+    """What is solved: m points, their rows, and what choosing them took."""
 
-    data: str
-    seed: int
-    model: dntk.Model
-    x: torch.Tensor
-    phi: dntk.TangentFeatures
-    test: dntk.TangentFeatures
-    y: torch.Tensor
-    outputs: torch.Tensor
-    labels: torch.Tensor
-
-
-CHOICES: dict[str, Callable[[int, int], Any]] = {
-    "random": lambda m, seed: Random(m, seed=seed),
-    "k-means, last layer": lambda m, seed: LastLayer(KMeans(m, seed=seed)),
-    "RPCholesky, last layer": lambda m, seed: LastLayer(RPCholesky(m, seed=seed)),
-    "k-means, one functional": lambda m, seed: KMeans(m, seed=seed),
-    "RPCholesky, one functional": lambda m, seed: RPCholesky(m, seed=seed),
-}
+    m: int
+    choice: str
+    use: str
+    fit: Any
+    seconds: float
+    rows: int
+    basis: torch.Tensor | None = None
+    looked: int = 0
 
 
-def rows(scene: Scene, sizes: list[int], choices: list[str]) -> Iterator[dict[str, Any]]:
-    """All ways at all sizes."""
-    full, _ = _timed(lambda: ridge(scene.phi, scene.y, ridge="loo"))
-    yield _row(scene, "all", "separate", len(scene.x), 0, 0.0, len(scene.x) * scene.phi.n_outputs, full, None)
-    for m, name in itertools.product(sizes, choices):
-        indices, seconds, cost = _chosen(scene, CHOICES[name](m, scene.seed))
-        kept = scene.phi[indices]
-        ours = m * kept.n_outputs
-        fit, took = _timed(lambda kept=kept, at=indices: ridge(kept, scene.y[at], ridge="loo"))
-        yield _row(scene, name, "separate", m, cost, seconds + took, ours, fit, row_basis(kept.values))
-        if ours <= JOINT_ROWS:
-            fit, took = _timed(lambda kept=kept, at=indices: joint_ridge(kept, scene.y[at]))
-            stacked = kept.values.reshape(1, ours, -1)
-            yield _row(scene, name, "joint", m, cost, seconds + took, ours, fit, row_basis(stacked))
-        if name == "random" and m < len(scene.x):
-            fit, took = _timed(lambda kept=kept: _fitted(scene, kept, float(full.ridge)))
-            every = len(scene.x) * kept.n_outputs
-            yield _row(scene, name, "fitted targets", m, every, took, ours, fit, row_basis(kept.values))
+def jobs(scene: Scene, sizes: list[int], choices: list[str], joint_rows: int) -> Iterator[tuple[Key, Any]]:
+    """Every way at every size, and how it is made."""
+    c, n = scene.phi.n_outputs, len(scene.x)
     for m in sizes:
-        if m * scene.phi.n_outputs <= min(JOINT_ROWS, len(scene.x)):
-            yield _functionals(scene, m)
+        for name in choices:
+            yield (str(m), name, "separate"), functools.partial(_separate, scene, m, name)
+            if m * c <= joint_rows:
+                yield (str(m), name, "joint"), functools.partial(_joint, scene, m, name)
+        if m < n:
+            yield (str(m), "random", "fitted targets"), functools.partial(_fitted, scene, m, max(sizes))
+        if m * c <= min(joint_rows, n):
+            yield (str(m), "random", "functionals"), functools.partial(_functionals, scene, m)
+    if scene.seed == 0 or scene.data == "digits":
+        yield (str(n), "all", "separate"), functools.partial(_all, scene, max(sizes))
 
 
-def _functionals(scene: Scene, m: int) -> dict[str, Any]:
+def _separate(scene: Scene, m: int, name: str) -> Kept:
+    at, seconds, looked = scene.kept(m, name)
+    kept = scene.phi[at]
+    fit, took = _timed(lambda: ridge(kept, scene.y[at], ridge="loo"))
+    return Kept(
+        m=m, choice=name, use="separate", fit=fit, seconds=seconds + took, rows=m * kept.n_outputs,
+        basis=row_basis(kept.values), looked=looked,
+    )  # fmt: skip
+
+
+def _joint(scene: Scene, m: int, name: str) -> Kept:
+    at, seconds, looked = scene.kept(m, name)
+    kept = scene.phi[at]
+    fit, took = _timed(lambda: joint_ridge(kept, scene.y[at]))
+    ours = m * kept.n_outputs
+    return Kept(
+        m=m, choice=name, use="joint", fit=fit, seconds=seconds + took, rows=ours,
+        basis=row_basis(kept.values.reshape(1, ours, -1)), looked=looked,
+    )  # fmt: skip
+
+
+def _functionals(scene: Scene, m: int) -> Kept:
     """C·m random inputs with one random functional each: as many rows as m inputs with all outputs."""
     c = scene.phi.n_outputs
     at = Random(c * m, seed=scene.seed).select_inputs(scene.model, scene.x).indices
     g = torch.from_numpy(np.random.default_rng(scene.seed).standard_normal((c * m, c)).astype(np.float32))
-    sketch = scene.phi.sketch
     start = time.perf_counter()
-    phi = dntk.tangent_features(functional(scene.model), labelled(scene.x[at], g), sketch=sketch)
+    phi = dntk.tangent_features(functional(scene.model), labelled(scene.x[at], g), sketch=scene.phi.sketch)
     fit = joint_ridge(phi, scene.y[at], cotangents=g)
     took = time.perf_counter() - start
-    return _row(scene, "random", "functionals", m, 0, took, c * m, fit, row_basis(phi.values))
+    return Kept(m=m, choice="random", use="functionals", fit=fit, seconds=took, rows=c * m, basis=row_basis(phi.values))
 
 
-def _fitted(scene: Scene, kept: dntk.TangentFeatures, lam: float) -> Any:
-    found = fitted_targets(kept, scene.phi, scene.y, ridge=lam)
-    return ridge(kept, found.targets, ridge=lam)
+def _fitted(scene: Scene, m: int, largest: int) -> Kept:
+    at, _, _ = scene.kept(m, "random")
+    kept, lam = scene.phi[at], scene.ridge_of(largest)
+
+    def make() -> Any:
+        return ridge(kept, fitted_targets(kept, scene.phi, scene.y, ridge=lam).targets, ridge=lam)
+
+    fit, took = _timed(make)
+    return Kept(
+        m=m, choice="random", use="fitted targets", fit=fit, seconds=took, rows=m * kept.n_outputs,
+        basis=row_basis(kept.values), looked=len(scene.x) * kept.n_outputs,
+    )  # fmt: skip
 
 
-def _chosen(scene: Scene, selector: Any) -> tuple[Any, float, int]:
-    recorder = LedgerRecorder()
-    with recorder.stage("choice"):
-        if hasattr(selector, "select_inputs"):
-            found = selector.select_inputs(scene.model, scene.x).indices
-        else:
-            found = selector.select(_functional_features(scene)).indices
-    cost = recorder.ledger().total()
-    looked = 0 if hasattr(selector, "select_inputs") else len(scene.x)
-    return found, cost.seconds, looked
+@dataclasses.dataclass(frozen=True)
+class _OfDual:
+    """Predictions of Φᵀα."""
+
+    weights: torch.Tensor
+
+    def predict(self, phi: dntk.TangentFeatures) -> torch.Tensor:
+        """(n, C)."""
+        return (phi.values @ self.weights)[:, :, 0].T
 
 
-def _functional_features(scene: Scene) -> dntk.TangentFeatures:
-    """Those of Σ_c f_c/√C, which are linear in those of the outputs."""
-    summed = scene.phi.values.sum(0, keepdim=True) * scene.phi.n_outputs**-0.5
-    return dntk.TangentFeatures(summed, sketch=scene.phi.sketch)
+def _all(scene: Scene, largest: int) -> Kept:
+    """Separate regressions on all points, one output after another."""
+    lam, weights, start = scene.ridge_of(largest), [], time.perf_counter()
+    for c in range(scene.phi.n_outputs):
+        values = scene.phi.values[c : c + 1]
+        dual = iterative_ridge(FeatureKernel(values), scene.y[None, :, c], ridge=lam, tolerance=1e-4).dual
+        weights.append(values.mT @ dual[:, :, None])
+    took = time.perf_counter() - start
+    n = len(scene.x)
+    return Kept(
+        m=n, choice="all", use="separate", fit=_OfDual(torch.cat(weights)), seconds=took, rows=n * scene.phi.n_outputs
+    )
 
 
-def _row(
-    scene: Scene, choice: str, use: str, m: int, choosing: int, seconds: float, kept: int, fit: Any, basis: Any
-) -> dict[str, Any]:
-    predicted = fit.predict(scene.test)
-    row = {
+def _row(scene: Scene, kept: Kept) -> dict[str, Any]:
+    predicted = kept.fit.predict(scene.test)
+    return {
         "data": scene.data,
+        "network": scene.network,
         "seed": scene.seed,
         "points": len(scene.x),
-        "m": m,
-        "choice": choice,
-        "use": use,
+        "m": kept.m,
+        "choice": kept.choice,
+        "use": kept.use,
         "fidelity": fidelity(predicted, scene.outputs),
         "accuracy": accuracy(predicted, scene.labels),
         "mse": mean_squared_error(predicted, scene.outputs),
-        "left": 0.0 if basis is None else _left(scene.test, basis),
-        "rows_of_choice": choosing,
-        "rows_kept": kept,
-        "seconds": seconds,
+        "left": 0.0 if kept.basis is None else _left(scene.test, kept.basis),
+        "rows_of_choice": kept.looked,
+        "rows_kept": kept.rows,
+        "seconds": kept.seconds,
     }
-    print({key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}, flush=True)
-    return row
 
 
 def _left(test: dntk.TangentFeatures, basis: torch.Tensor) -> float:
@@ -155,78 +176,57 @@ def _timed(make: Callable[[], Any]) -> tuple[Any, float]:
     return make(), time.perf_counter() - start
 
 
-def digits(seed: int) -> Scene:
-    """A CNN trained on 1,000 digits."""
-    problem = Problem.of("digits", "cnn", seed=seed, train=1000, test=797, dim=10**6)
-    phi = dntk.tangent_features(problem.model, problem.x, sketch=None)
-    with torch.no_grad():
-        y = problem.model(problem.x)
-    return Scene(
-        data="digits", seed=seed, model=problem.model, x=problem.x, phi=phi, test=problem.held_out, y=y,
-        outputs=problem.outputs, labels=problem.y_test,
-    )  # fmt: skip
+def _measure(scene: Scene, path: Path, options: argparse.Namespace) -> None:
+    """The rows of a seed that are not in its file yet, each as it is made."""
+    sizes = options.sizes or list(SIZES)
+    done = {(row["m"], row["choice"], row["use"]) for row in _read(path)}
+    for key, make in jobs(scene, sizes, options.choices, options.joint_rows):
+        if key in done:
+            continue
+        row = _row(scene, make())
+        print({name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}, flush=True)
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=COLUMNS, lineterminator="\n")
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow(row)
 
 
-def cifar(seed: int, options: argparse.Namespace) -> Scene:
-    """ResNet-18 of width 16 and 10,000 images; their features are kept in the folder of networks."""
-    from whole import trained
-
-    from dntk_studies.datasets import cifar10
-
-    images = cifar10(train=None, validation=300, directory=options.data_dir)
-    model = trained("resnet18-16", images, options.networks_dir)
-    x, test = torch.from_numpy(images.train.x[:10_000]), torch.from_numpy(images.test.x[:500])
-    values = torch.from_numpy(_kept_features(model, torch.cat([test, x]), options.networks_dir / "points.npy"))
-    sketch = dntk.tangent_features(model, x[:2], sketch=Mixed(4096)).sketch
-    with torch.no_grad():
-        y = torch.cat([model(part) for part in x.split(500)])
-    return Scene(
-        data="cifar-10", seed=seed, model=model, x=x, phi=dntk.TangentFeatures(values[:, 500:], sketch=sketch),
-        test=dntk.TangentFeatures(values[:, :500], sketch=sketch), y=y, outputs=model(test).detach(),
-        labels=torch.from_numpy(images.test.y[:500]),
-    )  # fmt: skip
-
-
-def _kept_features(model: dntk.Model, x: torch.Tensor, path: Path) -> np.ndarray:
+def _read(path: Path) -> list[dict[str, str]]:
     if not path.exists():
-        part = path.with_suffix(".part")
-        out = np.lib.format.open_memmap(part, "w+", np.float32, (10, len(x), 4096))
-        for start in range(0, len(x), 500):
-            batch = dntk.tangent_features(model, x[start : start + 500], sketch=Mixed(4096))
-            out[:, start : start + 500] = batch.values.numpy()
-        out.flush()
-        part.rename(path)
-    return np.load(path)
+        return []
+    with path.open() as file:
+        return [row for row in csv.DictReader(file) if row["seconds"]]  # a row that was cut off has no last column
 
 
 def main() -> None:
-    """Measure what was asked for, a file for each seed."""
+    """Measure what was asked for, a file for each seed, and put them together."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", choices=list(SIZES), default="digits")
+    parser.add_argument("--data", choices=["digits", *NAMES], default="digits")
+    parser.add_argument("--network", default="resnet18-16", help="of images: as in whole.py, resnet18-16 or cnn-32")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--networks-dir", type=Path, default=Path("whole-networks"))
     parser.add_argument("--sizes", type=int, nargs="*")
     parser.add_argument("--choices", nargs="*", choices=list(CHOICES), default=list(CHOICES))
+    parser.add_argument("--joint-rows", type=int, default=JOINT_ROWS)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("points-curve"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
+    name = options.data if options.data == "digits" else f"{options.data}-{options.network}"
+    scene = (
+        None
+        if options.data == "digits"
+        else images(options.data, options.network, options.data_dir, options.networks_dir)
+    )
     found = []
     for seed in range(options.seeds):
-        path = options.out / f"{options.data}-{seed}.csv"
-        if not path.exists():
-            scene = digits(seed) if options.data == "digits" else cifar(seed, options)
-            made = list(rows(scene, options.sizes or list(SIZES[options.data]), options.choices))
-            _write(path, made)
-        with path.open() as file:
-            found += list(csv.DictReader(file))
-    _write(options.out / f"{options.data}.csv", found)
-
-
-def _write(path: Path, found: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(found[0]), lineterminator="\n")
+        path = options.out / f"{name}-{seed}.csv"
+        _measure(digits(seed) if scene is None else dataclasses.replace(scene, seed=seed), path, options)
+        found += _read(path)
+    with (options.out / f"{name}.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(found)
 

@@ -116,7 +116,6 @@ def _made_by(parts: Parts, choices: tuple[str, ...]) -> dict[str, str]:
 
 
 def _run(stages: Stages, x: Array, y: Array | None, targets: Targets, stage: Callable[[str], Any]) -> _Run:
-    keep = stages.keep
     with stage("data") as cost:
         sketch = stages.sketch(x)
         points = stages.points(x, y, targets, sketch)
@@ -129,18 +128,12 @@ def _run(stages: Stages, x: Array, y: Array | None, targets: Targets, stage: Cal
         cost.nbytes = nbytes_of(phi.values)
     with stage("ridge"):
         problem, fit = regressed(stages, phi, goals)
-        ridge = float(fit.ridge)  # type: ignore[arg-type]  # one for all outputs
     if points.residual is None:
         with stage("loss of points"):
-            left = keep.number("loss of points", phi.values, lambda: _measured(stages, x, points, phi, problem))
-        points = dataclasses.replace(points, residual=left)
+            measure = functools.partial(_measured, stages, x, points, phi, problem)
+            points = dataclasses.replace(points, residual=stages.keep.number("loss of points", phi.values, measure))
     with stage("gradients") as cost:
-        smaller, grads = reduced(stages, phi, goals, ridge), None
-        if smaller is not None:
-            grads, inside = smaller
-            # Leaving points out in a span made from their targets would flatter: keep the error of all features.
-            fit = dataclasses.replace(inside, left_out=fit.left_out)
-        span = Once(functools.partial(span_of_features, phi)) if grads is None else Once.made(span_of_gradients(grads))
+        grads, fit, span = _distilled(stages, phi, goals, fit)
         cost.nbytes = nbytes_of(fit.weights) + (0 if grads is None else nbytes_of(grads.basis))
     with stage("spectrum"):
         spectrum = spectrum_of(stages, phi)
@@ -152,10 +145,27 @@ def _run(stages: Stages, x: Array, y: Array | None, targets: Targets, stage: Cal
         sketch=sketch,
         grads=grads,
         fit=fit,
-        ridge=ridge,
+        ridge=_number(fit.ridge),
         span=span,
         spectrum=spectrum,
     )
+
+
+def _number(ridge: float | tuple[float, ...]) -> float:
+    assert isinstance(ridge, float)  # one for all outputs
+    return ridge
+
+
+def _distilled(
+    stages: Stages, phi: TangentFeatures, goals: Float[Array, "r g"], fit: RidgeFit
+) -> tuple[DistilledGradients | None, RidgeFit, Once[Span]]:
+    """Synthetic gradients, the regression in their span, and that span; those of all features without them."""
+    smaller = reduced(stages, phi, goals, _number(fit.ridge))
+    if smaller is None:
+        return None, fit, Once(functools.partial(span_of_features, phi))
+    grads, inside = smaller
+    # Leaving points out in a span made from their targets would flatter: keep the error of all features.
+    return grads, dataclasses.replace(inside, left_out=fit.left_out), Once.made(span_of_gradients(grads))
 
 
 def _compared(stages: Stages, points: KeptPoints, made: TangentFeatures) -> TangentFeatures:

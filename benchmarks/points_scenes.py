@@ -1,0 +1,108 @@
+"""Networks, points and features on which ``points_curve.py`` measures, and the ways to choose among them."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from distill_measure import Problem
+from whole import trained
+
+import dntk
+from dntk.distill.data import KMeans, LastLayer, Random, RPCholesky
+from dntk.ledger import LedgerRecorder
+from dntk.sketch import Mixed
+from dntk.solve import ridge
+from dntk_studies import datasets
+
+NAMES = {"cifar-10": "cifar10", "fashion-mnist": "fashion_mnist"}
+DIM = 8192
+
+CHOICES: dict[str, Callable[[int, int], Any]] = {
+    "random": lambda m, seed: Random(m, seed=seed),
+    "k-means, last layer": lambda m, seed: LastLayer(KMeans(m, seed=seed)),
+    "RPCholesky, last layer": lambda m, seed: LastLayer(RPCholesky(m, seed=seed)),
+    "k-means, one functional": lambda m, seed: KMeans(m, seed=seed),
+    "RPCholesky, one functional": lambda m, seed: RPCholesky(m, seed=seed),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A network, its points and their features, all of them and those that are held out."""
+
+    data: str
+    network: str
+    seed: int
+    model: dntk.Model
+    x: torch.Tensor
+    phi: dntk.TangentFeatures
+    test: dntk.TangentFeatures
+    y: torch.Tensor
+    outputs: torch.Tensor
+    labels: torch.Tensor
+
+    def kept(self, m: int, name: str) -> tuple[torch.Tensor, float, int]:
+        """Points that are chosen, seconds, and Jacobian rows of the choice."""
+        selector, recorder = CHOICES[name](m, self.seed), LedgerRecorder()
+        with recorder.stage("choice"):
+            if hasattr(selector, "select_inputs"):
+                found, looked = selector.select_inputs(self.model, self.x).indices, 0
+            else:
+                found, looked = selector.select(self.summed).indices, len(self.x)
+        return found, recorder.ledger().total().seconds, looked
+
+    @functools.cached_property
+    def summed(self) -> dntk.TangentFeatures:
+        """Features of Σ_c f_c/√C, which are linear in those of the outputs."""
+        total = sum(self.phi.values[c] for c in range(self.phi.n_outputs))
+        return dntk.TangentFeatures(total[None] * self.phi.n_outputs**-0.5, sketch=self.phi.sketch)
+
+    def ridge_of(self, m: int) -> float:
+        """λ of separate regressions on m random points."""
+        at, _, _ = self.kept(m, "random")
+        return float(ridge(self.phi[at], self.y[at], ridge="loo").ridge)
+
+
+def digits(seed: int) -> Scene:
+    """A CNN trained on 1,000 digits."""
+    problem = Problem.of("digits", "cnn", seed=seed, train=1000, test=797, dim=10**6)
+    phi = dntk.tangent_features(problem.model, problem.x, sketch=None)
+    with torch.no_grad():
+        y = problem.model(problem.x)
+    return Scene(
+        data="digits", network="cnn", seed=seed, model=problem.model, x=problem.x, phi=phi, test=problem.held_out, y=y,
+        outputs=problem.outputs, labels=problem.y_test,
+    )  # fmt: skip
+
+
+def images(data: str, network: str, data_dir: Path | None, networks_dir: Path) -> Scene:
+    """A network, 10,000 images it was trained on and 500 others; what is made is kept in the folder of networks."""
+    folder = networks_dir / data
+    found = getattr(datasets, NAMES[data])(train=None, validation=300, directory=data_dir)
+    model = trained(network, found, folder)
+    x, test = torch.from_numpy(found.train.x[:10_000]), torch.from_numpy(found.test.x[:500])
+    values = torch.from_numpy(_kept_features(model, torch.cat([test, x]), folder / f"{network}-{DIM}.npy"))
+    sketch = dntk.tangent_features(model, x[:2], sketch=Mixed(DIM)).sketch
+    with torch.no_grad():
+        y = torch.cat([model(part) for part in x.split(500)])
+    return Scene(
+        data=data, network=network, seed=0, model=model, x=x, y=y, outputs=model(test).detach(),
+        phi=dntk.TangentFeatures(values[:, 500:], sketch=sketch),
+        test=dntk.TangentFeatures(values[:, :500], sketch=sketch), labels=torch.from_numpy(found.test.y[:500]),
+    )  # fmt: skip
+
+
+def _kept_features(model: dntk.Model, x: torch.Tensor, path: Path) -> np.ndarray:
+    if not path.exists():
+        part = path.with_suffix(".part")
+        out = np.lib.format.open_memmap(part, "w+", np.float32, (model.n_outputs, len(x), DIM))
+        for start in range(0, len(x), 250):
+            batch = dntk.tangent_features(model, x[start : start + 250], sketch=Mixed(DIM))
+            out[:, start : start + 250] = batch.values.numpy()
+        out.flush()
+        part.rename(path)
+    return np.load(path, mmap_mode="c")

@@ -34,6 +34,7 @@ from dntk.outputs import functional, labelled
 from dntk.solve import FeatureKernel, iterative_ridge, joint_ridge, ridge
 
 SIZES = (10, 20, 50, 100, 200, 500)
+USES = ("separate", "joint", "functionals", "fitted targets")
 JOINT_ROWS = 2000
 """Rows up to which one regression of all outputs is solved."""
 COLUMNS = (
@@ -181,7 +182,7 @@ def _measure(scene: Scene, path: Path, options: argparse.Namespace) -> None:
     sizes = options.sizes or list(SIZES)
     done = {(row["m"], row["choice"], row["use"]) for row in _read(path)}
     for key, make in jobs(scene, sizes, options.choices, options.joint_rows):
-        if key in done:
+        if key in done or key[2] not in options.uses:
             continue
         row = _row(scene, make())
         print({name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}, flush=True)
@@ -208,6 +209,7 @@ def main() -> None:
     parser.add_argument("--networks-dir", type=Path, default=Path("whole-networks"))
     parser.add_argument("--sizes", type=int, nargs="*")
     parser.add_argument("--choices", nargs="*", choices=list(CHOICES), default=list(CHOICES))
+    parser.add_argument("--uses", nargs="*", choices=USES, default=USES)
     parser.add_argument("--joint-rows", type=int, default=JOINT_ROWS)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("points-curve"))

@@ -22,8 +22,34 @@ _BLOCK = 4096
 """Rows that are multiplied at once where the product is over rows; 16 MiB at 1,024 columns in float32."""
 
 
+_LENGTH = 2**14
+"""Entries of rows that are summed at once. PyTorch 2.13 adds up the products of a few long rows one after the other,
+in float32 with errors that grow with their number: 1.5e-4 at 3.5 million, 6e-8 in pieces that are added in float64."""
+
+
 def inner(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """X yᵀ of the last two axes, for matrices or for batches of them."""
+    """X yᵀ of the last two axes, for matrices or for batches of them, long rows of float32 in pieces."""
+    length = x.shape[-1]
+    if length <= 2 * _LENGTH or not _on_cpu(x, y):
+        return _inner(x, y)
+    if x.ndim == y.ndim == 2 and min(x.shape[0], y.shape[0]) < _SIDE:
+        return _of_few_rows(x, y)
+    pieces = ((x[..., start : start + _LENGTH], y[..., start : start + _LENGTH]) for start in range(0, length, _LENGTH))
+    total = _inner(*next(pieces)).double()
+    for piece in pieces:
+        total += _inner(*piece)
+    return total.to(x.dtype)
+
+
+def _of_few_rows(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """All pieces by one call, which takes less time than one product of long rows."""
+    whole = x.shape[1] // _LENGTH * _LENGTH
+    left, right = (rows[:, :whole].unflatten(1, (-1, _LENGTH)).movedim(1, 0) for rows in (x, y))
+    total = (left @ right.mT).sum(0, dtype=torch.float64) + x[:, whole:] @ y[:, whole:].mT
+    return total.to(x.dtype)
+
+
+def _inner(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     linear = _one_dnn() if _suited(x, y) else None
     if linear is None:
         return x @ y.mT
@@ -70,7 +96,7 @@ def column_gram(x: torch.Tensor) -> torch.Tensor:
     """Xᵀ x of the last two axes, by blocks of rows and by panels of the upper triangle, mirrored."""
     n, k = x.shape[-2:]
     if x.device.type != "cpu" or k < 2 * _SIDE:
-        product = x.mT @ x
+        product = _of_few_rows(x.mT, x.mT) if x.ndim == 2 and n > 2 * _LENGTH and _on_cpu(x) else x.mT @ x
         return (product + product.mT) / 2
     if x.ndim > 2:
         return torch.stack([column_gram(matrix) for matrix in x])

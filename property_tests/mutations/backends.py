@@ -51,6 +51,20 @@ MUTANTS = [
         CHECK + "[numpy]",
     ),
     Mutant(
+        "backends/dntk_torch/products.py",
+        "    if length <= 2 * _LENGTH or not _on_cpu(x, y):",
+        "    if length:",
+        "PyTorch's products of long rows with errors that grow with their length",
+        "tests/test_long_products.py",
+    ),
+    Mutant(
+        "backends/dntk_torch/products.py",
+        " + x[:, whole:] @ y[:, whole:].mT",
+        "",
+        "the rest of long rows left out of their product",
+        "tests/test_long_products.py",
+    ),
+    Mutant(
         "dntk/backend/products.py",
         "product(rows, inputs)",
         "product(rows, inputs[:, ::-1, :])",

@@ -49,8 +49,8 @@ WORDS: dict[str, dict[str, str]] = {
         "wrap": "net",
         "size": "66",
         "other": "numpy",
-        "no_logits": "the network returns a dict, not a tensor: wrap it in a module whose forward returns the outputs "
-        "alone, for example `return self.net(x).logits`.",
+        "no_logits": "the network returns a dict, not a tensor: say which part of it are the outputs, for example "
+        "dntk.as_model(net, forward=lambda net, batch: net(batch)[0]).",
     },
     "jax": {
         "lib": "jax.numpy",

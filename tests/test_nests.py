@@ -217,3 +217,58 @@ def test_one_output_per_input_needs_no_axis():
 def test_only_modules_are_called_in_a_way_of_their_own():
     with pytest.raises(TypeError, match="`forward` says how a module is called"):
         dntk.as_model(mlp(NUMPY).weights[0], {"w": inputs(NUMPY)}, forward=lambda net, x: net(x))
+
+
+@dataclasses.dataclass
+class Pair:
+    x: object
+    y: object
+
+
+def of_two(x, y):
+    return x + y
+
+
+@pytest.mark.parametrize(
+    ("network", "batch", "words"),
+    [
+        (of_two, {"x": 1}, r"a dict of the parts 'x', .*missing.*Add what is missing.*net\(batch\['x'\]\)"),
+        (of_two, (1,), r"a tuple of 1 parts, .*Add what is missing.*net\(batch\[0\]\)"),
+        (of_two, Pair(1, 2), r"a Pair, which is passed whole, .*net\(batch.part\)"),
+        (of_two, np.ones(2), r"one array, .*Pass a tuple or a mapping of all"),
+        (of_two, [1, 2, 3], r"a list of 3 parts, .*Leave out.*dntk.points\(examples\)"),
+    ],
+)
+def test_batches_that_a_network_does_not_take_are_told_with_what_to_do(network, batch, words):
+    with pytest.raises(TypeError, match=f"the batch is {words}"):
+        call(network, batch)
+
+
+def test_faults_inside_a_network_stay_its_own():
+    def network(x):
+        return len(x) + len(3)
+
+    with pytest.raises(TypeError, match="has no len"):
+        call(network, np.ones(2))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("forward", "words"),
+    [
+        (3, r"`forward` is an int: expected a function of the network and the batch"),
+        (lambda batch: batch, r"`forward` takes \(batch\): expected a function of the network and the batch"),
+    ],
+)
+def test_a_forward_that_cannot_be_called_is_refused_at_once(forward, words):
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match=words):
+        dntk.as_model(torch.nn.Linear(2, 1).eval(), forward=forward)
+
+
+@pytest.mark.filterwarnings("error")
+def test_guessing_the_outputs_of_a_network_warns_of_nothing():
+    torch = pytest.importorskip("torch")
+    model = dntk.as_model(torch.nn.Linear(2, 1).eval(), forward=lambda net, batch: net(batch["x"]))
+    with pytest.raises(AttributeError, match="call model"):
+        _ = model.n_outputs

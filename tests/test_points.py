@@ -254,3 +254,24 @@ def test_mappings_of_every_kind_are_cut():
     batch = Encoding({"ids": np.arange(8).reshape(4, 2), "mask": np.ones(4), "none": None})
     assert batches.count(batch) == 4
     np.testing.assert_array_equal(batches.span(batch, 1, 3)["ids"], [[2, 3], [4, 5]])
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_collate_that_is_no_function_is_refused():
+    with pytest.raises(TypeError, match="`collate` is a str: expected a function of a list of examples"):
+        dntk.points(ROWS, collate="pad")
+
+
+def test_a_collate_that_returns_nothing_is_refused():
+    source = dntk.points(ROWS, collate=lambda _: None)
+    with pytest.raises(ValueError, match="`collate` made a batch without arrays"):
+        source[:2]
+
+
+def test_a_loader_that_puts_nothing_together_is_refused():
+    torch = pytest.importorskip("torch")
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.ones(4, 2)), batch_size=None)
+    with pytest.raises(TypeError, match=r"batch_size=None.*dntk.points\(loader.dataset\)"):
+        dntk.points(loader)
+    whole = dntk.points(loader, collate=lambda rows: torch.stack([row for (row,) in rows]))
+    assert whole[:].shape == (4, 2)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from dntk_torch.execution import detached, run, without_graph
+from dntk_torch.process_wide import quiet
 
 _IMAGE_SIDES = (28, 32, 64, 224, 8)
 _SIGNAL_LENGTHS = (32, 100, 128, 1000, 784)
@@ -17,7 +18,7 @@ def guessed_outputs(module: nn.Module) -> int | None:
     values = detached(module)
     device = next(iter(values.values())).device
     answers = set()
-    with without_graph(device):
+    with without_graph(device), quiet():  # what a wrong guess sets off is no warning to the user
         for shape, dtype in _candidates(module):
             try:
                 outputs = run(module, values, torch.zeros(shape, dtype=dtype, device=device))

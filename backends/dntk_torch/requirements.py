@@ -23,9 +23,9 @@ FRAMEWORK = Framework(
     fixed="is dropout or noise active in its forward, as in F.dropout(x) without training=self.training?",
     no_mixing="remove statistics, sorting or attention across the batch axis",
     outputs_alone=(
-        "wrap it in a module whose forward returns the outputs alone, for example `return self.net(x).logits`"
+        "say which part of it are the outputs, for example dntk.as_model(net, forward=lambda net, batch: net(batch)[0])"
     ),
-    two_axes="wrap it in a module that picks or joins axes, for example `return self.net(x)[:, -1]`",
+    two_axes="pick or join axes, for example dntk.as_model(net, forward=lambda net, batch: net(batch)[:, -1])",
 )
 
 BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)

@@ -29,7 +29,11 @@ def tail_lines(tail: Intervals | None, gap: Bound | None, trace: float) -> list[
 def eigenvalues_line(intervals: Intervals) -> str:
     """How narrow the intervals of the first ten eigenvalues are."""
     lower, upper = _ends(intervals)
-    widths = [(up - low) / low if low > 0 else float("inf") for low, up in zip(lower, upper, strict=True) if up > 0]
+    widths = [
+        (up - low) / low if 0 < low < float("inf") else float("inf")
+        for low, up in zip(lower, upper, strict=True)
+        if up > 0
+    ]
     widest = max(widths, default=0.0)
     return f"eigenvalues  the leading {len(lower)} are known within {widest:.2%}"
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Float
@@ -11,10 +11,12 @@ from dntk import arrays
 from dntk._checks import kind_of
 from dntk._foreign import converted, require_plain_array
 from dntk._progress import task
-from dntk.backend import Backend, backend_for_network
+from dntk.backend import backend_for_network
 from dntk.gradient_blocks import GradientBlock
 from dntk.models import batches
+from dntk.models._forward import require_forward
 from dntk.models._halved import in_batches
+from dntk.models._parameters import backend_for_parameters
 from dntk.models.nests import leaves
 from dntk.types import Array, Batch, Inputs, Namespace
 
@@ -130,53 +132,15 @@ def as_model(
     """
     if isinstance(net, Model):
         return net if parameters is None else net.subset(parameters)
+    require_forward(forward)
     if params is None and isinstance(net, FunctionType | MethodType):
         msg = (
             f"`net` is {kind_of(net)}, and its parameters are not known: pass them beside a function of them, "
             "dntk.as_model(fn, params) for fn(params, x), of JAX arrays or written with autograd.numpy."
         )
         raise TypeError(msg)
-    backend = backend_for_network(net) if params is None else _backend_for_parameters(params)
+    backend = backend_for_network(net) if params is None else backend_for_parameters(params)
     return backend.as_model(net, params, parameters, forward)
-
-
-def _backend_for_parameters(params: Any) -> Backend:
-    """Backend that understands the first of the values in a nest of parameters that any understands."""
-    for value in _values(params, set()):
-        try:
-            return backend_for_network(value)
-        except TypeError:
-            continue
-    msg = (
-        f"`params` ({type(params).__name__}) holds no array of a framework that differentiates functions: pass a nest "
-        "of parameters such as a dict of JAX arrays."
-    )
-    raise TypeError(msg)
-
-
-def _values(nest: Any, seen: set[int]) -> Iterator[Any]:
-    """A nest, and whatever containers, dataclasses and other objects in it hold, outermost first."""
-    if id(nest) in seen:
-        return
-    seen.add(id(nest))
-    yield nest
-    if isinstance(nest, Mapping):
-        inner = list(nest.values())
-    elif isinstance(nest, list | tuple):
-        inner = list(nest)
-    else:
-        inner = [getattr(nest, name, None) for name in _attributes(nest)]
-    for value in inner:
-        yield from _values(value, seen)
-
-
-def _attributes(value: Any) -> list[str]:
-    """Names of an object's own attributes; none for functions, classes and modules."""
-    if isinstance(value, type | ModuleType | FunctionType | BuiltinFunctionType | MethodType):
-        return []
-    declared = [getattr(cls, "__slots__", ()) for cls in type(value).__mro__]
-    slots = [name for names in declared for name in ((names,) if isinstance(names, str) else names)]
-    return [*getattr(value, "__dict__", {}), *slots]
 
 
 def require_model(model: Any, name: str = "model") -> Model:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dntk import arrays
+from dntk._checks import kind_of
 from dntk.backend import backend_of
 from dntk.models.nests import is_array, is_nest, leaves, mapped
 from dntk.types import Array, Batch
@@ -69,6 +70,9 @@ class Points:
         if self.collate is None:
             return stacked(examples)
         batch = self.collate(examples)
+        if not any(True for _ in leaves(batch)):
+            msg = "`collate` made a batch without arrays: it has to return what it makes of the list of examples."
+            raise ValueError(msg)
         for name, part in leaves(batch, "batch"):
             if is_array(part) and (part.ndim == 0 or part.shape[0] != len(places)):
                 msg = (
@@ -124,10 +128,13 @@ def points(source: Any, *, collate: Callable[[list[Any]], Batch] | None = None, 
     >>> len(x), dntk.ntk(model, x).shape
     (40, (40, 40))
     """
+    if collate is not None and not callable(collate):
+        msg = f"`collate` is {kind_of(collate)}: expected a function of a list of examples that returns their batch."
+        raise TypeError(msg)
     if isinstance(source, Points):
         return dataclasses.replace(source, collate=collate or source.collate, device=device or source.device)
     if _is_loader(source):
-        source, collate = source.dataset, collate or source.collate_fn
+        source, collate = source.dataset, collate or _collate_of(source)
     if not is_source(source) and not isinstance(source, list) and not is_array(source):
         msg = (
             f"a {type(source).__name__} is no source of points: expected something with len(source) and source[i], as "
@@ -159,6 +166,17 @@ def _is_indexable(x: Any) -> bool:
 def _is_loader(x: Any) -> bool:
     """Whether ``x`` looks like a loader of PyTorch over a data set with positions."""
     return hasattr(x, "collate_fn") and _is_indexable(getattr(x, "dataset", None))
+
+
+def _collate_of(loader: Any) -> Any:
+    """A loader's own ``collate_fn``; ``TypeError`` where that puts no examples together."""
+    if getattr(loader, "batch_sampler", loader) is None:
+        msg = (
+            "the DataLoader has batch_size=None, so that its collate_fn puts no examples together: pass its data set, "
+            "dntk.points(loader.dataset), or dntk.points(loader, collate=...)."
+        )
+        raise TypeError(msg)
+    return loader.collate_fn
 
 
 def _is_stored_array(x: Any) -> bool:

@@ -121,8 +121,8 @@ def test_a_name_that_matches_nothing_lists_the_names():
     [
         (lambda h: h[:, :, None], r"shape \(4, 3, 1\)"),
         (lambda h: h.reshape(1, -1), r"shape \(1, 12\)"),
-        (lambda h: (h, h), "returns a tuple.*wrap it"),
-        (lambda h: {"hidden": h}, "returns a dict.*wrap it"),
+        (lambda h: (h, h), "returns a tuple.*forward=lambda"),
+        (lambda h: {"hidden": h}, "returns a dict.*forward=lambda"),
         (lambda h: h.argmax(1, keepdim=True), "dtype torch.int64.*logits"),
     ],
 )

@@ -102,6 +102,55 @@ class Dispatched(Experts):
         return self.head(torch.tanh(out).mean(1))
 
 
+class Grouped(nn.Module):
+    """The same by a product of rows in groups with matrices of one parameter, as in libraries for language models."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.router, self.head = nn.Linear(5, 8), nn.Linear(8, 3), nn.Linear(8, 2)
+        self.matrices = nn.Parameter(torch.randn(3, 8, 8))
+
+    def forward(self, x):
+        tokens = torch.tanh(self.first(x.flatten(0, 1)))
+        shares, chosen = self.router(tokens).softmax(1).max(1)
+        order = chosen.argsort()
+        ends = torch.bincount(chosen, minlength=3).cumsum(0).to(torch.int32)
+        if x.dtype == torch.float64:  # of the reference, which PyTorch's product does not take
+            found = torch.einsum("rij,rj->ri", self.matrices[chosen], tokens)
+        else:
+            found = torch._grouped_mm(tokens[order], self.matrices.mT, offs=ends)[order.argsort()]
+        return self.head(torch.tanh(found * shares[:, None]).reshape(*x.shape[:2], 8).mean(1))
+
+
+class Tiled(nn.Module):
+    """A table that is repeated for every input of a sorted batch, of whose rows some have no gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = nn.Parameter(torch.randn(4, 1)), nn.Linear(4, 2)
+
+    def forward(self, x):
+        order = x[:, 0, 0].argsort()
+        rows = x[order, :, :1].flatten(0, 1) + self.table.repeat(x.shape[0], 1)
+        return self.head(torch.relu(rows).reshape(x.shape[0], 4)[order.argsort()])
+
+
+class Butterfly(nn.Module):
+    """A layer that sees sums and differences of two inputs, from which its answers to each are recovered."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.head = nn.Linear(5, 6, bias=False), nn.Linear(6, 3)
+
+    def forward(self, x):
+        order = x[:, 0].argsort()
+        padded = torch.cat([x[order], x.new_zeros(x.shape[0] % 2, 5)])
+        one, other = padded[0::2], padded[1::2]
+        total, rest = self.layer(one + other), self.layer(one - other)
+        both = torch.stack([(total + rest) / 2, (total - rest) / 2], 1).flatten(0, 1)
+        return self.head(torch.tanh(both[: x.shape[0]])[order.argsort()])
+
+
 def ids(n, generator):
     return torch.randint(0, 9, (n, 6), generator=generator) * (torch.rand(n, 6, generator=generator) < 0.6)
 
@@ -122,7 +171,11 @@ CASES = {
     "best-expert": (lambda: Experts(1), positions),
     "two-best-experts": (lambda: Experts(2), positions),
     "capacity": (lambda: Dispatched(1), positions),
+    "grouped-experts": (Grouped, positions),
+    "tiled": (Tiled, positions),
+    "butterfly": (Butterfly, rows),
 }
+OWNED = [name for name in CASES if name not in ("tiled", "butterfly")]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -184,3 +237,73 @@ class Placed(nn.Module):
 
 def test_look_ups_at_fixed_places_pay_nothing():
     assert not moves_rows(Placed().eval(), positions(4, torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize("name", OWNED)
+def test_rows_of_known_inputs_take_no_passes_of_their_own(name, monkeypatch):
+    make, draw = CASES[name]
+    torch.manual_seed(1)
+    generator = torch.Generator().manual_seed(1)
+    model, first = dntk.as_model(make().eval()), draw(8, generator)
+    assert model.gradient_forms(first).share == 1
+
+    def refused(*_):
+        pytest.fail("gradients input by input")
+
+    monkeypatch.setattr("dntk_torch._blocks.by_loop", refused)
+    for n in (2, 5, 12):
+        assembled(model, draw(n, generator), torch.eye(model.n_outputs))
+
+
+def test_rows_of_several_inputs_go_input_by_input():
+    torch.manual_seed(2)
+    model, x = dntk.as_model(Butterfly().eval()), rows(9, torch.Generator().manual_seed(2))
+    forms = model.gradient_forms(x)
+    assert [found.name for found in forms.per_input] == ["layer.weight"]
+
+
+class Sometimes(Butterfly):
+    """Sums and differences only where a number of the batch is negative."""
+
+    def forward(self, x):
+        return super().forward(x) if bool((x < 0).any()) else self.head(torch.tanh(self.layer(x)))
+
+
+def test_rows_of_several_inputs_are_noticed_on_every_call():
+    torch.manual_seed(6)
+    net, x = Sometimes().eval(), rows(8, torch.Generator().manual_seed(6))
+    model = dntk.as_model(net)
+    assembled(model, x.abs(), torch.eye(3))
+    expected = looped_jacobian(net, list(model.parameters), x)
+    assert relative(assembled(model, x, torch.eye(3)), expected) < 1e-5
+
+
+def test_experts_without_rows_have_no_gradient():
+    torch.manual_seed(3)
+    net = Experts(1).eval()
+    model, x = dntk.as_model(net), positions(6, torch.Generator().manual_seed(3))
+    assembled(model, x, torch.eye(2))
+    alone = x[:1, :1].expand(6, 4, 5) * (1 + 1e-3 * torch.arange(6.0)[:, None, None])
+    expected = looped_jacobian(net, list(model.parameters), alone)
+    assert relative(assembled(model, alone, torch.eye(2)), expected) < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_moved_rows_are_noticed_in_sixteen_bits(dtype):
+    torch.manual_seed(5)
+    net = Sorted().eval().to(dtype)
+    generator = torch.Generator().manual_seed(5)
+    model, first = dntk.as_model(net), rows(8, generator).to(dtype)
+    assembled(model, first[first[:, 0].argsort()], torch.eye(3))
+    x = rows(8, generator).to(dtype)
+    expected = looped_jacobian(net, list(model.parameters), x)
+    assert relative(assembled(model, x, torch.eye(3)), expected.float()) < 0.05
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_sixteen_bits_in_order_take_no_passes_of_their_own(dtype, monkeypatch):
+    torch.manual_seed(5)
+    model, x = dntk.as_model(Sorted().eval().to(dtype)), rows(8, torch.Generator().manual_seed(5)).to(dtype)
+    x = x[x[:, 0].argsort()]
+    monkeypatch.setattr("dntk_torch._blocks.by_loop", lambda *_: pytest.fail("gradients input by input"))
+    assembled(model, x, torch.eye(3))

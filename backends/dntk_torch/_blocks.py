@@ -11,12 +11,15 @@ from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
 from dntk.models import batches
 from dntk.models.adapter import stored_block
 from dntk.types import Batch
-from dntk_torch._placing import misplaced
-from dntk_torch._pulling import pull
+from dntk_torch._owners import Owners, Pulled
+from dntk_torch._placing import misplaced, numbered, witnessed
+from dntk_torch._pulling import Placed, pull
 from dntk_torch.called import device_of
-from dntk_torch.capture import Capture, Pulled, block_of, capture, watched
+from dntk_torch.capture import Capture, block_of, capture, uses_of, watched
 from dntk_torch.execution import detached, differentiable
+from dntk_torch.layouts import APART
 from dntk_torch.per_sample import PerSample, by_loop, unreached
+from dntk_torch.private_copy import Values
 from dntk_torch.probe import Plan
 from dntk_torch.requirements import require_no_remembered_values
 
@@ -36,21 +39,19 @@ def blocks_of(
     """
     captured: Capture | None = None
     idle: frozenset[str] = frozenset()
+    factored: Mapping[str, Placed] = {}
     pulled: Pulled = {}
     stored: dict[str, DenseBlock | None] = {}
-    misled: set[str] = set()
+    owners: Owners | None = None
     cotangents = cotangents.detach()
     if plan.layouts:
         with differentiable(device_of(x)):
             values = detached(net, [*plan.layouts, *plan.unreached])
             captured = capture(net, values, x, watched(plan.sites), shielded=plan.shielded)
             arrays.require_finite("the network's outputs", captured.outputs.detach())
-            if plan.unreached:
-                idle = unreached(captured.outputs, {name: values[name] for name in plan.unreached})
-            factored, small = plan.placed(stored=False), plan.placed(stored=True)
-            if moving():
-                misled = misplaced(captured, cotangents, {**factored, **small}, plan.epsilon)
-            pulled, stored = pull(captured, cotangents, factored, small)
+            idle = _idle(net, captured, plan, values)
+            factored, small, owners = _placed(captured, cotangents, plan, moving)
+            pulled, stored = pull(captured, cotangents, factored, small, owners)
     stored.update(_per_sample(net, plan.per_sample, x, cotangents))
     absorbed = False
     for name in selected:
@@ -58,20 +59,55 @@ def blocks_of(
             absorbed = False
             continue
         block: Any = stored.pop(name, None)
-        if name in misled:
-            block = None
-        elif name in idle:
+        if name in idle:
             block = _nothing(name, values[name].shape, cotangents.expand(-1, batches.count(x), -1))
-        elif block is None and captured is not None and name in plan.layouts and name not in plan.stored:
-            block = block_of(plan.sites[name], captured, pulled, layout=plan.layouts[name], name=name)
+        elif block is None and captured is not None and name in factored:
+            sites, layout = factored[name]
+            block = block_of(sites, captured, pulled, layout=layout, name=name, owners=owners)
         if block is None:
             # These inputs took another way through the network than those of the probe, one after the other.
             block = _per_sample(net, {name: by_loop}, x, cotangents)[name]
-            if name not in misled and not bool(block.values.any()):
+            if owners is None and not bool(block.values.any()):
                 require_no_remembered_values(net, (name,))
         if name in plan.with_bias and isinstance(block, FactoredBlock) and not block.transposed:
             block, absorbed = dataclasses.replace(block, bias=True), True
         yield block
+
+
+def _idle(net: torch.nn.Module, captured: Capture, plan: Plan, values: Values) -> frozenset[str]:
+    """Parameters from which no way leads to these outputs, as those of experts that no row was sent to."""
+    uncalled = [
+        name
+        for name in plan.layouts
+        if not any(uses_of(site, call, name) for site in plan.sites[name] for call in captured.calls[site.layer])
+    ]
+    asked = {name: values[name] for name in [*plan.unreached, *uncalled]}
+    found = unreached(captured.outputs, asked) if asked and captured.outputs.requires_grad else frozenset()
+    require_no_remembered_values(net, found - plan.unreached)
+    return found
+
+
+def _placed(
+    captured: Capture, cotangents: torch.Tensor, plan: Plan, moving: Callable[[], bool]
+) -> tuple[dict[str, Placed], dict[str, Placed], Owners | None]:
+    """Where parameters with factored and with stored gradients lie, with owners of rows where these are needed.
+
+    Rows of which the layout does not hold on these inputs are put together by their owners.
+    """
+    factored, small = plan.placed(stored=False), plan.placed(stored=True)
+    routed = APART in plan.layouts.values()
+    if not routed and not moving():
+        return factored, small, None
+    owners = witnessed(captured, cotangents, plan.epsilon)
+    in_order = {name: placed for name, placed in {**factored, **small}.items() if placed[1] != APART}
+    misled = misplaced(captured, owners, in_order)
+    if routed or misled:
+        owners = numbered(captured, owners)
+
+    def moved(placed: dict[str, Placed]) -> dict[str, Placed]:
+        return {name: (sites, APART if name in misled else layout) for name, (sites, layout) in placed.items()}
+
+    return moved(factored), moved(small), owners
 
 
 def _nothing(name: str, shape: torch.Size, cotangents: torch.Tensor) -> GradientBlock:

@@ -6,15 +6,20 @@ from typing import Any
 import torch
 
 from dntk.gradient_blocks import DenseBlock
+from dntk_torch._owners import Owners, Pulled
 from dntk_torch.calls import Functions
-from dntk_torch.capture import Capture, Pulled, Site, block_of
+from dntk_torch.capture import Capture, Site, block_of
 
 Placed = tuple[list[Site], str]
 """Where a parameter is used, and the layout in which its rule holds."""
 
 
 def pull(
-    captured: Capture, cotangents: torch.Tensor, factored: Mapping[str, Placed], stored: Mapping[str, Placed]
+    captured: Capture,
+    cotangents: torch.Tensor,
+    factored: Mapping[str, Placed],
+    stored: Mapping[str, Placed],
+    owners: Owners | None = None,
 ) -> tuple[Pulled, dict[str, DenseBlock | None]]:
     """Cotangents (q, *output) of the calls that ``factored`` parameters need, and blocks of ``stored`` ones.
 
@@ -30,7 +35,7 @@ def pull(
     for q, found in enumerate(captured.passes(cotangents)):
         single = by_layer(captured, (None if grad is None else grad[None] for grad in found))
         for name, (sites, layout) in stored.items():
-            block: Any = block_of(sites, captured, single, layout=layout, name=name)
+            block: Any = block_of(sites, captured, single, layout=layout, name=name, owners=owners)
             parts[name].append(block)
         for position, grad in enumerate(found):
             if layers[position] in needed:

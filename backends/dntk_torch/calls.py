@@ -25,7 +25,7 @@ class Use:
 
     ``layer`` holds the sizes that the rule reads, a module or what stands for one. ``feature_axes``
     as in :class:`dntk_torch.layers.LayerKind`. ``origin`` is there where the call is given a value made of the
-    parameter, not the parameter itself.
+    parameter, not the parameter itself. ``ordered`` says that the rule needs all rows of an input, in order.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Use:
     size: int = 0
     total: int = 0
     origin: Origin | None = None
+    ordered: bool = False
 
     def block(self, a: torch.Tensor, g: torch.Tensor) -> GradientBlock:
         """Gradients in the whole parameter, zero where the call does not use it.

@@ -11,16 +11,14 @@ from torch.autograd.graph import get_gradient_edge
 from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
 from dntk.types import Batch
+from dntk_torch._owners import Owners, Pulled
 from dntk_torch.calls import Functions, LayerCall, Use
 from dntk_torch.execution import own_precision, prepared, run_copy
 from dntk_torch.functional_capture import Recorder
 from dntk_torch.layers import kind_of, merged
-from dntk_torch.layouts import LAYOUTS
+from dntk_torch.layouts import APART, LAYOUTS, apart, leading_axes
 from dntk_torch.lineage import constants_of
 from dntk_torch.private_copy import Values
-
-Pulled = Mapping[torch.nn.Module | Functions, list[torch.Tensor | None]]
-"""Cotangents (q, *output) of every call of a layer."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,17 +138,28 @@ def block_of(
     *,
     layout: str,
     name: str,
+    owners: Owners | None = None,
 ) -> GradientBlock | None:
-    """Block of one parameter in a ``layout``, ``None`` where its calls do not fit that."""
+    """Block of one parameter in a ``layout``, ``None`` where its calls do not fit that.
+
+    ``owners`` tells which input every row belongs to, which rows that are apart need.
+    """
     n, blocks = capture.outputs.shape[0], []
     for site in sites:
         if name in capture.escaped and isinstance(site.layer, Functions):
             return None
-        for call, cotangents in zip(capture.calls[site.layer], pulled[site.layer], strict=True):
+        for place, (call, cotangents) in enumerate(zip(capture.calls[site.layer], pulled[site.layer], strict=True)):
             for use in uses_of(site, call, name):
                 if cotangents is None or call.overwritten():
                     return None
-                laid = LAYOUTS[layout](arrays.widened(call.input), arrays.widened(cotangents), n, use.feature_axes)
+                a, g = arrays.widened(call.input), arrays.widened(cotangents)
+                if layout != APART:
+                    laid = LAYOUTS[layout](a, g, n, use.feature_axes)
+                elif owners is None or use.ordered:
+                    return None
+                else:
+                    rows = owners.of_rows(site.layer, place, leading_axes(a, use.feature_axes))
+                    laid = apart(a, g, n, use.feature_axes, rows)
                 if laid is None:
                     return None
                 with own_precision(cotangents.device):

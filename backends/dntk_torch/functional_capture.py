@@ -125,7 +125,14 @@ class Recorder(Mode):
 
 
 def _use(argument: Argument, name: str, **where: Any) -> Use:
-    return Use(name=name, rule=argument.rule, layer=argument.layer, feature_axes=argument.feature_axes, **where)
+    return Use(
+        name=name,
+        rule=argument.rule,
+        layer=argument.layer,
+        feature_axes=argument.feature_axes,
+        ordered=argument.ordered,
+        **where,
+    )
 
 
 def _read(func: Any, output: Any, args: Any, kwargs: Any) -> Read | None:

@@ -77,9 +77,37 @@ def _batch_flattened_second(a: torch.Tensor, g: torch.Tensor, n: int, features: 
     return Laid(inputs=a, cotangents=g)
 
 
+def apart(a: torch.Tensor, g: torch.Tensor, n: int, features: int | None, owners: torch.Tensor | None) -> Laid | None:
+    """Rows in any order, put together by the inputs that own them (-1: none), and filled up with rows of zeros."""
+    lead = leading_axes(a, features)
+    if owners is None or lead < 1 or g.shape[1 : 1 + lead] != a.shape[:lead] or len(owners) != a.shape[:lead].numel():
+        return None
+    order = torch.argsort(owners, stable=True)
+    order = order[int((owners < 0).sum()) :]
+    counts = torch.bincount(owners[order], minlength=n)
+    most = max(1, int(counts.max()))
+    place = torch.arange(len(order), device=a.device) - (counts.cumsum(0) - counts)[owners[order]]
+    slots = owners[order] * most + place
+    inputs = a.new_zeros((n * most, *a.shape[lead:]))
+    inputs[slots] = a.reshape(-1, *a.shape[lead:])[order]
+    cotangents = g.new_zeros((g.shape[0], n * most, *g.shape[1 + lead :]))
+    cotangents[:, slots] = g.reshape(g.shape[0], -1, *g.shape[1 + lead :])[:, order]
+    if features is None:
+        return Laid(inputs=inputs, cotangents=cotangents, joined=most)
+    return Laid(inputs=inputs.unflatten(0, (n, most)), cotangents=cotangents.unflatten(1, (n, most)))
+
+
+def leading_axes(a: torch.Tensor, features: int | None) -> int:
+    """How many axes count rows, each of which a layer treats like all others."""
+    return 1 if features is None else a.ndim - features
+
+
 def _joined(a: torch.Tensor, g: torch.Tensor, n: int) -> bool:
     return a.ndim > 1 and g.ndim > 2 and a.shape[0] == g.shape[1] and a.shape[0] % n == 0
 
+
+APART = "rows apart"
+"""The layout of :func:`apart`, for which owners of rows have to be found on the inputs of every call."""
 
 LAYOUTS: Mapping[str, Callable[[torch.Tensor, torch.Tensor, int, int | None], Laid | None]] = {
     "batch first": _batch_first,

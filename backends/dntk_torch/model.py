@@ -17,9 +17,6 @@ from dntk.models.adapter import (
     After,
     Following,
     Forward,
-    Memo,
-    OutputCount,
-    Passes,
     in_order,
     require_array,
     require_input,
@@ -35,29 +32,16 @@ from dntk.types import Array, Batch, Namespace
 from dntk_torch import inputs, requirements, state
 from dntk_torch._blocks import blocks_of
 from dntk_torch._example_inputs import guessed_outputs
+from dntk_torch._findings import Findings
 from dntk_torch._signature import signature
 from dntk_torch._watching import moves_rows, require_own_parameters
 from dntk_torch.behaviour import evaluated, examined
 from dntk_torch.called import Called, tensors_of
 from dntk_torch.counting import counted, operations_of, probed
 from dntk_torch.execution import detached, run, without_graph
-from dntk_torch.per_sample import Push, gradients_of
-from dntk_torch.probe import Plan, make_plan, make_push
+from dntk_torch.probe import Plan, make_plan
 from dntk_torch.requirements import FRAMEWORK, kinds_of_inputs
 from dntk_torch.undisturbed import undisturbed, undisturbed_steps
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Findings:
-    """What calls have shown."""
-
-    outputs: OutputCount = dataclasses.field(default_factory=OutputCount)
-    plans: Memo[Plan] = dataclasses.field(default_factory=Memo)
-    pushes: Memo[Push] = dataclasses.field(default_factory=Memo)
-    input_gradients: Memo[inputs.InputGradient] = dataclasses.field(default_factory=Memo)
-    moving: Memo[bool] = dataclasses.field(default_factory=Memo)
-    sizes: Memo[tuple[int, int]] = dataclasses.field(default_factory=Memo)
-    passes: Passes = dataclasses.field(default_factory=Passes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,7 +61,7 @@ class TorchModel(InputDifferentiable):
     module: torch.nn.Module
     selected: tuple[str, ...]
     way: Forward | None = None
-    _findings: _Findings = dataclasses.field(default_factory=_Findings, repr=False)
+    _findings: Findings = dataclasses.field(default_factory=Findings, repr=False)
 
     @classmethod
     @undisturbed
@@ -243,29 +227,15 @@ class TorchModel(InputDifferentiable):
         """
         self.check_inputs(x)
         require_shape("tangents", tangents, self.n_parameters, "parameter")
-        points, named = tensors_of(x), self._by_name(tangents)
-        now = signature(self._net)
-        push = self._findings.pushes(x, probed(lambda: make_push(self._net, self.selected, points)), of=now, enough=1)
-
-        def once(q: int) -> int:
-            copies = {name: value[:1].expand(q, *value.shape[1:]) for name, value in named.items()}
-            return operations_of(lambda: push(self._net, copies, batches.first(points)))
-
-        self._findings.passes.backward(x, tangents.shape[0], once, of=push)
-        return arrays.widened(push(self._net, named, points))
+        found = self._findings.pushed(self._net, self.selected, tensors_of(x), self._by_name(tangents))
+        return arrays.widened(found)
 
     @undisturbed
     def vjp(self, x: Batch, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward pass."""
         self.check_inputs(x)
         require_shape("cotangents", cotangents, self.n_outputs, "output", rows=batches.count(x))
-        first, one = batches.first(tensors_of(x)), cotangents[:1, ...]
-
-        def once(q: int) -> int:
-            return operations_of(lambda: gradients_of(self._net, self.selected, first, [one] * q))
-
-        self._findings.passes.backward(x, 1, once, of="vjp")
-        (gradients,) = gradients_of(self._net, self.selected, tensors_of(x), [cotangents])
+        gradients = self._findings.pulled(self._net, self.selected, tensors_of(x), cotangents)
         return arrays.widened(torch.cat([value.flatten() for value in gradients]))
 
     @undisturbed
@@ -295,21 +265,9 @@ class TorchModel(InputDifferentiable):
         """
         self.check_inputs(x)
         require_array(x, "x")
-        points, functionals = tensors_of(x), torch.as_tensor(cotangents).detach()
-        data = (self._net, self.selected, points, functionals, self._by_name(directions))
-
-        def find() -> inputs.InputGradient:
-            return inputs.by_forward_mode if inputs.agreeing(*data) else inputs.by_backward_mode
-
-        way = self._findings.input_gradients(x, probed(find), of=signature(self._net), enough=1)
-
-        def once(q: int) -> int:
-            copies = {name: value[:1, :1].expand(1, q, *value.shape[2:]) for name, value in data[4].items()}
-            case = (self._net, self.selected, batches.first(points), functionals[:1].expand(q, -1), copies)
-            return operations_of(lambda: way(*case))
-
-        self._findings.passes.backward(x, functionals.shape[0], once, of=way)
-        return way(*data)
+        functionals = torch.as_tensor(cotangents).detach()
+        named = self._by_name(directions)
+        return self._findings.input_gradient(self._net, self.selected, tensors_of(x), functionals, named)
 
     def _count_forward(self, x: Any) -> None:
         points = batches.first(tensors_of(x))

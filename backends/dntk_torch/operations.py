@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from dntk.gradient_blocks import DenseBlock, GradientBlock
+from dntk.gradient_blocks import GradientBlock
 from dntk_torch.layers import Rule
+from dntk_torch.layers.broadcasting import added, multiplied, tiled
 from dntk_torch.layers.convolution import channel_bias, convolution_weight, transposed_weight
 from dntk_torch.layers.linear import linear_bias, linear_weight, table
 from dntk_torch.layers.normalisation import (
@@ -28,12 +29,16 @@ from dntk_torch.layers.normalisation import (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Argument:
-    """An argument that may be a parameter, stored in the order in which ``value`` is contiguous."""
+    """An argument that may be a parameter, stored in the order in which ``value`` is contiguous.
+
+    ``ordered`` as in :class:`dntk_torch.calls.Use`.
+    """
 
     value: Any
     rule: Rule
     layer: Any = None
     feature_axes: int | None = None
+    ordered: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -203,20 +208,20 @@ def _multiply_and_add(_output: Any, input: Any, tensor1: Any, tensor2: Any, *, v
     both = _multiply(_output, tensor1, tensor2)
     if value != 1 or both is None:
         return None
-    return Read(input=both.input, arguments=(*both.arguments, _broadcast(input, _shift)))
+    return Read(input=both.input, arguments=(*both.arguments, _broadcast(input, added)))
 
 
 def _add(output: torch.Tensor, input: Any, other: Any, *, alpha: Any = 1) -> Read | None:
     if alpha != 1:
         return None
-    return Read(input=_nothing(output), arguments=(_broadcast(input, _shift), _broadcast(other, _shift)))
+    return Read(input=_nothing(output), arguments=(_broadcast(input, added), _broadcast(other, added)))
 
 
 def _repeated(output: torch.Tensor, input: torch.Tensor, *_sizes: Any) -> Read:
     end_to_end = output.ndim == input.ndim and input.shape[0] > 1 and output.shape[1:] == input.shape[1:]
-    argument = _broadcast(input, _shift)
+    argument = _broadcast(input, added)
     if end_to_end:
-        argument = dataclasses.replace(argument, rule=_tiled, feature_axes=input.ndim - 1)
+        argument = dataclasses.replace(argument, rule=tiled, feature_axes=input.ndim - 1, ordered=True)
     return Read(input=_nothing(output), arguments=(argument,))
 
 
@@ -226,7 +231,7 @@ def _multiply(output: torch.Tensor, input: Any, other: Any) -> Read | None:
         return None
     # The parameter is the leaf, or the smaller one of two: what is multiplied has a batch.
     factor, values = sorted(both, key=lambda value: (not _is_parameter(value), value.numel(), value.ndim))
-    return Read(input=values.expand(output.shape), arguments=(_broadcast(factor, _scale),))
+    return Read(input=values.expand(output.shape), arguments=(_broadcast(factor, multiplied),))
 
 
 def _is_parameter(value: torch.Tensor) -> bool:
@@ -240,27 +245,6 @@ def _broadcast(value: Any, rule: Rule) -> Argument:
     while shape and shape[0] == 1:
         shape = shape[1:]
     return Argument(value=value, rule=rule, layer=SimpleNamespace(shape=shape), feature_axes=len(shape))
-
-
-def _shift(layer: Any, _a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
-    return DenseBlock(name=name, offset=0, values=_summed(g, layer.shape))
-
-
-def _tiled(layer: Any, _a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
-    """A whole parameter again and again along its first axis, as one for every input."""
-    size = torch.Size(layer.shape).numel()
-    return DenseBlock(name=name, offset=0, values=g.reshape(*g.shape[:2], -1, size).sum(2))
-
-
-def _scale(layer: Any, a: torch.Tensor, g: torch.Tensor, name: str) -> GradientBlock:
-    return DenseBlock(name=name, offset=0, values=_summed(g * a, layer.shape))
-
-
-def _summed(g: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """Sums (q, n, p) of (q, n, ...) over all axes along which a parameter of this shape is repeated."""
-    aligned = (1,) * (g.ndim - 2 - len(shape)) + shape
-    axes = [2 + axis for axis, length in enumerate(aligned) if length == 1]
-    return (g.sum(axes) if axes else g).reshape(*g.shape[:2], -1)
 
 
 def _nothing(output: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """A mode of torch under which fused operations run as what they are made of."""
 
+import itertools
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -57,7 +58,25 @@ def _opened(function: Any) -> Callable[..., Any]:
     return copy
 
 
+def _by_groups(
+    input: torch.Tensor,
+    mat2: torch.Tensor,
+    offs: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    out_dtype: torch.dtype | None = None,
+) -> torch.Tensor:
+    """Rows in groups, each times a matrix of its own, as those of experts; other products of groups as they are."""
+    if offs is None or input.ndim != 2 or mat2.ndim != 3 or bias is not None:
+        with torch._C.DisableTorchFunction():
+            return torch._grouped_mm(input, mat2, offs, bias, out_dtype)
+    ends = [0, *offs.tolist()]
+    groups = [input[start:end] @ mat2[i] for i, (start, end) in enumerate(itertools.pairwise(ends))]
+    behind = input.new_zeros((input.shape[0] - ends[-1], mat2.shape[2]))
+    return torch.cat([*groups, behind]).to(input.dtype if out_dtype is None else out_dtype)
+
+
 OPENED: Mapping[Any, Callable[..., Any]] = {
+    getattr(torch, "_grouped_mm", None): _by_groups,
     functional.multi_head_attention_forward: _opened(functional.multi_head_attention_forward),
 }
 """Functions whose calls of others modes must see, in a form in which they do."""

@@ -13,19 +13,19 @@ from collections.abc import Mapping
 
 import torch
 
-from dntk import arrays
 from dntk.gradient_blocks import DenseBlock, GradientBlock
 from dntk.gradient_blocks._require_finite import require_finite
 from dntk.models import batches
 from dntk.models.adapter import PROBES
 from dntk.types import Batch
+from dntk_torch._owners import Owners, Pulled
+from dntk_torch._placing import numbered, witnessed
 from dntk_torch._pulling import pull
-from dntk_torch.behaviour import evaluated, tolerance
+from dntk_torch._testing import Test
 from dntk_torch.called import device_of
 from dntk_torch.calls import Functions
 from dntk_torch.capture import (
     Capture,
-    Pulled,
     Site,
     block_of,
     capture,
@@ -33,20 +33,15 @@ from dntk_torch.capture import (
     sites_of,
     watched,
 )
-from dntk_torch.execution import detached, differentiable, own_precision
-from dntk_torch.layouts import LAYOUTS
+from dntk_torch.execution import detached, differentiable
+from dntk_torch.layouts import APART, LAYOUTS
 from dntk_torch.per_sample import (
     PerSample,
-    Push,
     by_loop,
     by_vmap,
-    gradient,
-    push_forward,
-    push_forward_twice_backward,
-    unreached,
 )
-from dntk_torch.precision import Coarsest, in_single_precision, runnable
-from dntk_torch.requirements import has_padding_row, require_no_remembered_values, with_owners
+from dntk_torch.precision import in_single_precision, runnable
+from dntk_torch.requirements import require_no_remembered_values, with_owners
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,7 +90,7 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Plan
     """
     few = batches.first(x, PROBES)
     exact, probe = in_single_precision(module, few)
-    test = _Test.draw(exact, probe, names)
+    test = Test.draw(exact, probe, names)
     require_no_remembered_values(module, test.unreached)
     sites: dict[str, list[Site]] = {}
     layouts: dict[str, _Layout] = {}
@@ -156,7 +151,7 @@ class _Unobservable(Exception):
 
 
 def _most_layouts(
-    test: "_Test", sites: Mapping[str, list[Site]], escaped: dict[str, str]
+    test: Test, sites: Mapping[str, list[Site]], escaped: dict[str, str]
 ) -> tuple[dict[str, _Layout], bool]:
     """The layouts that hold, and whether outputs must be shielded for most of them."""
     plain = _verified_layouts(test, sites, escaped, shielded=False)
@@ -164,137 +159,8 @@ def _most_layouts(
     return (shielded, True) if len(shielded) > len(plain) else (plain, False)
 
 
-def make_push(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Push:
-    """The way to multiply with the Jacobian that agrees with the gradient, forward mode if it does.
-
-    Raises
-    ------
-    ValueError
-        No way does.
-    """
-    test = _Test.draw(*in_single_precision(module, batches.first(x, PROBES)), names)
-    # A padding row has no gradient by torch's convention, but forward mode would give it one, and
-    # the probe may hold no padding.
-    ways = [(push_forward_twice_backward, 1.0)]
-    if not has_padding_row(module, names):
-        ways.insert(0, (push_forward, 0.1))  # stricter, as there is another way to go
-    reasons = []
-    for push, share in ways:
-        try:
-            if test.passes_push(push, share):
-                if test.module is not module:  # what holds for a wider copy must run in the network's dtype
-                    push(module, {name: value[None] for name, value in detached(module).items() if name in names}, x)
-                return push
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:
-            # Operations without forward mode, user code that function transforms cannot run.
-            reasons.append(str(error).splitlines()[0] if str(error) else repr(error))
-    msg = (
-        "directional derivatives of the network disagree with its gradients or do not exist: an "
-        f"operation lacks forward mode and double backward ({'; '.join(reasons) or 'unknown'})."
-    )
-    raise ValueError(msg)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Test:
-    """A random functional Σ_i w_i ⟨u, f(x_i)⟩ with autograd's gradient of it."""
-
-    module: torch.nn.Module
-    x: Batch
-    weights: torch.Tensor
-    functional: torch.Tensor
-    gradients: Mapping[str, torch.Tensor]
-    unreached: frozenset[str]
-    rounding: float
-    epsilon: float
-
-    @property
-    def outputs_shape(self) -> tuple[int, int]:
-        """Shape (n, C) of the outputs."""
-        return batches.count(self.x), self.functional.shape[0]
-
-    @classmethod
-    def draw(cls, module: torch.nn.Module, x: Batch, names: tuple[str, ...]) -> "_Test":
-        """Test for a module at some inputs; the random numbers are fixed and not the caller's."""
-        floating = [name for name, value in module.named_parameters() if value.is_floating_point()]
-        values = detached(module, floating)
-        with differentiable(device_of(x)):
-            with Coarsest() as made:
-                outputs = evaluated(module, values, x)
-            generator = torch.Generator().manual_seed(20)
-            weights = torch.randn(batches.count(x), generator=generator, dtype=torch.float64).to(outputs)
-            functional = torch.randn(outputs.shape[1], generator=generator, dtype=torch.float64).to(outputs)
-            cotangents = weights[:, None] * functional
-            if not outputs.requires_grad:
-                msg = (
-                    "the network's outputs carry no gradient of any parameter: does its forward "
-                    "run under torch.no_grad(), detach, or round?"
-                )
-                raise ValueError(msg)
-            found = _gradients(outputs, [values[name] for name in floating], cotangents)
-            missing = unreached(outputs, {name: values[name] for name in names})
-        # Where a gradient vanishes in exact arithmetic (a bias before a normalisation), what
-        # remains is rounding of the size of the other parameters' gradients.
-        scale = torch.stack([grad.double().norm() for grad in found]).norm()
-        every = dict(zip(floating, found, strict=True))
-        return cls(
-            module=module,
-            x=x,
-            weights=weights,
-            functional=functional,
-            gradients={name: every[name] for name in names},
-            unreached=missing,
-            rounding=100 * max(made.epsilon, *(arrays.epsilon(value) for value in (outputs, *found))) * float(scale),
-            epsilon=made.epsilon,
-        )
-
-    def passes(self, block: GradientBlock) -> bool:
-        """Whether Σ_i w_i G_i of the block is the gradient, to rounding."""
-        expected = self.gradients[block.name].flatten()
-        if block.size != expected.shape[0]:
-            return False
-        total = torch.zeros_like(expected)
-        with own_precision(expected.device):
-            for start, values in block.chunks(2**20):
-                total[start : start + values.shape[2]] = self.weights.to(values.dtype) @ values[0]
-        error = float((total - expected).norm())
-        return error <= max(tolerance(expected), self._half) * float(expected.norm()) + self.rounding
-
-    @property
-    def _half(self) -> float:
-        """Half the digits of the coarsest numbers inside the network."""
-        return 3 * self.epsilon**0.5
-
-    def passes_push(self, push: Push, share: float) -> bool:
-        """Whether Σ_i w_i ⟨u, J_i τ⟩ = ⟨∇, τ⟩ for random τ, to a ``share`` of the tolerance."""
-        generator = torch.Generator().manual_seed(21)
-        tangents = {
-            name: torch.randn(grad.shape, generator=generator, dtype=torch.float64).to(grad)
-            for name, grad in self.gradients.items()
-        }
-        pushed = push(self.module, {name: value[None] for name, value in tangents.items()}, self.x)
-        expected: float = sum(float((grad * tangents[name]).sum()) for name, grad in self.gradients.items())
-        size: float = sum(float(grad.norm()) ** 2 for grad in self.gradients.values()) ** 0.5
-        with own_precision(device_of(self.x)):
-            error = abs(float(self.weights @ (pushed[0] @ self.functional)) - expected)
-        coarsest = max(self._half, *(tolerance(value) for value in (self.functional, *self.gradients.values())))
-        return error <= share * coarsest * size + self.rounding
-
-
-def _gradients(outputs: torch.Tensor, parameters: list[torch.Tensor], cotangents: torch.Tensor) -> list[torch.Tensor]:
-    try:
-        return gradient(outputs, parameters, cotangents)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        msg = f"autograd cannot differentiate the network in its parameters: {error}"
-        raise ValueError(msg) from error
-
-
 def _verified_layouts(
-    test: _Test, sites: Mapping[str, list[Site]], escaped: dict[str, str], *, shielded: bool
+    test: Test, sites: Mapping[str, list[Site]], escaped: dict[str, str], *, shielded: bool
 ) -> dict[str, _Layout]:
     """For each parameter whose layer's rule holds, the layout in which it does."""
     values = detached(test.module, list(sites))
@@ -316,22 +182,47 @@ def _verified_layouts(
         for layout in LAYOUTS:
             block = _fitting(test, found, captured, pulled, layout, name)
             if block is not None:
-                layouts[name] = _Layout(layout, isinstance(block, DenseBlock) and test.gradients[name].ndim == 1)
+                layouts[name] = _Layout(layout, _is_stored(test, block))
                 break
-    return layouts
+    apart = {name: found for name, found in sites.items() if name not in layouts}
+    return layouts | (_verified_apart(test, apart, shielded=shielded) if apart else {})
+
+
+def _verified_apart(test: Test, sites: Mapping[str, list[Site]], *, shielded: bool) -> dict[str, _Layout]:
+    """The layout of rows in any order, for each parameter all of whose rows belong to one input each."""
+    values = detached(test.module, list(sites))
+    cotangents = test.functional.expand(1, *test.outputs_shape)
+    with differentiable(device_of(test.x)):
+        captured = capture(test.module, values, test.x, watched(sites), shielded=shielded)
+        if not captured.outputs.requires_grad:
+            return {}
+        owners = numbered(captured, witnessed(captured, cotangents, test.epsilon))
+        pulled, _ = pull(captured, cotangents, {name: (found, APART) for name, found in sites.items()}, {})
+    blocks = {name: _fitting(test, found, captured, pulled, APART, name, owners) for name, found in sites.items()}
+    return {name: _Layout(APART, _is_stored(test, block)) for name, block in blocks.items() if block is not None}
+
+
+def _is_stored(test: Test, block: GradientBlock) -> bool:
+    return isinstance(block, DenseBlock) and test.gradients[block.name].ndim == 1
 
 
 def _fitting(
-    test: _Test, sites: list[Site], captured: Capture, pulled: Pulled, layout: str, name: str
+    test: Test,
+    sites: list[Site],
+    captured: Capture,
+    pulled: Pulled,
+    layout: str,
+    name: str,
+    owners: Owners | None = None,
 ) -> GradientBlock | None:
     try:
-        block = block_of(sites, captured, pulled, layout=layout, name=name)
+        block = block_of(sites, captured, pulled, layout=layout, name=name, owners=owners)
     except (RuntimeError, IndexError):
         return None  # shapes that the rule does not know, such as a convolution without batch
     return block if block is not None and test.passes(block) else None
 
 
-def _verified_per_sample(test: _Test, names: list[str]) -> dict[str, PerSample]:
+def _verified_per_sample(test: Test, names: list[str]) -> dict[str, PerSample]:
     """For each parameter, the general method that reproduces autograd's gradient."""
     methods: dict[str, PerSample] = {}
     for method in (by_vmap, by_loop):
@@ -351,7 +242,7 @@ def _verified_per_sample(test: _Test, names: list[str]) -> dict[str, PerSample]:
     return methods
 
 
-def _attempt(method: PerSample, test: _Test, names: list[str]) -> dict[str, GradientBlock]:
+def _attempt(method: PerSample, test: Test, names: list[str]) -> dict[str, GradientBlock]:
     try:
         # Two cotangents, as a way that works for one alone may fail for more.
         gradients = method(test.module, names, test.x, test.functional.expand(2, *test.outputs_shape))

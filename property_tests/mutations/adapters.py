@@ -78,9 +78,30 @@ MUTANTS = [
     ),
     Mutant(
         "backends/dntk_torch/_blocks.py",
-        "misled = misplaced(captured, cotangents, {**factored, **small}, plan.epsilon)",
-        "misplaced(captured, cotangents, {**factored, **small}, plan.epsilon)",
+        "APART if name in misled else layout",
+        "layout",
         "rows of a sorted batch taken for those of inputs in order",
+        "tests/test_torch_moving_rows.py",
+    ),
+    Mutant(
+        "backends/dntk_torch/_owners.py",
+        "if agree(weighted, scaled, epsilon) else None",
+        "if True else None",
+        "a row of several inputs given to one of them",
+        "tests/test_torch_moving_rows.py::test_rows_of_several_inputs_are_noticed_on_every_call",
+    ),
+    Mutant(
+        "backends/dntk_torch/_owners.py",
+        "    return bool(powers.all()) and _within(",
+        "    return True or _within(",
+        "rows compared with their inputs in numbers too coarse to tell",
+        "tests/test_torch_moving_rows.py::test_moved_rows_are_noticed_in_sixteen_bits",
+    ),
+    Mutant(
+        "backends/dntk_torch/capture.py",
+        "elif owners is None or use.ordered:",
+        "elif owners is None:",
+        "a table that is repeated for every input taken out of order",
         "tests/test_torch_moving_rows.py",
     ),
     Mutant(
@@ -106,7 +127,7 @@ MUTANTS = [
     ),
     Mutant(
         "backends/dntk_torch/operations.py",
-        "return Read(input=both.input, arguments=(*both.arguments, _broadcast(input, _shift)))",
+        "return Read(input=both.input, arguments=(*both.arguments, _broadcast(input, added)))",
         "return both",
         "the shift of a scale with a shift left to passes per input",
         "tests/test_torch_layouts.py",
@@ -148,8 +169,8 @@ MUTANTS = [
     ),
     Mutant(
         "backends/dntk_torch/_blocks.py",
-        "idle = unreached(captured.outputs, {name: values[name] for name in plan.unreached})",
-        "idle = plan.unreached",
+        "    found = unreached(captured.outputs, asked) if asked and captured.outputs.requires_grad else frozenset()\n",
+        "    found = plan.unreached\n",
         "what had no influence on the inputs of the probe believed to have none ever",
         "tests/test_torch_forms.py",
     ),

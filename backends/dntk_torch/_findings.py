@@ -1,0 +1,69 @@
+"""What calls of a network have shown, and derivatives by the ways that they showed to be right."""
+
+import dataclasses
+
+import torch
+
+from dntk.models import batches
+from dntk.models.adapter import Memo, OutputCount, Passes
+from dntk.types import Batch
+from dntk_torch import inputs
+from dntk_torch._pushing import make_push
+from dntk_torch._signature import signature
+from dntk_torch.called import Called
+from dntk_torch.counting import operations_of, probed
+from dntk_torch.per_sample import Push, gradients_of
+from dntk_torch.private_copy import Values
+from dntk_torch.probe import Plan
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Findings:
+    """What calls have shown."""
+
+    outputs: OutputCount = dataclasses.field(default_factory=OutputCount)
+    plans: Memo[Plan] = dataclasses.field(default_factory=Memo)
+    pushes: Memo[Push] = dataclasses.field(default_factory=Memo)
+    input_gradients: Memo[inputs.InputGradient] = dataclasses.field(default_factory=Memo)
+    moving: Memo[bool] = dataclasses.field(default_factory=Memo)
+    sizes: Memo[tuple[int, int]] = dataclasses.field(default_factory=Memo)
+    passes: Passes = dataclasses.field(default_factory=Passes)
+
+    def pushed(self, net: Called, names: tuple[str, ...], x: Batch, tangents: Values) -> torch.Tensor:
+        """Derivatives (q, n, C) of all outputs along tangents (q, *shape)."""
+        way = self.pushes(x, probed(lambda: make_push(net, names, x)), of=signature(net), enough=1)
+
+        def once(q: int) -> int:
+            copies = {name: value[:1].expand(q, *value.shape[1:]) for name, value in tangents.items()}
+            return operations_of(lambda: way(net, copies, batches.first(x)))
+
+        self.passes.backward(x, next(iter(tangents.values())).shape[0], once, of=way)
+        return way(net, tangents, x)
+
+    def pulled(self, net: Called, names: tuple[str, ...], x: Batch, cotangents: torch.Tensor) -> list[torch.Tensor]:
+        """Gradients of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters."""
+        first, one = batches.first(x), cotangents[:1, ...]
+        self.passes.backward(
+            x, 1, lambda q: operations_of(lambda: gradients_of(net, names, first, [one] * q)), of="vjp"
+        )
+        (gradients,) = gradients_of(net, names, x, [cotangents])
+        return gradients
+
+    def input_gradient(
+        self, net: Called, names: tuple[str, ...], x: Batch, functionals: torch.Tensor, directions: Values
+    ) -> torch.Tensor:
+        """Gradients in the inputs of products of directions (n, q, *shape) with gradients of functionals (q, C)."""
+        data = (net, names, x, functionals, directions)
+
+        def find() -> inputs.InputGradient:
+            return inputs.by_forward_mode if inputs.agreeing(*data) else inputs.by_backward_mode
+
+        way = self.input_gradients(x, probed(find), of=signature(net), enough=1)
+
+        def once(q: int) -> int:
+            copies = {name: value[:1, :1].expand(1, q, *value.shape[2:]) for name, value in directions.items()}
+            case = (net, names, batches.first(x), functionals[:1].expand(q, -1), copies)
+            return operations_of(lambda: way(*case))
+
+        self.passes.backward(x, functionals.shape[0], once, of=way)
+        return way(*data)

@@ -1,0 +1,112 @@
+"""A random functional of a network, with which ways to its derivatives are compared."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+
+from dntk import arrays
+from dntk.gradient_blocks import GradientBlock
+from dntk.models import batches
+from dntk.types import Batch
+from dntk_torch.behaviour import evaluated, tolerance
+from dntk_torch.called import device_of
+from dntk_torch.execution import detached, differentiable, own_precision
+from dntk_torch.per_sample import Push, gradient, unreached
+from dntk_torch.precision import Coarsest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Test:
+    """A random functional Σ_i w_i ⟨u, f(x_i)⟩ with autograd's gradient of it."""
+
+    module: torch.nn.Module
+    x: Batch
+    weights: torch.Tensor
+    functional: torch.Tensor
+    gradients: Mapping[str, torch.Tensor]
+    unreached: frozenset[str]
+    rounding: float
+    epsilon: float
+
+    @property
+    def outputs_shape(self) -> tuple[int, int]:
+        """Shape (n, C) of the outputs."""
+        return batches.count(self.x), self.functional.shape[0]
+
+    @classmethod
+    def draw(cls, module: torch.nn.Module, x: Batch, names: tuple[str, ...]) -> "Test":
+        """Test for a module at some inputs; the random numbers are fixed and not the caller's."""
+        floating = [name for name, value in module.named_parameters() if value.is_floating_point()]
+        values = detached(module, floating)
+        with differentiable(device_of(x)):
+            with Coarsest() as made:
+                outputs = evaluated(module, values, x)
+            generator = torch.Generator().manual_seed(20)
+            weights = torch.randn(batches.count(x), generator=generator, dtype=torch.float64).to(outputs)
+            functional = torch.randn(outputs.shape[1], generator=generator, dtype=torch.float64).to(outputs)
+            cotangents = weights[:, None] * functional
+            if not outputs.requires_grad:
+                msg = (
+                    "the network's outputs carry no gradient of any parameter: does its forward "
+                    "run under torch.no_grad(), detach, or round?"
+                )
+                raise ValueError(msg)
+            found = _gradients(outputs, [values[name] for name in floating], cotangents)
+            missing = unreached(outputs, {name: values[name] for name in names})
+        # Where a gradient vanishes in exact arithmetic (a bias before a normalisation), what
+        # remains is rounding of the size of the other parameters' gradients.
+        scale = torch.stack([grad.double().norm() for grad in found]).norm()
+        every = dict(zip(floating, found, strict=True))
+        return cls(
+            module=module,
+            x=x,
+            weights=weights,
+            functional=functional,
+            gradients={name: every[name] for name in names},
+            unreached=missing,
+            rounding=100 * max(made.epsilon, *(arrays.epsilon(value) for value in (outputs, *found))) * float(scale),
+            epsilon=made.epsilon,
+        )
+
+    def passes(self, block: GradientBlock) -> bool:
+        """Whether Σ_i w_i G_i of the block is the gradient, to rounding."""
+        expected = self.gradients[block.name].flatten()
+        if block.size != expected.shape[0]:
+            return False
+        total = torch.zeros_like(expected)
+        with own_precision(expected.device):
+            for start, values in block.chunks(2**20):
+                total[start : start + values.shape[2]] = self.weights.to(values.dtype) @ values[0]
+        error = float((total - expected).norm())
+        return error <= max(tolerance(expected), self._half) * float(expected.norm()) + self.rounding
+
+    @property
+    def _half(self) -> float:
+        """Half the digits of the coarsest numbers inside the network."""
+        return 3 * self.epsilon**0.5
+
+    def passes_push(self, push: Push, share: float) -> bool:
+        """Whether Σ_i w_i ⟨u, J_i τ⟩ = ⟨∇, τ⟩ for random τ, to a ``share`` of the tolerance."""
+        generator = torch.Generator().manual_seed(21)
+        tangents = {
+            name: torch.randn(grad.shape, generator=generator, dtype=torch.float64).to(grad)
+            for name, grad in self.gradients.items()
+        }
+        pushed = push(self.module, {name: value[None] for name, value in tangents.items()}, self.x)
+        expected: float = sum(float((grad * tangents[name]).sum()) for name, grad in self.gradients.items())
+        size: float = sum(float(grad.norm()) ** 2 for grad in self.gradients.values()) ** 0.5
+        with own_precision(device_of(self.x)):
+            error = abs(float(self.weights @ (pushed[0] @ self.functional)) - expected)
+        coarsest = max(self._half, *(tolerance(value) for value in (self.functional, *self.gradients.values())))
+        return error <= share * coarsest * size + self.rounding
+
+
+def _gradients(outputs: torch.Tensor, parameters: list[torch.Tensor], cotangents: torch.Tensor) -> list[torch.Tensor]:
+    try:
+        return gradient(outputs, parameters, cotangents)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        msg = f"autograd cannot differentiate the network in its parameters: {error}"
+        raise ValueError(msg) from error

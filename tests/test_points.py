@@ -275,3 +275,39 @@ def test_a_loader_that_puts_nothing_together_is_refused():
         dntk.points(loader)
     whole = dntk.points(loader, collate=lambda rows: torch.stack([row for (row,) in rows]))
     assert whole[:].shape == (4, 2)
+
+
+TEXTS = [[3, 1, 2], [4, 4, 1, 7, 2], [5], [6, 2, 2, 1, 1, 3]]
+
+
+def padded_text(texts):
+    longest = max(map(len, texts))
+    return np.asarray([text + [0] * (longest - len(text)) for text in texts], dtype="f4")
+
+
+def sums_and_means(anp, *, masked):
+    def network(params, x):
+        mask = anp.asarray(x > 0, dtype="float32") if masked else anp.ones_like(x)
+        hidden = anp.tanh(x[..., None] * params["w"]) * mask[..., None]
+        return hidden.sum(1) / mask.sum(1)[:, None]
+
+    return network
+
+
+@pytest.mark.parametrize("library", ["autograd.numpy", "jax.numpy"])
+def test_padding_that_the_network_sees_is_refused(library):
+    xp = pytest.importorskip(library)
+    params = {"w": xp.asarray(np.linspace(-1, 1, 3), dtype="float32")}
+    source = dntk.points(TEXTS, collate=padded_text)
+    blind = dntk.as_model(sums_and_means(xp, masked=False), params)
+    with pytest.raises(ValueError, match=r"for point 0 of `x1` depend on how much `collate` pads it: .*mask"):
+        dntk.ntk(blind, source)
+    kernel = dntk.ntk(dntk.as_model(sums_and_means(xp, masked=True), params), source)
+    assert kernel.shape == (4, 4)
+
+
+def test_padding_to_one_length_is_no_fault():
+    anp = pytest.importorskip("autograd.numpy")
+    model = dntk.as_model(sums_and_means(anp, masked=False), {"w": np.linspace(-1, 1, 3).astype("f4")})
+    source = dntk.points(TEXTS, collate=lambda texts: padded_text([*texts, [0] * 6])[:-1])
+    assert dntk.ntk(model, source).shape == (4, 4)

@@ -16,6 +16,7 @@ from dntk.gradient_blocks import GradientBlock
 from dntk.models import batches
 from dntk.models._forward import require_forward
 from dntk.models._halved import in_batches
+from dntk.models._padding import require_padding_unseen
 from dntk.models._parameters import backend_for_parameters
 from dntk.models.nests import leaves
 from dntk.types import Array, Batch, Inputs, Namespace
@@ -229,10 +230,13 @@ def checked_inputs(model: Model, x: Any, name: str = "x") -> Inputs:
     """
     require_model(model)
     inputs = batches.bound(x, like=next(iter(model.parameters.values())))
-    read = batches.is_read(inputs)
-    if read:
-        batches.require_parts(name, inputs)
-    model.check_inputs(batches.first(inputs, _LOOKED_AT) if read else inputs, name)
+    if not batches.is_read(inputs):
+        model.check_inputs(inputs, name)
+        return inputs
+    batches.require_parts(name, inputs)
+    few = batches.first(inputs, _LOOKED_AT)
+    model.check_inputs(few, name)
+    require_padding_unseen(model, inputs, few, name)
     return inputs
 
 

@@ -28,8 +28,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/models/base.py",
-        "batches.first(inputs, _LOOKED_AT) if read else inputs",
-        "batches.whole(inputs)",
+        "    few = batches.first(inputs, _LOOKED_AT)\n",
+        "    few = batches.whole(inputs)\n",
         "a source read whole before it is used",
         TESTS + "test_points_of_a_source_are_read_a_batch_at_a_time",
     ),

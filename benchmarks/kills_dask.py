@@ -95,7 +95,11 @@ def run(kills: int, seed: int) -> collections.Counter[str]:
                 seconds[name] = time.perf_counter() - start
             for number in range(kills):
                 name = list(by_workers)[number % len(by_workers)]
-                client.wait_for_workers(2)
+                try:
+                    client.wait_for_workers(2, timeout=120)
+                except TimeoutError:  # Dask's nanny may give up a worker that is killed while it starts
+                    found["not tried: no second worker came back"] += kills - number
+                    break
                 try:
                     result, on_time = killed_during(by_workers[name], own, draw.random() * seconds[name], draw)
                 except Exception as error:  # what is lost is counted

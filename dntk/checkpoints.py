@@ -79,7 +79,7 @@ class Checkpoints:
             msg = f"`checkpoint` {folder} is a file: pass a folder, which is made where it is missing."
             raise FileExistsError(msg)
         # Looked at before its call: another process may begin the folder in between, with its call first.
-        filled = folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir())
+        filled = folder.exists() and any(not each.name.startswith(".") and present(each) for each in folder.iterdir())
         if not present(folder / _CALL):
             if filled:
                 msg = f"`checkpoint` {folder} has files that are no checkpoint: pass an empty or a new folder."

@@ -256,6 +256,13 @@ class TestOwners:
             spec.fit(x, checkpoint=tmp_path / "mine" / "thesis.tex")
         assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
 
+    def test_a_folder_of_nothing_but_an_empty_file_is_begun_anew(self, run, tmp_path):
+        spec, x, _ = run
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "empty" / "call").touch()  # as a full disk may leave
+        spec.fit(x, checkpoint=tmp_path / "empty")
+        assert (tmp_path / "empty" / "call").stat().st_size > 0
+
     def test_a_damaged_entry_is_named(self, run):
         spec, x, place = run
         content = bytearray((place / "ridge").read_bytes())

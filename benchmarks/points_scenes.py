@@ -14,7 +14,7 @@ from whole import trained
 import dntk
 from dntk.distill.data import KMeans, LastLayer, Random, RPCholesky
 from dntk.ledger import LedgerRecorder
-from dntk.sketch import Mixed
+from dntk.sketch import automatic
 from dntk.solve import ridge
 from dntk_studies import datasets
 
@@ -85,8 +85,13 @@ def images(data: str, network: str, data_dir: Path | None, networks_dir: Path) -
     found = getattr(datasets, NAMES[data])(train=None, validation=300, directory=data_dir)
     model = trained(network, found, folder)
     x, test = torch.from_numpy(found.train.x[:10_000]), torch.from_numpy(found.test.x[:500])
-    values = torch.from_numpy(_kept_features(model, torch.cat([test, x]), folder / f"{network}-{DIM}.npy"))
-    sketch = dntk.tangent_features(model, x[:2], sketch=Mixed(DIM)).sketch
+    plan = automatic(model, x, n=DIM, memory=DIM**2 * model.n_outputs * 4)  # as a fit of many points takes it
+    values = torch.from_numpy(_kept_features(model, torch.cat([test, x]), plan, folder / f"{network}-{DIM}.npy"))
+    made = dntk.tangent_features(model, test[:2], sketch=plan)
+    if not torch.allclose(made.values, values[:, :2], rtol=1e-3, atol=1e-3 * float(made.values.abs().max())):
+        msg = f"the features in {folder} are of another sketch: remove them."
+        raise ValueError(msg)
+    sketch = made.sketch
     with torch.no_grad():
         y = torch.cat([model(part) for part in x.split(500)])
     return Scene(
@@ -96,13 +101,13 @@ def images(data: str, network: str, data_dir: Path | None, networks_dir: Path) -
     )  # fmt: skip
 
 
-def _kept_features(model: dntk.Model, x: torch.Tensor, path: Path) -> np.ndarray:
+def _kept_features(model: dntk.Model, x: torch.Tensor, sketch: Any, path: Path) -> np.ndarray:
     if not path.exists():
         part = path.with_suffix(".part")
         out = np.lib.format.open_memmap(part, "w+", np.float32, (model.n_outputs, len(x), DIM))
-        for start in range(0, len(x), 250):
-            batch = dntk.tangent_features(model, x[start : start + 250], sketch=Mixed(DIM))
-            out[:, start : start + 250] = batch.values.numpy()
+        for start in range(0, len(x), 500):
+            batch = dntk.tangent_features(model, x[start : start + 500], sketch=sketch)
+            out[:, start : start + 500] = batch.values.numpy()
         out.flush()
         part.rename(path)
     return np.load(path, mmap_mode="c")

@@ -381,6 +381,23 @@ def test_results_do_not_depend_on_the_grad_mode_of_the_caller():
             model.vjp(x.clone(), torch.ones(x.shape[0], 3))
 
 
+def test_a_network_that_computes_in_16_bits_inside_is_told_so():
+    class Mixed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = torch.nn.Linear(8, 16), torch.nn.Linear(16, 3)
+
+        def forward(self, x):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed):
+                return self.last(torch.tanh(self.first(x))).float()
+
+    net, x, mixed = Mixed().eval(), torch.linspace(-1, 1, 48).reshape(6, 8), True
+    with pytest.raises(ValueError, match="the network computes in bfloat16 inside.* compute in float32"):
+        dntk.ntk(dntk.as_model(net), x)
+    mixed = False
+    assert dntk.ntk(dntk.as_model(net), x).shape == (6, 6)
+
+
 def test_calls_within_autocast_are_refused_and_right_outside_of_it():
     # Products of gradients would be of 16 bits there: this kernel wrong by 2e-3, and called float32.
     net, x = network("residual"), batch("residual")

@@ -28,6 +28,7 @@ class Test:
     unreached: frozenset[str]
     rounding: float
     epsilon: float
+    narrow: torch.dtype | None
 
     @property
     def outputs_shape(self) -> tuple[int, int]:
@@ -67,6 +68,7 @@ class Test:
             unreached=missing,
             rounding=100 * max(made.epsilon, *(arrays.epsilon(value) for value in (outputs, *found))) * float(scale),
             epsilon=made.epsilon,
+            narrow=made.narrow,
         )
 
     def passes(self, block: GradientBlock) -> bool:

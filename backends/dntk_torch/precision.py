@@ -46,18 +46,22 @@ def _in_float32(part: torch.Tensor) -> torch.Tensor:
 class Coarsest(TorchDispatchMode):  # type: ignore[misc]
     """Notes the rounding of the coarsest floating-point numbers that operations make, of float32 at most.
 
-    Such as the norms of language models, which are float32 in a network of float64.
+    Such as the norms of language models, which are float32 in a network of float64. ``narrow`` is a type of 16 bits,
+    where one was made.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.epsilon = 0.0
+        self.narrow: torch.dtype | None = None
 
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation."""
         output = func(*args, **(kwargs or {}))
         if isinstance(output, torch.Tensor) and output.is_floating_point():
             self.epsilon = max(self.epsilon, min(arrays.epsilon(output), torch.finfo(torch.float32).eps))
+            if torch.finfo(output.dtype).bits < 32:
+                self.narrow = output.dtype
         return output
 
 

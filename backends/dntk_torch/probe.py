@@ -234,12 +234,19 @@ def _verified_per_sample(test: Test, names: list[str]) -> dict[str, PerSample]:
     if wrong:
         for block in _attempt(by_loop, test, wrong).values():
             require_finite(block)  # nothing agrees with what is not finite
-        msg = (
-            "per-sample gradients do not add up to autograd's gradient for the batch, as an operation's "
-            f"backward pass depends on the batch, in {with_owners(test.module, wrong)}."
-        )
+        msg = f"per-sample gradients do not add up to autograd's gradient for the batch, as {_disagreement(test, wrong)}."
         raise ValueError(msg)
     return methods
+
+
+def _disagreement(test: Test, wrong: list[str]) -> str:
+    """Why sums of gradients are others than those of the batch, and what to do."""
+    if test.narrow is None or any(grad.dtype == test.narrow for grad in test.gradients.values()):
+        return f"an operation's backward pass depends on the batch, in {with_owners(test.module, wrong)}"
+    return (
+        f"the network computes in {str(test.narrow).removeprefix('torch.')} inside, whose rounding depends on the "
+        "batch: let its forward compute in float32 for its kernel, without torch.autocast or casts"
+    )
 
 
 def _attempt(method: PerSample, test: Test, names: list[str]) -> dict[str, GradientBlock]:

@@ -234,12 +234,12 @@ def _verified_per_sample(test: Test, names: list[str]) -> dict[str, PerSample]:
     if wrong:
         for block in _attempt(by_loop, test, wrong).values():
             require_finite(block)  # nothing agrees with what is not finite
-        msg = f"per-sample gradients do not add up to autograd's gradient for the batch, as {_disagreement(test, wrong)}."
+        msg = f"per-sample gradients do not add up to autograd's gradient for the batch, as {_apart(test, wrong)}."
         raise ValueError(msg)
     return methods
 
 
-def _disagreement(test: Test, wrong: list[str]) -> str:
+def _apart(test: Test, wrong: list[str]) -> str:
     """Why sums of gradients are others than those of the batch, and what to do."""
     if test.narrow is None or any(grad.dtype == test.narrow for grad in test.gradients.values()):
         return f"an operation's backward pass depends on the batch, in {with_owners(test.module, wrong)}"

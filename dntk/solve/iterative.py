@@ -1,6 +1,7 @@
 """Kernel ridge regression by preconditioned conjugate gradients, in mixed precision where float64 is asked for."""
 
 import dataclasses
+import warnings
 
 from jaxtyping import Float
 
@@ -60,7 +61,7 @@ def iterative_ridge(
     preconditioner
         Default ``RandomizedNystrom()``.
     tolerance
-        Relative residual at which to stop. Not reaching it is no error: see ``.cg.converged``.
+        Relative residual at which to stop. Where it is not reached a warning says by how much: see ``.cg.converged``.
     iterations
         At most so many steps in all.
 
@@ -68,6 +69,11 @@ def iterative_ridge(
     ------
     ValueError
         A ridge that is not positive; right-hand sides of another shape.
+
+    Warns
+    -----
+    UserWarning
+        The tolerance is not reached: what is returned is not the solution.
 
     Examples
     --------
@@ -94,7 +100,22 @@ def iterative_ridge(
         fit = IterativeFit(dual=found.solution, cg=found, rank=built.rank, rounds=1)
     else:
         fit = _mixed(kernel, block, ridge, built, iterations, tolerance)
+    _warn_unless_converged(fit, ridge, tolerance, mixed=low != block.dtype)
     return fit if rhs.ndim == 3 else _columns_only(fit)
+
+
+def _warn_unless_converged(fit: IterativeFit, ridge: float, tolerance: float, *, mixed: bool) -> None:
+    xp = arrays.namespace(fit.cg.converged)
+    if bool(xp.all(fit.cg.converged)):
+        return
+    worst = float(xp.max(fit.cg.relative_residual))
+    precision = "" if mixed else ", right-hand sides in float64"
+    msg = (
+        f"conjugate gradients stopped at a relative residual of {worst:.2g} after {fit.cg.iterations} steps, above "
+        f"`tolerance`={tolerance:.2g}: `dual` is not the solution at `ridge`={ridge:.3g}. Pass a larger ridge, more "
+        f"`iterations`, a preconditioner of higher rank (here {fit.rank}){precision}, or use dntk.solve.ridge."
+    )
+    warnings.warn(msg, UserWarning, stacklevel=3)
 
 
 def _dtype_of(kernel: KernelOperator, like: Array) -> object:

@@ -16,6 +16,13 @@ CHEBYSHEV = "property_tests/test_trace_bracket.py::test_conjugate_gradients_obey
 
 MUTANTS = [
     Mutant(
+        "dntk/solve/iterative.py",
+        "if bool(xp.all(fit.cg.converged)):",
+        "if fit.cg.iterations > 0:",
+        "conjugate gradients that did not end are a solution",
+        "tests/test_iterative.py::test_an_iteration_that_stops_early_says_so",
+    ),
+    Mutant(
         "dntk/solve/normal_equations.py",
         "return max(1, min(ROWS, ENTRIES // (features.shape[0] * features.shape[2])))",
         "return ROWS",

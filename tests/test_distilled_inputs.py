@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.optimize
 
 import dntk
 from dntk.distill.data import (
@@ -288,6 +289,16 @@ class TestBarycentres:
         support, weights = WeightedSupport(rounds=40).summarise(clouds, 2, seed=0)
         assert weights.sum() == pytest.approx(1)
         assert transport_cost(clouds, support, weights) < free / 2
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_weights_are_the_best_that_the_points_can_have_where_they_stand(self, seed):
+        """By SciPy's linear programme over plans whose only marginal is the cloud's."""
+        pytest.importorskip("ot")
+        support, weights = WeightedSupport(rounds=1, iterations=0).summarise(self.points, 4, seed=seed)
+        cost = ((support[:, None, :] - self.points[None, :, :]) ** 2).sum(-1)
+        columns = np.kron(np.ones((1, 4)), np.eye(60))
+        best = scipy.optimize.linprog(cost.reshape(-1), A_eq=columns, b_eq=np.full(60, 1 / 60))
+        assert transport_cost(self.points, support, weights) == pytest.approx(best.fun, rel=1e-6)
 
 
 def test_soft_labels_and_weights_come_with_the_inputs():

@@ -45,6 +45,13 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/distill/data/barycentres.py",
+        "nearest = np.argmin(squared_distances(support, points), axis=0)",
+        "nearest = np.argmax(squared_distances(support, points), axis=0)",
+        "mass of a barycentre goes to the farthest points",
+        "tests/test_distilled_inputs.py::TestBarycentres::test_weights_are_the_best_that_the_points_can_have_where_they_stand",
+    ),
+    Mutant(
+        "dntk/distill/data/barycentres.py",
         "return _moved(support, points, weights, self.iterations, 1e-7), weights",
         "return support + points.std(), weights",
         "the points of a weighted barycentre are not the means of what they get",

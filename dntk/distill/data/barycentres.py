@@ -44,13 +44,12 @@ class FreeSupport:
 class WeightedSupport:
     """Points that move and weights that adapt, in turns (Liu et al., ICCV 2025).
 
-    Weights follow mirror descent a ← a e^{−ηu}, normalised, u the transport dual at costs scaled to at most 1; then the
-    points go the share θ = ``damping`` of the way to their barycentre; in the end, all of it.
+    Weights are those of the least transport cost to the points where they stand: the share of the cloud that is nearest
+    to each. The published mirror descent goes there; with its long steps it need not come near. Then the points go the
+    share θ = ``damping`` of the way to their barycentre; in the end, all of it.
     """
 
     rounds: int = 10
-    mirror_rate: float = 10.0
-    mirror_steps: int = 100
     damping: float = 0.2
     tolerance: float = 1e-6
     iterations: int = 100
@@ -59,33 +58,19 @@ class WeightedSupport:
         """Support and weights, none of them zero."""
         support, weights = _start(points, size, seed), np.full(size, 1 / size)
         for number in range(self.rounds):
-            before, weights = weights, self._weights(points, support)
+            before, weights = weights, _nearest_shares(points, support)
             if number and np.linalg.norm(weights - before) < self.tolerance:
                 break
             moved = _moved(support, points, weights, self.iterations, 1e-7)
             support = (1 - self.damping) * support + self.damping * moved
         return _moved(support, points, weights, self.iterations, 1e-7), weights
 
-    def _weights(self, points: Points, support: Points) -> Points:
-        """The best of the weights that mirror descent comes to: at this rate it may oscillate."""
-        transport = require_transport()
-        cost = squared_distances(support, points)
-        cost /= cost.max() or 1.0
-        mass = np.full(len(points), 1 / len(points))
-        weights = best = np.full(len(support), 1 / len(support))
-        least = np.inf
-        for _ in range(self.mirror_steps):
-            _, found = transport.emd(weights, mass, cost, log=True)
-            if found["cost"] < least:
-                least, best = found["cost"], weights
-            # The dual is known up to a constant, which normalising takes out.
-            step = weights * np.exp(-self.mirror_rate * (found["u"] - found["u"].min()))
-            step = np.maximum(step / step.sum(), 1e-9)
-            step /= step.sum()
-            change, weights = np.abs(step - weights).sum(), step
-            if change < 1e-9:
-                break
-        return best
+
+def _nearest_shares(points: Points, support: Points) -> Points:
+    """Share of the points that are nearest to each of the support, 1e-9 where none are."""
+    nearest = np.argmin(squared_distances(support, points), axis=0)
+    shares = np.maximum(np.bincount(nearest, minlength=len(support)) / len(points), 1e-9)
+    return shares / shares.sum()
 
 
 def transport_cost(points: Points, support: Points, weights: Points) -> float:

@@ -162,7 +162,7 @@ MUTANTS = [
     ),
     Mutant(
         "backends/dntk_torch/_blocks.py",
-        "require_no_remembered_values(net, (name,))",
+        "require_no_remembered_values(net, found - plan.unreached)",
         "pass",
         "a parameter lost whose value a layer keeps since the model was looked at",
         "tests/test_torch_forms.py",

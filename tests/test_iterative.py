@@ -82,9 +82,16 @@ def test_refinement_reaches_float64_from_a_float32_iteration(module):
     assert fit.rounds > 1
     error = np.linalg.norm(host(fit.dual) - dense(phi, y, 1e-2))
     assert error <= 1e-12 * np.linalg.norm(host(y)) / 1e-2 * 1.1
-    with pytest.warns(UserWarning, match="right-hand sides in float64"):
-        low = iterative_ridge(FeatureKernel(phi.values), library.array(host(y).T, "f4"), ridge=1e-2, tolerance=1e-12)
+    low = iterative_ridge(FeatureKernel(phi.values), library.array(host(y).T, "f4"), ridge=1e-2, tolerance=1e-12)
     assert not host(low.cg.converged).all()
+
+
+def test_float32_that_keeps_less_than_half_its_digits_says_so():
+    phi, y = features(NUMPY, n=40, k=60, decay=0.9), targets(NUMPY, n=40)
+    rule = RandomizedNystrom(rank=1, largest=1)
+    with pytest.warns(UserWarning, match=r"right-hand sides in float64, or use dntk\.solve\.ridge"):
+        fit = iterative_ridge(FeatureKernel(phi.values), y.T, ridge=1e-6, preconditioner=rule, iterations=3)
+    assert host(fit.cg.relative_residual).max() > 1e-3
 
 
 def test_an_iteration_that_stops_early_says_so():

@@ -115,10 +115,9 @@ def test_an_iterative_fit_says_how_far_it_came(phi, y):
     # the residual divided by the least eigenvalue, which is at least λ
     error = np.linalg.norm(fit.dual - exact, axis=1)
     assert (error <= 1.01e-10 * np.linalg.norm(y, axis=0) / RIDGE).all()
-    with pytest.warns(UserWarning, match="is not the solution"):
-        stopped = solve.iterative_ridge(
-            kernel, y.T, ridge=1e-6, tolerance=1e-12, iterations=1, preconditioner=solve.RandomizedNystrom(2)
-        )
+    stopped = solve.iterative_ridge(
+        kernel, y.T, ridge=1e-6, tolerance=1e-12, iterations=1, preconditioner=solve.RandomizedNystrom(2)
+    )
     assert stopped.cg.iterations == 1
     assert not stopped.cg.converged.any()
     assert (stopped.cg.relative_residual > 1e-12).all()

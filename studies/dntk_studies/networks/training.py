@@ -67,12 +67,13 @@ def _epoch(
     generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
     order = torch.randperm(len(x), generator=generator)
     per_epoch = max(1, len(x) // plan.batch)
-    convolutional = plan.architecture == "resnet18"
+    # On processors with AVX2 alone PyTorch 2.13 writes past its arrays in backward passes of few channels that come last.
+    wide = plan.architecture == "resnet18" and plan.width >= 8
+    layout = torch.channels_last if wide else torch.contiguous_format
     for step in range(per_epoch):
         chosen = order[step * plan.batch : (step + 1) * plan.batch]
         images = augmented(x[chosen], plan, generator)
-        if convolutional:
-            images = images.contiguous(memory_format=torch.channels_last)
+        images = images.clone(memory_format=layout)
         for group in optimiser.param_groups:
             group["lr"] = plan.rate * one_cycle((epoch * per_epoch + step) / steps)
         optimiser.zero_grad(set_to_none=True)

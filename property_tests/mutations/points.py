@@ -6,6 +6,13 @@ SOURCES, TESTS = "dntk/models/sources.py", "tests/test_points.py::"
 
 MUTANTS = [
     Mutant(
+        "dntk/models/base.py",
+        "    require_padding_unseen(model, inputs, few, name)\n",
+        "",
+        "padding that a network takes for data passes",
+        "tests/test_points.py::test_padding_that_the_network_sees_is_refused",
+    ),
+    Mutant(
         SOURCES,
         "    return rows[back]\n",
         "    return rows\n",

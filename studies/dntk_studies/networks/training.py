@@ -67,7 +67,7 @@ def _epoch(
     generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
     order = torch.randperm(len(x), generator=generator)
     per_epoch = max(1, len(x) // plan.batch)
-    # With AVX2 alone PyTorch 2.13 writes past its arrays in backward passes of few channels that come last.
+    # With few channels that come last PyTorch 2.13 wrote past its arrays on a processor without AVX-512.
     wide = plan.architecture == "resnet18" and plan.width >= 8
     layout = torch.channels_last if wide else torch.contiguous_format
     for step in range(per_epoch):

@@ -35,7 +35,7 @@ def test_a_model_tells_what_goes_input_by_input_and_why():
     forms = model.gradient_forms(inputs(5, 8))
     (left,) = forms.per_input
     assert left == ParameterForm(
-        name="matrix", size=36, why_not="no rule tells the gradients of what goes into torch.functional.einsum"
+        name="matrix", size=36, why_not="no rule tells the gradients of what goes into torch.einsum"
     )
     assert forms.share == (model.n_parameters - 36) / model.n_parameters
     first, second = str(forms).splitlines()

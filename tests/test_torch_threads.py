@@ -118,6 +118,7 @@ def test_an_interrupt_at_any_moment_leaves_the_module_as_it_was(name):
     net, x = network(name), batch(name)[:2]
     before = portrait(net)
     with dntk.checking(False):
+        results(dntk.as_model(net), x)  # what is made once for the process is no moment of every call
         lines = interrupted_after(10**9, lambda: results(dntk.as_model(net), x))
         for moment in range(1, lines, lines // 20):  # every moment: tests/torch_interrupts.py
             assert interrupted_after(moment, lambda: results(dntk.as_model(net), x)) == moment
@@ -398,9 +399,46 @@ def test_compiled_networks_and_layers_run_as_they_were():
 def test_warnings_and_process_wide_switches_are_as_before():
     net, x = network("recurrent"), batch("recurrent")
     model = dntk.as_model(net)
+    results(model, x)  # imports packages with filters of their own
     before = list(warnings.filters)
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(lambda _: results(model, x), range(CALLS)))
+    assert list(warnings.filters) == before
+
+
+def test_calls_swap_no_filters_of_warnings(monkeypatch):
+    net, x = network("recurrent"), batch("recurrent")
+    results(dntk.as_model(net), x)
+
+    def swapped(*_):
+        msg = "the filters of the whole process were swapped"
+        raise AssertionError(msg)
+
+    monkeypatch.setattr(warnings.catch_warnings, "__enter__", swapped)
+    results(dntk.as_model(net), x)
+
+
+PUT_BACK = ("nested", "crossed")
+"""How two blocks of ``catch_warnings`` in other threads can end: the lists they put back had our entries."""
+
+
+@pytest.mark.parametrize("order", PUT_BACK)
+def test_filters_that_another_thread_puts_back_hide_nothing_and_go_with_the_next_block(order):
+    before = list(warnings.filters)
+    blocks = [warnings.catch_warnings(), warnings.catch_warnings()]
+    ours = process_wide.quiet()
+    ours.__enter__()
+    for block in blocks:
+        block.__enter__()
+    ours.__exit__(None, None, None)
+    for block in blocks if order == "crossed" else reversed(blocks):
+        block.__exit__(None, None, None)
+    with pytest.warns(UserWarning, match="There is a performance drop"):
+        warnings.warn("There is a performance drop here", UserWarning, stacklevel=1)
+    if order == "nested":
+        assert list(warnings.filters) == before
+    with process_wide.quiet():
+        warnings.warn("There is a performance drop here", UserWarning, stacklevel=1)  # an error where it is heard
     assert list(warnings.filters) == before
 
 

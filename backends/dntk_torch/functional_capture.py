@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from torch.autograd.graph import get_gradient_edge
-from torch.overrides import resolve_name
 from torch.utils.weak import WeakIdKeyDictionary
 
 from dntk_torch._repeating import repeats
 from dntk_torch.calls import LayerCall, Use
+from dntk_torch.function_names import function_name
 from dntk_torch.lineage import Lineage, Origin, tensors
 from dntk_torch.operations import OPERATIONS, Argument, Read
 from dntk_torch.plain_operations import OPENED, opened_attention
@@ -85,7 +85,7 @@ class Recorder(Mode):
 
     def _escape(self, func: Any, names: Iterable[str]) -> None:
         for name in names:
-            self.escaped.setdefault(name, resolve_name(func) or str(func))
+            self.escaped.setdefault(name, function_name(func))
 
     def _without_graph(self, nested: Any) -> Any:
         """Nested arguments in which values made of parameters are leaves, whose graphs backward passes leave alone."""

@@ -5,12 +5,11 @@ of function transforms.
 """
 
 import contextlib
-import re
 import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 
@@ -90,22 +89,60 @@ _MESSAGES = (
 )
 
 
-_Filters: TypeAlias = list[Any]
+class _Message:
+    """How some unwanted messages begin, as ``warnings`` asks an entry; of no messages once it is let go.
+
+    ``warnings.catch_warnings`` of another thread can put back a list with an entry that has been taken out of the list
+    in force. Such an entry must not hide what the user wants to read.
+    """
+
+    def __init__(self, start: str) -> None:
+        self.start = start
+        self.held = False
+
+    def match(self, text: str) -> bool:
+        """Whether a warning is unwanted now."""
+        return self.held and text.startswith(self.start)
 
 
-def _filters() -> _Filters:
-    return [("ignore", re.compile(message), Warning, None, 0) for message in _MESSAGES]
+class _Ignored(NamedTuple):
+    """Entries, and the lists they were put into: each may be in force again."""
+
+    entries: list[Any]
+    lists: list[Any]
 
 
-def _ignore(added: _Filters) -> None:
-    _no_longer_ignore(added)
-    warnings.filters[:0] = added  # type: ignore[index]
+def _ignored() -> _Ignored:
+    return _Ignored([("ignore", _Message(start), Warning, None, 0) for start in _MESSAGES], [])
 
 
-def _no_longer_ignore(added: _Filters) -> None:
-    # Only what was added: to put the whole list back would undo what other threads did meanwhile.
-    left = [entry for entry in warnings.filters if not any(entry is mine for mine in added)]
-    warnings.filters[:] = left  # type: ignore[index]
+def _ignore(ours: _Ignored) -> None:
+    _set(ours, held=True)
+    current: Any = warnings.filters
+    if not any(current is known for known in ours.lists):
+        ours.lists.append(current)
+    _take_out(ours, current)
+    current[:0] = ours.entries
+
+
+def _no_longer_ignore(ours: _Ignored) -> None:
+    _set(ours, held=False)
+    for filters in (*ours.lists, warnings.filters):
+        _take_out(ours, filters)
+
+
+def _set(ours: _Ignored, *, held: bool) -> None:
+    for _, message, *_ in ours.entries:
+        message.held = held
+
+
+def _take_out(ours: _Ignored, filters: Any) -> None:
+    # Only these and what earlier blocks left: to put the whole list back would undo what others did meanwhile.
+    filters[:] = [entry for entry in filters if not any(entry is mine for mine in ours.entries) and not _left(entry)]
+
+
+def _left(entry: Any) -> bool:
+    return isinstance(entry[1], _Message) and not entry[1].held
 
 
 def _cudnn() -> bool:
@@ -121,7 +158,7 @@ def _with_cudnn(before: bool) -> None:
     torch.backends.cudnn.enabled = before
 
 
-quiet = Shared(_filters, _ignore, _no_longer_ignore)
+quiet = Shared(_ignored, _ignore, _no_longer_ignore)
 """Without the warnings of function transforms that a user can do nothing about."""
 
 without_cudnn = Shared(_cudnn, _without_cudnn, _with_cudnn)

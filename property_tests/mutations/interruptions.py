@@ -110,6 +110,29 @@ MUTANTS = [
         "tests/test_torch_threads.py::test_an_interrupt_at_any_moment_is_mended_by_the_next_block_that_needs_the_switch",
     ),
     Mutant(
+        "backends/dntk_torch/process_wide.py",
+        "for filters in (*ours.lists, warnings.filters):",
+        "for filters in (warnings.filters,):",
+        "a list of filters that another thread puts back has entries of an ended block",
+        "tests/test_torch_threads.py::"
+        "test_filters_that_another_thread_puts_back_hide_nothing_and_go_with_the_next_block[nested]",
+    ),
+    Mutant(
+        "backends/dntk_torch/process_wide.py",
+        "return self.held and text.startswith(self.start)",
+        "return text.startswith(self.start)",
+        "an entry left in another thread's list hides the user's warnings",
+        "tests/test_torch_threads.py::"
+        "test_filters_that_another_thread_puts_back_hide_nothing_and_go_with_the_next_block[crossed]",
+    ),
+    Mutant(
+        "backends/dntk_torch/functional_capture.py",
+        "self.escaped.setdefault(name, function_name(func))",
+        "self.escaped.setdefault(name, torch.overrides.resolve_name(func) or function_name(func))",
+        "a traced call swaps the filters of warnings of the whole process",
+        "tests/test_torch_threads.py::test_calls_swap_no_filters_of_warnings",
+    ),
+    Mutant(
         "dntk/stores/folder.py",
         'if found.manifest["data"] != data:',
         "if False:",

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 from torch.nn import functional  # noqa: E402
 from torch.overrides import get_overridable_functions, resolve_name  # noqa: E402
 
-from dntk_torch.function_names import function_name  # noqa: E402
+from dntk_torch._function_names import function_name  # noqa: E402
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import torch
 from torch.autograd.graph import get_gradient_edge
 from torch.utils.weak import WeakIdKeyDictionary
 
+from dntk_torch._function_names import function_name
 from dntk_torch._repeating import repeats
 from dntk_torch.calls import LayerCall, Use
-from dntk_torch.function_names import function_name
 from dntk_torch.lineage import Lineage, Origin, tensors
 from dntk_torch.operations import OPERATIONS, Argument, Read
 from dntk_torch.plain_operations import OPENED, opened_attention

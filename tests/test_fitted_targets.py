@@ -34,6 +34,20 @@ def test_a_regression_on_them_has_these_weights_and_objective(library):
     assert found.objective == pytest.approx(objective(phi, y, found.weights, RIDGE), rel=1e-4)
 
 
+def test_a_point_of_tiny_features_beside_a_large_one_is_held_whole(library):
+    rng = np.random.default_rng(1)
+    values = (rng.standard_normal((20, 6, 9)) * np.array([2e-5, 1, 1, 1, 1, 1])[:, None]).astype("f4")
+    y = rng.standard_normal((6, 20)).astype("f4")
+    phi = dntk.TangentFeatures(library.array(values, "f4"))
+    found = fitted_targets(phi[[0, 5]], phi, library.array(y, "f4"), ridge=RIDGE)
+    for wide, goals, own in zip(values.astype("f8"), y.T, host(found.targets).T, strict=True):
+        mine = wide[[0, 5]]
+        span = np.linalg.qr(mine.T).Q
+        best = span @ np.linalg.solve(span.T @ wide.T @ wide @ span + RIDGE * np.eye(2), span.T @ wide.T @ goals)
+        again = mine.T @ np.linalg.solve(mine @ mine.T + RIDGE * np.eye(2), own.astype("f8"))
+        np.testing.assert_allclose(again, best, atol=1e-5 * np.abs(best).max())
+
+
 def test_no_other_targets_of_the_kept_points_have_a_smaller_objective():
     kept, phi, y = scene(NUMPY, dtype="f8")
     found, rng = fitted_targets(kept, phi, y, ridge=RIDGE), np.random.default_rng(0)

@@ -164,10 +164,17 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/distill/data/_fitted_targets.py",
-        "safe + ridge / safe",
-        "safe",
+        "own = (kept @ weights + ridge * dual)",
+        "own = (kept @ weights)",
         "fitted targets forget the ridge of the regression that they are for",
         FITTED + "test_a_regression_on_them_has_these_weights_and_objective[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/data/_fitted_targets.py",
+        "_REFINEMENTS = 4",
+        "_REFINEMENTS = 1",
+        "targets of tiny features trust singular values that float32 does not know",
+        FITTED + "test_a_point_of_tiny_features_beside_a_large_one_is_held_whole[jax]",
     ),
     Mutant(
         "dntk/distill/data/_fitted_targets.py",

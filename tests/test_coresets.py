@@ -6,6 +6,7 @@ import pytest
 import dntk
 from dntk.distill.data import LCMD, Balanced, FarthestPoint, Herding, KMeans, Leverage, MaxDet, Random, RPCholesky
 from dntk.distill.data._lloyd import clusters
+from dntk.distill.data.residual_kernel import eliminate
 from tests.libraries import LIBRARIES, host
 from tests.networks import features
 
@@ -401,3 +402,9 @@ def test_parameters_out_of_range_are_refused(make):
 def test_selectors_are_values(selector):
     assert selector(3) == selector(3)
     assert dataclasses.replace(selector(3), size=4).size == 4
+
+
+def test_elimination_at_another_power_of_two_is_the_same_to_the_bit():
+    for left in np.random.default_rng(0).uniform(1, 4, 10_000):
+        here, there = (eliminate(np.array([[left * 4.0**power]]), 0.0)[0][0, 0] for power in (0, 33))
+        assert there * 2.0**33 == here

@@ -1,5 +1,6 @@
 """What chosen points leave of the kernel: a partial Cholesky factorisation of the features' Gram matrix, by blocks."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -182,7 +183,7 @@ def eliminate(
         row = factor[j, :j]
         left = float(block[j, j] - row @ row)
         if left > noise and accept(j, left):
-            root = left**0.5
+            root = math.sqrt(left)  # correctly rounded at every scale, as a power is not
             combine[:, j] = -(combine[:, :j] @ row) / root
             combine[j, j] += 1 / root
             factor[:, j] = (block[:, j] - factor[:, :j] @ row) / root

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.jax_settings import share_contexts
+from tests.strict_settings import keep_flags
 
 MOST_RESIDENT = 2 * 2**30
 """Bytes that a test process may hold before it lets go of what JAX has compiled: 2 GiB."""
@@ -17,6 +18,11 @@ MARGIN = 2**30
 """Bytes that it may grow by before it lets go again, where that did not suffice."""
 
 _limit = MOST_RESIDENT
+
+
+def pytest_configure() -> None:
+    """Before any test asks an array for its namespace."""
+    keep_flags()
 
 
 def pytest_runtest_setup() -> None:

@@ -4,6 +4,7 @@ import csv
 import html.parser
 import importlib.util
 import io
+import re
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from dntk.distill.gradients import Solution
 from dntk.estimator.reporting._of_fit import facts_of
 from dntk.estimator.reporting.asked import Asked
 from dntk.report.images import as_png, grid, pixels_of
+from dntk.report.page import table, write_page
+from dntk.report.plots import price_plot
+from dntk_studies.demo.table import COLUMNS
 from tests.browser import browser, look
 from tests.libraries import LIBRARIES, host, interpreted
 from tests.networks import inputs, mlp
@@ -318,3 +322,18 @@ def test_the_browser_finds_what_sticks_out_and_what_fails(tmp_path):
     seen = look(tmp_path, ["bad.html"], width=390)
     assert seen.wide["bad.html"] == ["div.: wide"]
     assert "nothing is not defined" in seen.console[0]
+
+
+def test_prices_beside_bars_are_written_out():
+    drawn = price_plot({"rows": (116_730, 5_640), "seconds": (87.31, 7.52)}, ("exact", "distilled"))
+    assert re.findall(r"<!-- ([\d.,e+]+) -->", drawn) == ["116,730", "87.3", "5,640", "7.52"]
+
+
+@pytest.mark.skipif(browser() is None, reason="no Chromium is installed")
+def test_the_demo_table_fits_a_screen_without_being_moved(tmp_path):
+    names = ("the network itself", "distilled, with all gradients of its points", "exact kernel, all 11,673")
+    rows = [(name, "116,730", "5,450", "≈ 1,302.3", "0.976", "0.978") for name in names]
+    write_page(tmp_path / "page.html", "demo", [table(COLUMNS, rows)])
+    page = (tmp_path / "page.html").read_text("utf-8").replace("overflow-x: auto", "overflow-x: visible")
+    (tmp_path / "page.html").write_text(page, "utf-8")
+    assert look(tmp_path, ["page.html"], width=960).wide == {"page.html": []}

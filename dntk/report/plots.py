@@ -53,12 +53,18 @@ def price_plot(prices: Mapping[str, tuple[float, float]], names: tuple[str, str]
     for side, (name, color) in enumerate(zip(names, _COLORS, strict=False)):
         places = [row + 0.4 * (side - 0.5) for row in range(len(prices))]
         bars = axes.barh(places, [pair[side] for pair in prices.values()], height=0.36, color=color, label=name)
-        axes.bar_label(bars, fmt="{:,.3g}".format, padding=3, fontsize=9)
+        axes.bar_label(bars, fmt=_price, padding=3, fontsize=9)
     axes.set(xscale="log", yticks=range(len(prices)), yticklabels=list(prices))
+    axes.set_axisbelow(True)
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.legend(frameon=False)
     return as_svg(figure)
+
+
+def _price(value: float) -> str:
+    """Whole from a hundred on, else three figures: 116,730 and 52.2, never 1.17e+05."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 _COLORS = ("#1f5fa8", "#b3432b", "#3c8a4f", "#8a5fb0", "#b58a1b", "#333333")

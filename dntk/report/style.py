@@ -35,6 +35,7 @@ nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .2re
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
 caption { text-align: left; color: var(--faint); padding-bottom: .3rem; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--grid); text-align: right; white-space: nowrap; }
+thead th { white-space: normal; vertical-align: bottom; }
 tbody th { font-weight: normal; } th:first-child, td:first-child { text-align: left; }
 .words th, .words td { text-align: left; white-space: normal; vertical-align: top; }
 .words td:last-child { overflow-wrap: anywhere; min-width: 11rem; } .words th:first-child { min-width: 9rem; }

@@ -29,6 +29,15 @@ def require_plain_array(name: str, value: Any, library: str = "") -> None:
     require_exact_products(value)
 
 
+def require_one_split(name: str, value: Any) -> None:
+    """Raise ``TypeError`` of a Hugging Face mapping of splits, which is no batch of data sets: one is to be chosen."""
+    if type(value).__name__ in ("DatasetDict", "IterableDatasetDict") and value:
+        first = next(iter(value))
+        splits = ", ".join(repr(split) for split in value)
+        msg = f"`{name}` is {kind_of(value)} of the splits {splits}: choose one of them, {name}[{first!r}]."
+        raise TypeError(msg)
+
+
 def require_exact_products(value: Any) -> None:
     """Raise ``ValueError`` where the library of an array now rounds products of it to 16 bits.
 

@@ -160,7 +160,7 @@ def all_seen(ids):
 @pytest.mark.parametrize("case", ["jax", "torch"])
 def test_objectives_of_inputs_say_that_they_make_one_array(case):
     model, x = CASES[case]()
-    with pytest.raises(TypeError, match=r"`x` is a dict of several arrays, and objectives make one: choose points"):
+    with pytest.raises(TypeError, match=r"`x` is a dict of arrays, and objectives make one: choose points"):
         dntk.distill.data.TangentResidual(3).distill(model, x)
 
 

@@ -175,8 +175,27 @@ def test_streams_and_buffers_are_no_sources():
 
 def test_groups_of_stored_arrays_are_no_sources():
     group = pytest.importorskip("zarr").group()
-    with pytest.raises(TypeError, match="a Group is no source of points"):
+    with pytest.raises(TypeError, match="a zarr Group is no source of points"):
         dntk.points(group)
+
+
+class DatasetDict(dict):
+    """Splits by name, as Hugging Face loads a data set; the library is not needed to know it."""
+
+
+def test_of_the_splits_of_a_data_set_one_is_to_be_chosen(library):
+    splits, model = DatasetDict(train=Listed(ROWS), test=Listed(ROWS[:3])), mlp(library)
+    words = r"is a tests DatasetDict of the splits 'train', 'test': choose one of them, {}\['train'\]"
+    for name, call in {
+        "x1": lambda: dntk.ntk(model, splits),
+        "x": lambda: dntk.DistilledNTK(model).fit(splits),
+        "source": lambda: dntk.points(splits),
+    }.items():
+        with pytest.raises(TypeError, match=f"`{name}` " + words.format(name)):
+            call()
+    with pytest.raises(TypeError, match=words.format("x")):
+        dntk.outputs.labelled(splits, np.arange(8))
+    assert dntk.ntk(model, splits["train"]).shape == (8, 8)
 
 
 def test_a_data_set_may_have_a_list_of_keys():

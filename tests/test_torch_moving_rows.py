@@ -50,6 +50,35 @@ class Ranked(Sorted):
         return self.head(order.T @ torch.tanh(self.layer(order @ x)))
 
 
+class Multiplied(Sorted):
+    """The same without a product of matrices: entry times entry, and summed."""
+
+    def forward(self, x):
+        rank = (x[:, :1] > x[:, 0]).sum(1)
+        order = (torch.arange(x.shape[0])[:, None] == rank).to(x.dtype)
+        hidden = torch.tanh(self.layer((order[:, :, None] * x[None]).sum(1)))
+        return self.head((order.T[:, :, None] * hidden[None]).sum(1))
+
+
+class Chosen(Sorted):
+    """The same by a choice between rows and zeros."""
+
+    def forward(self, x):
+        rank = (x[:, :1] > x[:, 0]).sum(1)
+        order = torch.arange(x.shape[0])[:, None] == rank
+        hidden = torch.tanh(self.layer(torch.where(order[:, :, None], x[None], 0).sum(1)))
+        return self.head(torch.where(order.T[:, :, None], hidden[None], 0).sum(1))
+
+
+class Signed(Sorted):
+    """Sorted by a matrix that is made without any comparison."""
+
+    def forward(self, x):
+        rank = (torch.sign(x[:, :1] - x[:, 0]).sum(1) + x.shape[0] - 1) / 2
+        order = torch.relu(1 - (torch.arange(x.shape[0])[:, None] - rank).abs())
+        return self.head(order.T @ torch.tanh(self.layer(order @ x)))
+
+
 class Packed(nn.Module):
     """Tokens without their padding, all of the batch in one sequence."""
 
@@ -63,6 +92,51 @@ class Packed(nn.Module):
         tokens = torch.tanh(self.norm(self.layer(self.table(ids[kept]))))
         owner = kept.nonzero()[:, 0]
         return self.head(torch.zeros(ids.shape[0], 6, dtype=tokens.dtype).index_add(0, owner, tokens))
+
+
+class Ragged(nn.Module):
+    """Texts of several lengths one behind the other, which Python cuts apart again."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(9, 5, padding_idx=0)
+        self.layer, self.head = nn.Linear(5, 6), nn.Linear(6, 3)
+
+    def lengths(self, ids):
+        return (ids != 0).sum(1).clamp(min=1)
+
+    def forward(self, ids):
+        lengths = self.lengths(ids).tolist()
+        flat = torch.cat([row[:length] for row, length in zip(self.table(ids), lengths, strict=True)])
+        return self.head(torch.stack([rows.sum(0) for rows in torch.tanh(self.layer(flat)).split(lengths)]))
+
+
+class PackedSequence(Ragged):
+    """The same by PyTorch's packed sequences: all first tokens, longest texts first, then all second ones."""
+
+    def forward(self, ids):
+        packed = nn.utils.rnn.pack_padded_sequence(
+            self.table(ids), self.lengths(ids), batch_first=True, enforce_sorted=False
+        )
+        hidden = packed._replace(data=torch.tanh(self.layer(packed.data)))
+        return self.head(nn.utils.rnn.pad_packed_sequence(hidden, batch_first=True)[0].sum(1))
+
+
+class Nested(Ragged):
+    """The same by nested tensors, of which no rule tells gradients."""
+
+    layout = torch.strided
+
+    def forward(self, ids):
+        rows = [row[:length] for row, length in zip(self.table(ids), self.lengths(ids).tolist(), strict=True)]
+        nested = torch.nested.as_nested_tensor(rows, layout=self.layout)
+        return self.head(torch.nested.to_padded_tensor(torch.relu(self.layer(nested)), 0.0).sum(1))
+
+
+class Jagged(Nested):
+    """The same in PyTorch's newer layout."""
+
+    layout = torch.jagged
 
 
 class Experts(nn.Module):
@@ -155,6 +229,11 @@ def ids(n, generator):
     return torch.randint(0, 9, (n, 6), generator=generator) * (torch.rand(n, 6, generator=generator) < 0.6)
 
 
+def texts(n, generator):
+    lengths = torch.randint(1, 7, (n, 1), generator=generator)
+    return torch.randint(1, 9, (n, 6), generator=generator) * (torch.arange(6) < lengths)
+
+
 def rows(n, generator):
     return torch.randn(n, 5, generator=generator)
 
@@ -167,7 +246,14 @@ CASES = {
     "sorted": (Sorted, rows),
     "bucketed": (Bucketed, rows),
     "ranked": (Ranked, rows),
+    "multiplied": (Multiplied, rows),
+    "chosen": (Chosen, rows),
+    "signed": (Signed, rows),
     "packed": (Packed, ids),
+    "ragged": (Ragged, texts),
+    "packed-sequence": (PackedSequence, texts),
+    "nested": (Nested, texts),
+    "jagged": (Jagged, texts),
     "best-expert": (lambda: Experts(1), positions),
     "two-best-experts": (lambda: Experts(2), positions),
     "capacity": (lambda: Dispatched(1), positions),
@@ -175,7 +261,7 @@ CASES = {
     "tiled": (Tiled, positions),
     "butterfly": (Butterfly, rows),
 }
-OWNED = [name for name in CASES if name not in ("tiled", "butterfly")]
+OWNED = [name for name in CASES if name not in ("tiled", "butterfly", "nested", "jagged")]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -237,6 +323,19 @@ class Placed(nn.Module):
 
 def test_look_ups_at_fixed_places_pay_nothing():
     assert not moves_rows(Placed().eval(), positions(4, torch.Generator().manual_seed(0)))
+
+
+class InTurn(Placed):
+    """Positions first, and both axes joined: rows of one input are as many apart as there are inputs."""
+
+    def forward(self, x):
+        rows = torch.tanh(self.head(x.transpose(0, 1).flatten(0, 1)))
+        return rows.unflatten(0, (x.shape[1], x.shape[0])).mean(0)
+
+
+def test_rows_that_lie_in_turn_pay_nothing():
+    generator = torch.Generator().manual_seed(0)
+    assert not moves_rows(InTurn().eval(), torch.randn(4, 6, 5, generator=generator))
 
 
 @pytest.mark.parametrize("name", OWNED)

@@ -5,8 +5,10 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dntk.models.nests import leaves
+from dntk.models import batches
+from dntk.models.nests import leaves, mapped
 from dntk.types import Batch
+from dntk_torch._reversing import keeps_order
 from dntk_torch.called import cloned, device_of
 from dntk_torch.execution import detached, prepared, run_copy, without_graph
 from dntk_torch.lineage import tensors
@@ -44,19 +46,26 @@ def moves_rows(module: torch.nn.Module, x: Batch) -> bool:
     """Whether data decide which row goes where, for inputs like a few.
 
     An operation counts where its arguments come from the inputs, as those of look-ups at fixed places do not; so does
-    every number that is read by Python, and a product with what was compared. True, too, where the network does not run
-    when it is watched.
+    every number that is read by Python, and a product with what was compared. Whatever the operations: rows that are
+    not reversed where the inputs are. True, too, where the network does not run when it is watched.
     """
-    copy = prepared(module, detached(module))
-    trace = _Trace(cloned(x))
     try:
-        with without_graph(device_of(x)), _Leaving(trace), trace:
-            copy.module(trace.x)
+        forth = _traced(module, cloned(x))
+        if forth.moved:
+            return True
+        back = _traced(module, mapped(lambda part: part.flip(0), x))
+        return back.moved or not keeps_order(forth.made, back.made, batches.count(x))
     except torch.OutOfMemoryError:
         raise
     except Exception:
         return True  # any code of the user's may refuse modes in its own way
-    return trace.moved
+
+
+def _traced(module: torch.nn.Module, x: Batch) -> "_Trace":
+    copy, trace = prepared(module, detached(module)), _Trace(x)
+    with without_graph(device_of(x)), _Leaving(trace), trace:
+        copy.module(trace.x)
+    return trace
 
 
 class _Trace(TorchDispatchMode):  # type: ignore[misc]
@@ -67,6 +76,11 @@ class _Trace(TorchDispatchMode):  # type: ignore[misc]
         self.x, self.moved = x, False
         self._derived = {id(part): part for _, part in leaves(x)}  # alive, so that no other takes the identity
         self._compared: set[int] = set()
+
+    @property
+    def made(self) -> list[torch.Tensor]:
+        """All that came of the inputs, as it was left, in order."""
+        return list(self._derived.values())
 
     def of_inputs(self, values: Any) -> bool:
         """Whether any tensor in nested arguments comes from the inputs."""

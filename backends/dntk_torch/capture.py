@@ -52,17 +52,19 @@ class Capture:
         """Cotangents (*output) of every call, by one backward pass per row of ``cotangents`` (q, n, C).
 
         Gradients of parameters are not formed. ``None`` for a call that the outputs cannot be
-        traced back to. The graph is gone with the last pass unless it is to ``keep``.
+        traced back to, or whose output is a nested tensor, of which no rule tells gradients. The graph is gone with the
+        last pass unless it is to ``keep``.
         """
         edges, last = [call.edge for _, call in self.order], cotangents.shape[0] - 1
         for q, cotangent in enumerate(cotangents if edges else ()):
-            yield torch.autograd.grad(
+            found = torch.autograd.grad(
                 self.outputs,
                 edges,
                 grad_outputs=cotangent.to(self.outputs.dtype),
                 retain_graph=keep or q < last,
                 allow_unused=True,
             )
+            yield tuple(None if grad is None or grad.is_nested else grad for grad in found)
 
 
 def sites_of(module: torch.nn.Module) -> dict[str, list[Site]]:

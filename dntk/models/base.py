@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._checks import kind_of
-from dntk._foreign import converted, require_plain_array
+from dntk._foreign import converted, require_one_split, require_plain_array
 from dntk._progress import task
 from dntk.backend import backend_for_network
 from dntk.gradient_blocks import GradientBlock
@@ -229,6 +229,7 @@ def checked_inputs(model: Model, x: Any, name: str = "x") -> Inputs:
         The model does not take them; see :meth:`Model.check_inputs`.
     """
     require_model(model)
+    require_one_split(name, x)
     inputs = batches.bound(x, like=next(iter(model.parameters.values())))
     if not batches.is_read(inputs):
         model.check_inputs(inputs, name)

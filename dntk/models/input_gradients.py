@@ -79,9 +79,9 @@ def require_input_gradients(model: Model, x: Array, name: str = "x") -> InputDif
         raise TypeError(msg)
     if is_nest(x):
         msg = (
-            f"`{name}` is a {type(x).__name__} of several arrays, and objectives make one: choose points instead, for "
-            f"example with dntk.distill.data.RPCholesky, or make one array of what is to be distilled, {name}['...'], "
-            "and let forward= add the rest."
+            f"`{name}` is a {type(x).__name__} of arrays, and objectives make one: choose points instead, for "
+            f"example with dntk.distill.data.RPCholesky, or pass the one that is to be distilled and let forward= add "
+            "the rest, of a data set with labels dntk.points(data, collate=...) without them."
         )
         raise TypeError(msg)
     require_plain_array(name, x)

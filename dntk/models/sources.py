@@ -9,6 +9,7 @@ import numpy as np
 
 from dntk import arrays
 from dntk._checks import kind_of
+from dntk._foreign import require_one_split
 from dntk.backend import backend_of
 from dntk.models.nests import is_array, is_nest, leaves, mapped
 from dntk.types import Array, Batch
@@ -131,13 +132,14 @@ def points(source: Any, *, collate: Callable[[list[Any]], Batch] | None = None, 
     if collate is not None and not callable(collate):
         msg = f"`collate` is {kind_of(collate)}: expected a function of a list of examples that returns their batch."
         raise TypeError(msg)
+    require_one_split("source", source)
     if isinstance(source, Points):
         return dataclasses.replace(source, collate=collate or source.collate, device=device or source.device)
     if _is_loader(source):
         source, collate = source.dataset, collate or _collate_of(source)
     if not is_source(source) and not isinstance(source, list) and not is_array(source):
         msg = (
-            f"a {type(source).__name__} is no source of points: expected something with len(source) and source[i], as "
+            f"{kind_of(source)} is no source of points: expected something with len(source) and source[i], as "
             "a data set, a list of examples or an array. What can be read once only has to become a list first."
         )
         raise TypeError(msg)

@@ -6,7 +6,7 @@ from typing import Any
 from jaxtyping import Int
 
 from dntk import arrays
-from dntk._foreign import require_plain_array
+from dntk._foreign import require_one_split, require_plain_array
 from dntk.models import batches
 from dntk.models.nests import is_array
 from dntk.types import Array, Batch, Inputs
@@ -60,6 +60,7 @@ def labelled(x: Inputs, y: Array) -> Labelled:
     if is_array(x):
         arrays.require_same_place(x=x, y=y)
         arrays.require_points("x", x)
+    require_one_split("x", x)
     inputs = batches.opened(x)
     batches.require_parts("x", inputs)
     require_plain_array("y", y)

@@ -53,12 +53,16 @@ def moves_rows(module: torch.nn.Module, x: Batch) -> bool:
         forth = _traced(module, cloned(x))
         if forth.moved:
             return True
-        back = _traced(module, mapped(lambda part: part.flip(0), x))
+        back = _traced(module, mapped(_flipped, x))
         return back.moved or not keeps_order(forth.made, back.made, batches.count(x))
     except torch.OutOfMemoryError:
         raise
     except Exception:
         return True  # any code of the user's may refuse modes in its own way
+
+
+def _flipped(part: Any) -> Any:
+    return part.flip(0)
 
 
 def _traced(module: torch.nn.Module, x: Batch) -> "_Trace":

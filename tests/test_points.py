@@ -283,7 +283,7 @@ def test_a_collate_that_is_no_function_is_refused():
 
 def test_a_collate_that_returns_nothing_is_refused():
     source = dntk.points(ROWS, collate=lambda _: None)
-    with pytest.raises(ValueError, match="`collate` made a batch without arrays"):
+    with pytest.raises(ValueError, match=r"`collate` made a batch without arrays \(a NoneType\)"):
         source[:2]
 
 

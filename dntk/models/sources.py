@@ -72,7 +72,8 @@ class Points:
             return stacked(examples)
         batch = self.collate(examples)
         if not any(True for _ in leaves(batch)):
-            msg = "`collate` made a batch without arrays: it has to return what it makes of the list of examples."
+            msg = f"`collate` made a batch without arrays (a {type(batch).__name__}): expected the array, or nest of arrays, "
+            msg += "that it makes of the list of examples; return that."
             raise ValueError(msg)
         for name, part in leaves(batch, "batch"):
             if is_array(part) and (part.ndim == 0 or part.shape[0] != len(places)):

@@ -72,8 +72,9 @@ class Points:
             return stacked(examples)
         batch = self.collate(examples)
         if not any(True for _ in leaves(batch)):
-            msg = f"`collate` made a batch without arrays (a {type(batch).__name__}): expected the array, or nest of arrays, "
-            msg += "that it makes of the list of examples; return that."
+            kind = type(batch).__name__
+            msg = f"`collate` made a batch without arrays (a {kind}): expected the array, or nest of arrays, that it "
+            msg += "makes of the list of examples; return that."
             raise ValueError(msg)
         for name, part in leaves(batch, "batch"):
             if is_array(part) and (part.ndim == 0 or part.shape[0] != len(places)):

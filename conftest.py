@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from tests.cheaper_checks import make_cheaper
 from tests.jax_settings import share_contexts
-from tests.strict_settings import keep_flags
 
 MOST_RESIDENT = 2 * 2**30
 """Bytes that a test process may hold before it lets go of what JAX has compiled: 2 GiB."""
@@ -22,7 +22,7 @@ _limit = MOST_RESIDENT
 
 def pytest_configure() -> None:
     """Before any test asks an array for its namespace."""
-    keep_flags()
+    make_cheaper()
 
 
 def pytest_runtest_setup() -> None:

@@ -131,6 +131,9 @@ def test_numbers_of_a_page_are_those_of_the_fit(full):
     outputs = fit.model(query)
     distance = np.linalg.norm(fit.predict(query) - outputs) / np.linalg.norm(outputs)
     assert page.cell("distance to the network's outputs, relative") == f"{distance:.2%}"
+    assert page.cell("fidelity at the kept points") == f"{fit.losses.fidelity:,.5g}"
+    assert page.cell("gradients per output") == str(fit.losses.gradients)
+    assert "together" not in {row[0] for row in page.rows}
 
 
 def test_charts_stand_beside_the_page_with_their_numbers(full):

@@ -275,6 +275,8 @@ def test_the_page_of_a_run_says_what_its_summary_says(folder):
     page = (folder / "page.html").read_text()
     assert page.index(html.escape(summary.verdict)) < page.index("<table")
     assert "No certificate was asked for" in page
+    assert summary.unseen["accuracy"] is not None  # labels are there; what a summary has not are features
+    assert "No reliability: it needs features" in page
     for digest in summary.digests.values():
         assert digest in page
     assert json.loads((folder / "out" / runs.SUMMARY).read_text())["digests"] == summary.digests

@@ -15,7 +15,6 @@ from dntk.certificates import (
     Certificate,
     Span,
     Threshold,
-    posterior_variance,
     sampled_mean,
     tangent_residual,
     threshold,
@@ -24,18 +23,18 @@ from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData
 from dntk.estimator import storage
 from dntk.estimator._prediction import linear_outputs
-from dntk.estimator._query import Query
-from dntk.estimator._steps import predicted
+from dntk.estimator._query import Query, deviation, moments
+from dntk.estimator._words import described
 from dntk.estimator.losses import Losses
 from dntk.estimator.reporting._of_fit import facts_of
 from dntk.estimator.reporting._writing import write
 from dntk.estimator.reporting.asked import Asked
 from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures, tangent_features
-from dntk.ledger import Ledger, LedgerRecorder, count_product
+from dntk.ledger import Ledger, LedgerRecorder
 from dntk.metrics import accuracy, fidelity, predicted_labels
 from dntk.models import batches
-from dntk.models.base import Model, checked_inputs, outputs_of, require_model
+from dntk.models.base import Model, checked_inputs, outputs_of
 from dntk.plan import Plan
 from dntk.probabilities import Link, Probit, calibrated
 from dntk.probabilities._calibration import LinkT
@@ -93,7 +92,7 @@ class Fit:
         self.state.network.require_same(self.model)
         return linear_outputs(self.model, x, self.state.linear, self.state.memory_limit)
 
-    def query(self, x: Array) -> "Query":
+    def query(self, x: Array) -> Query:
         """Prediction, uncertainty and trust of every query from one pass over their features.
 
         The three calls one by one make the features twice, and the gradients a third time.
@@ -106,13 +105,9 @@ class Fit:
         recorder = LedgerRecorder()
         with recorder.stage("query"):
             phi = self._features(x)
-            count_product(phi.values, self.state.weights[:, :, None])
-            found = {
-                "prediction": predicted(phi, self.state.weights),
-                "uncertainty": self._deviation(phi),
-                "trust": tangent_residual(phi, self.state.span().basis),
-            }
-        return Query(**found, cost=recorder.ledger()["query"])
+            prediction, uncertainty = moments(phi, self.state)
+            trust = tangent_residual(phi, self.state.span().basis)
+        return Query(prediction=prediction, uncertainty=uncertainty, trust=trust, cost=recorder.ledger()["query"])
 
     def predict_proba(self, x: Array, *, link: Link | None = None) -> Float[Array, "n classes"]:
         """Class probabilities from predictions and :meth:`uncertainty`, by a link, by default :class:`Probit`.
@@ -127,7 +122,7 @@ class Fit:
             Inputs that the model does not take.
         """
         require_kind("link", link, Link | None, expected="Probit(...) or MonteCarlo(...), or None")
-        return (link or Probit()).probabilities(*self._moments(x))
+        return (link or Probit()).probabilities(*moments(self._features(x), self.state))
 
     def calibrated_link(self, x: Array, y: Integer[Array, " n"], *, link: LinkT) -> LinkT:
         """``link`` with the scale and temperature of least negative log-likelihood at held-out points and labels.
@@ -137,7 +132,7 @@ class Fit:
         TypeError, ValueError
             Inputs that the model does not take; labels that are no classes of it.
         """
-        return calibrated(link, *self._moments(x), y)
+        return calibrated(link, *moments(self._features(x), self.state), y)
 
     def predict_label(self, x: Array) -> Int[Array, " n"]:
         """Class of the largest predicted output, the lower one where two are equal."""
@@ -199,7 +194,7 @@ class Fit:
         TypeError, ValueError
             Inputs that the model does not take.
         """
-        return self._deviation(self._features(x))
+        return deviation(self._features(x), self.state)
 
     def held_out_residual(self, x: Array, *, confidence: float = 0.99) -> Intervals:
         """Interval of the mean of :meth:`trust` over unseen points, from some that were held out.
@@ -387,79 +382,11 @@ class Fit:
     @printable
     def __repr__(self) -> str:
         """Points, what was kept of them, and what that is worth."""
-        state, losses = self.state, self.state.losses
-        features = "all parameters" if state.sketch is None else type(state.sketch).__name__
-        made = state.certificate
-        return (
-            f"Fit({losses.points:,} points → {losses.kept_points:,} kept → {state.weights.shape[1]:,} features "
-            f"({features}) → {losses.gradients:,} gradients {'for all outputs' if state.is_joint else 'per output'}; "
-            f"ridge {state.ridge:.3g}; fidelity in sample "
-            f"{losses.fidelity:.2%}; certificate: "
-            f"{_headline(made()) if made.is_made else 'not made yet, read .certificate'})"
-        )
+        return described(self.state)
 
     def _features(self, x: Array) -> TangentFeatures:
         self.state.network.require_same(self.model)
         return tangent_features(self.model, x, sketch=self.state.sketch, memory_limit=self.state.memory_limit)
 
-    def _moments(self, x: Array) -> tuple[Float[Array, "n c"], Float[Array, "n c"]]:
-        """Predictions and deviations, from one pass over the features."""
-        phi = self._features(x)
-        count_product(phi.values, self.state.weights[:, :, None])
-        return predicted(phi, self.state.weights), self._deviation(phi)
-
-    def _deviation(self, phi: TangentFeatures) -> Float[Array, "n c"]:
-        """√v̂ of queries given by their features."""
-        span = self.state.span()
-        variance = posterior_variance(phi.values, span.basis, span.squares, ridge=self.state.ridge)
-        xp = arrays.namespace(variance)
-        return xp.astype(xp.sqrt(variance).T, phi.values.dtype, copy=False)
-
     def _projected(self, x: Array) -> TangentFeatures:
         return TangentFeatures(self._features(x).values @ self.state.span().basis.mT)
-
-
-def load(path: str | Path, *, model: Model | None = None) -> Fit:
-    """Read a stored fit.
-
-    Parameters
-    ----------
-    path
-        File written by :meth:`Fit.save`.
-    model
-        The network, from :func:`dntk.as_model`, where it was no dntk.MLP. It must be that of the fit in all
-        parameters and buffers, and in what it makes of them at four inputs of the fit.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    StoreError
-        It is damaged, foreign, of another version, or of another network, or needs ``model``.
-    ImportError
-        It was made with a backend that is not installed.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> weights = rng.normal(size=(16, 3)), rng.normal(size=(2, 16)) / 4
-    >>> model = dntk.MLP(weights=weights, biases=(None, None), activation="tanh")
-    >>> x = rng.normal(size=(40, 3))
-    >>> fit = dntk.DistilledNTK(model, gradients=None).fit(x)
-    >>> fit.save("fit.dntk")
-    >>> again = dntk.load("fit.dntk")
-    >>> np.array_equal(again.predict(x), fit.predict(x))
-    True
-    """
-    if model is not None:
-        require_model(model)
-    return Fit(*storage.read(folder("path", path), model))
-
-
-def _headline(certificate: Certificate) -> str:
-    """What the certificate says of the whole, in a line."""
-    lost = float(certificate.trace_error) / certificate.trace if certificate.trace > 0 else 0.0
-    text = f"trace error at most {lost:.2%}"
-    if certificate.prediction_error is not None:
-        text += f", root mean square distance to the regression at most {float(certificate.prediction_error):.3g}"
-    return f"{text}, with probability {certificate.confidence:.6g}"

@@ -406,9 +406,9 @@ MUTANTS = [
         "test_the_loss_of_points_chosen_by_the_last_layer_is_measured_on_others",
     ),
     Mutant(
-        ESTIMATOR + "fit.py",
-        '"prediction": predicted(phi, self.state.weights),',
-        '"prediction": predicted(TangentFeatures(phi.values[:1, ...]), self.state.weights),',
+        ESTIMATOR + "_query.py",
+        "return predicted(phi, state.weights), deviation",
+        "return predicted(TangentFeatures(phi.values[:1, ...]), state.weights), deviation",
         "a query predicts every output by the gradients of the first",
         "tests/test_estimator.py::TestQuery::test_it_says_what_the_three_say[numpy]",
     ),

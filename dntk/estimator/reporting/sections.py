@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dntk.estimator.losses import Losses
 from dntk.estimator.reporting.facts import Facts, Influence, Unseen
 from dntk.report.charts import (
     Chart,
@@ -71,13 +72,24 @@ def _pairs(intervals: Mapping[str, Any]) -> list[tuple[float, float]]:
 
 def lost(facts: Facts) -> tuple[list[str], list[Chart]]:
     """What every stage lost as it was measured, and how much of the leading eigenvalues the span keeps."""
-    rows = [(name.replace("_", " "), f"{value:,.5g}") for name, value in dataclasses.asdict(facts.losses).items()]
-    parts = [table(("quantity", "value"), rows, "Measured while fitting")]
+    parts = [table(("quantity", "value"), _measured(facts.losses), "Measured while fitting")]
     if facts.tolerance is not None:
         parts.append(paragraph(f"Tolerance {facts.tolerance}."))
     if facts.coverage:
         return parts, [coverage_chart(facts.coverage)]
     return [*parts, note("Coverage of single eigenvalues was not computed.", facts.missing.get("points", ""))], []
+
+
+def _measured(losses: Losses) -> list[tuple[str, str]]:
+    """Losses by name; whether outputs were one regression is said of the gradients, and fidelity is in sample."""
+    each = "for all outputs" if losses.together else "per output"
+    words = {
+        "gradients": f"gradients {each}",
+        "fidelity": "fidelity at the kept points",
+        "loo error": "leave-one-out error",
+    }
+    found = {name.replace("_", " "): value for name, value in dataclasses.asdict(losses).items() if name != "together"}
+    return [(words.get(name, name), f"{value:,.5g}") for name, value in found.items()]
 
 
 def certificate(facts: Facts) -> list[str]:
@@ -146,7 +158,8 @@ def unseen(facts: Facts) -> tuple[list[str], list[Chart]]:
             )
         )
     else:
-        parts.append(note("No reliability: it needs labels.", facts.missing.get("labels", "")))
+        lacking = "labels" if found.accuracy is None else "features"  # a summary has the accuracy, not the features
+        parts.append(note(f"No reliability: it needs {lacking}.", facts.missing.get("labels", "")))
     return parts, charts
 
 

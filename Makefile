@@ -39,9 +39,10 @@ demo-torch: $(VENV)/.installed-all
 	$(BIN)/dntk demo --backend torch --out $(OUT)-torch
 
 # One thread per test process: more would wait for each other on small matrices. A process starts with one half of the
-# tests, in order: what it has compiled or made for one test of a file is there for the next.
+# tests, in order: what it has compiled or made for one test of a file is there for the next. Bytecode is written also
+# where the environment says not to: tests start dozens of Pythons, which read it.
 test: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not deep" tests property_tests
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist worksteal -m "not deep" tests property_tests
 
 test-deep: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m deep tests

@@ -22,6 +22,7 @@ from dntk.distill.data import Random, Wasserstein
 from dntk.sketch import SparseSign
 from dntk.sklearn import DistilledNTKClassifier, DistilledNTKRegressor, TangentFeatureMap
 from dntk.sklearn._probabilities import class_probabilities
+from dntk.solve import Functionals, Joint
 from tests.libraries import host
 
 # What users have; scikit-learn counts on its own messages.
@@ -83,6 +84,22 @@ class TestTheClassifier:
         np.testing.assert_array_equal(found.predict(x), classes[np.argmax(fit.predict(x), axis=1)])
         assert found.fit_.losses.kept_points == 50
         assert found.score(x, labels) > 0.6
+
+    @pytest.mark.parametrize("regression", [Joint(), Functionals(seed=3)])
+    def test_all_outputs_may_be_one_regression(self, blobs, perceptron, regression):
+        x, labels = blobs
+        codes = np.unique(labels, return_inverse=True)[1]
+        settings = {"data": Random(50, seed=1), "gradients": None, "ridge": 0.1, "regression": regression}
+        found = clone(DistilledNTKClassifier(dntk.as_model(perceptron), **settings)).fit(x, labels)
+        fit = dntk.DistilledNTK(dntk.as_model(perceptron), **settings).fit(x, codes)
+        np.testing.assert_array_equal(found.decision_function(x), fit.predict(x))
+        separate = clone(found).set_params(regression=None).fit(x, labels)
+        assert np.abs(separate.decision_function(x) - fit.predict(x)).max() > 0.01
+        probability = found.predict_proba(x)
+        np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=1e-6)
+        np.testing.assert_array_equal(found.classes_[np.argmax(probability, axis=1)], found.predict(x))
+        with pytest.raises(TypeError, match="regression"):
+            found.set_params(regression="joint").fit(x, labels)
 
     def test_of_two_classes_has_one_output_positive_for_the_second(self, blobs):
         x, labels = blobs
@@ -184,6 +201,14 @@ class TestTheRegressor:
         fit = dntk.DistilledNTK(found.network_).fit(x, (y - mean) / spread)
         np.testing.assert_allclose(found.predict(x), fit.predict(x) * spread + mean, rtol=1e-12, atol=1e-12)
         assert found.score(x, y) > 0.9
+
+    def test_targets_may_be_one_regression(self, data):
+        x, y = data
+        found = DistilledNTKRegressor(regression=Joint()).fit(x, y)
+        mean, spread = y.mean(axis=0), y.std(axis=0)
+        fit = dntk.DistilledNTK(found.network_, regression=Joint()).fit(x, (y - mean) / spread)
+        assert found.fit_.losses.together
+        np.testing.assert_allclose(found.predict(x), fit.predict(x) * spread + mean, rtol=1e-12, atol=1e-12)
 
     def test_scales_with_its_targets(self, data):
         x, y = data

@@ -6,6 +6,7 @@ from dntk._checks import kind_of
 from dntk.distill.data import DataDistiller, DistilledData
 from dntk.estimator import DistilledNTK, Fit
 from dntk.models.base import Model
+from dntk.solve.regressions import SEPARATE
 from dntk.types import Array
 
 
@@ -19,6 +20,7 @@ def distilled(estimator: Any, network: Model, x: Array, y: Array, *, seed: int) 
         ridge=estimator.ridge,
         seed=seed,
         tolerance=estimator.tolerance,
+        regression=SEPARATE if estimator.regression is None else estimator.regression,
     )
     return spec.fit(x, y)
 

@@ -33,6 +33,8 @@ class DistilledNTKClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         perceptron.
     data, sketch, gradients, ridge, tolerance
         As for :class:`dntk.DistilledNTK`.
+    regression
+        As for :class:`dntk.DistilledNTK`, such as ``dntk.solve.Joint()``; ``None``: every output by itself.
     random_state
         Seed of the network that is made, of the automatic sketch and of random starts. 0 gives the same result at every
         call, ``None`` another one.
@@ -78,6 +80,7 @@ class DistilledNTKClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         gradients: Any = "auto",
         ridge: Any = "loo",
         tolerance: float | None = None,
+        regression: Any = None,
         random_state: Any = 0,
     ) -> None:
         self.model = model
@@ -86,6 +89,7 @@ class DistilledNTKClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         self.gradients = gradients
         self.ridge = ridge
         self.tolerance = tolerance
+        self.regression = regression
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> "DistilledNTKClassifier":

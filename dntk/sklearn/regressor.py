@@ -23,6 +23,8 @@ class DistilledNTKRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc
         deviation; so does the regression itself, and predictions are scaled back.
     data, sketch, gradients, ridge, tolerance
         As for :class:`dntk.DistilledNTK`; ``data`` chooses points, since no targets are known at inputs that are made.
+    regression
+        As for :class:`dntk.DistilledNTK`, such as ``dntk.solve.Joint()``; ``None``: every output by itself.
     random_state
         Seed of the network that is made, of the automatic sketch and of random starts. 0 gives the same result at every
         call, ``None`` another one.
@@ -62,6 +64,7 @@ class DistilledNTKRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc
         gradients: Any = "auto",
         ridge: Any = "loo",
         tolerance: float | None = None,
+        regression: Any = None,
         random_state: Any = 0,
     ) -> None:
         self.model = model
@@ -70,6 +73,7 @@ class DistilledNTKRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc
         self.gradients = gradients
         self.ridge = ridge
         self.tolerance = tolerance
+        self.regression = regression
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> "DistilledNTKRegressor":

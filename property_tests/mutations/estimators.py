@@ -15,6 +15,13 @@ DISPATCH = TESTS + "test_arrays_of_other_libraries_stay_where_they_are_when_scik
 
 MUTANTS = [
     Mutant(
+        ROOM + "_fitting.py",
+        "regression=SEPARATE if estimator.regression is None else estimator.regression,",
+        "regression=SEPARATE,",
+        "outputs are regressed apart whatever was asked for",
+        "tests/test_scikit_learn_estimators.py::TestTheRegressor::test_targets_may_be_one_regression",
+    ),
+    Mutant(
         ROOM + "classifier.py",
         "self.classes_, codes = np.unique(labels, return_inverse=True)",
         "self.classes_, codes = np.array(list(dict.fromkeys(labels))), np.unique(labels, return_inverse=True)[1]",

@@ -124,14 +124,14 @@ MUTANTS = [
         CERTIFICATE + "test_its_stages_are_those_of_the_fit_in_order",
     ),
     Mutant(
-        ESTIMATOR + "fit.py",
-        "posterior_variance(phi.values, span.basis, span.squares, ridge=self.state.ridge)",
-        "posterior_variance(phi.values, span.basis, span.squares, ridge=2 * self.state.ridge)",
+        ESTIMATOR + "_query.py",
+        "posterior_variance(phi.values, span.basis, span.squares, ridge=state.ridge)",
+        "posterior_variance(phi.values, span.basis, span.squares, ridge=2 * state.ridge)",
         "uncertainty at twice the ridge",
         SAYS + "test_uncertainty_is_the_root_of_the_posterior_variance_at_the_ridge",
     ),
     Mutant(
-        ESTIMATOR + "fit.py",
+        ESTIMATOR + "_query.py",
         "xp.astype(xp.sqrt(variance).T,",
         "xp.astype(variance.T,",
         "uncertainty is the variance instead of its root",

@@ -105,6 +105,28 @@ class TestCalls:
         assert events
         assert all(_last(events, name).done == _last(events, name).total for name in {e.task for e in events})
 
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda phi, y: dntk.solve.ridge(phi, y),
+            lambda phi, y: dntk.solve.ridge(phi, y, ridge=1.0),
+            lambda phi, y: dntk.solve.ridge_path(phi, y, ridges=(0.1, 1.0)),
+            lambda phi, y: dntk.solve.gaussian_process(phi, y),
+            lambda phi, y: dntk.solve.kernel_ridge(phi.kernel(outputs="each"), y, ridge=1.0),
+            lambda phi, _: dntk.spectrum.eigenvalues(phi),
+            lambda phi, _: dntk.spectrum.eigenvalues(phi.kernel()),
+            lambda phi, _: dntk.spectrum.effective_dimension(phi.kernel(), 1.0),
+            lambda phi, _: dntk.spectrum.truncation_rank(phi),
+            lambda phi, _: dntk.spectrum.mean_eigenpairs(phi, 3),
+        ],
+        ids=lambda _: "",
+    )
+    def test_decompositions_are_tasks_that_end(self, call):
+        phi = dntk.tangent_features(_network(), _points(), sketch=None)
+        events = _events(lambda: call(phi, np.linspace(-1, 1, 72, dtype=np.float32).reshape(24, 3)))
+        assert events
+        assert all(_last(events, name).done == _last(events, name).total for name in {e.task for e in events})
+
     def test_streams_and_statistics_count_their_chunks(self):
         phi = dntk.tangent_features(_network(), _points(), sketch=None)
         y = np.ones((24, 3), np.float32)

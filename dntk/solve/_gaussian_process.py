@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._checks import positive_finite
+from dntk._progress import task
 from dntk.features import TangentFeatures
 from dntk.ledger import count
 from dntk.solve._ridge import outputs_of
@@ -163,11 +164,15 @@ def gaussian_process(
         signal = positive_finite("signal", signal, remedy="leave it out to have it estimated")
     y, _ = outputs_of(features, targets)
     problem = RidgeProblem.of(features.values, y)
-    if noise is None or isinstance(noise, MarginalLikelihood):
-        ridge = most_likely_ridge(problem, noise or MarginalLikelihood(), signal)
-    else:
-        ridge = positive_finite("noise", noise, remedy="pass a number, or leave it out to have it estimated")
-    return _fit(features, problem, ridge, signal, jitter)
+    with task("Gaussian process", total=2) as bar:
+        if noise is None or isinstance(noise, MarginalLikelihood):
+            ridge = most_likely_ridge(problem, noise or MarginalLikelihood(), signal)
+        else:
+            ridge = positive_finite("noise", noise, remedy="pass a number, or leave it out to have it estimated")
+        bar.advance()
+        process = _fit(features, problem, ridge, signal, jitter)
+        bar.advance()
+    return process
 
 
 def _fit(

@@ -6,6 +6,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._foreign import require_plain_array
+from dntk._progress import task
 from dntk._target_checks import check_targets
 from dntk.ledger import count
 from dntk.solve.conditioning import Jitter, cholesky_solve, factorise, inverse_factor
@@ -83,10 +84,13 @@ def kernel_ridge(
         raise ValueError(msg)
     arrays.require_finite("kernel", kernel)
     y = check_targets(targets, kernel, points=kernel.shape[1], outputs=kernel.shape[0])
-    chosen = resolve_ridge(ridge, lambda grid: choose_kernel_ridge(kernel, y, grid))
-    count(flops=2 * kernel.shape[0] * kernel.shape[1] ** 3)
-    factor, added = factorise(arrays.in_float64(kernel), chosen, jitter)
-    inverse = inverse_factor(factor)
+    with task("kernel ridge regression", total=2) as bar:
+        chosen = resolve_ridge(ridge, lambda grid: choose_kernel_ridge(kernel, y, grid))
+        bar.advance()
+        count(flops=2 * kernel.shape[0] * kernel.shape[1] ** 3)
+        factor, added = factorise(arrays.in_float64(kernel), chosen, jitter)
+        inverse = inverse_factor(factor)
+        bar.advance()
     wide = arrays.in_float64(y).T
     dual = cholesky_solve(factor, wide[:, :, None])[:, :, 0]
     left_out = dual / xp.sum(inverse * inverse, axis=1)

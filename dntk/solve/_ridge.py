@@ -9,6 +9,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk._checks import kind_of
 from dntk._foreign import require_plain_array
+from dntk._progress import task
 from dntk._target_checks import check_targets
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import StoredFeatures, TangentFeatures, require_kernel_of
@@ -105,7 +106,12 @@ def ridge(
         chunked = ChunkedProblem(features=features, targets=y, shared=shared, weights=weights)
         return ridge_by_chunks(chunked, ridge, jitter)
     problem = RidgeProblem.of(features.values, y, weights)
-    return solved(problem, resolve(ridge, problem), features, shared=shared, jitter=jitter)
+    with task("ridge regression", total=2) as bar:
+        chosen = resolve(ridge, problem)
+        bar.advance()
+        fit = solved(problem, chosen, features, shared=shared, jitter=jitter)
+        bar.advance()
+    return fit
 
 
 def outputs_of(features: TangentFeatures, targets: Array) -> tuple[Float[Array, "n c"], bool]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.features import TangentFeatures
 from dntk.solve._ridge import check_weights, outputs_of
 from dntk.solve.choice import check_grid
@@ -70,7 +71,9 @@ def ridge_path(
     y, _ = outputs_of(features, targets)
     scale = None if sample_weights is None else check_weights(sample_weights, features.values, len(features))
     problem = RidgeProblem.of(features.values, y, scale)
-    weights, mse, floor = _dual(problem, ridges) if problem.dual else _primal(problem, ridges)
+    with task("ridge path", total=1, unit="decompositions") as bar:
+        weights, mse, floor = _dual(problem, ridges) if problem.dual else _primal(problem, ridges)
+        bar.advance()
     xp = arrays.namespace(weights)
     (r, g, k, q) = weights.shape
     by_output = xp.reshape(xp.permute_dims(weights, (0, 1, 3, 2)), (r, g * q, k))

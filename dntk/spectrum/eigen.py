@@ -48,13 +48,15 @@ def eigenvalues(kernel: TangentFeatures | Float[Array, "*c n n"], size: int | No
     >>> dntk.spectrum.eigenvalues(phi.kernel(), size=1).round(6).tolist()
     [9.0]
     """
-    if isinstance(kernel, TangentFeatures):
-        values = _feature_eigenvalues(kernel)
-    else:
-        _require_square(kernel)
-        xp = arrays.namespace(kernel)
-        wide = arrays.in_float64(kernel)
-        values = xp.flip(xp.linalg.eigvalsh((wide + wide.mT) / 2), axis=-1)
+    with task("eigenvalues", total=1, unit="decompositions") as bar:
+        if isinstance(kernel, TangentFeatures):
+            values = _feature_eigenvalues(kernel)
+        else:
+            _require_square(kernel)
+            xp = arrays.namespace(kernel)
+            wide = arrays.in_float64(kernel)
+            values = xp.flip(xp.linalg.eigvalsh((wide + wide.mT) / 2), axis=-1)
+        bar.advance()
     return values if size is None else values[..., : positive_integer("size", size)]
 
 
@@ -118,7 +120,10 @@ def mean_eigenpairs(
     if n > min(_EXACT_POINTS, c * k):
         return leading_eigenpairs(features.joined(), size, seed=seed)
     count(flops=2 * n * n * c * k + 9 * n**3)
-    return _leading(_mean_gram(features), min(size, n))
+    with task("eigenvectors", total=1, unit="decompositions") as bar:
+        pairs = _leading(_mean_gram(features), min(size, n))
+        bar.advance()
+    return pairs
 
 
 def _leading(gram: Float[Array, "n n"], size: int) -> tuple[Array, Array]:

@@ -118,10 +118,12 @@ class TestCalls:
             lambda phi, _: dntk.spectrum.effective_dimension(phi.kernel(), 1.0),
             lambda phi, _: dntk.spectrum.truncation_rank(phi),
             lambda phi, _: dntk.spectrum.mean_eigenpairs(phi, 3),
+            lambda phi, _: phi.kernel(),
+            lambda *_: dntk.sketch.choose(_network(), error=0.05, n=24),
         ],
         ids=lambda _: "",
     )
-    def test_decompositions_are_tasks_that_end(self, call):
+    def test_what_is_one_long_product_or_decomposition_is_a_task_that_ends(self, call):
         phi = dntk.tangent_features(_network(), _points(), sketch=None)
         events = _events(lambda: call(phi, np.linspace(-1, 1, 72, dtype=np.float32).reshape(24, 3)))
         assert events

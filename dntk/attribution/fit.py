@@ -8,6 +8,7 @@ from jaxtyping import Float, Int, Integer
 
 from dntk import arrays
 from dntk._checks import positive_integer
+from dntk._progress import task
 from dntk._target_checks import check_labels
 from dntk.attribution.smoother import Smoother
 from dntk.bounds import Bound
@@ -167,7 +168,8 @@ class AttributionFit:
     ) -> tuple[Array, ...]:
         """What ``reduce`` makes of the scores of some queries after another, put together."""
         xp = arrays.namespace(self.pulls)
-        parts = [reduce(self._scores(block)) for block in self._blocks(test)]
+        with task("attributions", unit="blocks") as bar:
+            parts = [reduce(self._scores(block)) for block in bar.over(self._blocks(test))]
         return tuple(xp.concat(list(pieces), axis=0) for pieces in zip(*parts, strict=True))
 
     def _blocks(self, test: Any) -> Iterator[list[TangentFeatures]]:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk._checks import kind_of, positive_integer, require_kind
 from dntk._foreign import require_plain_array
+from dntk._progress import task
 from dntk.backend import backend_of, entries, root_modules
 from dntk.features.neighbours import Neighbours, nearest
 from dntk.ledger import count
@@ -185,7 +186,9 @@ class TangentFeatures:
         """Inner products of rows of both; of one with itself symmetric, as a general product need not be."""
         mine = rows(self)
         backend = backend_of(mine)
-        kernel = backend.gram(mine) if other is self else backend.inner(mine, rows(other))
+        with task("products of features", total=1, unit="products") as bar:
+            kernel = backend.gram(mine) if other is self else backend.inner(mine, rows(other))
+            bar.advance()
         if arrays.largest_magnitude(kernel) < arrays.least_product(kernel):
             largest = arrays.largest_magnitude(self.values), arrays.largest_magnitude(other.values)
             arrays.require_no_underflow("values", kernel, largest=largest)

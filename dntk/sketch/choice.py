@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from dntk._checks import check_seed, positive_integer, share
+from dntk._progress import task
 from dntk.models import batches
 from dntk.models.base import Model, checked_inputs, require_model
 from dntk.outputs import FeatureOutputs
@@ -93,10 +94,13 @@ def choose(
         share(name, value, what="between 0 and 1") for name, value in (("error", error), ("confidence", confidence))
     )
     budget = (error / deviations(confidence)) ** 2
-    seen = _unseen(model, outputs) if x is None else probe(model, _spaced(model, x, points), outputs, n)
-    options = [_sparse(seen, budget, dim, seed)]
-    if x is not None:
-        options += [_mixed(seen, budget, dim, seed), _tensor(seen, budget, dim, seed)]
+    with task("choice of a sketch", total=2) as bar:
+        seen = _unseen(model, outputs) if x is None else probe(model, _spaced(model, x, points), outputs, n)
+        bar.advance()
+        options = [_sparse(seen, budget, dim, seed)]
+        if x is not None:
+            options += [_mixed(seen, budget, dim, seed), _tensor(seen, budget, dim, seed)]
+        bar.advance()
     found = [option for option in options if option is not None]
     if not found:
         needed = (seen.norms + seen.kernel) / budget

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._checks import check_seed, keep, positive_integer
+from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.distill.data._lloyd import clusters, means
 from dntk.distill.data._stored_clusters import StoredPoints
@@ -85,7 +86,9 @@ class KMeans:
         xp, fixed = arrays.namespace(like), None
         if known is not None:
             fixed = self._short(xp.astype(known.rows / (points.largest or 1.0), like.dtype, copy=False))
-        labels = points.clusters(self.size, seed=self.seed, fixed=fixed)
+        with task("clusters", total=1, unit="clusterings") as bar:
+            labels = points.clusters(self.size, seed=self.seed, fixed=fixed)
+            bar.advance()
         if known is not None:
             labels[known.positions] = self.size
         taken = None if known is None else known.positions

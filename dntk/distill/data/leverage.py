@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._checks import check_seed, keep, positive_integer
+from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.distill.data.base import Selection
 from dntk.distill.data.given import Given, GivenPoints, given_points
@@ -81,7 +82,9 @@ class Leverage:
             More points asked than there are, or than are left of those ``given``; see :func:`given_points`.
         """
         known = given_points(given, phi, self.size)
-        scores = self._scores(phi, known)
+        with task("leverage scores", total=1, unit="decompositions") as bar:
+            scores = self._scores(phi, known)
+            bar.advance()
         xp = arrays.namespace(scores)
         host = np.asarray(backend_of(scores).to_numpy(scores), dtype=np.float64)
         # The smallest of exponential variables with rates ℓ_i is i with probability ℓ_i / Σℓ, and so on for the rest.

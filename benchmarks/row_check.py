@@ -1,0 +1,91 @@
+"""What it costs to find which input every row of a layer belongs to, where it is needed and where it is not.
+
+Processor time of ``dntk.ntk`` as it is, over the same without the check, in turn; both after a first call, which looks
+at a few inputs once. ``forced``: the check made on every call, needed or not. Kernels of ten outputs, and of their sum.
+
+    python benchmarks/row_check.py [repeats]
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import nn
+
+import dntk
+from dntk.outputs import KernelOutputs
+from dntk_torch.model import TorchModel
+
+Case = tuple[nn.Module, torch.Tensor]
+
+
+class Encoder(nn.Module):  # type: ignore[misc]
+    """Two transformer layers; with ``masked``, over tokens of which Python asks whether any is missing."""
+
+    def __init__(self, *, masked: bool) -> None:
+        super().__init__()
+        self.masked, self.first, self.head = masked, nn.Linear(16, 64), nn.Linear(64, 10)
+        layer = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True, dropout=0)
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Outputs (n, 10)."""
+        if self.masked and bool((x[:, :, 0] > 9).all()):
+            x = torch.zeros_like(x)
+        outputs: torch.Tensor = self.head(self.layers(self.first(x)).mean(1))
+        return outputs
+
+
+def _perceptron() -> Case:
+    layers = [nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)]
+    return nn.Sequential(*layers), torch.randn(128, 64)
+
+
+def _convolutions() -> Case:
+    sizes = [(3, 32), (32, 64)]
+    layers = [m for a, b in sizes for m in (nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(4096, 10)), torch.randn(32, 3, 32, 32)
+
+
+CASES: Mapping[str, Callable[[], Case]] = {
+    "perceptron": _perceptron,
+    "CNN": _convolutions,
+    "transformer": lambda: (Encoder(masked=False), torch.randn(32, 16, 16)),
+    "transformer, a number read by Python": lambda: (Encoder(masked=True), torch.randn(32, 16, 16)),
+}
+
+
+def ratios(net: nn.Module, x: torch.Tensor, outputs: KernelOutputs, repeats: int) -> tuple[float, float]:
+    """Median over pairs of time as it is, and with the check forced, over that without."""
+    model, as_is = dntk.as_model(net.eval()), TorchModel._moves
+    ways = {"off": lambda *_: False, "as is": as_is, "forced": lambda *_: True}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    try:
+        for _ in range(repeats + 1):
+            for name, way in ways.items():
+                TorchModel._moves = way  # type: ignore[method-assign]
+                begun = time.process_time()
+                dntk.ntk(model, x, outputs=outputs)
+                seconds[name].append(time.process_time() - begun)
+    finally:
+        TorchModel._moves = as_is  # type: ignore[method-assign]
+    off, now, forced = (seconds[name][1:] for name in ways)
+    return tuple(statistics.median(a / b for a, b in zip(other, off, strict=True)) for other in (now, forced))  # type: ignore[return-value]
+
+
+def main(repeats: int) -> None:
+    """Print a table."""
+    torch.set_num_threads(1)
+    for name, make in CASES.items():
+        torch.manual_seed(0)
+        net, x = make()
+        shown = [f"{ratio:.2f}" for outputs in ("mean", "sum") for ratio in ratios(net, x, outputs, repeats)]
+        print(
+            f"{name:38s} ten outputs {shown[0]}, forced {shown[1]}; their sum {shown[2]}, forced {shown[3]}", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15)

@@ -50,7 +50,7 @@ WORDS: dict[str, dict[str, str]] = {
         "size": "66",
         "other": "numpy",
         "no_logits": "the network returns a dict, not a tensor: say which part of it are the outputs, for example "
-        "dntk.as_model(net, forward=lambda net, batch: net(batch)[0]).",
+        "dntk.as_model(net, forward=lambda net, batch: net(batch)['hidden']).",
     },
     "jax": {
         "lib": "jax.numpy",
@@ -64,7 +64,7 @@ WORDS: dict[str, dict[str, str]] = {
         "size": "56",
         "other": "torch",
         "no_logits": "the network returns a dict, not an array: pass a function that returns the outputs alone, for "
-        "example lambda params, x: fn(params, x)[0].",
+        "example lambda params, x: fn(params, x)['hidden'].",
     },
     "array_api_strict": {
         "lib": "array_api_strict",

@@ -1,6 +1,6 @@
 """Whether a network is a fixed function of one input at a time, as a kernel needs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dntk import arrays
@@ -81,12 +81,18 @@ def evaluate(run: Callable[[Batch], Any], x: Batch, framework: Framework, *, rem
     return outputs
 
 
+def _part_of(outputs: Any, framework: Framework) -> str:
+    """How to take the outputs out of an answer: by the first key of a dict."""
+    key = next(iter(outputs), None) if isinstance(outputs, Mapping) else None
+    return framework.outputs_alone if key is None else framework.outputs_alone.replace("[0]", f"[{key!r}]")
+
+
 def require_outputs(outputs: Any, n: int, framework: Framework) -> None:
     """Raise ``ValueError`` unless ``outputs`` is a floating-point array (n, C)."""
     subject = f"the {framework.network}"
     if not isinstance(outputs, framework.array):
         kind = f"{type(outputs).__module__}.{type(outputs).__qualname__}".removeprefix("builtins.")
-        msg = f"{subject} returns a {kind}, not {framework.array_name}: {framework.outputs_alone}."
+        msg = f"{subject} returns a {kind}, not {framework.array_name}: {_part_of(outputs, framework)}."
         raise ValueError(msg)
     shape = tuple(outputs.shape)
     if len(shape) != 2 or shape[0] != n or shape[1] == 0:

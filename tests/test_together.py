@@ -84,6 +84,20 @@ def together(name, folder, groups):
     return done.stdout.split()
 
 
+def test_a_manifest_that_another_process_writes_while_a_folder_is_looked_at_is_no_foreign_file(tmp_path, monkeypatch):
+    folder, whole, looks = tmp_path / "phi", stored(tmp_path / "other"), pathlib.Path.iterdir
+
+    def after_another_process(self):
+        if self == folder and not (folder / "manifest").exists():
+            monkeypatch.setattr(pathlib.Path, "iterdir", looks)
+            stored(folder)
+        return looks(self)
+
+    folder.mkdir()
+    monkeypatch.setattr(pathlib.Path, "iterdir", after_another_process)
+    assert stored(folder) == whole
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.parametrize("name", CALLS)
 def test_processes_of_one_call_find_what_one_finds_and_those_of_another_are_refused(name, tmp_path):

@@ -109,9 +109,11 @@ def found(folder: Path) -> Stored | None:
     if folder.exists() and not folder.is_dir():
         msg = f"`store` {folder} is a file: pass a folder, which is made where it is missing."
         raise FileExistsError(msg)
+    # What is there is listed before the manifest is looked for: another process may write it between the two.
+    others = folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir())
     if present(folder / MANIFEST):
         return read(folder / MANIFEST, FORMAT)
-    if folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+    if others:
         msg = f"`store` {folder} has files that are no store of dntk: pass an empty or a new folder."
         raise FileExistsError(msg)
     return None

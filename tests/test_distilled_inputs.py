@@ -19,6 +19,7 @@ from dntk.distill.data import (
     TangentResidual,
     Wasserstein,
     WeightedSupport,
+    barycentres,
 )
 from dntk.distill.data.barycentres import transport_cost
 from dntk.distill.data.class_statistics import Moments, mismatch, moments
@@ -281,6 +282,19 @@ class TestBarycentres:
         # A fixed point: every support point is the mean of the mass that it receives.
         plan = ot.emd(weights, mass, ot.dist(support, self.points))
         np.testing.assert_allclose(plan @ self.points * 6, support, atol=1e-3)
+
+    def test_every_iteration_is_told_and_ends_as_all_of_pot_at_once(self):
+        ot = pytest.importorskip("ot")
+        events, start = [], barycentres._start(self.points, 6, 0)
+        with dntk.progress(events.append, interval=0):
+            support, equal = FreeSupport(iterations=50).summarise(self.points, 6, seed=0)
+        mass = np.full(60, 1 / 60)
+        at_once = ot.lp.free_support_barycenter([self.points], [mass], start, b=equal, numItermax=50, stopThr=1e-7)
+        np.testing.assert_array_equal(support, at_once)
+        assert [(event.task, event.done, event.total) for event in events[:3]] == [
+            ("barycentre", done, 50) for done in range(3)
+        ]
+        assert 2 < events[-1].done < 50  # it ends where points no longer move
 
     def test_adapted_weights_transport_for_less_than_equal_ones(self):
         pytest.importorskip("ot")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dntk._checks import check_seed
+from dntk._progress import task
 from dntk.random import uniforms
 
 Points = npt.NDArray[np.float64]
@@ -96,10 +97,14 @@ def squared_distances(left: Points, right: Points) -> Points:
 
 
 def _moved(support: Points, points: Points, weights: Points, iterations: int, tolerance: float) -> Points:
-    mass = np.full(len(points), 1 / len(points))
-    return require_transport().lp.free_support_barycenter(
-        [points], [mass], support, b=weights, numItermax=iterations, stopThr=tolerance
-    )
+    mass, moved = np.full(len(points), 1 / len(points)), require_transport().lp.free_support_barycenter
+    with task("barycentre", total=iterations, unit="iterations") as bar:
+        for _ in bar.over(range(iterations)):
+            # One at a time, as POT tells nobody how far it is.
+            support, log = moved([points], [mass], support, b=weights, numItermax=1, stopThr=tolerance, log=True)
+            if log["displacement_square_norms"][-1] <= tolerance:
+                break
+    return support
 
 
 def _start(points: Points, size: int, seed: int) -> Points:

@@ -44,7 +44,7 @@ def measured(architecture: Architecture) -> dict[str, Any]:
         "share": forms.share,
         "tensors": len(forms.parameters),
         "per_input": [[found.name, found.why_not] for found in forms.per_input],
-        "moves_rows": model._moves(x),
+        "moves_rows": model._plan(x).rows.moved,
         "error": relative_error(kernel, reference),
         "autograd_error": relative_error(plain, reference),
         "seconds": seconds["dntk"],

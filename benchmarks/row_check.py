@@ -6,6 +6,7 @@ at a few inputs once. ``forced``: the check made on every call, needed or not. K
     python benchmarks/row_check.py [repeats]
 """
 
+import dataclasses
 import statistics
 import sys
 import time
@@ -16,7 +17,10 @@ from torch import nn
 
 import dntk
 from dntk.outputs import KernelOutputs
+from dntk.types import Batch
+from dntk_torch._watching import Rows
 from dntk_torch.model import TorchModel
+from dntk_torch.probe import Plan
 
 Case = tuple[nn.Module, torch.Tensor]
 
@@ -59,18 +63,22 @@ CASES: Mapping[str, Callable[[], Case]] = {
 
 def ratios(net: nn.Module, x: torch.Tensor, outputs: KernelOutputs, repeats: int) -> tuple[float, float]:
     """Median over pairs of time as it is, and with the check forced, over that without."""
-    model, as_is = dntk.as_model(net.eval()), TorchModel._moves
-    ways = {"off": lambda *_: False, "as is": as_is, "forced": lambda *_: True}
+    model, as_is = dntk.as_model(net.eval()), TorchModel._plan
+
+    def taking(rows: Rows) -> Callable[[TorchModel, Batch], Plan]:
+        return lambda own, points: dataclasses.replace(as_is(own, points), rows=rows)
+
+    ways = {"off": taking(Rows(False)), "as is": as_is, "forced": taking(Rows(True))}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     try:
         for _ in range(repeats + 1):
             for name, way in ways.items():
-                TorchModel._moves = way  # type: ignore[method-assign]
+                TorchModel._plan = way  # type: ignore[method-assign]
                 begun = time.process_time()
                 dntk.ntk(model, x, outputs=outputs)
                 seconds[name].append(time.process_time() - begun)
     finally:
-        TorchModel._moves = as_is  # type: ignore[method-assign]
+        TorchModel._plan = as_is  # type: ignore[method-assign]
     off, now, forced = (seconds[name][1:] for name in ways)
     return tuple(statistics.median(a / b for a, b in zip(other, off, strict=True)) for other in (now, forced))  # type: ignore[return-value]
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 import dntk
-from dntk_torch._watching import moves_rows
+from dntk_torch import _placing
+from dntk_torch._watching import Rows, rows_of
 from tests.test_torch_model import assembled, looped_jacobian, relative
 from tests.torch_networks import NETWORKS, batch, network, one_thread
 
@@ -301,12 +302,112 @@ def test_a_first_batch_that_is_in_order_does_not_hide_that_data_move_rows(name):
 @pytest.mark.parametrize("name", CASES)
 def test_networks_that_move_rows_by_data_are_told(name):
     make, draw = CASES[name]
-    assert moves_rows(make().eval(), draw(4, torch.Generator().manual_seed(0)))
+    assert rows_of(make().eval(), draw(4, torch.Generator().manual_seed(0))).moved
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_other_networks_pay_nothing(name):
-    assert not moves_rows(network(name), batch(name)[:4])
+    assert rows_of(network(name), batch(name)[:4]) == Rows(False)
+
+
+class Masked(Packed):
+    """Asks whether any token is missing, as models of texts do, and goes another way where none is."""
+
+    def seen(self, ids):
+        return ids != 0
+
+    def forward(self, ids):
+        tokens = torch.tanh(self.norm(self.layer(self.table(ids))))
+        if not bool(self.seen(ids).all()):
+            tokens = tokens * self.seen(ids)[..., None]
+        return self.head(tokens.mean(1))
+
+
+def test_a_number_that_python_read_on_the_first_call_too_costs_nothing(monkeypatch):
+    torch.manual_seed(7)
+    net, generator = Masked().eval(), torch.Generator().manual_seed(7)
+    model, first = dntk.as_model(net), ids(8, generator)
+    assert rows_of(net, first[:4]) == Rows(False, read=((bool, False),))
+    assembled(model, first, torch.eye(3))
+    monkeypatch.setattr("dntk_torch._blocks.witnessed", lambda *_: pytest.fail("rows compared"))
+    for x in (ids(12, generator), ids(5, generator)):
+        expected = looped_jacobian(net, list(model.parameters), x)
+        assert relative(assembled(model, x, torch.eye(3)), expected) < 1e-5
+
+
+def test_another_number_read_is_another_network(monkeypatch):
+    torch.manual_seed(7)
+    net, generator = Masked().eval(), torch.Generator().manual_seed(7)
+    model, compared = dntk.as_model(net), []
+    assembled(model, ids(8, generator), torch.eye(3))
+    monkeypatch.setattr(
+        "dntk_torch._blocks.witnessed", lambda *given: compared.append(given) or _placing.witnessed(*given)
+    )
+    x = ids(8, generator).clamp(min=1)
+    expected = looped_jacobian(net, list(model.parameters), x)
+    assert relative(assembled(model, x, torch.eye(3)), expected) < 1e-5
+    assert len(compared) == 1
+
+
+WAYS_OUT = {
+    "equal": lambda x: torch.equal(x, x.abs()),
+    "close": lambda x: torch.allclose(x, x.abs()),
+    "list": lambda x: x[:, 0].tolist(),
+    "array": lambda x: x.numpy(),
+    "in": lambda x: 0.5 in x,
+    "text": lambda x: f"{x.sum():.3f}",
+    "place": lambda x: x[x.argmax(1).sum() % 2],
+    "end": lambda x: x[:, : (x > 0).sum() % 3],
+    "size": lambda x: torch.zeros((x > 0).sum()),
+    "repeats": lambda x: torch.arange(4).repeat_interleave((x > 0).sum(1)),
+    "what does not run": lambda x: x.untyped_storage().no_such_name,
+}
+
+
+@pytest.mark.parametrize("way", WAYS_OUT)
+def test_numbers_that_leave_by_other_ways_may_move_rows(way):
+    class Net(Placed):
+        def forward(self, x):
+            WAYS_OUT[way](x)
+            return self.head(x)
+
+    assert rows_of(Net().eval(), rows(4, torch.Generator().manual_seed(0))) == Rows(True)
+
+
+@pytest.mark.parametrize("read", [bool, float, int, lambda x: x.item(), torch.is_nonzero, range(9).__getitem__])
+def test_numbers_that_are_read_one_by_one_are_known(read):
+    class Net(Placed):
+        def forward(self, x):
+            read((x > 9).sum())
+            return self.head(x)
+
+    found = rows_of(Net().eval(), rows(4, torch.Generator().manual_seed(0)))
+    assert not found.moved
+    assert len(found.read) == 1
+    assert found.read[0][1] == 0
+
+
+def test_reads_that_differ_where_inputs_are_reversed_may_move_rows():
+    class Net(Placed):
+        def forward(self, x):
+            return self.head(x) if x[0, 0] > x[-1, 0] else self.head(x) * 1.0
+
+    assert rows_of(Net().eval(), rows(4, torch.Generator().manual_seed(0))).moved
+
+
+@pytest.mark.parametrize(("outputs", "passes"), [(1, 2), (3, 5)])
+def test_the_pass_of_an_only_functional_is_made_once(outputs, passes, monkeypatch):
+    torch.manual_seed(8)
+    net, generator = Sorted().eval(), torch.Generator().manual_seed(8)
+    model, x = dntk.as_model(net), rows(8, generator)
+    x = x[x[:, 0].argsort()]
+    assembled(model, x, torch.eye(3)[:outputs])
+    made, grad = [], torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, "grad", lambda *given, **named: made.append(1) or grad(*given, **named))
+    found = assembled(model, x, torch.eye(3)[:outputs])
+    assert len(made) == passes
+    monkeypatch.undo()
+    assert relative(found, looped_jacobian(net, list(model.parameters), x)[:outputs]) < 1e-5
 
 
 class Placed(nn.Module):
@@ -322,7 +423,7 @@ class Placed(nn.Module):
 
 
 def test_look_ups_at_fixed_places_pay_nothing():
-    assert not moves_rows(Placed().eval(), positions(4, torch.Generator().manual_seed(0)))
+    assert rows_of(Placed().eval(), positions(4, torch.Generator().manual_seed(0))) == Rows(False)
 
 
 class InTurn(Placed):
@@ -335,7 +436,7 @@ class InTurn(Placed):
 
 def test_rows_that_lie_in_turn_pay_nothing():
     generator = torch.Generator().manual_seed(0)
-    assert not moves_rows(InTurn().eval(), torch.randn(4, 6, 5, generator=generator))
+    assert rows_of(InTurn().eval(), torch.randn(4, 6, 5, generator=generator)) == Rows(False)
 
 
 @pytest.mark.parametrize("name", OWNED)

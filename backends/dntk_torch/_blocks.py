@@ -1,7 +1,7 @@
 """Gradient blocks of all selected parameters: closed forms where they were confirmed, input by input elsewhere."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -30,12 +30,10 @@ def blocks_of(
     plan: Plan,
     x: Batch,
     cotangents: torch.Tensor,
-    *,
-    moving: Callable[[], bool],
 ) -> Iterator[GradientBlock]:
     """Blocks in the order of the ``selected`` parameters, each at offset 0.
 
-    ``moving`` tells whether data decide which row goes where, so that rows have to be compared with their inputs.
+    Where data may decide which row goes where, rows are compared with their inputs.
     """
     captured: Capture | None = None
     idle: frozenset[str] = frozenset()
@@ -47,11 +45,13 @@ def blocks_of(
     if plan.layouts:
         with differentiable(device_of(x)):
             values = detached(net, [*plan.layouts, *plan.unreached])
-            captured = capture(net, values, x, watched(plan.sites), shielded=plan.shielded)
+            reading = plan.rows.read is not None
+            captured = capture(net, values, x, watched(plan.sites), shielded=plan.shielded, reading=reading)
             arrays.require_finite("the network's outputs", captured.outputs.detach())
             idle = _idle(net, captured, plan, values)
-            factored, small, owners = _placed(captured, cotangents, plan, moving)
+            factored, small, owners = _placed(captured, cotangents, plan)
             pulled, stored = pull(captured, cotangents, factored, small, owners)
+            captured = captured.without_graph()
     stored.update(_per_sample(net, plan.per_sample, x, cotangents))
     absorbed = False
     for name in selected:
@@ -88,7 +88,7 @@ def _idle(net: torch.nn.Module, captured: Capture, plan: Plan, values: Values) -
 
 
 def _placed(
-    captured: Capture, cotangents: torch.Tensor, plan: Plan, moving: Callable[[], bool]
+    captured: Capture, cotangents: torch.Tensor, plan: Plan
 ) -> tuple[dict[str, Placed], dict[str, Placed], Owners | None]:
     """Where parameters with factored and with stored gradients lie, with owners of rows where these are needed.
 
@@ -96,7 +96,7 @@ def _placed(
     """
     factored, small = plan.placed(stored=False), plan.placed(stored=True)
     routed = APART in plan.layouts.values()
-    if not routed and not moving():
+    if not routed and not plan.rows.may_move(captured.read):
         return factored, small, None
     owners = witnessed(captured, cotangents, plan.epsilon)
     in_order = {name: placed for name, placed in {**factored, **small}.items() if placed[1] != APART}

@@ -25,7 +25,6 @@ class Findings:
     plans: Memo[Plan] = dataclasses.field(default_factory=Memo)
     pushes: Memo[Push] = dataclasses.field(default_factory=Memo)
     input_gradients: Memo[inputs.InputGradient] = dataclasses.field(default_factory=Memo)
-    moving: Memo[bool] = dataclasses.field(default_factory=Memo)
     sizes: Memo[tuple[int, int]] = dataclasses.field(default_factory=Memo)
     passes: Passes = dataclasses.field(default_factory=Passes)
 

@@ -18,17 +18,22 @@ from dntk_torch.layouts import LAYOUTS
 
 
 def witnessed(captured: Capture, cotangents: torch.Tensor, epsilon: float) -> Owners:
-    """Cotangents by which rows are compared with their inputs; u mixes all functionals at random.
+    """Cotangents by which rows are compared with their inputs; u mixes all functionals at random, or is the only one.
 
-    Cost: two backward passes to the outputs of layers, in 16 bits up to four.
+    Cost: two backward passes to the outputs of layers, in 16 bits up to four. The first is that of the only functional.
     """
     count, n = cotangents.shape[:2]
     cotangents = cotangents.to(captured.outputs.dtype)  # in a coarser one, weights and products would round apart
-    mixture = torch.randn(count, generator=torch.Generator().manual_seed(22), dtype=torch.float64).to(cotangents)
     weights = drawn_weights(n, cotangents.dtype, epsilon).to(cotangents.device)
-    functional = torch.einsum("q,qnc->nc", mixture, cotangents)
+    functional = cotangents[0] if count == 1 else _mixed(cotangents)
     plain, *weighted = _passes(captured, [functional, *(each[:, None] * functional for each in weights)])
     return Owners(functional=functional, plain=plain, weighted=weighted, weights=weights, epsilon=epsilon)
+
+
+def _mixed(cotangents: torch.Tensor) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(22)
+    mixture = torch.randn(cotangents.shape[0], generator=generator, dtype=torch.float64).to(cotangents)
+    return torch.einsum("q,qnc->nc", mixture, cotangents)
 
 
 def numbered(captured: Capture, owners: Owners) -> Owners:

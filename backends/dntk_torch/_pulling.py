@@ -26,13 +26,14 @@ def pull(
     The latter are sums over cotangents and much smaller: they are formed after every pass, whose
     cotangents need not be kept. ``None`` for a block that these inputs do not give. In memory the
     first axis of kept cotangents comes before that of the functionals, so that one product per
-    input can serve all functionals.
+    input can serve all functionals. With ``owners`` the pass of an only functional has been made.
     """
     layers = [layer for layer, _ in captured.order]
     needed, count = _layers_of(factored), cotangents.shape[0]
     kept: list[torch.Tensor | None] = [None] * len(layers)
     parts: dict[str, list[DenseBlock | None]] = {name: [] for name in stored}
-    for q, found in enumerate(captured.passes(cotangents)):
+    passes = captured.passes(cotangents) if owners is None or count > 1 else [_only(owners)]
+    for q, found in enumerate(passes):
         single = by_layer(captured, (None if grad is None else grad[None] for grad in found))
         for name, (sites, layout) in stored.items():
             block: Any = block_of(sites, captured, single, layout=layout, name=name, owners=owners)
@@ -42,6 +43,11 @@ def pull(
                 kept[position] = _collected(kept[position], grad, q, count)
     pulled = by_layer(captured, (None if values is None else values.movedim(1, 0) for values in kept))
     return pulled, {name: _stacked(found) for name, found in parts.items()}
+
+
+def _only(owners: Owners) -> tuple[torch.Tensor | None, ...]:
+    """Cotangents of every call, in the order of passes."""
+    return tuple(None if grad is None else grad[0] for found in owners.plain.values() for grad in found)
 
 
 def _layers_of(placed: Mapping[str, Placed]) -> set[torch.nn.Module | Functions]:

@@ -1,5 +1,6 @@
 """What a run of a private copy does: which parameters of the user's it still reaches, whether data move rows."""
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dntk.models import batches
 from dntk.models.nests import leaves, mapped
 from dntk.types import Batch
+from dntk_torch._reading import READS, Read
 from dntk_torch._reversing import keeps_order
 from dntk_torch.called import cloned, device_of
 from dntk_torch.execution import detached, prepared, run_copy, without_graph
@@ -20,7 +22,7 @@ _MOVING = frozenset(
         "gather", "scatter", "scatter_", "scatter_add", "scatter_add_", "scatter_reduce", "masked_select",
         "masked_scatter", "nonzero", "sort", "argsort", "topk", "take", "argmax", "argmin", "_unique2",
         "unique_consecutive", "unique_dim", "searchsorted", "bucketize", "_pack_padded_sequence",
-        "_local_scalar_dense", "repeat_interleave", "_nested_tensor_from_mask", "_nested_tensor_from_tensor_list",
+        "repeat_interleave", "_nested_tensor_from_mask", "_nested_tensor_from_tensor_list",
         "_padded_dense_to_jagged_forward", "_jagged_to_padded_dense_forward", "kthvalue", "_unsafe_index",
         "_unsafe_index_put", "_grouped_mm", "_index_put_impl_", "median", "mode",
     }
@@ -42,23 +44,41 @@ _KEEPING = frozenset(
 """Operations by which comparisons become such an argument, if all that is made of the inputs in them is comparisons."""
 
 
-def moves_rows(module: torch.nn.Module, x: Batch) -> bool:
-    """Whether data decide which row goes where, for inputs like a few.
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """What becomes of the rows of inputs, as a few have shown.
+
+    ``moved``: data decide which row goes where. ``read``: the numbers that Python read, some of them of the inputs;
+    where it reads others, the network may be another one, of which nothing is known. ``None`` where it reads nothing.
+    """
+
+    moved: bool
+    read: Read | None = None
+
+    def may_move(self, read: Read | None) -> bool:
+        """Whether rows may be moved on a run on which Python reads these numbers."""
+        return self.moved or (self.read is not None and self.read != read)
+
+
+def rows_of(module: torch.nn.Module, x: Batch) -> Rows:
+    """Whether data decide which row goes where, for inputs like a few, and what that depends on.
 
     An operation counts where its arguments come from the inputs, as those of look-ups at fixed places do not; so does
-    every number that is read by Python, and a product with what was compared. Whatever the operations: rows that are
-    not reversed where the inputs are. True, too, where the network does not run when it is watched.
+    a product with what was compared, and numbers that leave for Python by other ways than one by one. Whatever the
+    operations: rows that are not reversed where the inputs are. True, too, where the network does not run when it is
+    watched.
     """
     try:
         forth = _traced(module, cloned(x))
         if forth.moved:
-            return True
+            return Rows(True)
         back = _traced(module, mapped(_flipped, x))
-        return back.moved or not keeps_order(forth.made, back.made, batches.count(x))
+        moved = back.moved or back.read != forth.read or not keeps_order(forth.made, back.made, batches.count(x))
+        return Rows(moved, forth.read if forth.reads_inputs else None)
     except torch.OutOfMemoryError:
         raise
     except Exception:
-        return True  # any code of the user's may refuse modes in its own way
+        return Rows(True)  # any code of the user's may refuse modes in its own way
 
 
 def _flipped(part: Any) -> Any:
@@ -77,7 +97,8 @@ class _Trace(TorchDispatchMode):  # type: ignore[misc]
 
     def __init__(self, x: Batch) -> None:
         super().__init__()
-        self.x, self.moved = x, False
+        self.x, self.moved, self.reads_inputs, self.within_read = x, False, False, False
+        self.read: Read = ()
         self._derived = {id(part): part for _, part in leaves(x)}  # alive, so that no other takes the identity
         self._compared: set[int] = set()
 
@@ -97,15 +118,21 @@ class _Trace(TorchDispatchMode):  # type: ignore[misc]
         if derived:
             name, made = func._schema.name.rpartition("::")[2], list(tensors(output))
             compared = [id(value) in self._compared for value in derived]
-            self.moved |= name in _MOVING or (name in _PRODUCTS and any(compared))
+            self.moved |= name in _MOVING or (name in _PRODUCTS and any(compared)) or self._leaves(output)
             self._derived.update({id(value): value for value in made})
             kept = name in _KEEPING and all(compared)
             self._compared.update(id(value) for value in made if kept or value.dtype == torch.bool)
         return output
 
+    def _leaves(self, output: Any) -> bool:
+        """Whether a number is given to Python that no function of ``READS`` asked for; one that was is noted."""
+        number = isinstance(output, bool | int | float | complex)
+        self.reads_inputs |= number and self.within_read
+        return number and not self.within_read
+
 
 class _Leaving(Mode):
-    """Notes numbers that leave for Python where no operation shows it."""
+    """Notes numbers that leave for Python."""
 
     def __init__(self, trace: _Trace) -> None:
         self._trace = trace
@@ -114,7 +141,15 @@ class _Leaving(Mode):
         """Run a function of torch."""
         if func in _LEAVING and self._trace.of_inputs(args):
             self._trace.moved = True
-        return func(*args, **(kwargs or {}))
+        if func not in READS:
+            return func(*args, **(kwargs or {}))
+        self._trace.within_read = True
+        try:
+            output = func(*args, **(kwargs or {}))
+        finally:
+            self._trace.within_read = False
+        self._trace.read += ((type(output), output),)
+        return output
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[misc]

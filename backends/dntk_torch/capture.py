@@ -12,6 +12,7 @@ from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
 from dntk.types import Batch
 from dntk_torch._owners import Owners, Pulled
+from dntk_torch._reading import Read, Reading
 from dntk_torch.calls import Functions, LayerCall, Use
 from dntk_torch.execution import own_precision, prepared, run_copy
 from dntk_torch.functional_capture import Recorder
@@ -36,12 +37,14 @@ class Site:
 class Capture:
     """Outputs of a forward pass, with the calls of each watched layer.
 
-    ``escaped`` names parameters that went into functions which are not known, and into which.
+    ``escaped`` names parameters that went into functions which are not known, and into which. ``read`` is what Python
+    read, if that was asked.
     """
 
     outputs: torch.Tensor
     calls: Mapping[torch.nn.Module | Functions, list[LayerCall]]
     escaped: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    read: Read | None = None
 
     @property
     def order(self) -> list[tuple[torch.nn.Module | Functions, LayerCall]]:
@@ -65,6 +68,11 @@ class Capture:
                 allow_unused=True,
             )
             yield tuple(None if grad is None or grad.is_nested else grad for grad in found)
+
+    def without_graph(self) -> "Capture":
+        """What blocks are made of, when all passes are done: the graph keeps much more alive."""
+        calls = {layer: [dataclasses.replace(call, edge=None) for call in made] for layer, made in self.calls.items()}
+        return dataclasses.replace(self, outputs=self.outputs.detach(), calls=calls)
 
 
 def sites_of(module: torch.nn.Module) -> dict[str, list[Site]]:
@@ -90,8 +98,9 @@ def capture(
     layers: set[torch.nn.Module | Functions],
     *,
     shielded: bool,
+    reading: bool = False,
 ) -> Capture:
-    """Run ``module`` and record every call of ``layers``.
+    """Run ``module`` and record every call of ``layers``, and with ``reading`` the numbers that Python reads.
 
     ``shielded`` hands a copy of every output on, for networks that overwrite outputs which are
     views: such an operation takes the recorded place out of the graph.
@@ -120,12 +129,14 @@ def capture(
             # Before the user's own hooks, so that the recorded output is the layer's.
             hook = _for(layer, record)
             handles.append(watched_copy.register_forward_hook(hook, prepend=True, with_kwargs=True))
-    with recorder.knowing(constants_of(copy.module)) if functions else contextlib.nullcontext():
+    reads = Reading() if reading else None
+    known = recorder.knowing(constants_of(copy.module)) if functions else contextlib.nullcontext()
+    with reads or contextlib.nullcontext(), known:
         outputs = run_copy(copy, x)
     for handle in handles:
         handle.remove()  # a checkpoint calls layers again on the way back
     calls.update({layer: recorder.calls for layer in functions})
-    return Capture(outputs=outputs, calls=calls, escaped=recorder.escaped)
+    return Capture(outputs=outputs, calls=calls, escaped=recorder.escaped, read=reads.read if reads else None)
 
 
 def _for(layer: Any, record: Callable[..., Any]) -> Callable[..., Any]:

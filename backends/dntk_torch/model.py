@@ -13,7 +13,6 @@ from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
 from dntk.models import batches
 from dntk.models.adapter import (
-    PROBES,
     After,
     Following,
     Forward,
@@ -34,7 +33,7 @@ from dntk_torch._blocks import blocks_of
 from dntk_torch._example_inputs import guessed_outputs
 from dntk_torch._findings import Findings
 from dntk_torch._signature import signature
-from dntk_torch._watching import moves_rows, require_own_parameters
+from dntk_torch._watching import require_own_parameters
 from dntk_torch.behaviour import evaluated, examined
 from dntk_torch.called import Called, tensors_of
 from dntk_torch.counting import counted, operations_of, probed
@@ -195,8 +194,7 @@ class TorchModel(InputDifferentiable):
     def _every_block(self, x: Batch, cotangents: Cotangents) -> Iterator[GradientBlock]:
         self.check_inputs(x)
         functionals = per_input(cotangents, batches.count(x), self.n_outputs)
-        if self._plan(x).layouts:
-            self._moves(x)  # before the passes, as what is looked at once is no part of them
+        self._plan(tensors_of(x))  # before the passes, as what is looked at once is no part of them
         first: Any = functionals[:1, :1]
         self._findings.passes.backward(
             x,
@@ -283,11 +281,7 @@ class TorchModel(InputDifferentiable):
         return split(torch.as_tensor(directions).detach(), self.parameters)
 
     def _blocks(self, x: Batch, cotangents: torch.Tensor) -> Iterator[GradientBlock]:
-        return blocks_of(self._net, self.selected, self._plan(x), x, cotangents, moving=lambda: self._moves(x))
+        return blocks_of(self._net, self.selected, self._plan(x), x, cotangents)
 
     def _plan(self, x: Any) -> Plan:
         return self._findings.plans(x, probed(lambda: make_plan(self._net, self.selected, x)), of=signature(self._net))
-
-    def _moves(self, x: Any) -> bool:
-        find = probed(lambda: moves_rows(self._net, batches.first(x, PROBES)))
-        return self._findings.moving(x, find, of=signature(self._net))

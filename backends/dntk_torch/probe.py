@@ -22,6 +22,7 @@ from dntk_torch._owners import Owners, Pulled
 from dntk_torch._placing import numbered, witnessed
 from dntk_torch._pulling import pull
 from dntk_torch._testing import Test
+from dntk_torch._watching import Rows, rows_of
 from dntk_torch.called import device_of
 from dntk_torch.calls import Functions
 from dntk_torch.capture import (
@@ -53,7 +54,8 @@ class Plan:
     layer's bias is the next parameter and used in the same calls, so that one block holds both.
     ``stored``: vectors whose closed form is the gradient itself, as of norms and biases alone. ``unreached``:
     parameters on which the outputs do not depend. ``why_not``: why other parameters have no closed form.
-    ``epsilon``: rounding of the coarsest numbers inside the network.
+    ``epsilon``: rounding of the coarsest numbers inside the network. ``rows``: what becomes of rows on those inputs by
+    which the layouts were verified.
     """
 
     layouts: Mapping[str, str]
@@ -65,6 +67,7 @@ class Plan:
     unreached: frozenset[str]
     why_not: Mapping[str, str]
     epsilon: float
+    rows: Rows
 
     def placed(self, *, stored: bool) -> dict[str, tuple[list[Site], str]]:
         """Sites and layouts of the names that are stored, or of the others."""
@@ -123,6 +126,7 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Plan
         unreached=test.unreached,
         why_not={name: _why(name, escaped) for name in methods},
         epsilon=test.epsilon,
+        rows=rows_of(module, few) if layouts else Rows(False),
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 import dntk
 from dntk.distill.data.last_layer import last_layer_features
 from dntk.models.adapter import Forward, call, outputs_alone, refuse_forward
+from dntk.models.nests import mapped
 from tests.libraries import Library, host
 from tests.networks import inputs, mlp
 
@@ -126,6 +127,30 @@ def test_a_fit_takes_nests_and_lists_of_examples(case):
     np.testing.assert_array_equal(host(fit.indices), host(from_list.indices))
     np.testing.assert_allclose(host(from_list.predict(examples)), host(fit.predict(x)), atol=1e-5)
     assert fit.fidelity(x) >= 8 / 9
+
+
+@pytest.mark.parametrize("case", ["jax", "torch", "torch, tuple"])
+def test_a_bridge_takes_nests(case):
+    model, x = CASES[case]()
+    outside = mapped(host, x)
+    bridged = dntk.bridge(model, "numpy")
+    found = dntk.ntk(bridged, outside)
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_allclose(found, host(dntk.ntk(model, x)), rtol=1e-5, atol=1e-5)
+    vector = np.ones((1, model.n_parameters), "f4")
+    np.testing.assert_allclose(bridged.jvp(outside, vector), jacobian().sum(2).T[None], atol=1e-4)
+
+
+@pytest.mark.parametrize("case", ["numpy", "jax", "torch"])
+def test_attributions_read_labelled_sources_as_their_models_need_them(case):
+    model, x = CASES[case]()
+    y = model.namespace.asarray(np.arange(9) % 3)
+    attribution = dntk.attribution.Attribution(model, sketch=None)
+    batch = dntk.outputs.labelled(x, y)
+    examples = [dict(zip(x, row, strict=True)) for row in zip(*[host(part) for part in x.values()], strict=True)]
+    source = dntk.outputs.labelled(examples, y)
+    fit, expected = attribution.fit(source), attribution.fit(batch)
+    np.testing.assert_allclose(host(fit.scores(source)), host(expected.scores(batch)), atol=1e-5)
 
 
 @pytest.mark.parametrize("case", ["jax", "torch", "torch, tuple"])

@@ -395,6 +395,28 @@ def test_reads_that_differ_where_inputs_are_reversed_may_move_rows():
     assert rows_of(Net().eval(), rows(4, torch.Generator().manual_seed(0))).moved
 
 
+LOOK_UPS = {
+    "spread": (lambda x: x[torch.arange(x.shape[0])[:, None], torch.arange(3) + 0], False),
+    "by number": (lambda x: x[torch.arange(x.shape[0])], False),
+    "backward": (lambda x: x[torch.arange(x.shape[0] - 1, -1, -1)], True),
+    "turned": (lambda x: x[torch.arange(x.shape[0]).flip(0)], True),
+    "shuffled": (lambda x: x[torch.randperm(x.shape[0], generator=torch.Generator().manual_seed(1))], True),
+    "one axis in order": (lambda x: x[torch.arange(x.shape[0]), torch.tensor([0, 0, 2, 1])], True),
+    "by data": (lambda x: x[(x[:, 0] > 9).long() + torch.arange(x.shape[0])], True),
+}
+
+
+@pytest.mark.parametrize("name", LOOK_UPS)
+def test_look_ups_in_what_comes_from_the_inputs_are_none_at_numbers_in_order(name):
+    look_up, moved = LOOK_UPS[name]
+
+    class Net(Placed):
+        def forward(self, x):
+            return self.head(x) + 0 * look_up(x).reshape(x.shape[0], -1)[:, :1]
+
+    assert rows_of(Net().eval(), rows(4, torch.Generator().manual_seed(0))).moved == moved
+
+
 @pytest.mark.parametrize(("outputs", "passes"), [(1, 2), (3, 5)])
 def test_the_pass_of_an_only_functional_is_made_once(outputs, passes, monkeypatch):
     torch.manual_seed(8)

@@ -44,6 +44,14 @@ _KEEPING = frozenset(
 """Operations by which comparisons become such an argument, if all that is made of the inputs in them is comparisons."""
 
 
+_ORDERLY = frozenset(
+    {
+        "_to_copy", "add", "add_", "view", "_unsafe_view", "unsqueeze", "squeeze", "expand", "clone", "alias", "detach",
+    }
+)  # fmt: skip
+"""Operations on nothing but 0, 1, 2, ... and numbers that leave them in order."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Rows:
     """What becomes of the rows of inputs, as a few have shown.
@@ -63,7 +71,8 @@ class Rows:
 def rows_of(module: torch.nn.Module, x: Batch) -> Rows:
     """Whether data decide which row goes where, for inputs like a few, and what that depends on.
 
-    An operation counts where its arguments come from the inputs, as those of look-ups at fixed places do not; so does
+    An operation counts where its arguments come from the inputs, as those of look-ups in tables at fixed places do not;
+    a look-up in what comes from the inputs is none at 0, 1, 2, ... alone, by which masks are spread. So does
     a product with what was compared, and numbers that leave for Python by other ways than one by one. Whatever the
     operations: rows that are not reversed where the inputs are. True, too, where the network does not run when it is
     watched.
@@ -101,6 +110,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[misc]
         self.read: Read = ()
         self._derived = {id(part): part for _, part in leaves(x)}  # alive, so that no other takes the identity
         self._compared: set[int] = set()
+        self._in_order: dict[int, torch.Tensor] = {}  # 0, 1, 2, ... by how they were made, whatever their number
 
     @property
     def made(self) -> list[torch.Tensor]:
@@ -114,15 +124,28 @@ class _Trace(TorchDispatchMode):  # type: ignore[misc]
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and mark what it makes."""
         output = func(*args, **(kwargs or {}))
-        derived = [value for value in tensors((args, kwargs or {})) if id(value) in self._derived]
+        given, made = list(tensors((args, kwargs or {}))), list(tensors(output))
+        derived, name = [value for value in given if id(value) in self._derived], func._schema.name.rpartition("::")[2]
+        if self._orderly(name, given, args):
+            self._in_order.update({id(value): value for value in made})
         if derived:
-            name, made = func._schema.name.rpartition("::")[2], list(tensors(output))
             compared = [id(value) in self._compared for value in derived]
-            self.moved |= name in _MOVING or (name in _PRODUCTS and any(compared)) or self._leaves(output)
+            moving = name in _MOVING and not (name == "index" and self._all_in_order(args[1]))
+            self.moved |= moving or (name in _PRODUCTS and any(compared)) or self._leaves(output)
             self._derived.update({id(value): value for value in made})
             kept = name in _KEEPING and all(compared)
             self._compared.update(id(value) for value in made if kept or value.dtype == torch.bool)
         return output
+
+    def _orderly(self, name: str, given: list[torch.Tensor], args: Any) -> bool:
+        """Whether an operation makes 0, 1, 2, ... or leaves them in order."""
+        if name == "arange":
+            return len(args) < 3 or args[2] == 1
+        return name in _ORDERLY and len(given) == 1 and self._all_in_order(given)
+
+    def _all_in_order(self, places: Any) -> bool:
+        """Whether a look-up at these places is a cut, as one at 0, 1, 2, ... is."""
+        return all(id(value) in self._in_order for value in tensors(places))
 
     def _leaves(self, output: Any) -> bool:
         """Whether a number is given to Python that no function of ``READS`` asked for; one that was is noted."""

@@ -14,7 +14,7 @@ from dntk.attribution.functionals import Functional, Margins
 from dntk.attribution.smoother import Smoother, smoother, smoother_in_span
 from dntk.distill.gradients.base import GradientDistiller, require_kernel
 from dntk.features import TangentFeatures, require_features, tangent_features
-from dntk.models.base import Model, outputs_of, require_model
+from dntk.models.base import Model, checked_inputs, outputs_of, require_model
 from dntk.sketch.resolution import AnySketch
 from dntk.solve.choice import check_ridge
 from dntk.solve.rules import Relative, feature_ridge
@@ -119,7 +119,7 @@ class Attribution:
         """
         functionals = [self.functional.of(model) for model in self.models]
         features = [self._features(model, train) for model in functionals]
-        pulls = [self.functional.pulls(outputs_of(model, train)) for model in functionals]
+        pulls = [self.functional.pulls(outputs_of(m, checked_inputs(m, train, "train"))) for m in functionals]
         return self._fitted(features, pulls, functionals)
 
     def fit_features(self, features: Sequence[TangentFeatures], pulls: Sequence[Float[Array, " n"]]) -> AttributionFit:

@@ -15,8 +15,9 @@ from dntk import arrays
 from dntk.backend import Backend, backend_of, get_backend
 from dntk.gradient_blocks import DenseBlock, GradientBlock
 from dntk.models.base import Cotangents, Model, check_placement, require_model
+from dntk.models.nests import mapped
 from dntk.models.state import state_of, structure_of
-from dntk.types import Array, Namespace
+from dntk.types import Array, Batch, Namespace
 
 
 def bridge(model: Model, like: Any) -> Model:
@@ -106,12 +107,12 @@ class BridgedModel(Model):
         """That of the model inside."""
         return structure_of(self.model)
 
-    def __call__(self, x: Array) -> Float[Array, "n c"]:
+    def __call__(self, x: Batch) -> Float[Array, "n c"]:
         """Outputs at the inputs ``x``."""
         self.check_inputs(x)
         return self._out(self.model(self._in(x)))
 
-    def check_inputs(self, x: Array, name: str = "x") -> None:
+    def check_inputs(self, x: Batch, name: str = "x") -> None:
         """Raise a clear error unless ``x`` can be an input, as the model inside checks it."""
         check_placement(x, self, name)
         self.model.check_inputs(self._in(x), name)
@@ -120,24 +121,25 @@ class BridgedModel(Model):
         """The same network, differentiated only in parameters whose whole name matches ``pattern``."""
         return dataclasses.replace(self, model=self.model.subset(pattern))
 
-    def gradient_blocks(self, x: Array, cotangents: Cotangents) -> Iterator[GradientBlock]:
+    def gradient_blocks(self, x: Batch, cotangents: Cotangents) -> Iterator[GradientBlock]:
         """The blocks of the model inside, their arrays handed over."""
         check_placement(x, self, "x")
         for block in self.model.gradient_blocks(self._in(x), self._in(cotangents)):
             yield self._block(block)
 
-    def jvp(self, x: Array, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
+    def jvp(self, x: Batch, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
         """Directional derivatives of all outputs along q parameter vectors."""
         check_placement(x, self, "x")
         return self._out(self.model.jvp(self._in(x), self._in(tangents)))
 
-    def vjp(self, x: Array, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
+    def vjp(self, x: Batch, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters."""
         check_placement(x, self, "x")
         return self._out(self.model.vjp(self._in(x), self._in(cotangents)))
 
-    def _in(self, x: Array) -> Array:
-        return _handed(x, backend_of(_first_parameter(self.model)))
+    def _in(self, x: Batch) -> Batch:
+        inside = backend_of(_first_parameter(self.model))
+        return mapped(lambda part: _handed(part, inside), x)
 
     def _out(self, x: Array) -> Array:
         return _handed(x, self.target)

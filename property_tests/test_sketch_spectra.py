@@ -11,8 +11,8 @@ t₂ = √(2 ln(3n/δ)) and x = ln(2/δ):
          ((1 + c)q_lo − (1 − c)q_hi)/2 ≤ ĉ ≤ ((1 + c)q_hi − (1 − c)q_lo)/2
 
 Rounding, rigorous: ‖fl(ΦSᵀ) − ΦSᵀ‖_F ≤ γ_{P+3} ‖Φ‖_F ‖S‖_F. Zero rows stay zero and, under the
-sparse sketch, equal rows equal, to the last bit; a matrix product keeps equal rows equal to
-rounding only.
+sparse sketch, equal rows equal, to the last bit; a matrix product, which the array API alone makes of
+the sparse one, too, keeps equal rows equal to rounding only.
 
 For `Rademacher`, `SRHT` and `SparseSign` with 8 nonzeros the band of G1 is EMPIRICAL: no proof with these constants
 covers it; t stayed below 1.7, 3.0 and 2.3 in 1,200 trials or more a family, far inside 7.53.
@@ -27,6 +27,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dntk.backend import StandardBackend, backend_of
 from dntk.sketch import SRHT, Gaussian, Rademacher, SparseSign
 from property_tests.allowances import DAVIDSON_SZAREK_T, DELTA, bernstein, gamma
 from property_tests.strategies import build, features, for_libraries, seeds
@@ -148,12 +149,14 @@ def test_zero_rows_stay_zero_and_equal_rows_equal(library, case, dim, seed, kind
     assert np.all(out[~np.any(rows, axis=1)] == 0)
     matrix = kind(dim, seed=seed).apply(np.eye(rows.shape[1], dtype=case.dtype)).astype(np.float64)
     slack = 2 * gamma(rows.shape[1] + 3, case.dtype) * (np.abs(rows).astype(float) @ np.abs(matrix))
+    scattered_by_product = isinstance(backend_of(library.array(rows)), StandardBackend)
+    by_product = kind in (Gaussian, Rademacher) or (kind is SparseSign and scattered_by_product)
     for i in range(len(rows)):
         for j in range(i):
             if np.array_equal(rows[i], rows[j]):
                 # A matrix product may sum its last rows in another order than its first.
                 difference = np.abs(out[i].astype(np.float64) - out[j])
-                assert np.all(difference <= (slack[i] if kind in (Gaussian, Rademacher) else 0))
+                assert np.all(difference <= (slack[i] if by_product else 0))
 
 
 @given(dim=st.sampled_from([1, 7, 32]), first=st.integers(0, 2**62), seed=st.integers(0, 2**32 - 1))

@@ -18,8 +18,9 @@ PUBLIC = {
         Attribution AttributionFit Explanation Functional LeftOut Losses Margins Ranking Smoother explain leave_one_out
     """,
     "dntk.backend": """
-        GROUP Backend BackendEntry BackendStatus MemoryBackend StandardBackend backend_for_network backend_of
-        backends entries expand free_memory get_backend is_out_of_memory root_modules symmetric
+        GROUP Backend BackendEntry BackendStatus MemoryBackend PairingBackend StandardBackend backend_for_network
+        backend_of backends by_images entries expand free_memory get_backend is_out_of_memory paired root_modules
+        symmetric
     """,
     "dntk.certificates": """
         Bound Certificate FittedPredictor DroppedPoints Intervals Kind Span SpanCertificate StageError

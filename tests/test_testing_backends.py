@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk.backend import get_backend
+from dntk.backend import by_images, get_backend
 from dntk.testing import CheckFailure, check_backend, check_model
 from tests.places import place_of
 
@@ -21,7 +21,7 @@ X = RNG.normal(size=(3, 3))
 
 
 EVERY = {"identity", "round trip", "DLPack", "random draws", "sketches", "erf", "synchronize", "refusal", "kernels"}
-EVERY |= {"working_set", "scatter_add", "triangular_solve", "inner", "gram", "expand"}
+EVERY |= {"working_set", "scatter_add", "triangular_solve", "inner", "gram", "expand", "paired"}
 
 
 def outputs_at(theta):
@@ -128,6 +128,18 @@ BROKEN = [
 def test_broken_backends_are_named_with_their_fault(member, replacement, name):
     with pytest.raises(CheckFailure, match=rf"backend 'numpy' .* violates [\s\S]*\n- {name}: "):
         check_backend(Spoilt(member, replacement), examples=10, exempt={"kernels", "random draws", "sketches"})
+
+
+class Pairing(Spoilt):
+    """The NumPy backend with a way to pair that takes the matrices of other functionals."""
+
+    def paired(self, cotangents, matrices, inputs):
+        return by_images(cotangents, matrices[::-1], inputs)
+
+
+def test_a_wrong_way_to_pair_is_named():
+    with pytest.raises(CheckFailure, match=r"violates 1 of 1 properties:\n- paired: "):
+        check_backend(Pairing("nothing", None), examples=10, exempt=EVERY - {"paired"})
 
 
 def test_draws_that_are_not_numpys_are_named(monkeypatch):

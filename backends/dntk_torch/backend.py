@@ -74,6 +74,10 @@ class TorchBackend:
         """One product per input, for all functionals at once."""
         return products.expand(cotangents, inputs)
 
+    def paired(self, cotangents: Any, matrices: Any, inputs: Any) -> Array:
+        """Images of one input after the other where cotangents have their positions last in memory."""
+        return products.paired(cotangents, matrices, inputs)
+
     def erf(self, x: Any) -> Array:
         """PyTorch's error function."""
         return torch.erf(x)

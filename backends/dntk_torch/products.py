@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from dntk.backend import by_images
+
 _SIDE = 48
 """Rows below which a product of two matrices is left to PyTorch."""
 
@@ -74,6 +76,20 @@ def expand(cotangents: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
     for values, gradients in zip(cotangents, out, strict=True):
         torch.bmm(values.mT, inputs, out=gradients)  # in place: with few positions a copy costs as much as the product
     return out.view(q, n, b * a)
+
+
+def paired(cotangents: torch.Tensor, matrices: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    """Σ_t g_qitᵀ W_q a_it, by images that lie in memory as their cotangents do.
+
+    Those of convolutions have their positions last. With few positions the products for each input are too small.
+    """
+    (q, n, t, b), a = cotangents.shape, inputs.shape[2]
+    joined = cotangents.permute(1, 0, 3, 2)
+    if t < _SIDE or not joined.is_contiguous():
+        found: Any = by_images(cotangents, matrices, inputs)
+        return found
+    images = matrices.reshape(q * b, a) @ inputs.mT
+    return (images.view(n, q, b * t) * joined.view(n, q, b * t)).sum(2).T
 
 
 def gram(x: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Backends: the protocol, the registry, and a plain one for any array-API namespace."""
 
 from dntk.backend.memory import MemoryBackend, free_memory, is_out_of_memory
+from dntk.backend.pairing import PairingBackend, by_images, paired
 from dntk.backend.products import expand, symmetric
 from dntk.backend.protocol import Backend
 from dntk.backend.registry import (
@@ -22,15 +23,18 @@ __all__ = [
     "BackendEntry",
     "BackendStatus",
     "MemoryBackend",
+    "PairingBackend",
     "StandardBackend",
     "backend_for_network",
     "backend_of",
     "backends",
+    "by_images",
     "entries",
     "expand",
     "free_memory",
     "get_backend",
     "is_out_of_memory",
+    "paired",
     "root_modules",
     "symmetric",
 ]

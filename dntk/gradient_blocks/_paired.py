@@ -4,6 +4,7 @@ from jaxtyping import Float
 
 from dntk.arrays import namespace, spans
 from dntk.backend import backend_of
+from dntk.backend import paired as paired_maps
 from dntk.gradient_blocks.base import GradientBlock
 from dntk.gradient_blocks.dense import DenseBlock
 from dntk.gradient_blocks.factored import FactoredBlock
@@ -65,14 +66,10 @@ def _factored(block: FactoredBlock, weights: Float[Array, "q p"]) -> Float[Array
 def _with_images(
     block: FactoredBlock, weights: Float[Array, "q p"], g: Float[Array, "q n t b"], inputs: Float[Array, "n t a"]
 ) -> Float[Array, "q n"]:
-    """Σ_t g_qitᵀ(W_q a_it), the matrices of all functionals in one product."""
-    xp = namespace(weights)
-    (q, n, t, b), a = g.shape, inputs.shape[2]
+    """Σ_t g_qitᵀ(W_q a_it)."""
+    xp, (q, _, _, b), a = namespace(weights), g.shape, inputs.shape[2]
     matrices = xp.reshape(weights, (q, a, b)).mT if block.transposed else xp.reshape(weights, (q, b, a))
-    rows = xp.reshape(inputs, (n * t, a))
-    images = backend_of(rows).inner(rows, xp.reshape(matrices, (q * b, a)))
-    images = xp.reshape(images, (n, t, q, b))
-    return xp.sum(images * xp.permute_dims(g, (1, 2, 0, 3)), axis=(1, 3)).T
+    return paired_maps(g, matrices, inputs)
 
 
 def _with_gradients(

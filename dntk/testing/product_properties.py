@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from dntk.arrays import device_of
+from dntk.backend import PairingBackend, by_images
 from dntk.testing.allowances import gamma, underflow
 from dntk.testing.place import Place, host64
 from dntk.testing.properties import Property, require
@@ -29,6 +30,7 @@ class ProductProperties:
             "seed": st.integers(0, 2**32 - 1),
         }
         batched = {**drawn, "batch": st.sampled_from(BATCHES)}
+        layouts = {"positions": st.sampled_from((1, 5, 70)), "last": st.booleans()}
         scatter = "out[index[j, z]] += weights[j, z] · updates[j], repeated indices added"
         expand = "Σ_t g_qit ⊗ a_it, of shape (q, n, b·a)"
         return [
@@ -42,6 +44,7 @@ class ProductProperties:
             Property(name="inner", statement="x yᵀ at full precision", body=self._inner, strategies=batched),
             Property(name="gram", statement="x xᵀ, symmetric to the last bit", body=self._gram, strategies=batched),
             Property(name="expand", statement=expand, body=self._expand, strategies=drawn),
+            Property(name="paired", statement="Σ_t g_qitᵀ W_q a_it", body=self._paired, strategies=drawn | layouts),
         ]
 
     def _draw(self, seed: int, shape: tuple[int, ...], dtype: str, stream: int = 0) -> Host:
@@ -106,6 +109,23 @@ class ProductProperties:
         expected = np.einsum("qitb,ita->qiba", wide, other).reshape(q, n, b * a)
         magnitudes = np.einsum("qitb,ita->qiba", np.abs(wide), np.abs(other)).reshape(q, n, b * a)
         self._require_close(found, expected, gamma(t + 2, dtype) * magnitudes, dtype, t)
+
+    def _paired(self, dtype: str, sizes: tuple[int, ...], seed: int, positions: int, last: bool) -> None:
+        """With many positions and with few, which lie last in memory or do not."""
+        (q, n, b, a), t, xp = sizes, positions, self.place.backend.namespace()
+        shapes = (q, n, t, b), (q, b, a), (n, t, a)
+        g, matrices, inputs = (self._draw(seed, shape, dtype, stream) for stream, shape in enumerate(shapes))
+        put = self.place.array
+        given = xp.permute_dims(put(g.transpose(1, 0, 3, 2).copy()), (1, 0, 3, 2)) if last else put(g)
+        wide = [values.astype(np.float64) for values in (g, matrices, inputs)]
+        expected, magnitudes = (
+            np.einsum("qitb,qba,ita->qi", *values) for values in (wide, [np.abs(values) for values in wide])
+        )
+        terms = t * b + a
+        slack = gamma(terms + 3, dtype) * magnitudes
+        backend = self.place.backend
+        product = backend.paired if isinstance(backend, PairingBackend) else by_images
+        self._require_close(product(given, put(matrices), put(inputs)), expected, slack, dtype, t * a * b)
 
     def _require_product(self, found: Any, x: Host, y: Host, dtype: str, terms: int) -> None:
         wide, other = x.astype(np.float64), y.astype(np.float64)

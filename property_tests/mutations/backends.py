@@ -4,6 +4,7 @@ from property_tests.mutations.mutant import Mutant
 
 CHECK = "tests/test_testing_backends.py::test_backends_of_dntk_pass_on_every_device"
 
+PREDICTED = "tests/test_prediction_batches.py::"
 NARROW = "tests/test_narrow_networks.py::test_"
 CLIPPED = "test_ids_out_of_bounds_get_gradients_only_where_the_look_up_clips_them"
 
@@ -154,5 +155,26 @@ MUTANTS = [
         "            if False:\n",
         "errors of other kinds are taken for a lack of memory",
         "tests/test_memory.py::test_other_errors_pass_and_one_input_that_does_not_fit_is_said",
+    ),
+    Mutant(
+        "backends/dntk_torch/products.py",
+        "images.view(n, q, b * t) * joined.view(n, q, b * t)",
+        "images.view(n, q, b * t) * cotangents.reshape(n, q, b * t)",
+        "images are multiplied with the cotangents of other coordinates",
+        PREDICTED + "test_gradients_are_paired_with_matrices_in_whatever_order_they_lie[torch-60-positions last]",
+    ),
+    Mutant(
+        "dntk/estimator/_prediction.py",
+        "lambda start, stop: self.over(few + start, few + stop)",
+        "lambda start, stop: self.over(start, stop)",
+        "later inputs get the predictions of the first",
+        PREDICTED + "test_predictions_are_right_in_batches_that_keep_a_layers_gradients_small",
+    ),
+    Mutant(
+        "dntk/estimator/_prediction.py",
+        "max(self.largest, block.nbytes // (stop - start))",
+        "max(self.largest, block.nbytes)",
+        "batches are smaller than memory asks for",
+        PREDICTED + "test_as_many_inputs_at_once_as_the_largest_layer_allows",
     ),
 ]

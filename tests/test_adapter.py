@@ -107,6 +107,43 @@ def test_the_last_of_a_few_inputs_is_looked_at_alone_too():
         adapter.examine(last_row_changed, X[: adapter.PROBES, :], FRAMEWORK, agree=CLOSE)
 
 
+def later_rows_mixed(x):
+    """Mixes what comes behind the inputs that are looked at one by one."""
+    if x.shape[0] <= adapter.PROBES:
+        return x
+    behind = x[adapter.PROBES :, :]
+    return xp.concat([x[: adapter.PROBES, :], behind + xp.sum(behind, axis=0)])
+
+
+def test_the_last_of_many_inputs_are_looked_at_by_themselves():
+    with pytest.raises(ValueError, match="batch dependence"):
+        adapter.examine(later_rows_mixed, X, FRAMEWORK, agree=CLOSE)
+    with pytest.raises(ValueError, match="batch dependence"):
+        adapter.require_own_rows(later_rows_mixed, X, later_rows_mixed(X), FRAMEWORK, agree=CLOSE)
+    adapter.require_own_rows(lambda x: 2 * x, X, 2 * X, FRAMEWORK, agree=CLOSE)
+
+
+def test_every_batch_larger_than_those_before_is_looked_at_again():
+    count, looks = adapter.OutputCount(), []
+    for size in (4, 32, 33, 33, 40, 36, 40, 64, 41):
+        count.look_again(xp.zeros((size, 3)), functools.partial(looks.append, size))
+    assert looks == [33, 40, 64]
+    count.look_again(xp.zeros((33, 2)), functools.partial(looks.append, 33))
+    assert looks[3:] == [33]
+
+
+def test_a_batch_that_was_refused_is_looked_at_again():
+    count = adapter.OutputCount()
+
+    def refuse():
+        msg = "no"
+        raise ValueError(msg)
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no"):
+            count.look_again(xp.zeros((40, 3)), refuse)
+
+
 def test_an_examined_network_tells_its_number_of_outputs_from_a_few_inputs():
     seen = []
 
@@ -115,7 +152,7 @@ def test_an_examined_network_tells_its_number_of_outputs_from_a_few_inputs():
         return x[:, :2]
 
     assert adapter.examine(network, X, FRAMEWORK, agree=CLOSE) == 2
-    assert seen == [adapter.PROBES, adapter.PROBES, 1, 1, X.shape[0]]
+    assert seen == [adapter.PROBES, adapter.PROBES, 1, 1, X.shape[0], adapter.PROBES]
     assert adapter.examine(network, X[:1, :], FRAMEWORK, agree=CLOSE) == 2
 
 

@@ -367,6 +367,17 @@ class TestRefusals:
         with pytest.raises(ValueError, match="batch dependence"):
             self.model(lambda p, x: (x - anp.mean(x, axis=0)) @ p["w"])(self.x)
 
+    @pytest.mark.parametrize("first", [4, 20, 40])
+    def test_dependence_of_batches_of_any_size_is_told(self, first):
+        def function(p, x):
+            y = anp.dot(x, p["w"])
+            return anp.concatenate([y[:4], y[4:] + anp.sum(y[4:], axis=0)]) if len(y) > first else y
+
+        x = np.resize(self.x, (48, *self.x.shape[1:])) + np.arange(48)[:, None]
+        for call in (lambda model: model(x), lambda model: dntk.ntk(model, x, batch_size=48)):
+            with pytest.raises(ValueError, match="batch dependence"):
+                call(self.model(function))
+
     def test_batch_dependence_shows_when_more_inputs_come(self):
         model = self.model(lambda p, x: (x - 0.5 * anp.mean(x, axis=0)) @ p["w"])
         model(self.x[:1])

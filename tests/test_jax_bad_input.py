@@ -253,6 +253,27 @@ def test_outputs_without_any_gradient_are_refused(cut):
         dntk.ntk(model, jnp.ones((4, 5)))
 
 
+@pytest.mark.parametrize("first", [4, 20, 40])
+def test_dependence_of_batches_of_any_size_is_told(first):
+    def function(params, x):
+        y = x @ params["w"]
+        return jnp.concatenate([y[:4], y[4:] + y[4:].sum(0)]) if y.shape[0] > first else y
+
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(48, 5)), jnp.float32)
+    with pytest.raises(ValueError, match="batch dependence"):
+        dntk.as_model(function, {"w": jnp.ones((5, 3))})(x)
+
+
+def test_gradients_are_of_the_program_for_one_input_whatever_the_batch():
+    def function(params, x):
+        y = x @ params["w"]
+        return y - y.mean(0) if y.shape[0] > 40 else y
+
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(48, 5)), jnp.float32)
+    kernel = dntk.ntk(dntk.as_model(function, {"w": jnp.ones((5, 3))}), x, batch_size=48)
+    np.testing.assert_allclose(np.asarray(kernel), np.asarray(x) @ np.asarray(x).T, atol=1e-5)
+
+
 def test_bytes_are_refused():
     model = dntk.as_model(lambda params, x: x @ params["w"], {"w": jnp.ones((5, 3))})
     with pytest.raises(TypeError, match=r"dtype uint8, .*astype\(float32\) / 255"):

@@ -366,6 +366,28 @@ def test_dependence_on_batches_larger_than_the_probe_is_told():
             call(x)
 
 
+@pytest.mark.parametrize("first", [4, 8, 20, 33, 70])
+@pytest.mark.parametrize("how", [lambda h, _: h - h.mean(0), lambda h, first: h + h[first], lambda h, _: 2 * h])
+def test_dependence_of_batches_of_any_size_is_told(first, how):
+    def change(h):
+        return how(h, first) if h.shape[0] > first else h
+
+    x = torch.randn(80, 5, generator=torch.Generator().manual_seed(0))
+    assert wrapped(change)(x[:first]).shape == (first, 3)
+    for call in (lambda model: model(x), lambda model: dntk.ntk(model, x, batch_size=80)):
+        with pytest.raises(ValueError, match="batch dependence"):
+            call(wrapped(change))
+
+
+@pytest.mark.parametrize("size", [12, 80])
+def test_later_inputs_that_depend_on_one_another_are_told(size):
+    x = torch.randn(size, 5, generator=torch.Generator().manual_seed(0))
+    model = wrapped(lambda h: torch.cat([h[:4], h[4:] + h[4:].sum(0)]) if h.shape[0] > 4 else h)
+    for call in (model, lambda x: dntk.ntk(model, x, batch_size=size)):
+        with pytest.raises(ValueError, match="batch dependence"):
+            call(x)
+
+
 def test_statistics_of_the_batch_in_a_function_are_told():
     def normalised(h):
         return nn.functional.batch_norm(h, None, None, training=True)

@@ -9,7 +9,7 @@ from jax.extend import core
 
 from dntk import arrays
 from dntk.models import batches
-from dntk.models.adapter import PROBES, close, evaluate, examine
+from dntk.models.adapter import PROBES, close, evaluate, examine, require_own_rows
 from dntk_jax.network import Network, exact_products
 from dntk_jax.requirements import FRAMEWORK
 
@@ -26,11 +26,27 @@ def examined(network: Network, x: Any) -> int:
     traces = [trace(network, batches.first(x)) for _ in range(2)]
     fixed, bound = _same_numbers(*traces), tolerance(coarsest(traces[0], outputs))
 
-    def on_host(points: Any) -> Any:
-        # Where nothing has to be compiled for so few numbers.
-        return np.asarray(evaluated(network, points)).astype(np.float64)
+    def run(points: Any) -> Any:
+        return _on_host(evaluated(network, points))
 
-    return examine(on_host, x, FRAMEWORK, agree=lambda left, right: fixed and close(left, right, bound))
+    return examine(run, x, FRAMEWORK, agree=lambda left, right: fixed and close(left, right, bound))
+
+
+def require_own_outputs(network: Network, x: Any, outputs: Any) -> None:
+    """Raise ``ValueError`` where the outputs that a large batch gave its last inputs are not their own."""
+    bound = tolerance(coarsest(trace(network, batches.first(x)), outputs))
+    require_own_rows(
+        lambda points: _on_host(evaluated(network, points)),
+        x,
+        _on_host(outputs),
+        FRAMEWORK,
+        agree=lambda left, right: close(left, right, bound),
+    )
+
+
+def _on_host(outputs: Any) -> Any:
+    # Where nothing has to be compiled for so few numbers.
+    return np.asarray(outputs).astype(np.float64)
 
 
 def evaluated(network: Network, x: Any) -> Any:

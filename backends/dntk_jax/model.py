@@ -31,7 +31,7 @@ from dntk.models.nests import is_array
 from dntk.types import Array, Batch, Namespace
 from dntk_jax import inputs, requirements
 from dntk_jax._counting import operations_of
-from dntk_jax.behaviour import evaluated, examined
+from dntk_jax.behaviour import evaluated, examined, require_own_outputs
 from dntk_jax.network import Network, exact_products
 from dntk_jax.per_sample import gradient, push_forward, push_forward_twice_backward
 from dntk_jax.plan import Plan, block_of, make_plan
@@ -134,7 +134,9 @@ class JaxModel(InputDifferentiable):
         """Outputs at the inputs ``x``; those of 16-bit networks as float32, like their kernels."""
         x = self._checked(x)
         self._findings.passes.forward(x, lambda: self._forward_operations(x))
-        return arrays.widened(evaluated(self.network, x))
+        outputs = evaluated(self.network, x)
+        self._findings.outputs.look_again(x, lambda: require_own_outputs(self.network, x, outputs))
+        return arrays.widened(outputs)
 
     def check_inputs(self, x: Batch, name: str = "x") -> None:
         """Raise a clear error unless ``x`` can be an input: floating point of the parameters' dtype, integer or bool.

@@ -25,6 +25,7 @@ from dntk.models.adapter import (
     outputs_alone,
     require_input,
     require_outputs,
+    require_own_rows,
     require_shape,
     split,
     total_size,
@@ -154,7 +155,9 @@ class AutogradModel(Model):
         """Outputs at the inputs ``x``."""
         self.check_inputs(x)
         self._passes.forward(x, lambda: self._tally(x).forward)
-        return self._evaluate(x)
+        outputs = self._evaluate(x)
+        self._look_again(x, lambda: outputs)
+        return outputs
 
     def check_inputs(self, x: Batch, name: str = "x") -> None:
         """Raise a clear error unless ``x`` can be an input.
@@ -173,6 +176,8 @@ class AutogradModel(Model):
         self.check_inputs(x)
         functionals = np.asarray(per_input(cotangents, batches.count(x), self.n_outputs))
         plan = self._plan(x)
+        if plan:
+            self._look_again(x, lambda: self._evaluate(x))
         self._passes.backward(x, len(functionals), lambda q: self._block_operations(x, q, plan), of="gradients")
         blocks = self._blocks(x, functionals, plan)
         yield from in_order(blocks.pop(name) for name in self.selected)
@@ -213,6 +218,10 @@ class AutogradModel(Model):
         if recording():  # twice those that are looked at, and two of them alone
             count(flops=(2 * min(PROBES, batches.count(x)) + 2) * self._tally(x).forward)
         return outputs
+
+    def _look_again(self, x: Any, outputs: Callable[[], Any]) -> None:
+        """Whether the last inputs of a large batch have outputs of their own; ``outputs`` are those of all."""
+        self._outputs.look_again(x, lambda: require_own_rows(self._evaluate, x, outputs(), FRAMEWORK, agree=alike))
 
     def _tally(self, x: Any, selected: Collection[str] = ()) -> Tally:
         """Operations of one input."""

@@ -1,7 +1,7 @@
 """Gradient blocks of all selected parameters: closed forms where they were confirmed, input by input elsewhere."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -30,10 +30,13 @@ def blocks_of(
     plan: Plan,
     x: Batch,
     cotangents: torch.Tensor,
+    *,
+    look: Callable[[torch.Tensor], None],
 ) -> Iterator[GradientBlock]:
     """Blocks in the order of the ``selected`` parameters, each at offset 0.
 
-    Where data may decide which row goes where, rows are compared with their inputs.
+    Where data may decide which row goes where, rows are compared with their inputs. ``look`` is shown the outputs,
+    where there are closed forms.
     """
     captured: Capture | None = None
     idle: frozenset[str] = frozenset()
@@ -48,6 +51,7 @@ def blocks_of(
             reading = plan.rows.read is not None
             captured = capture(net, values, x, watched(plan.sites), shielded=plan.shielded, reading=reading)
             arrays.require_finite("the network's outputs", captured.outputs.detach())
+            look(captured.outputs.detach())
             idle = _idle(net, captured, plan, values)
             factored, small, owners = _placed(captured, cotangents, plan)
             pulled, stored = pull(captured, cotangents, factored, small, owners)

@@ -34,7 +34,7 @@ from dntk_torch._example_inputs import guessed_outputs
 from dntk_torch._findings import Findings
 from dntk_torch._signature import signature
 from dntk_torch._watching import require_own_parameters
-from dntk_torch.behaviour import evaluated, examined
+from dntk_torch.behaviour import evaluated, examined, require_own_outputs
 from dntk_torch.called import Called, tensors_of
 from dntk_torch.counting import counted, operations_of, probed
 from dntk_torch.execution import detached, run, without_graph
@@ -163,7 +163,9 @@ class TorchModel(InputDifferentiable):
         self.check_inputs(x)
         self._count_forward(x)
         with without_graph(self.device):
-            return arrays.widened(evaluated(self._net, detached(self._net), tensors_of(x)))
+            outputs = evaluated(self._net, detached(self._net), tensors_of(x))
+        self._look_again(tensors_of(x), outputs)
+        return arrays.widened(outputs)
 
     @undisturbed
     def check_inputs(self, x: Batch, name: str = "x") -> None:
@@ -181,6 +183,10 @@ class TorchModel(InputDifferentiable):
         count = examined(self._net, x)
         require_own_parameters(self._net, self.selected, batches.first(x))
         return count
+
+    def _look_again(self, x: Any, outputs: torch.Tensor) -> None:
+        require = probed(lambda: require_own_outputs(self._net, x, outputs))
+        self._findings.outputs.look_again(x, require, of=signature(self._net))
 
     def gradient_blocks(self, x: Batch, cotangents: Cotangents) -> Iterator[GradientBlock]:
         """Per-sample gradients of the q functionals ⟨cotangents[q], f(x)⟩, one block per parameter.
@@ -281,7 +287,8 @@ class TorchModel(InputDifferentiable):
         return split(torch.as_tensor(directions).detach(), self.parameters)
 
     def _blocks(self, x: Batch, cotangents: torch.Tensor) -> Iterator[GradientBlock]:
-        return blocks_of(self._net, self.selected, self._plan(x), x, cotangents)
+        plan, look = self._plan(x), lambda outputs: self._look_again(x, outputs)
+        return blocks_of(self._net, self.selected, plan, x, cotangents, look=look)
 
     def _plan(self, x: Any) -> Plan:
         return self._findings.plans(x, probed(lambda: make_plan(self._net, self.selected, x)), of=signature(self._net))

@@ -37,7 +37,7 @@ def tried(scene: Scene, entry: Entry, bad: Bad) -> Case:
 
 _REMEDY = re.compile(
     r"[Ee]xpected|[Pp]ass |must be|[Cc]onvert|[Uu]se |at most|ask for|[Ww]rap|[Ll]eave|[Rr]emove|[Ff]ill|make |[Pp]ad |"
-    r"pick|choose|collect|put its|take |[Ss]ubtract|need|move it|"
+    r"pick|choose|collect|put its|take |[Ss]ubtract|[Aa]dd |need|move it|"
     r"must have|has one entry per input"
 )
 

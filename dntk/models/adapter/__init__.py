@@ -5,7 +5,7 @@ from dntk.models.adapter._calling import Forward, call, outputs_alone, refuse_fo
 from dntk.models.adapter._following import After, Followable, Following, followed
 from dntk.models.adapter._framework import Framework
 from dntk.models.adapter._memo import PROBES, Memo, OutputCount
-from dntk.models.adapter._network import close, evaluate, examine, require_outputs
+from dntk.models.adapter._network import close, evaluate, examine, require_outputs, require_own_rows
 from dntk.models.adapter._operations import Passes
 from dntk.models.adapter._requirements import require_array, require_input, require_parameters, require_shape
 from dntk.models.adapter._vectors import offsets_of, size_of, split, total_size
@@ -32,6 +32,7 @@ __all__ = [
     "require_array",
     "require_input",
     "require_outputs",
+    "require_own_rows",
     "require_parameters",
     "require_shape",
     "size_of",

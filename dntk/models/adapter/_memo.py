@@ -40,6 +40,7 @@ class OutputCount:
     """Number of outputs of a network that tells it only by running; ``latest`` is that of the inputs checked last."""
 
     memo: Memo[int] = dataclasses.field(default_factory=Memo)
+    largest: dict[Hashable, int] = dataclasses.field(default_factory=dict)
     latest: int | None = None
 
     def look(self, x: Batch, examine: Callable[[], int], *, of: Hashable = ()) -> None:
@@ -48,6 +49,13 @@ class OutputCount:
         count = batches.count(x)
         crowd = 0 if count <= PROBES else min(count, CROWD).bit_length()
         self.latest = self.memo(x, examine, of=(of, crowd))
+
+    def look_again(self, x: Batch, require: Callable[[], None], *, of: Hashable = ()) -> None:
+        """Run ``require`` on a batch that is larger than any that it, or :meth:`look`, was run on."""
+        key, count = (batches.signature(x), of), batches.count(x)
+        if count > self.largest.get(key, CROWD):
+            require()
+            self.largest[key] = count
 
     def known(self, network: str = "network", guess: int | None = None) -> int:
         """The number, or the ``guess`` where no input has told it; ``AttributeError`` without either."""

@@ -15,7 +15,7 @@ def examine(
 ) -> int:
     """Number C of outputs, once a network proves a deterministic function of one input at a time.
 
-    ``run`` takes inputs (n, ...) to outputs (n, C); ``agree`` compares two results. Cost: four forward passes of at
+    ``run`` takes inputs (n, ...) to outputs (n, C); ``agree`` compares two results. Cost: five forward passes of at
     most :data:`PROBES` inputs, and one of at most :data:`CROWD`.
 
     Raises
@@ -33,11 +33,7 @@ def examine(
             f"{framework.fixed}"
         )
         raise ValueError(msg)
-    last = batches.count(probe) - 1
-    dependence = ValueError(
-        f"the {network}'s output for an input depends on the rest of the batch (batch dependence), so that its "
-        f"kernel is not defined: {framework.no_mixing}."
-    )
+    last, dependence = batches.count(probe) - 1, _dependence(framework)
     for row in {0, last} if last else ():
         try:
             alone = run(batches.span(probe, row, row + 1))
@@ -45,9 +41,38 @@ def examine(
             raise dependence from error
         if not agree(alone, outputs[row : row + 1, :]):
             raise dependence
-    if count > PROBES and not agree(run(batches.first(x, min(CROWD, count)))[:PROBES, :], outputs):
-        raise dependence
+    if count > PROBES:
+        crowd = batches.first(x, min(CROWD, count))
+        together = run(crowd)
+        if not agree(together[:PROBES, :], outputs):
+            raise dependence
+        require_own_rows(run, crowd, together, framework, agree=agree)
     return outputs.shape[1]
+
+
+def require_own_rows(
+    run: Callable[[Batch], Array],
+    x: Batch,
+    outputs: Array,
+    framework: Framework,
+    *,
+    agree: Callable[[Array, Array], bool],
+) -> None:
+    """Raise ``ValueError`` unless the last few of the ``outputs`` at ``x`` are those of these few inputs alone.
+
+    Cost: a forward pass of :data:`PROBES` inputs, fewer than ``x`` has.
+    """
+    arrays.require_finite(f"the {framework.network}'s outputs", outputs)
+    few = batches.span(x, batches.count(x) - PROBES, batches.count(x))
+    if not agree(outputs[-PROBES:, :], run(few)):
+        raise _dependence(framework)
+
+
+def _dependence(framework: Framework) -> ValueError:
+    return ValueError(
+        f"the {framework.network}'s output for an input depends on the rest of the batch (batch dependence), so that "
+        f"its kernel is not defined: {framework.no_mixing}."
+    )
 
 
 def close(left: Array, right: Array, tolerance: float) -> bool:

@@ -20,7 +20,7 @@ def require_plain_array(name: str, value: Any, library: str = "") -> None:
     """
     remedy = _remedy(name, value, library)
     if remedy:
-        msg = f"`{name}` is {kind_of(value)}: {remedy}."
+        msg = f"`{name}` is {_kind_with_layout(value)}: {remedy}."
         raise TypeError(msg)
     kind = str(getattr(value, "dtype", ""))
     if kind == "object" or kind[:2] in ("<U", "|S", ">U") or "datetime" in kind or "timedelta" in kind:
@@ -91,6 +91,15 @@ def converted(name: str, library: str) -> str:
     return known.format(name=name)
 
 
+def _kind_with_layout(value: Any) -> str:
+    """What a value is, in words, with the layout of tensors of PyTorch that are not plain."""
+    words = kind_of(value)
+    if not words.startswith("a torch ") or not hasattr(value, "layout"):
+        return words
+    nested, quantized = getattr(value, "is_nested", False), getattr(value, "is_quantized", False)
+    return words.replace("a ", f"a {'nested' if nested else 'quantized' if quantized else 'sparse'} ", 1)
+
+
 def _of_layout(name: str, value: Any) -> str:
     """The same of subclasses of NumPy's arrays and of layouts of PyTorch's that are no plain arrays."""
     kind = type(value).__name__
@@ -142,5 +151,6 @@ _BY_ROOT = {
     "scipy": "make it dense, {name}.toarray()",
     "pandas": "pass its values, {name}.to_numpy()",
     "polars": "pass its values, {name}.to_numpy()",
+    "pyarrow": "pass its values, {name}.to_numpy()",
     "tensorflow": "pass its values, {name}.numpy()",
 }

@@ -144,10 +144,10 @@ TABLE: dict[str, tuple[Row, ...]] = {
             "`y` is a torch TensorDataset: pass its inputs, y.tensors[0]; labels are y.tensors[1].",
             needs="torch",
         ),
-        Row("model(sparse_tensor)", "`x` is a torch Tensor: make it dense, x.to_dense().", needs="torch"),
+        Row("model(sparse_tensor)", "`x` is a sparse torch Tensor: make it dense, x.to_dense().", needs="torch"),
         Row(
             "model(nested_tensor)",
-            "`x` is a torch Tensor: pad it, x.to_padded_tensor(0.0), for a network that ignores padding.",
+            "`x` is a nested torch Tensor: pad it, x.to_padded_tensor(0.0), for a network that ignores padding.",
             needs="torch",
         ),
         Row(

@@ -408,3 +408,10 @@ def test_elimination_at_another_power_of_two_is_the_same_to_the_bit():
     for left in np.random.default_rng(0).uniform(1, 4, 10_000):
         here, there = (eliminate(np.array([[left * 4.0**power]]), 0.0)[0][0, 0] for power in (0, 33))
         assert there * 2.0**33 == here
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("value", [None, np.ones((3, 6, 5)), [1.0]])
+def test_choices_by_class_take_features_alone(value):
+    with pytest.raises(TypeError, match=r"`phi` is .*expected dntk.TangentFeatures"):
+        Balanced(Random(3), np.arange(6) % 3).select(value)

@@ -274,7 +274,21 @@ def test_gradients_are_of_the_program_for_one_input_whatever_the_batch():
     np.testing.assert_allclose(np.asarray(kernel), np.asarray(x) @ np.asarray(x).T, atol=1e-5)
 
 
+@pytest.mark.parametrize("blank", [1, 4, 6])
+def test_inputs_at_which_every_gradient_is_zero_are_taken(blank):
+    drawn = np.random.default_rng(0)
+    params = {name: jnp.asarray(drawn.normal(size=size), jnp.float32) for name, size in (("a", (5, 8)), ("b", (8, 3)))}
+    x = jnp.asarray(drawn.normal(size=(6, 5)), jnp.float32).at[:blank].set(0)
+
+    def function(p, x):
+        return jnp.tanh(x @ p["a"]) @ p["b"]
+
+    kernel = dntk.ntk(dntk.as_model(function, params), x)
+    rows = jnp.concatenate([part.reshape(6, 3, -1) for part in jax.jacrev(function)(params, x).values()], axis=2)
+    np.testing.assert_allclose(kernel, jnp.einsum("icp,jcp->ij", rows, rows) / 3, rtol=1e-5, atol=1e-5)
+
+
 def test_bytes_are_refused():
     model = dntk.as_model(lambda params, x: x @ params["w"], {"w": jnp.ones((5, 3))})
-    with pytest.raises(TypeError, match=r"dtype uint8, .*astype\(float32\) / 255"):
+    with pytest.raises(TypeError, match=r"dtype uint8, .*astype\('float32'\) / 255"):
         model(jnp.ones((4, 5), jnp.uint8))

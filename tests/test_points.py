@@ -330,3 +330,31 @@ def test_padding_to_one_length_is_no_fault():
     model = dntk.as_model(sums_and_means(anp, masked=False), {"w": np.linspace(-1, 1, 3).astype("f4")})
     source = dntk.points(TEXTS, collate=lambda texts: padded_text([*texts, [0] * 6])[:-1])
     assert dntk.ntk(model, source).shape == (4, 4)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", "scipy", "numpy"])
+def test_tables_are_no_sources_and_are_told_what_to_pass(library):
+    model, rows = mlp(NUMPY), host(inputs(NUMPY, 6))
+    for x in tables(library, rows):
+        for call in (model, lambda x: dntk.ntk(model, x), lambda x: dntk.DistilledNTK(model).fit(x)):
+            with pytest.raises(TypeError, match=r"to_numpy|toarray|numpy\.asarray\(x"):
+                call(x)
+        with pytest.raises(TypeError, match="is no source of points"):
+            dntk.points(x)
+
+
+def tables(library, rows):
+    """Tables and columns of a library."""
+    made = pytest.importorskip(library)
+    if library == "numpy":
+        return [np.asmatrix(rows)]
+    if library == "scipy":
+        return [pytest.importorskip("scipy.sparse").csr_array(rows)]
+    if library == "pyarrow":
+        column = made.array(rows[:, 0])
+        return [made.table({"a": column}), column, made.chunked_array([column])]
+    if library == "polars":
+        return [made.DataFrame(rows), made.Series(rows[:, 0]), made.DataFrame(rows).lazy()]
+    return [made.DataFrame(rows), made.Series(rows[:, 0]), made.array(rows[:, 0]), made.Index(rows[:, 0])]

@@ -358,6 +358,24 @@ class FromFive(nn.Module):
         return torch.tanh(hidden - hidden.mean(0)) if x.shape[0] > 4 else hidden
 
 
+@pytest.mark.parametrize("cut", [torch.round, torch.sign, lambda h: (h > 0).to(h.dtype) + 0 * h.detach() + 0 * h])
+def test_outputs_whose_gradients_are_always_zero_are_refused(cut):
+    with pytest.raises(ValueError, match="carry no gradient of any parameter"):
+        dntk.ntk(wrapped(cut), INPUTS)
+
+
+@pytest.mark.parametrize("blank", [1, 4, 6])
+def test_inputs_at_which_every_gradient_is_zero_are_taken(blank):
+    layers = nn.Sequential(nn.Linear(5, 8, bias=False), nn.Tanh(), nn.Linear(8, 3, bias=False)).eval()
+    x = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    x[:blank] = 0
+    kernel = dntk.ntk(dntk.as_model(layers), x)
+    jacobian = torch.func.jacrev(lambda p: torch.func.functional_call(layers, p, x))(dict(layers.named_parameters()))
+    rows = torch.cat([part.detach().flatten(2) for part in jacobian.values()], dim=2)
+    torch.testing.assert_close(kernel, torch.einsum("icp,jcp->ij", rows, rows) / 3)
+    assert bool((kernel[:blank] == 0).all())
+
+
 def test_dependence_on_batches_larger_than_the_probe_is_told():
     model, x = dntk.as_model(FromFive().eval()), torch.randn(8, 5)
     assert dntk.ntk(model, x[:4]).shape == (4, 4)

@@ -160,15 +160,20 @@ class _Test:
 
 
 def _require_some_gradient(differentiate: Any, network: Network, x: Any, cotangents: Any) -> None:
-    """Raise ``ValueError`` where gradients vanish at random parameters, too: a network of dead units has some there."""
+    """Raise ``ValueError`` where gradients vanish at random parameters and inputs, too.
+
+    A network of dead units has some there, and one without biases, which has none at blank inputs.
+    """
     generator = np.random.default_rng(21)
-    others = {
-        name: value + jnp.asarray(generator.normal(size=value.shape), value.dtype)
-        if jnp.issubdtype(value.dtype, jnp.floating)
-        else value
-        for name, value in network.parameters.items()
-    }
-    if not any(_norm(value) for value in differentiate(others, x, cotangents).values()):
+
+    def moved(value: Any) -> Any:
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            return value
+        return value + jnp.asarray(generator.normal(size=value.shape), value.dtype)
+
+    others = {name: moved(value) for name, value in network.parameters.items()}
+    found = differentiate(others, jax.tree_util.tree_map(moved, x), cotangents)
+    if not any(_norm(value) for value in found.values()):
         msg = (
             "the network's outputs carry no gradient of any parameter: does it stop gradients "
             "(jax.lax.stop_gradient), take an argmax, or round?"

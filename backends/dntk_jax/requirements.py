@@ -62,7 +62,7 @@ def require_no_bytes(x: Any, name: str, dtype: Any) -> None:
     """Raise ``TypeError`` for bytes, which are images that nobody has converted."""
     if getattr(x, "dtype", None) == jnp.uint8:
         msg = (
-            f"`{name}` has dtype uint8, but the parameters have {dtype}: convert images with {name}.astype({dtype}) / "
-            f"255, and ids of tokens with {name}.astype(int)."
+            f"`{name}` has dtype uint8, but the parameters have {dtype}: convert images with {name}.astype('{dtype}') "
+            f"/ 255, and ids of tokens with {name}.astype(int)."
         )
         raise TypeError(msg)

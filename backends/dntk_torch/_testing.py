@@ -8,12 +8,14 @@ import torch
 from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
 from dntk.models import batches
+from dntk.models.nests import mapped
 from dntk.types import Batch
 from dntk_torch.behaviour import evaluated, tolerance
 from dntk_torch.called import device_of
 from dntk_torch.execution import detached, differentiable, own_precision
 from dntk_torch.per_sample import Push, gradient, unreached
 from dntk_torch.precision import Coarsest
+from dntk_torch.private_copy import Values
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,12 +50,10 @@ class Test:
             functional = torch.randn(outputs.shape[1], generator=generator, dtype=torch.float64).to(outputs)
             cotangents = weights[:, None] * functional
             if not outputs.requires_grad:
-                msg = (
-                    "the network's outputs carry no gradient of any parameter: does its forward "
-                    "run under torch.no_grad(), detach, or round?"
-                )
-                raise ValueError(msg)
+                raise ValueError(_NO_GRADIENT)
             found = _gradients(outputs, [values[name] for name in floating], cotangents)
+            if not any(bool(grad.any()) for grad in found):
+                _require_some_gradient(module, values, x, cotangents)
             missing = unreached(outputs, {name: values[name] for name in names})
         # Where a gradient vanishes in exact arithmetic (a bias before a normalisation), what
         # remains is rounding of the size of the other parameters' gradients.
@@ -102,6 +102,32 @@ class Test:
             error = abs(float(self.weights @ (pushed[0] @ self.functional)) - expected)
         coarsest = max(self._half, *(tolerance(value) for value in (self.functional, *self.gradients.values())))
         return error <= share * coarsest * size + self.rounding
+
+
+_NO_GRADIENT = (
+    "the network's outputs carry no gradient of any parameter: does its forward run under torch.no_grad(), detach, "
+    "or round?"
+)
+
+
+def _require_some_gradient(module: torch.nn.Module, values: Values, x: Batch, cotangents: torch.Tensor) -> None:
+    """Raise ``ValueError`` where gradients vanish at random parameters and inputs, too.
+
+    A network of dead units has some there, and one without biases, which has none at blank inputs.
+    """
+    generator = torch.Generator().manual_seed(21)
+
+    def moved(value: torch.Tensor) -> torch.Tensor:
+        if not value.is_floating_point():
+            return value
+        noise = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)
+        return (value.detach() + noise).requires_grad_(value.requires_grad)
+
+    others = {name: moved(value) for name, value in values.items()}
+    outputs = evaluated(module, others, mapped(moved, x))
+    asked = [value for value in others.values() if value.requires_grad]
+    if not any(bool(grad.any()) for grad in _gradients(outputs, asked, cotangents)):
+        raise ValueError(_NO_GRADIENT)
 
 
 def _gradients(outputs: torch.Tensor, parameters: list[torch.Tensor], cotangents: torch.Tensor) -> list[torch.Tensor]:

@@ -29,8 +29,21 @@ _ABANDONED = 24 * 3600
 
 
 def expanded(path: str | Path) -> Path:
-    """The path with ``~`` replaced by the home directory."""
-    return Path(path).expanduser()
+    """The path with ``~`` replaced by the home directory.
+
+    Raises
+    ------
+    ValueError
+        There is no such home directory, or no file can have that name.
+    """
+    if "\0" in str(path):
+        msg = f"`path` has a null character: {str(path)!r}. Pass a path without it."
+        raise ValueError(msg)
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        msg = f"the home directory of the path {path} is not known: write it out instead of {Path(path).parts[0]}."
+        raise ValueError(msg) from error
 
 
 def present(path: str | Path) -> bool:

@@ -17,6 +17,9 @@ from dntk.types import Array, Batch
 _NO_POINTS = ("iloc", "get_column", "nnz")
 """Of pandas, polars and sparse matrices, whose [i] is no point."""
 
+_TABLES = ("pandas", "polars", "pyarrow", "scipy")
+"""Libraries whose columns and tables are to be made arrays by their users."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Points:
@@ -155,6 +158,8 @@ def points(source: Any, *, collate: Callable[[list[Any]], Batch] | None = None, 
 def is_source(x: Any) -> bool:
     """Whether points can be read from ``x`` by their positions, and it is no batch by itself."""
     if isinstance(x, str | bytes | memoryview | Mapping) or is_array(x) or any(hasattr(x, name) for name in _NO_POINTS):
+        return False
+    if type(x).__module__.partition(".")[0] in _TABLES or isinstance(x, np.matrix):
         return False
     if callable(getattr(x, "keys", None)):  # groups of Zarr; a data set may have a list of that name
         return False

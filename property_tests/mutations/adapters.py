@@ -56,6 +56,27 @@ MUTANTS = [
         "tests/test_jax_bad_input.py::test_dependence_of_batches_of_any_size_is_told",
     ),
     Mutant(
+        "backends/dntk_torch/_testing.py",
+        "    outputs = evaluated(module, others, mapped(moved, x))\n",
+        "    outputs = evaluated(module, others, x)\n",
+        "a network without biases refused for blank inputs",
+        "tests/test_torch_bad_input.py::test_inputs_at_which_every_gradient_is_zero_are_taken",
+    ),
+    Mutant(
+        "backends/dntk_torch/_testing.py",
+        "                _require_some_gradient(module, values, x, cotangents)\n",
+        "                pass\n",
+        "kernels of zeros of networks that round their outputs",
+        "tests/test_torch_bad_input.py::test_outputs_whose_gradients_are_always_zero_are_refused",
+    ),
+    Mutant(
+        "backends/dntk_jax/plan.py",
+        "jax.tree_util.tree_map(moved, x), cotangents)",
+        "x, cotangents)",
+        "a network without biases refused for blank inputs",
+        "tests/test_jax_bad_input.py::test_inputs_at_which_every_gradient_is_zero_are_taken",
+    ),
+    Mutant(
         ROOM + "_network.py",
         "tuple(left.shape) == tuple(right.shape) and ",
         "",

@@ -13,7 +13,7 @@ from dntk.backend import backend_of
 from dntk.distill.data.base import DataSelector, Selection
 from dntk.distill.data.given import Given, GivenPoints, given_points
 from dntk.distill.data.residual_kernel import picked_in_order
-from dntk.features import TangentFeatures
+from dntk.features import TangentFeatures, require_features
 from dntk.types import Array
 
 
@@ -70,6 +70,7 @@ class Balanced:
             Labels that are no integers or of another number of points; fewer points asked than there are classes; a
             class with fewer points than its share; what the selector raises.
         """
+        require_features("phi", phi)
         check_labels("labels", self.labels, points=len(phi))
         known = None if given is None else given_points(given, phi, self.size)
         classes = self._classes(() if known is None else known.positions)

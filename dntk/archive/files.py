@@ -34,11 +34,8 @@ def expanded(path: str | Path) -> Path:
     Raises
     ------
     ValueError
-        There is no such home directory, or no file can have that name.
+        There is no such home directory.
     """
-    if "\0" in str(path):
-        msg = f"`path` has a null character: {str(path)!r}. Pass a path without it."
-        raise ValueError(msg)
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -62,11 +59,16 @@ def written_whole(path: str | Path, *, size: int = 0, replace: bool = True) -> I
 
     Raises
     ------
+    ValueError
+        No file can have that name.
     FileExistsError
         Without ``replace``: something that is not empty is at ``path`` by the end of the block; it stays.
     OSError
         The disk is full, for ``size`` before anything is written, or not writable; what was at ``path`` is still there.
     """
+    if "\0" in str(path):
+        msg = f"`path` has a null character: {str(path)!r}. Pass a path without it."
+        raise ValueError(msg)
     destination = Path(os.path.realpath(expanded(path)))
     destination.parent.mkdir(parents=True, exist_ok=True)
     collect(destination.parent, destination.name)

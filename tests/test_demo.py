@@ -4,7 +4,9 @@ import numpy as np
 
 import dntk
 from dntk.backend import get_backend
+from dntk_studies.demo import STEPS
 from dntk_studies.demo._exact import exact_lines, grown, solved
+from dntk_studies.demo._run import _other_choices
 from dntk_studies.demo.scene import Scene
 from tests.libraries import Library
 from tests.networks import inputs, mlp
@@ -37,3 +39,10 @@ def test_the_exact_side_solves_kernel_regression():
     y = own.model(own.x)[:, 0]
     expected = np.linalg.solve(kernel.astype("f8") + RIDGE * np.eye(40), y)
     np.testing.assert_allclose(solved(kernel, y, RIDGE), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+def test_twice_as_many_points_are_for_the_full_comparison():
+    short, full = (_other_choices(scene(), 0, full) for full in (False, True))
+    assert len(short) == STEPS - 4
+    assert list(full) == [*short, "1,000 points"]
+    assert full["1,000 points"].data.selector.size == 1000

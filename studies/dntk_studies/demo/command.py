@@ -23,7 +23,9 @@ def demo(
     backend: Annotated[str, typer.Option(help="numpy or torch, or any installed backend.")] = "numpy",
     out: Annotated[Path, typer.Option(help="Folder for report.html.")] = Path("demo-out"),
     seed: Annotated[int, typer.Option(help="Of the split, the network, the sketch and the points.")] = 0,
-    full: Annotated[bool, typer.Option("--full", help="Compare every method of distilling gradients as well.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Keep more points, and compare every method of distilling gradients.")
+    ] = False,
 ) -> None:
     """Distil the kernel of a network trained on real handwritten digits, and say what was lost."""
     require_matplotlib()
@@ -33,7 +35,9 @@ def demo(
         raise ValueError(msg)
     out.mkdir(parents=True, exist_ok=True)
     console = Console(width=None if sys.stdout.isatty() else 130)
-    result = _watched(_run.STEPS, lambda progress: _run.run(backend=backend, seed=seed, progress=progress))
+    result = _watched(
+        _run.STEPS + full, lambda progress: _run.run(backend=backend, seed=seed, full=full, progress=progress)
+    )
     console.print(tables(result))
     write_demo_report(result, out / "report.html")
     write_whole(out / "price.svg", price_picture(result).encode())

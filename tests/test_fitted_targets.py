@@ -48,6 +48,17 @@ def test_a_point_of_tiny_features_beside_a_large_one_is_held_whole(library):
         np.testing.assert_allclose(again, best, atol=1e-5 * np.abs(best).max())
 
 
+def test_the_objective_is_that_of_the_weights_where_points_are_of_very_different_sizes():
+    rng = np.random.default_rng(1)
+    sizes, spectrum = 10.0 ** rng.uniform(-10, 0, (24, 1)), np.arange(1.0, 41) ** -2.0
+    values = (rng.standard_normal((1, 24, 40)) * sizes) @ np.diag(spectrum)
+    y = rng.standard_normal((24, 1))
+    for library in (library for library in LIBRARIES if library.module in ("numpy", "torch") and not library.why_not()):
+        phi, goals = dntk.TangentFeatures(library.array(values)), library.array(y)
+        found = fitted_targets(phi[list(range(10))], phi, goals, ridge=1e-16)
+        assert found.objective == pytest.approx(objective(phi, y, found.weights, 1e-16), rel=1e-11)
+
+
 def test_no_other_targets_of_the_kept_points_have_a_smaller_objective():
     kept, phi, y = scene(NUMPY, dtype="f8")
     found, rng = fitted_targets(kept, phi, y, ridge=RIDGE), np.random.default_rng(0)

@@ -171,6 +171,13 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/distill/data/_fitted_targets.py",
+        "objective=_objective(weights[:, :, 0], reference, y)",
+        "objective=_objective((basis.mT @ (basis @ weights))[:, :, 0], reference, y)",
+        "the objective is that of other weights where points are of very different sizes",
+        FITTED + "test_the_objective_is_that_of_the_weights_where_points_are_of_very_different_sizes",
+    ),
+    Mutant(
+        "dntk/distill/data/_fitted_targets.py",
         "_REFINEMENTS = 4",
         "_REFINEMENTS = 1",
         "targets of tiny features trust singular values that float32 does not know",

@@ -9,7 +9,7 @@ from dntk import arrays
 from dntk._checks import positive_finite
 from dntk._target_checks import check_targets
 from dntk.features import TangentFeatures, require_comparable, require_features, require_kernel_of
-from dntk.features.passes import folded
+from dntk.features.passes import added, folded
 from dntk.ledger import count
 from dntk.types import Array
 
@@ -33,7 +33,7 @@ class FittedTargets:
     weights
         ŵ (C, k) of that regression.
     objective
-        J(ŵ) = Σ_c ‖Φ^c ŵ_c − y_c‖² + λ‖ŵ_c‖² over the reference points, up to rounding of Σ‖y_c‖².
+        J(ŵ) = Σ_c ‖Φ^c ŵ_c − y_c‖² + λ‖ŵ_c‖² over the reference points, of these very weights.
     """
 
     targets: Float[Array, "m c"]
@@ -71,7 +71,8 @@ def fitted_targets(
 
     Notes
     -----
-    Cost: the reference's n·C Jacobian rows, once; O(C(n m k + m² k)) operations, by chunks where n are on the disk.
+    Cost: the reference's n·C Jacobian rows, once; O(C(n m k + m² k)) operations, by chunks where n are on the disk,
+    which are read twice.
     Directions below rounding of the kept features are left out. In float64 where the device has it. Source: subset of
     regressors (Smola and Schölkopf 2000), read as labels.
 
@@ -95,7 +96,7 @@ def fitted_targets(
     floor = _FLOOR * max(kept.shape[1:]) * arrays.epsilon(phi.values) * xp.max(s, axis=1, keepdims=True)
     held = s > floor
     basis = xp.where(held[:, :, None], vt, xp.zeros_like(vt))
-    gram, right, square = _statistics(basis, reference, y)
+    gram, right = _statistics(basis, reference, y)
     identity = xp.eye(gram.shape[1], dtype=gram.dtype, device=arrays.device_of(gram))
     beta = xp.linalg.solve(gram + ridge * identity, right[:, :, None])
     wanted = basis.mT @ beta
@@ -110,20 +111,36 @@ def fitted_targets(
         targets=xp.astype(own.T, dtype, copy=False),
         ridge=ridge,
         weights=xp.astype(weights[:, :, 0], dtype, copy=False),
-        objective=max(0.0, float(square - xp.sum(beta[:, :, 0] * right))),
+        objective=_objective(weights[:, :, 0], reference, y) + ridge * float(xp.sum(weights * weights)),
     )
 
 
 def _statistics(
     basis: Float[Array, "c r k"], reference: TangentFeatures, y: Float[Array, "n c"]
-) -> tuple[Float[Array, "c r r"], Float[Array, "c r"], Float[Array, ""]]:
-    """VᵀΦᵀΦV, VᵀΦᵀy and ‖y‖², chunk by chunk."""
-    xp = arrays.namespace(y)
+) -> tuple[Float[Array, "c r r"], Float[Array, "c r"]]:
+    """VᵀΦᵀΦV and VᵀΦᵀy, chunk by chunk."""
     c, r, k = basis.shape
     count(flops=2 * c * len(reference) * r * (k + r))
     of = functools.partial(_of_chunk, basis)
-    gram, right = folded(reference, of, _sums, name="statistics", along=(y,))
-    return gram, right, xp.sum(y * y)
+    found: tuple[Array, Array] = folded(reference, of, _sums, name="statistics", along=(y,))
+    return found
+
+
+def _objective(weights: Float[Array, "c k"], reference: TangentFeatures, y: Float[Array, "n c"]) -> float:
+    """Σ_c ‖Φ^c w_c − y_c‖², chunk by chunk.
+
+    What the statistics say of it is of the span of V, from which these weights may be apart by rounding of the largest
+    kept features: where points are of very different sizes, more than what is left.
+    """
+    count(flops=2 * len(reference) * weights.shape[0] * weights.shape[1])
+    found = folded(reference, functools.partial(_distances_of_chunk, weights), added, name="objective", along=(y,))
+    return float(found)
+
+
+def _distances_of_chunk(weights: Array, part: TangentFeatures, goals: Float[Array, "n c"]) -> Array:
+    xp = arrays.namespace(goals)
+    left = (arrays.in_float64(part.values) @ weights[:, :, None])[:, :, 0].T - goals
+    return xp.sum(left * left)
 
 
 def _of_chunk(basis: Array, part: TangentFeatures, goals: Float[Array, "n c"]) -> tuple[Array, Array]:

@@ -32,7 +32,7 @@ class RidgePath:
     weights
         w (r, C, k).
     train_mse
-        Mean squared residual on the points (r, C).
+        Mean squared residual on the points (r, C); with more points than features to a thousandth of itself at worst.
     floor
         Ridge below which the solutions carry the rounding of the products they were made from.
     """

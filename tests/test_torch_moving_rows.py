@@ -10,8 +10,11 @@ from dntk_torch._watching import Rows, rows_of
 from tests.test_torch_model import assembled, looped_jacobian, relative
 from tests.torch_networks import NETWORKS, batch, network, one_thread
 
-# PyTorch announces that it pads even kernels unevenly.
-pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+# PyTorch announces that it pads even kernels unevenly, and that nested tensors are new.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel"),
+    pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors"),
+]
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -26,12 +26,17 @@ def keeps_order(forth: list[torch.Tensor], back: list[torch.Tensor], n: int) -> 
 def _is_reversed(one: torch.Tensor, other: torch.Tensor, n: int) -> bool:
     if one.numel() <= 1:
         return True
-    candidates = list(_reversals(other, n))
-    return any(_close(one, found) for found in candidates or [other])
+    # One after the other, as each is a copy.
+    return any(_close(one, found) for found in _reversals(other, n))
 
 
 def _reversals(value: torch.Tensor, n: int) -> Iterator[torch.Tensor]:
-    """The tensor with the inputs reversed along every axis that may hold them, in blocks of one input or in turn."""
+    """The tensor with the inputs reversed along every axis that may hold them, in blocks of one input or in turn.
+
+    As it is where none may.
+    """
+    if not any(size and size % n == 0 for size in value.shape):
+        yield value
     for axis, size in enumerate(value.shape):
         if size and size % n == 0:
             yield value.unflatten(axis, (n, size // n)).flip(axis).reshape(value.shape)

@@ -308,6 +308,18 @@ def test_networks_that_move_rows_by_data_are_told(name):
     assert rows_of(make().eval(), draw(4, torch.Generator().manual_seed(0))).moved
 
 
+def test_a_product_with_comparisons_moves_rows_also_where_one_input_shows_none():
+    assert rows_of(Ranked().eval(), rows(1, torch.Generator().manual_seed(0))).moved
+
+
+def test_functionals_of_fewer_bits_than_the_network_take_no_passes_of_their_own(monkeypatch):
+    torch.manual_seed(5)
+    net, x = Sorted().eval().double(), rows(8, torch.Generator().manual_seed(5)).double()
+    monkeypatch.setattr("dntk_torch._blocks.by_loop", lambda *_: pytest.fail("gradients input by input"))
+    model = dntk.as_model(net)
+    assembled(model, x, torch.eye(3))
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_other_networks_pay_nothing(name):
     assert rows_of(network(name), batch(name)[:4]) == Rows(False)

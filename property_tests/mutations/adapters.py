@@ -228,7 +228,7 @@ MUTANTS = [
         "cotangents = cotangents.to(captured.outputs.dtype)",
         "cotangents = cotangents.clone()",
         "weights of rows rounded coarser than the network",
-        "tests/test_torch_forms.py",
+        "tests/test_torch_moving_rows.py::test_functionals_of_fewer_bits_than_the_network_take_no_passes_of_their_own",
     ),
     Mutant(
         "backends/dntk_torch/precision.py",

@@ -243,7 +243,7 @@ MUTANTS = [
         "moving or (name in _PRODUCTS and any(compared))",
         "moving",
         "a product with comparisons moves rows unseen",
-        "tests/test_torch_moving_rows.py::test_networks_that_move_rows_by_data_are_told[ranked]",
+        "tests/test_torch_moving_rows.py::test_a_product_with_comparisons_moves_rows_also_where_one_input_shows_none",
     ),
     Mutant(
         "backends/dntk_torch/_watching.py",

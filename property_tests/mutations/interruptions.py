@@ -257,7 +257,7 @@ MUTANTS = [
         "return self.moved or (self.read is not None and self.read != read)",
         "return self.moved",
         "a network that reads another number is taken for the same",
-        "tests/test_torch_moving_rows.py::test_rows_of_several_inputs_are_noticed_on_every_call",
+        "tests/test_torch_moving_rows.py::test_another_number_read_is_another_network",
     ),
     Mutant(
         "backends/dntk_torch/_watching.py",

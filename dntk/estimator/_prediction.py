@@ -24,12 +24,16 @@ from dntk.types import Array, Inputs
 FEWEST = 16
 """Inputs at once below which layers are slower than memory is."""
 
-_WORKING_SETS = 16
-"""Most that one layer's factors take, in working sets of the device: on a processor 32 MiB in float32.
+_WORKING_SETS = 12
+"""Most that an array of one large layer's gradients takes, in working sets of the device: 24 MiB on a processor.
 
-Larger arrays a system's allocator takes from the system and gives back every time, and clearing their pages then costs
-as much as the products (a small convolutional network: 2.8 floors with 64 inputs at once, 2.1 with 24).
+Larger arrays a system's allocator takes from the system and gives back every time, and clearing their pages costs as
+much as the products do: a small convolutional network took 3.2 floors with all inputs at once, and 2.1 in such parts.
 """
+
+_LARGE = 4
+"""A layer is large that has one part in so many of all gradients. Where none is, fewer inputs at once cost more than
+pages do: a ResNet-18 took 1.6 floors with 86 inputs at once, and 1.8 to 2.0 with 27 to 51."""
 
 
 def linear_outputs(
@@ -71,7 +75,7 @@ def _swept(model: Model, x: Array, whole: Float[Array, "1 p"]) -> Float[Array, "
 
 @dataclasses.dataclass(kw_only=True)
 class _Products:
-    """Gradients times weights, with what a layer's factors take for every input, as far as layers were seen."""
+    """Gradients times weights, with bytes for every input of all gradients, and of the largest array among them."""
 
     model: Model
     x: Inputs
@@ -80,13 +84,16 @@ class _Products:
     whole: Float[Array, "g p"]
     sketch: Sketch | None
     largest: int = 1
+    whole_bytes: int = 1
 
     def in_batches(self, n: int, size: int, bar: Task) -> list[Float[Array, "b c"]]:
-        """All outputs, at most ``size`` inputs at once, and fewer where those of one layer would be too large."""
+        """All outputs, at most ``size`` inputs at once, and fewer where an array of one layer would be too large."""
         few = min(n, size, FEWEST)
         pieces = in_batches(few, few, self.over, bar)
-        most = 4 * _WORKING_SETS * backend_of(self.weights).working_set(self.weights)  # bytes
-        size = min(size, max(FEWEST, most // self.largest))
+        if _LARGE * self.largest > self.whole_bytes:
+            most = 4 * _WORKING_SETS * backend_of(self.weights).working_set(self.weights)  # bytes
+            size = min(size, max(FEWEST, most // self.largest))
+        size = -(-(n - few) // max(1, -(-(n - few) // size)))  # in equal parts: a few inputs alone are slow
         return pieces + in_batches(n - few, size, lambda start, stop: self.over(few + start, few + stop), bar)
 
     def over(self, start: int, stop: int) -> Float[Array, "b c"]:
@@ -101,8 +108,11 @@ class _Products:
 
     def _blocks(self, start: int, stop: int) -> Iterator[GradientBlock]:
         count(jacobian_rows=(stop - start) * self.every.shape[0])
+        self.whole_bytes = 1
         for block in self.model.gradient_blocks(batches.span(self.x, start, stop), self.every):
-            self.largest = max(self.largest, block.nbytes // (stop - start))
+            cotangents = block.cotangent_nbytes * self.every.shape[0]
+            self.whole_bytes += block.nbytes // (stop - start)
+            self.largest = max(self.largest, max(cotangents, block.nbytes - cotangents) // (stop - start))
             yield from separated([block])
 
 

@@ -172,8 +172,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/estimator/_prediction.py",
-        "max(self.largest, block.nbytes // (stop - start))",
-        "max(self.largest, block.nbytes)",
+        "max(cotangents, block.nbytes - cotangents) // (stop - start)",
+        "max(cotangents, block.nbytes - cotangents)",
         "batches are smaller than memory asks for",
         PREDICTED + "test_as_many_inputs_at_once_as_the_largest_layer_allows",
     ),

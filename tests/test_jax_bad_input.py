@@ -292,3 +292,10 @@ def test_bytes_are_refused():
     model = dntk.as_model(lambda params, x: x @ params["w"], {"w": jnp.ones((5, 3))})
     with pytest.raises(TypeError, match=r"dtype uint8, .*astype\('float32'\) / 255"):
         model(jnp.ones((4, 5), jnp.uint8))
+
+
+def test_a_network_whose_units_are_all_dead_has_a_kernel_of_zeros():
+    jnp = jax.numpy
+    params = {"w": jnp.ones((3, 4)), "b": jnp.full(4, -100.0), "v": jnp.ones((4, 2))}
+    model = dntk.as_model(lambda p, x: jax.nn.relu(x @ p["w"] + p["b"]) @ p["v"], params)
+    assert not dntk.ntk(model, jnp.ones((5, 3))).any()

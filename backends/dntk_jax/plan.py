@@ -166,12 +166,12 @@ def _require_some_gradient(differentiate: Any, network: Network, x: Any, cotange
     """
     generator = np.random.default_rng(21)
 
-    def moved(value: Any) -> Any:
+    def moved(value: Any, share: float = 1.0) -> Any:
         if not jnp.issubdtype(value.dtype, jnp.floating):
             return value
-        return value + jnp.asarray(generator.normal(size=value.shape), value.dtype)
+        return share * value + jnp.asarray(generator.normal(size=value.shape), value.dtype)
 
-    others = {name: moved(value) for name, value in network.parameters.items()}
+    others = {name: moved(value, 0.0) for name, value in network.parameters.items()}
     found = differentiate(others, jax.tree_util.tree_map(moved, x), cotangents)
     if not any(_norm(value) for value in found.values()):
         msg = (

@@ -117,13 +117,13 @@ def _require_some_gradient(module: torch.nn.Module, values: Values, x: Batch, co
     """
     generator = torch.Generator().manual_seed(21)
 
-    def moved(value: torch.Tensor) -> torch.Tensor:
-        if not value.is_floating_point():
-            return value
-        noise = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)
-        return (value.detach() + noise).requires_grad_(value.requires_grad)
+    def drawn(value: torch.Tensor) -> torch.Tensor:
+        return torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)
 
-    others = {name: moved(value) for name, value in values.items()}
+    def moved(part: torch.Tensor) -> torch.Tensor:
+        return part.detach() + drawn(part) if part.is_floating_point() else part
+
+    others = {name: drawn(value).requires_grad_() if value.requires_grad else value for name, value in values.items()}
     outputs = evaluated(module, others, mapped(moved, x))
     asked = [value for value in others.values() if value.requires_grad]
     if not any(bool(grad.any()) for grad in _gradients(outputs, asked, cotangents)):

@@ -260,15 +260,8 @@ def arrays_like(scene: Scene, right: Any) -> list[Bad]:
 def inputs(scene: Scene) -> list[Bad]:
     """Bad inputs; fewer rows are inputs too."""
     host = scene.host_x
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        sources = {"points in a list": host.tolist(), "points in a matrix": np.asmatrix(host)}
-    known = (
-        *_SOURCES,
-        "one row fewer",
-        _shown(host.tolist()),
-        _shown(np.ones((N, D), np.float32)).replace("ndarray", "matrix"),
-    )
+    sources = {"points in a list": host.tolist()}
+    known = (*_SOURCES, "one row fewer", _shown(host.tolist()))
     if importlib.util.find_spec("zarr"):
         import zarr
 

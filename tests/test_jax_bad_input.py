@@ -295,7 +295,6 @@ def test_bytes_are_refused():
 
 
 def test_a_network_whose_units_are_all_dead_has_a_kernel_of_zeros():
-    jnp = jax.numpy
     params = {"w": jnp.ones((3, 4)), "b": jnp.full(4, -100.0), "v": jnp.ones((4, 2))}
     model = dntk.as_model(lambda p, x: jax.nn.relu(x @ p["w"] + p["b"]) @ p["v"], params)
     assert not dntk.ntk(model, jnp.ones((5, 3))).any()

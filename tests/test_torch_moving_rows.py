@@ -545,3 +545,15 @@ def test_sixteen_bits_in_order_take_no_passes_of_their_own(dtype, monkeypatch):
     x = x[x[:, 0].argsort()]
     monkeypatch.setattr("dntk_torch._blocks.by_loop", lambda *_: pytest.fail("gradients input by input"))
     assembled(model, x, torch.eye(3))
+
+
+@pytest.mark.parametrize("write", [lambda places, by: places.copy_(by), lambda places, by: places[:].copy_(by)])
+def test_numbers_in_order_that_were_written_over_are_in_order_no_more(write):
+    class Net(Placed):
+        def forward(self, x):
+            places = torch.arange(x.shape[0])
+            write(places, (x[:, :1] > x[:, 0]).sum(1))  # ranks, by no operation that moves rows
+            return self.head(x[places])
+
+    # Equal inputs, of which nothing else shows that they would be put in order.
+    assert rows_of(Net().eval(), torch.ones(4, rows(4, torch.Generator()).shape[1])).moved

@@ -237,3 +237,19 @@ def test_a_block_outside_of_autocast_goes_back_to_it():
     with undisturbed.OutOfAutocast("cpu"):
         assert (a @ a).dtype == torch.float32
     assert (a @ a).dtype == torch.float32
+
+
+def test_a_level_that_ends_with_the_traceback_is_not_counted_down_twice():
+    def call():
+        with undisturbed.ForwardMode():
+            level = eager_transforms.jvp_increment_nesting()
+            level.__enter__()
+            raise KeyboardInterrupt  # where the level's own end would begin
+
+    before = switches(), eager_transforms.JVP_NESTING
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            undisturbed.undisturbed(call)()
+        assert (switches(), eager_transforms.JVP_NESTING) == before
+    finally:
+        eager_transforms.JVP_NESTING = 0

@@ -46,7 +46,7 @@ _KEEPING = frozenset(
 
 _ORDERLY = frozenset(
     {
-        "_to_copy", "add", "add_", "view", "_unsafe_view", "unsqueeze", "squeeze", "expand", "clone", "alias", "detach",
+        "_to_copy", "add", "view", "_unsafe_view", "unsqueeze", "squeeze", "expand", "clone", "alias", "detach",
     }
 )  # fmt: skip
 """Operations on nothing but 0, 1, 2, ... and numbers that leave them in order."""
@@ -110,7 +110,8 @@ class _Trace(TorchDispatchMode):  # type: ignore[misc]
         self.read: Read = ()
         self._derived = {id(part): part for _, part in leaves(x)}  # alive, so that no other takes the identity
         self._compared: set[int] = set()
-        self._in_order: dict[int, torch.Tensor] = {}  # 0, 1, 2, ... by how they were made, whatever their number
+        # 0, 1, 2, ... by how they were made, whatever their number, and how often they had been written to then.
+        self._in_order: dict[int, tuple[torch.Tensor, int]] = {}
 
     @property
     def made(self) -> list[torch.Tensor]:
@@ -127,7 +128,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[misc]
         given, made = list(tensors((args, kwargs or {}))), list(tensors(output))
         derived, name = [value for value in given if id(value) in self._derived], func._schema.name.rpartition("::")[2]
         if self._orderly(name, given, args):
-            self._in_order.update({id(value): value for value in made})
+            self._in_order.update({id(value): (value, value._version) for value in made})
         if derived:
             compared = [id(value) in self._compared for value in derived]
             moving = name in _MOVING and not (name == "index" and self._all_in_order(args[1]))
@@ -145,7 +146,8 @@ class _Trace(TorchDispatchMode):  # type: ignore[misc]
 
     def _all_in_order(self, places: Any) -> bool:
         """Whether a look-up at these places is a cut, as one at 0, 1, 2, ... is."""
-        return all(id(value) in self._in_order for value in tensors(places))
+        known = [self._in_order.get(id(value)) for value in tensors(places)]
+        return all(found is not None and found[0]._version == found[1] for found in known)
 
     def _leaves(self, output: Any) -> bool:
         """Whether a number is given to Python that no function of ``READS`` asked for; one that was is noted."""

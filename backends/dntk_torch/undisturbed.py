@@ -207,6 +207,9 @@ def _back(before: _Thread) -> None:
     if _LEVELS.get_dynamic_layer_stack_depth() > before.levels:
         _LEVELS.pop_dynamic_layer_stack_and_undo_to_depth(before.levels)
     _release(before.guards)
+    # A level that ended with the traceback was counted down once more, after its block had put the count back.
+    if eager_transforms.JVP_NESTING < 0:
+        eager_transforms.JVP_NESTING = 0
     while FORWARD_MODE._is_owned() and not before.forward:  # type: ignore[attr-defined]
         FORWARD_MODE.release()  # taken, and interrupted before that was noted
     for kind, enabled in zip(_AUTOCAST, before.autocast, strict=True):

@@ -336,4 +336,18 @@ MUTANTS = [
         "what a writer left of an entry that is kept some rows at a time stays for ever",
         "tests/test_archive.py::test_who_goes_on_removes_what_was_left_of_entries_that_nobody_opens_again",
     ),
+    Mutant(
+        "backends/dntk_torch/_watching.py",
+        "found is not None and found[0]._version == found[1]",
+        "found is not None",
+        "a look-up at numbers that were written over is taken for a cut",
+        "tests/test_torch_moving_rows.py::test_numbers_in_order_that_were_written_over_are_in_order_no_more",
+    ),
+    Mutant(
+        "backends/dntk_torch/undisturbed.py",
+        "if eager_transforms.JVP_NESTING < 0:",
+        "if False:",
+        "a level that ends with its traceback is counted down twice",
+        "tests/test_torch_undisturbed.py::test_a_level_that_ends_with_the_traceback_is_not_counted_down_twice",
+    ),
 ]

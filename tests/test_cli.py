@@ -14,7 +14,7 @@ from dntk_studies.demo.table import tables, verdict
 
 
 def _dntk(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "dntk.cli", *arguments], capture_output=True, text=True, **options)
+    return subprocess.run([sys.executable, "-m", "dntk", *arguments], capture_output=True, text=True, **options)
 
 
 def test_backends_lists_what_is_installed():

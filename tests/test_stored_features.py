@@ -384,7 +384,7 @@ class TestDamage:
         content = bytearray(file.read_bytes())
         content[place] ^= 1
         file.write_bytes(content)
-        with pytest.raises(StoreError, match=r"\[0:3, 64:128, 0:24\] .* cannot be read .*damaged"):
+        with pytest.raises(StoreError, match=r"values.zarr.c.0.1.0 is damaged, and counts as missing"):
             phi.values  # noqa: B018
         assert len(phi[:64].values[0]) == 64
 
@@ -400,11 +400,11 @@ class TestDamage:
             dntk.merge(tmp_path / "run")
         assert stored(tmp_path / "run").values.tobytes() == expected.values.tobytes()
 
-    def test_a_chunk_that_is_lost_reads_as_no_number(self, tmp_path):
-        phi = stored(tmp_path / "run")
+    def test_a_chunk_that_is_lost_reads_as_no_number_where_nobody_compares_records(self, tmp_path):
+        stored(tmp_path / "run")
         (tmp_path / "run" / "values.zarr" / "c" / "0" / "2" / "0").unlink()
         with pytest.raises(ValueError, match="finite"):
-            phi.values  # noqa: B018
+            dntk.StoredFeatures(tmp_path / "run" / "values.zarr").values  # noqa: B018
 
 
 class TestArguments:

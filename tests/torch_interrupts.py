@@ -9,6 +9,7 @@ thread and what the next call finds with what they were before. Ends with 1 if a
 
 import collections
 import dis
+import faulthandler
 import functools
 import os
 import signal
@@ -75,7 +76,7 @@ def interrupted_in_children(call, look, moments, chosen):
                     signal.alarm(WAIT)
                     sys.settrace(None)
                     raise KeyboardInterrupt
-                ended[_end(pid)] += 1
+                ended[_end(pid, f"moment {ran:,}, in {frame.f_code.co_qualname}:{frame.f_lineno}")] += 1
         return trace
 
     outcome = "did not arrive"
@@ -96,8 +97,11 @@ def interrupted_in_children(call, look, moments, chosen):
     return ran, ended
 
 
-def _end(pid):
-    _, status = os.waitpid(pid, 0)
+def _end(pid, where):
+    _, status, used = os.wait4(pid, 0)
+    if os.WIFEXITED(status) and not os.WEXITSTATUS(status):
+        return OUTCOMES[0]
+    print(f"{where}: status {status}, {used.ru_utime + used.ru_stime:.2f} s of the processor", flush=True)
     return OUTCOMES[os.WEXITSTATUS(status)] if os.WIFEXITED(status) else f"signal {os.WTERMSIG(status)}"
 
 
@@ -150,6 +154,7 @@ def main(interrupts, names=NAMES, chosen=anywhere):
 
 
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGALRM, chain=True)  # where a child waits that waits for ever
     torch.set_num_threads(1)
     numbers = [int(text) for text in sys.argv[1:] if text.isdigit()]
     sys.exit(bool(main(*(numbers or [10_000]), chosen=near_modes if "--modes" in sys.argv else anywhere)))

@@ -7,19 +7,20 @@ from dntk._checks import kind_of
 from dntk.archive import expanded
 from dntk.sketch import description
 from dntk.stores import StoreFolder, chunk_files
+from dntk.stores._verified import VerifiedArray
 
 
 def opened(source: Any) -> tuple[Any, str, Any]:
     """The array, the name of its numbers, and the sketch that made them if that is known."""
     if isinstance(source, str | Path) and (expanded(source) / "zarr.json").is_file():
-        source = chunk_files.zarr().open_array(str(expanded(source)), mode="r")
+        source = chunk_files.foreign(expanded(source))
     elif isinstance(source, str | Path):
         chunk_files.zarr()
         folder = StoreFolder.opened(source, "features")
         with folder.stored.building():
             about = folder.stored.manifest["about"]
             sketch = None if about.get("sketch") is None else description.rebuilt(about["sketch"])
-        return folder.array(), folder.layout.dtype, sketch
+        return VerifiedArray.of(folder), folder.layout.dtype, sketch
     if not all(hasattr(source, name) for name in ("shape", "dtype", "ndim")):
         msg = f"`source` is {kind_of(source)}: pass the folder of stored features, a Zarr array or a memory map."
         raise TypeError(msg)

@@ -15,6 +15,7 @@ from dntk.archive import expanded
 from dntk.backend import backend_of, free_memory
 from dntk.stores import StoreFolder, chunk_files, cluster_of
 from dntk.stores._export import export
+from dntk.stores._verified import VerifiedArray
 from dntk.types import Array
 
 
@@ -66,7 +67,7 @@ class StoredKernel:
             memory_limit = positive_integer("memory_limit", memory_limit, remedy="a number of bytes, or None")
         chunk_files.zarr()
         folder = StoreFolder.opened(path, "kernel")
-        self._layout, self._array = folder.layout, folder.array()
+        self._layout, self._array = folder.layout, VerifiedArray.of(folder)
         with folder.stored.building():
             self._symmetric = bool(folder.stored.manifest["about"]["symmetric"])
         self._like = np.zeros(1, dtype=np.float32) if like is None else like

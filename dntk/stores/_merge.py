@@ -39,5 +39,5 @@ def merge(path: str | Path) -> StoreFolder:
         raise FileNotFoundError(msg)
     own = StoreFolder(folder, stored)
     with task("merge", total=len(own.layout), unit="chunks") as bar:
-        own.finish(bar=bar)
+        own.verify_all(bar=bar) if own.is_whole else own.finish(bar=bar)
     return own

@@ -18,6 +18,10 @@ from dntk.types import Array
 _NAN = {BFLOAT16: 0x7FC0}
 """bfloat16 is stored as the 16 bits that it is: Zarr has no such numbers."""
 
+_REWRITE = "it is damaged or was edited. The call that made the store writes it again, and keeps the chunks."
+_FACTS = ("shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs", "storage_transformers")
+"""What decides which numbers are read."""
+
 
 def zarr() -> Any:
     """The library; ``ImportError`` with what to install where it is missing."""
@@ -33,6 +37,40 @@ def create(folder: Path, layout: Layout, names: tuple[str, ...]) -> None:
     content: dict[str, Any] = {}
     _described(layout, names, content)
     write_whole(folder / "zarr.json", content["zarr.json"].to_bytes())
+
+
+def opened(folder: Path, layout: Layout) -> Any:
+    """The Zarr array of a folder, to be read.
+
+    Raises
+    ------
+    dntk.StoreError
+        Its description is missing, damaged, or of another layout: other numbers would be read.
+    """
+    array = foreign(folder)
+    if _facts(array) != _facts(_described(layout, (), {})):
+        msg = f"{folder / 'zarr.json'} describes another array than its store: {_REWRITE}"
+        raise StoreError(msg)
+    return array
+
+
+def is_described(folder: Path, layout: Layout) -> bool:
+    """Whether there is a sound description of an array of this layout."""
+    try:
+        opened(folder, layout)
+    except StoreError:
+        return False
+    return True
+
+
+def foreign(folder: Path) -> Any:
+    """Any Zarr array in a folder; ``dntk.StoreError`` where its description is none."""
+    library = zarr()
+    try:
+        return library.open_array(str(folder), mode="r")
+    except Exception as error:  # of a damaged description Zarr raises whatever its parser comes upon
+        msg = f"{folder / 'zarr.json'} is no description of an array ({error}): {_REWRITE}"
+        raise StoreError(msg) from error
 
 
 def encoded(layout: Layout, number: int, values: Any) -> tuple[str, bytes]:
@@ -92,10 +130,17 @@ def read(array: Any, selection: tuple[slice, ...]) -> Any:
     """
     try:
         return np.asarray(array[selection])
+    except StoreError:
+        raise
     except (ValueError, OSError, RuntimeError) as error:
         place = ", ".join(f"{part.start}:{part.stop}" for part in selection)
         msg = f"[{place}] of {array.store_path} cannot be read ({error}): its file is damaged, make it again."
         raise StoreError(msg) from error
+
+
+def _facts(array: Any) -> dict[str, Any]:
+    said = array.metadata.to_dict()
+    return {name: said.get(name) for name in _FACTS}
 
 
 @functools.lru_cache(maxsize=1)

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from dntk._progress import Task
 from dntk.archive import Stored, StoreError, collect, expanded, locked, present, read, write, write_whole
 from dntk.ledger import count, spent
 from dntk.stores import chunk_files, manifest
+from dntk.stores._missing import require_none_missing
 from dntk.stores.layout import DTYPES, Layout
 from dntk.stores.manifest import RECORD, Wanted
 from dntk.stores.shards import Shard
@@ -57,8 +57,7 @@ class StoreFolder:
         own = StoreFolder(folder, stored)
         for place in (folder, folder / _RECORDS):
             collect(place)
-        if not present(folder / _UNFINISHED / "zarr.json") and not own.is_whole:
-            chunk_files.create(folder / _UNFINISHED, own.layout, wanted.names)
+        own._describe(wanted.names)
         return own
 
     @staticmethod
@@ -99,12 +98,12 @@ class StoreFolder:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all chunks are there and joined."""
-        return present(self.folder / VALUES / "zarr.json")
+        """Whether all chunks were there, and were joined."""
+        return (self.folder / VALUES).is_dir()
 
     def array(self) -> Any:
-        """The whole array, by Zarr."""
-        return chunk_files.zarr().open_array(str(self.folder / VALUES), mode="r")
+        """The whole array, by Zarr; see :class:`dntk.stores._verified.VerifiedArray` for one that is verified."""
+        return chunk_files.opened(self.folder / VALUES, self.layout)
 
     def record(self, number: int) -> Stored | None:
         """The record of a chunk that is there, whole.
@@ -178,21 +177,15 @@ class StoreFolder:
 
     def require_all(self) -> None:
         """Raise ``StoreError`` unless all chunks are there; shards that lack some are named."""
-        records = [self.record(number) for number in range(len(self.layout))]
-        missing = [number for number, found in enumerate(records) if found is None]
-        if not missing:
-            return
-        counts = Counter(found.manifest["shard"][1] for found in records if found is not None)
-        total = counts.most_common(1)[0][0] if counts else 1
-        shards = [Shard(i, total) for i in range(total)]
-        lacking = [str(shard.index) for shard in shards if set(shard.numbers(len(records))) & set(missing)]
-        named = f"shard {', '.join(lacking)} of {total}" if total > 1 else "the call that makes them"
-        first = self.layout.slices(missing[0])
-        msg = (
-            f"{self.folder} lacks {len(missing)} of {len(records)} chunks, the first of them "
-            f"[{', '.join(f'{part.start}:{part.stop}' for part in first)}]: run {named} again, it goes on where it was."
-        )
-        raise StoreError(msg)
+        require_none_missing(self.folder, self.layout, self._records())
+
+    def _records(self) -> dict[int, Stored]:
+        """Records of all chunks that are there; what is listed, not what may be, decides how long it takes."""
+        place = self.folder / _RECORDS
+        names = [entry.name for entry in os.scandir(place)] if place.is_dir() else []
+        numbers = (int(name) for name in names if name.isascii() and name.isdecimal())
+        found = {number: self.record(number) for number in numbers if number < len(self.layout)}
+        return {number: record for number, record in found.items() if record is not None}
 
     def finish(self, fresh: Iterable[int] = (), bar: Task | None = None) -> None:
         """Check all chunks against their records, but for ``fresh`` ones, and join them.
@@ -204,25 +197,31 @@ class StoreFolder:
         """
         if self.is_whole:
             return
-        self.require_all()
-        known = set(fresh)
-        for number in range(len(self.layout)):
-            if number not in known:
-                self.verify(number)
-            if bar is not None:
-                bar.advance()
+        self.verify_all(fresh, bar)
         try:
             os.replace(self.folder / _UNFINISHED, self.folder / VALUES)
         except FileNotFoundError:
             if not self.is_whole:  # another process may have joined them
                 raise
 
+    def verify_all(self, known: Iterable[int] = (), bar: Task | None = None) -> None:
+        """Raise ``StoreError`` unless all chunks, but for those that are ``known``, are what their records say."""
+        self.require_all()
+        sound = set(known)
+        for number in range(len(self.layout)):
+            if number not in sound:
+                self.verify(number)
+            if bar is not None:
+                bar.advance()
+
     def verify(self, number: int) -> None:
         """Raise ``StoreError`` unless the file of a chunk is what its record says."""
         found = self.record(number)
         if found is None or _sha256(self._file(number)) != found.manifest["sha256"]:
-            (self.folder / _RECORDS / f"{number:07}").unlink(missing_ok=True)
-            msg = f"{self._file(number)} is damaged, and counts as missing from now on: run its shard again."
+            with contextlib.suppress(OSError):  # who may only read cannot take it away
+                (self.folder / _RECORDS / f"{number:07}").unlink()
+            lost = "is damaged, and counts as missing from now on"
+            msg = f"{self._file(number)} {lost}: run its shard, or the call that made it, again."
             raise StoreError(msg)
 
     def chunk(self, number: int, data: str) -> Any | None:
@@ -230,8 +229,15 @@ class StoreFolder:
         found = self.record(number)
         if found is None or found.manifest["data"] != data or _sha256(self._file(number)) != found.manifest["sha256"]:
             return None
-        array = chunk_files.zarr().open_array(str(self._values()), mode="r")
+        array = chunk_files.opened(self._values(), self.layout)
         return chunk_files.from_disk(chunk_files.read(array, self.layout.slices(number)), self.layout.dtype)
+
+    def _describe(self, names: tuple[str, ...]) -> None:
+        """Write the description of the array where it is missing or damaged."""
+        for name, joined in ((_UNFINISHED, False), (VALUES, True)):
+            described = chunk_files.is_described(self.folder / name, self.layout)
+            if not described and self.is_whole == joined:  # looked at last: another process may join the chunks
+                chunk_files.create(self.folder / name, self.layout, names)
 
     def _make(self, number: int, shard: Shard, make: Callable[[int], tuple[Array, str]]) -> None:
         with spent() as cost:

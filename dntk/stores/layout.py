@@ -1,7 +1,9 @@
 """How an array lies on the disk: its shape, its chunks, and the numbers that it is stored in."""
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -42,6 +44,13 @@ class Layout:
         """What a chunk is of the array; those at the end are shorter."""
         sizes = zip(self.position(number), self.chunks, self.shape, strict=True)
         return tuple(slice(i * chunk, min((i + 1) * chunk, size)) for i, chunk, size in sizes)
+
+    def touched(self, part: tuple[slice, ...]) -> Iterator[int]:
+        """The chunks that some of the array is in."""
+        spans = [one.indices(size)[:2] for one, size in zip(part, self.shape, strict=True)]
+        ranges = (range(a // chunk, -(-b // chunk)) for (a, b), chunk in zip(spans, self.chunks, strict=True))
+        for position in itertools.product(*ranges):
+            yield int(np.ravel_multi_index(position, self.grid))
 
     def shape_of(self, number: int) -> tuple[int, ...]:
         """Shape of what a chunk is of the array."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ RECORD = Format(
         "cost": schema.fields_of(Spent),
     },
 )
+_MOST = 10**9
+"""Chunks that a folder has at most."""
 _REMEDY = "Choose another folder, or remove this one to begin anew."
 
 
@@ -162,7 +165,10 @@ def layout_of(stored: Stored) -> Layout:
     shape, chunks = tuple(manifest["shape"]), tuple(manifest["chunks"])
     if len(shape) != len(chunks):
         stored.refuse(f"has a shape {shape} and chunks {chunks}")
-    return Layout(shape=shape, chunks=chunks, dtype=manifest["dtype"])
+    layout = Layout(shape=shape, chunks=chunks, dtype=manifest["dtype"])
+    if any(chunk > size for chunk, size in zip(chunks, shape, strict=True)) or math.prod(layout.grid) > _MOST:
+        stored.refuse(f"has a shape {shape} in chunks of {chunks}")
+    return layout
 
 
 def _shown(value: Any) -> str:

@@ -5,6 +5,7 @@ from property_tests.mutations.mutant import Mutant
 PROGRESS = "tests/test_progress.py::"
 RESUMPTION = "tests/test_resumption.py::"
 STORED = "tests/test_stored_features.py::"
+DAMAGED = "tests/test_damaged_stores.py::"
 CHUNKED = "tests/test_stored_algorithms.py::"
 CHECKPOINTS = "dntk/checkpoints.py"
 TOGETHER = "tests/test_together.py::"
@@ -172,7 +173,7 @@ MUTANTS = [
         'fill_value=_NAN.get(layout.dtype, float("nan")),',
         "fill_value=0,",
         "a chunk that is lost reads as zeros",
-        STORED + "TestDamage::test_a_chunk_that_is_lost_reads_as_no_number",
+        STORED + "TestDamage::test_a_chunk_that_is_lost_reads_as_no_number_where_nobody_compares_records",
     ),
     Mutant(
         "dntk/stores/chunk_files.py",
@@ -180,6 +181,34 @@ MUTANTS = [
         "bits",
         "bfloat16 is cut off, not rounded",
         STORED + "TestFeatures::test_bfloat16_rounds_ties_to_even_and_back",
+    ),
+    Mutant(
+        "dntk/stores/_verified.py",
+        "self.folder.verify(number)",
+        "pass",
+        "chunks of another place or another run are read",
+        DAMAGED + "test_a_chunk_that_was_exchanged_is_noticed_when_it_is_read",
+    ),
+    Mutant(
+        "dntk/stores/layout.py",
+        "range(a // chunk, -(-b // chunk))",
+        "range(a // chunk, b // chunk)",
+        "the last chunk that is read is not verified",
+        DAMAGED + "test_the_chunks_that_some_numbers_are_in_are_known",
+    ),
+    Mutant(
+        "dntk/stores/chunk_files.py",
+        "if _facts(array) != _facts(_described(layout, (), {})):",
+        "if False:",
+        "numbers are read as another type than they were written",
+        DAMAGED + "test_an_edited_description_is_refused_and_written_again",
+    ),
+    Mutant(
+        "dntk/stores/_merge.py",
+        "own.verify_all(bar=bar) if own.is_whole",
+        "own.require_all() if own.is_whole",
+        "what is joined already is not read again",
+        DAMAGED + "test_merging_again_reads_every_chunk_again",
     ),
     Mutant(
         "dntk/stores/shards.py",

@@ -101,6 +101,22 @@ def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another_and_its_fold
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
+@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path, mode):
+    write_whole(tmp_path / "secret", b"old")
+    (tmp_path / "secret").chmod(mode)
+    (tmp_path / "link").symlink_to("secret")
+    seen = []
+    for name in ("secret", "link"):
+        with written_whole(tmp_path / name) as stream:
+            seen.append(os.fstat(stream.fileno()).st_mode & 0o777)
+            stream.write(b"new")
+    assert (tmp_path / "secret").read_bytes() == b"new"
+    assert seen == [mode, mode]  # before there is anything to be read
+    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == mode
+
+
 @pytest.mark.parametrize("mask", [0o022, 0o027, 0o002])
 def test_modes_follow_the_umask_and_never_let_a_file_run(tmp_path, mask):
     before = os.umask(mask)

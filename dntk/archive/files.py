@@ -53,9 +53,9 @@ def present(path: str | Path) -> bool:
 def written_whole(path: str | Path, *, size: int = 0, replace: bool = True) -> Iterator[BinaryIO]:
     """A stream to a new file that takes the place of ``path`` when the block ends without an error.
 
-    The file is on the disk before it is renamed, and its mode follows the umask. Where ``path`` is a link, what it
-    leads to is replaced. ``size`` is the number of bytes to come, if known. Without ``replace`` the first of several
-    processes that write the same path stays.
+    The file is on the disk before it is renamed. It has the permissions of the file that it replaces, new ones those of
+    the umask. Where ``path`` is a link, what it leads to is replaced. ``size`` is the number of bytes to come, if
+    known. Without ``replace`` the first of several processes that write the same path stays.
 
     Raises
     ------
@@ -76,6 +76,7 @@ def written_whole(path: str | Path, *, size: int = 0, replace: bool = True) -> I
     part, stream = _opened_part(destination)
     try:
         with stream:
+            _as_permitted(part, destination)
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -106,6 +107,12 @@ def _opened_part(destination: Path) -> tuple[Path, BinaryIO]:
         if _locked(stream) is not False and part.exists():
             return part, stream
         stream.close()
+
+
+def _as_permitted(part: Path, destination: Path) -> None:
+    """Give a new file, before there is anything in it, the permissions of the one that it will replace."""
+    with contextlib.suppress(OSError):  # there is none, or the disk has no permissions
+        part.chmod(destination.stat().st_mode & 0o777)
 
 
 def _put(part: Path, destination: Path, *, replace: bool) -> None:

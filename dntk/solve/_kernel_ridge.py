@@ -6,6 +6,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._foreign import require_plain_array
+from dntk._kernel_checks import symmetrised
 from dntk._progress import task
 from dntk._target_checks import check_targets
 from dntk.ledger import count
@@ -64,8 +65,8 @@ def kernel_ridge(
     Raises
     ------
     ValueError
-        Shapes that do not fit, a ridge that is not positive, a system that is singular to rounding, or a zero kernel
-        with ``"loo"``.
+        Shapes that do not fit, a kernel that is not symmetric beyond rounding, a ridge that is not positive, a system
+        that is singular to rounding, or a zero kernel with ``"loo"``.
 
     Examples
     --------
@@ -83,19 +84,20 @@ def kernel_ridge(
         msg = f"`kernel` has shape {tuple(kernel.shape)}: expected (outputs, points, points)."
         raise ValueError(msg)
     arrays.require_finite("kernel", kernel)
+    dtype, kernel = kernel.dtype, symmetrised("kernel", kernel)
     y = check_targets(targets, kernel, points=kernel.shape[1], outputs=kernel.shape[0])
     with task("kernel ridge regression", total=2) as bar:
         chosen = resolve_ridge(ridge, lambda grid: choose_kernel_ridge(kernel, y, grid))
         bar.advance()
         count(flops=2 * kernel.shape[0] * kernel.shape[1] ** 3)
-        factor, added = factorise(arrays.in_float64(kernel), chosen, jitter)
+        factor, added = factorise(kernel, chosen, jitter)
         inverse = inverse_factor(factor)
         bar.advance()
     wide = arrays.in_float64(y).T
     dual = cholesky_solve(factor, wide[:, :, None])[:, :, 0]
     left_out = dual / xp.sum(inverse * inverse, axis=1)
     return KernelRidgeFit(
-        dual=xp.astype(dual, kernel.dtype, copy=False),
+        dual=xp.astype(dual, dtype, copy=False),
         ridge=chosen,
         loo_error=float(xp.mean(left_out**2)),
         jitter=added,

@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float, Int
 
 from dntk import arrays
+from dntk._foreign import require_plain_array
+from dntk._kernel_checks import require_symmetric
 from dntk.ledger import count
 from dntk.types import Array
 
@@ -70,6 +72,12 @@ class FeatureKernel:
 class MatrixKernel:
     """K^c as matrices (C, n, n): a product costs O(n²).
 
+    Raises
+    ------
+    ValueError
+        They are not square, finite, and symmetric but for rounding: conjugate gradients would not converge to a
+        solution.
+
     Examples
     --------
     >>> kernel = dntk.solve.MatrixKernel(2 * np.eye(3)[None, :, :])
@@ -78,6 +86,15 @@ class MatrixKernel:
     """
 
     values: Float[Array, "c n n"]
+
+    def __post_init__(self) -> None:
+        require_plain_array("values", self.values)
+        arrays.require_floating("values", self.values)
+        if self.values.ndim != 3 or self.values.shape[1] != self.values.shape[2] or 0 in self.values.shape:
+            msg = f"`values` has shape {tuple(self.values.shape)}: expected (outputs, points, points), none 0."
+            raise ValueError(msg)
+        arrays.require_finite("values", self.values)
+        require_symmetric("values", self.values)
 
     @property
     def shape(self) -> tuple[int, int]:

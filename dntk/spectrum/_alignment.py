@@ -3,6 +3,7 @@
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._kernel_checks import require_symmetric
 from dntk.types import Array
 
 
@@ -14,7 +15,8 @@ def alignment(kernel: Float[Array, "n n"], targets: Float[Array, " n *c"]) -> fl
     Raises
     ------
     ValueError
-        Another number of targets than points, or a kernel or targets that are zero throughout.
+        Another number of targets than points, a kernel that is not symmetric beyond rounding, or a kernel or targets
+        that are zero throughout.
 
     Examples
     --------
@@ -39,6 +41,7 @@ def alignment(kernel: Float[Array, "n n"], targets: Float[Array, " n *c"]) -> fl
         found = f"`targets` has {columns.shape[0]} rows, but the kernel has {kernel.shape[0]} points"
         msg = f"{found}: pass one row per point."
         raise ValueError(msg)
+    require_symmetric("kernel", kernel)
     # Alignment has no scale: without one, squares stay within the range of the dtype.
     kernel, columns = _unit(kernel), _unit(columns)
     norm = float(xp.linalg.matrix_norm(kernel)) * float(xp.linalg.matrix_norm(columns.T @ columns))

@@ -4,6 +4,8 @@ from property_tests.mutations.mutant import Mutant
 
 _ROWS = "tests/test_errors.py::test_bad_input_is_told_what_the_page_says"
 
+SYMMETRIC = "tests/test_kernel_checks.py::"
+
 MUTANTS = [
     Mutant(
         "dntk/_checks.py",
@@ -46,5 +48,33 @@ MUTANTS = [
         "False",
         "ascending eigenvalues read as descending ones",
         f"{_ROWS}[numpy-dntk.spectrum.truncation_rank(ascending)]",
+    ),
+    Mutant(
+        "dntk/_kernel_checks.py",
+        "if found > (_ROUNDING + arrays.epsilon(matrix)) * largest:",
+        "if False:",
+        "asymmetric matrices are symmetrised without a word",
+        SYMMETRIC + "test_an_asymmetric_kernel_is_refused_by_name_size_and_remedy",
+    ),
+    Mutant(
+        "dntk/_kernel_checks.py",
+        "largest, found = arrays.largest_magnitude(matrix), asymmetry(matrix)",
+        "largest, found = arrays.largest_magnitude(kernel), asymmetry(matrix)",
+        "a small asymmetric matrix beside large ones passes",
+        SYMMETRIC + "test_every_matrix_of_a_stack_is_looked_at_by_its_own_size",
+    ),
+    Mutant(
+        "dntk/_kernel_checks.py",
+        "return (wide + wide.mT) / 2",
+        "return wide",
+        "one triangle of a kernel decides, and the other is not looked at",
+        SYMMETRIC + "test_what_rounding_left_is_symmetrised",
+    ),
+    Mutant(
+        "dntk/_kernel_checks.py",
+        "columns = arrays.in_float64(matrix[:, start:stop])",
+        "columns = arrays.in_float64(matrix[:, :stop])[:, : stop - start]",
+        "the first columns are compared with all rows",
+        SYMMETRIC + "test_the_largest_difference_is_found_in_whatever_block",
     ),
 ]

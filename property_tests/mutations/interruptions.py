@@ -379,4 +379,11 @@ MUTANTS = [
         "a level that ends with its traceback is counted down twice",
         "tests/test_torch_undisturbed.py::test_a_level_that_ends_with_the_traceback_is_not_counted_down_twice",
     ),
+    Mutant(
+        "dntk/archive/files.py",
+        "            _as_permitted(part, destination)\n",
+        "",
+        "a file that only its owner may read is replaced by one that everybody may",
+        "tests/test_archive.py::test_a_file_that_is_replaced_keeps_its_permissions",
+    ),
 ]

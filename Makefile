@@ -100,10 +100,14 @@ clean:
 	rm -rf $(VENV) $(OUT) $(DIST) $(SITE) $(SITE)-pictures build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .jax_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# One stamp per set of extra requirements.
+# One stamp per set of extra requirements, and those of the sets that it holds: they are not installed again.
+HELD-all := report
+HELD-test := $(HELD-all) all
+HELD-dev := $(HELD-test) test docs
+HELD-release := $(HELD-dev) dev
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --editable ".[$*]" --constraint constraints.txt
-	@touch $@
+	@touch $@ $(addprefix $(VENV)/.installed-,$(HELD-$*))
 
 $(BIN)/python:
 	@for python in $(PYTHON) python3.11 python3 python3.12 python3.13; do \

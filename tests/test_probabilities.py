@@ -107,7 +107,7 @@ def test_points_in_blocks_are_those_of_one_block(monkeypatch):
     np.testing.assert_allclose(MonteCarlo(samples=64).probabilities(mean, deviation), whole, atol=4 * EPS)
 
 
-@pytest.mark.parametrize("link", [Probit(), MonteCarlo(samples=128)])
+@pytest.mark.parametrize("link", [Probit(), MonteCarlo(samples=64)])
 def test_calibration_finds_the_scales_that_labels_were_drawn_with(link):
     """Labels of the link itself at s = 0.7, T = 2: its likelihood is largest there, and what is found is no worse."""
     mean, deviation = moments(n=3_000, seed=5)

@@ -90,6 +90,14 @@ class TestCalls:
         for name in ("product", "diagonal"):
             assert _last(events, name).done == _last(events, name).total
 
+    def test_a_report_ends_with_its_page_and_tells_what_it_measures_inside(self, tmp_path):
+        fit = dntk.DistilledNTK(_network(), data=RPCholesky(9), gradients=None).fit(_points())
+        events = _events(lambda: fit.report(tmp_path / "report.html", x=_points(7, seed=1)))
+        assert (_last(events, "report").done, _last(events, "report").total) == (2, 2)
+        assert _last(events, "page").parents == ("report",)
+        assert [event.done for event in events if event.task == "page"] == [*range(10), 9]
+        assert {event.parents[:1] for event in events if event.task == "tangent features"} == {("report",)}
+
     @pytest.mark.parametrize("selector", [RPCholesky(9), Herding(9), FarthestPoint(9), KMeans(9)], ids=repr)
     def test_selectors_end_with_all_their_points(self, selector):
         phi = dntk.tangent_features(_network(), _points(), sketch=None)

@@ -15,9 +15,6 @@ from dntk.models import batches
 from dntk.models.adapter import (
     PROBES,
     After,
-    Memo,
-    OutputCount,
-    Passes,
     in_order,
     require_input,
     require_shape,
@@ -32,22 +29,11 @@ from dntk.types import Array, Batch, Namespace
 from dntk_jax import inputs, requirements
 from dntk_jax._counting import operations_of
 from dntk_jax.behaviour import evaluated, examined, require_own_outputs
+from dntk_jax.findings import Findings
 from dntk_jax.network import Network, exact_products
 from dntk_jax.per_sample import gradient, push_forward, push_forward_twice_backward
 from dntk_jax.plan import Plan, block_of, make_plan
 from dntk_jax.requirements import FRAMEWORK
-
-
-@dataclasses.dataclass
-class _Findings:
-    """What calls have shown, and the programs that they compiled."""
-
-    outputs: OutputCount = dataclasses.field(default_factory=OutputCount)
-    plans: Memo[Plan] = dataclasses.field(default_factory=Memo)
-    layers: Memo[inputs.Layers] = dataclasses.field(default_factory=Memo)
-    compiled: dict[Any, Callable[..., Any]] = dataclasses.field(default_factory=dict)
-    passes: Passes = dataclasses.field(default_factory=Passes)
-    forward_mode: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,7 +47,7 @@ class JaxModel(InputDifferentiable):
 
     network: Network
     selected: tuple[str, ...]
-    _findings: _Findings = dataclasses.field(default_factory=_Findings, repr=False)
+    _findings: Findings = dataclasses.field(default_factory=Findings, repr=False)
 
     @classmethod
     def of(cls, network: Network, parameters: str | None = None) -> "JaxModel":
@@ -181,7 +167,9 @@ class JaxModel(InputDifferentiable):
         """
         x = self._checked(x)
         require_shape("tangents", tangents, self.n_parameters, "parameter")
-        return arrays.widened(self._forward_first(self._push, push_forward, push_forward_twice_backward, x, tangents))
+        return arrays.widened(
+            self._findings.forward_first(self._push, push_forward, push_forward_twice_backward, x, tangents)
+        )
 
     def vjp(self, x: Batch, cotangents: Float[Array, "n c"]) -> Float[Array, " p"]:
         """Gradient of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters, by one backward pass."""
@@ -198,7 +186,7 @@ class JaxModel(InputDifferentiable):
 
         self._findings.passes.backward(x, 1, find, of="vjp")
         with exact_products():
-            return arrays.widened(self._compiled(gradient, pull)(self.network.parameters, x, cotangents))
+            return arrays.widened(self._findings.program(gradient, pull)(self.network.parameters, x, cotangents))
 
     def head(self, x: Batch) -> str:
         """Name of the parameter that the last product of data with a matrix reads."""
@@ -219,7 +207,7 @@ class JaxModel(InputDifferentiable):
             return jax.vjp(lambda at: found.run(values, at), points)
 
         with exact_products():
-            (outputs, entering), back = self._compiled(("observe", found), forward)(self.network.parameters, x)
+            (outputs, entering), back = self._findings.program(("observe", found), forward)(self.network.parameters, x)
 
         def pull(out: Array, wanted: Mapping[str, Array]) -> Array:
             cotangents = {
@@ -231,7 +219,7 @@ class JaxModel(InputDifferentiable):
             ends = (jnp.asarray(out, outputs.dtype), cotangents)
             self._findings.passes.back(x, lambda: operations_of(_pulled, back, ends) // batches.count(x), of=layers)
             with exact_products():
-                return self._compiled("pull", _pulled)(back, ends)
+                return self._findings.program("pull", _pulled)(back, ends)
 
         shown = {name: arrays.widened(inputs.positions(value)) for name, value in entering.items()}
         return Observed(outputs=arrays.widened(outputs), inputs=shown, pull=pull)
@@ -243,18 +231,7 @@ class JaxModel(InputDifferentiable):
         """
         x = self._checked(x)
         modes = inputs.by_forward_mode, inputs.by_backward_mode
-        return self._forward_first(self._second, *modes, x, cotangents, directions)
-
-    def _forward_first(self, compute: Callable[..., Array], forward: Any, backward: Any, *data: Array) -> Array:
-        """``compute`` by forward mode, or by the other way once an operation proves to lack it."""
-        if self._findings.forward_mode:
-            try:
-                return compute(forward, *data)
-            except TypeError as error:
-                if "custom_vjp" not in str(error):
-                    raise
-                self._findings.forward_mode = False
-        return compute(backward, *data)
+        return self._findings.forward_first(self._second, *modes, x, cotangents, directions)
 
     def _second(self, method: inputs.InputGradient, x: Batch, cotangents: Array, directions: Array) -> Array:
         def every(values: Any, points: Any, functionals: Any, rows: Any) -> Any:
@@ -269,7 +246,7 @@ class JaxModel(InputDifferentiable):
 
         self._findings.passes.backward(x, cotangents.shape[0], find, of=method)
         with exact_products():
-            return self._compiled(method, every)(self.network.parameters, x, cotangents, directions)
+            return self._findings.program(method, every)(self.network.parameters, x, cotangents, directions)
 
     def _push(self, method: Callable[..., Any], x: Batch, tangents: Array) -> Array:
         def push(values: Any, points: Any, directions: Any) -> Any:
@@ -282,7 +259,7 @@ class JaxModel(InputDifferentiable):
             of=method,
         )
         with exact_products():
-            return self._compiled(method, push)(self.network.parameters, x, tangents)
+            return self._findings.program(method, push)(self.network.parameters, x, tangents)
 
     def _examined(self, x: Any) -> int:
         outputs = examined(self.network, x)
@@ -304,10 +281,6 @@ class JaxModel(InputDifferentiable):
 
     def _forward_operations(self, x: Any) -> int:
         return self._of(self.network.function, batches.first(x))
-
-    def _compiled(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The compiled function that was first stored under ``key``, so that it is traced once per shape."""
-        return self._findings.compiled.setdefault(key, jax.jit(function))
 
     def _checked(self, x: Batch) -> Batch:
         self.check_inputs(x)

@@ -26,8 +26,7 @@ from dntk.estimator._prediction import linear_outputs
 from dntk.estimator._query import Query, deviation, moments
 from dntk.estimator._words import described
 from dntk.estimator.losses import Losses
-from dntk.estimator.reporting._of_fit import facts_of
-from dntk.estimator.reporting._writing import write
+from dntk.estimator.reporting import _made
 from dntk.estimator.reporting.asked import Asked
 from dntk.estimator.state import FittedState
 from dntk.features import TangentFeatures, tangent_features
@@ -377,7 +376,7 @@ class Fit:
         )
         if x is not None or points is not None or (certify and not self.state.certificate.is_made):
             self.state.network.require_same(self.model)
-        write(facts_of(self.model, self.state, asked, certify=certify), path, files=files)
+        _made.make(self.model, self.state, asked, path, certify=certify, files=files)
 
     @printable
     def __repr__(self) -> str:

@@ -1,8 +1,10 @@
 """The page, put together and written; its charts beside it where they are asked for."""
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
+from dntk._progress import task
 from dntk.archive import expanded, write_whole
 from dntk.estimator.reporting import sections
 from dntk.estimator.reporting.facts import Facts
@@ -28,17 +30,19 @@ def write(facts: Facts, path: str | Path, *, files: bool = False) -> None:
         charts.extend(found[1])
         return sections.drawn(*found, plots=plots)
 
-    every = [
-        ("verdict", "Verdict", sections.verdict(facts)),
-        ("certificate", "Certificate", sections.certificate(facts)),
-        ("unseen", "On held-out points", drawn(sections.unseen(facts))),
-        ("spectrum", "Spectrum", drawn(sections.spectrum(facts))),
-        ("lost", "What was lost", drawn(sections.lost(facts))),
-        ("cost", "What it cost", sections.costs(facts)),
-        ("images", "Inputs that were kept", sections.images(facts)),
-        ("influence", "What predictions rest on", sections.influence(facts)),
-        ("provenance", "Where it comes from", sections.provenance(facts)),
+    parts: list[tuple[str, str, Callable[[], list[str]]]] = [
+        ("verdict", "Verdict", lambda: sections.verdict(facts)),
+        ("certificate", "Certificate", lambda: sections.certificate(facts)),
+        ("unseen", "On held-out points", lambda: drawn(sections.unseen(facts))),
+        ("spectrum", "Spectrum", lambda: drawn(sections.spectrum(facts))),
+        ("lost", "What was lost", lambda: drawn(sections.lost(facts))),
+        ("cost", "What it cost", lambda: sections.costs(facts)),
+        ("images", "Inputs that were kept", lambda: sections.images(facts)),
+        ("influence", "What predictions rest on", lambda: sections.influence(facts)),
+        ("provenance", "Where it comes from", lambda: sections.provenance(facts)),
     ]
+    with task("page", total=len(parts), unit="sections") as steps:
+        every = [(name, title, make()) for name, title, make in steps.over(parts)]
     if not plots:
         every[0][2].append(note("Charts need matplotlib; their numbers are all here.", 'pip install "dntk[report]"'))
     body = [section(*part) for part in every]

@@ -88,8 +88,8 @@ def paired(cotangents: torch.Tensor, matrices: torch.Tensor, inputs: torch.Tenso
     if t < _SIDE or not joined.is_contiguous():
         found: Any = by_images(cotangents, matrices, inputs)
         return found
-    images = matrices.reshape(q * b, a) @ inputs.mT
-    return (images.view(n, q, b * t) * joined.view(n, q, b * t)).sum(2).T
+    images = (matrices.reshape(q * b, a) @ inputs.mT).view(n, q, b * t)
+    return images.mul_(joined.view(n, q, b * t)).sum(2).T
 
 
 def gram(x: torch.Tensor) -> torch.Tensor:

@@ -7,11 +7,13 @@ Pictures of CIFAR-10; beyond these 49,700 points the same ones, moved by up to f
 number says. Features of 64 numbers for ten outputs, at a memory limit of 128 MiB. Every number of points runs in a
 process of its own with one thread. Seconds are those of its processor, for a machine that does other things, too. MiB
 are the largest resident set up to the end of a stage, less that before the first one: "store" makes the features,
-"ridge" is a regression with leave-one-out, which keeps targets and α, 2·n·C numbers.
+"ridge" is a regression with leave-one-out, which keeps targets and α, 2·n·C numbers. Pictures are read one by one:
+pages of a memory map would count as resident.
 """
 
 import argparse
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -29,15 +31,19 @@ OUTPUTS, DIM, LIMIT = 10, 64, 2**27
 class Augmented:
     """Pictures and, beyond their number, variants of them; the same ones whenever they are read."""
 
-    def __init__(self, pictures: Any, n: int) -> None:
-        self.pictures, self.n = pictures, n
+    def __init__(self, path: str, n: int) -> None:
+        self.n, self.file = n, open(path, "rb", buffering=0)  # noqa: SIM115 (as long as the process)
+        np.lib.format.read_magic(self.file)
+        (self.count, *self.shape), _, self.dtype = np.lib.format.read_array_header_1_0(self.file)
+        self.start, self.bytes = self.file.tell(), math.prod(self.shape)
 
     def __len__(self) -> int:
         return self.n
 
     def __getitem__(self, i: int) -> Any:
-        variant, place = divmod(i, len(self.pictures))
-        picture = self.pictures[place]
+        variant, place = divmod(i, self.count)
+        found = os.pread(self.file.fileno(), self.bytes, self.start + place * self.bytes)
+        picture = np.frombuffer(found, self.dtype).reshape(self.shape)
         if variant:
             down, right = divmod(variant // 2, 5)
             picture = np.roll(picture[:, :, :: -1 if variant % 2 else 1], (down % 5, right), axis=(1, 2))
@@ -77,8 +83,8 @@ def measured(n: int, pictures: str) -> dict[str, float]:
 
     import dntk
 
-    model, read = dntk.as_model(network()), np.load(pictures, mmap_mode="r")
-    x, few = (dntk.points(Augmented(read, size)) for size in (n, 256))
+    model = dntk.as_model(network())
+    x, few = (dntk.points(Augmented(pictures, size)) for size in (n, 256))
     sketch, found = dntk.sketch.SparseSign(DIM), {"points": float(n)}
     y = torch.asarray(np.random.default_rng(1).normal(size=(n, OUTPUTS)).astype("f4"))
     before = peak()

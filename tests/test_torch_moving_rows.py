@@ -6,7 +6,7 @@ from torch import nn
 
 import dntk
 from dntk_torch import _placing
-from dntk_torch._watching import Rows, rows_of
+from dntk_torch._watching import Rows, _traced, rows_of
 from tests.test_torch_model import assembled, looped_jacobian, relative
 from tests.torch_networks import NETWORKS, batch, network, one_thread
 
@@ -323,6 +323,55 @@ def test_functionals_of_fewer_bits_than_the_network_take_no_passes_of_their_own(
 @pytest.mark.parametrize("name", NETWORKS)
 def test_other_networks_pay_nothing(name):
     assert rows_of(network(name), batch(name)[:4]) == Rows(False)
+
+
+class LastToken(Packed):
+    """Answers at the last token that is no padding, as language models that classify do."""
+
+    def hidden(self, ids):
+        return torch.tanh(self.norm(self.layer(self.table(ids))))
+
+    def last(self, ids):
+        return (torch.arange(ids.shape[1]) * (ids != 0)).argmax(-1)
+
+    def forward(self, ids):
+        return self.head(self.hidden(ids)[torch.arange(ids.shape[0]), self.last(ids)])
+
+
+@pytest.mark.parametrize("n", [3, 4])
+def test_a_place_that_is_looked_up_in_every_input_costs_nothing(n):
+    torch.manual_seed(7)
+    net, generator = LastToken().eval(), torch.Generator().manual_seed(7)
+    assert rows_of(net, ids(n, generator)) == Rows(False)
+    model = dntk.as_model(net)
+    for x in (ids(12, generator), ids(n, generator), ids(1, generator), torch.zeros(3, 6, dtype=torch.int64)):
+        expected = looped_jacobian(net, list(model.parameters), x)
+        assert relative(assembled(model, x, torch.eye(3)), expected) < 1e-5
+
+
+LOOKED_UP = {
+    "other inputs": lambda own, ids, hidden: hidden[own.last(ids) % ids.shape[0], torch.arange(ids.shape[0])],
+    "a place of all inputs": lambda _, ids, hidden: hidden[torch.arange(ids.shape[0]), hidden.argmax(0)[0, :4]],
+    "such a place behind another axis": lambda _, ids, hidden: hidden[
+        torch.arange(ids.shape[0]), hidden.movedim(0, 1).argmax(1)[0, :4]
+    ],
+    "the inputs' greatest": lambda _, ids, hidden: hidden[torch.arange(ids.shape[0]), hidden.argmax() % 6],
+    "first axis of other size": lambda own, ids, hidden: hidden.flatten(0, 1)[own.last(ids)],
+    "a table of inputs": lambda own, ids, hidden: nn.functional.embedding(own.last(ids) % 4, hidden[:, 0]),
+    "every input behind another axis": lambda own, ids, hidden: hidden.mT[..., :4].mT[
+        torch.arange(ids.shape[0]), own.last(ids) % 4
+    ],
+}
+
+
+@pytest.mark.parametrize("way", LOOKED_UP)
+def test_other_look_ups_may_move_rows(way):
+    class Net(LastToken):
+        def forward(self, ids):
+            return self.head(LOOKED_UP[way](self, ids, self.hidden(ids)))
+
+    # Whether or not rows that are not reversed would tell, too.
+    assert _traced(Net().eval(), ids(4, torch.Generator().manual_seed(0))).moved
 
 
 class Masked(Packed):

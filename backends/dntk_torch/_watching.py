@@ -29,6 +29,9 @@ _MOVING = frozenset(
 )  # fmt: skip
 """Operations that may move rows, or choose a way through the network, by what is in their arguments."""
 
+_WITHIN = frozenset({"argmax", "argmin"})
+"""Those that move nothing within one input: what is looked up at the places that they find is seen by itself."""
+
 _LEAVING = frozenset({torch.Tensor.tolist, torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.cpu})
 """Ways by which numbers leave the operations that a mode sees."""
 
@@ -72,10 +75,10 @@ def rows_of(module: torch.nn.Module, x: Batch) -> Rows:
     """Whether data decide which row goes where, for inputs like a few, and what that depends on.
 
     An operation counts where its arguments come from the inputs, as those of look-ups in tables at fixed places do not;
-    a look-up in what comes from the inputs is none at 0, 1, 2, ... alone, by which masks are spread. So does
-    a product with what was compared, and numbers that leave for Python by other ways than one by one. Whatever the
-    operations: rows that are not reversed where the inputs are. True, too, where the network does not run when it is
-    watched.
+    a look-up in what comes from the inputs is none at 0, 1, 2, ... alone, by which masks are spread, or at one place
+    of every input, by which the last token is found. So does a product with what was compared, and numbers that leave
+    for Python by other ways than one by one. Whatever the operations: rows that are not reversed where the inputs are.
+    True, too, where the network does not run when it is watched.
     """
     try:
         forth = _traced(module, cloned(x))
@@ -107,6 +110,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[misc]
     def __init__(self, x: Batch) -> None:
         super().__init__()
         self.x, self.moved, self.reads_inputs, self.within_read = x, False, False, False
+        self._n = batches.count(x)
         self.read: Read = ()
         self._derived = {id(part): part for _, part in leaves(x)}  # alive, so that no other takes the identity
         self._compared: set[int] = set()
@@ -131,12 +135,29 @@ class _Trace(TorchDispatchMode):  # type: ignore[misc]
             self._in_order.update({id(value): (value, value._version) for value in made})
         if derived:
             compared = [id(value) in self._compared for value in derived]
-            moving = name in _MOVING and not (name == "index" and self._all_in_order(args[1]))
-            self.moved |= moving or (name in _PRODUCTS and any(compared)) or self._leaves(output)
+            self.moved |= self._moves(name, args) or (name in _PRODUCTS and any(compared)) or self._leaves(output)
             self._derived.update({id(value): value for value in made})
             kept = name in _KEEPING and all(compared)
             self._compared.update(id(value) for value in made if kept or value.dtype == torch.bool)
         return output
+
+    def _moves(self, name: str, args: Any) -> bool:
+        """Whether an operation on what comes from the inputs may move rows."""
+        if name == "embedding":
+            return id(args[0]) in self._derived
+        if name == "index":
+            return not (self._all_in_order(args[1]) or self._of_every_input(args[0], args[1]))
+        if name in _WITHIN and len(args) > 1 and args[1] is not None:
+            return not (self._by_input(args[0]) and args[1] % args[0].ndim)
+        return name in _MOVING
+
+    def _by_input(self, value: torch.Tensor) -> bool:
+        """Whether the first axis, and no other, can be that of the inputs."""
+        return value.ndim > 1 and value.shape[0] == self._n and self._n not in value.shape[1:]
+
+    def _of_every_input(self, value: torch.Tensor, places: Any) -> bool:
+        """Whether a look-up takes something of input 0, of input 1, ..., wherever in each."""
+        return self._by_input(value) and places[0] is not None and self._all_in_order(places[:1])
 
     def _orderly(self, name: str, given: list[torch.Tensor], args: Any) -> bool:
         """Whether an operation makes 0, 1, 2, ... or leaves them in order."""

@@ -269,8 +269,8 @@ MUTANTS = [
     ),
     Mutant(
         "backends/dntk_torch/_watching.py",
-        "moving or (name in _PRODUCTS and any(compared))",
-        "moving",
+        "self._moves(name, args) or (name in _PRODUCTS and any(compared))",
+        "self._moves(name, args)",
         "a product with comparisons moves rows unseen",
         "tests/test_torch_moving_rows.py::test_a_product_with_comparisons_moves_rows_also_where_one_input_shows_none",
     ),
@@ -315,6 +315,27 @@ MUTANTS = [
         "return True",
         "numbers that go backward are taken for those in order",
         "tests/test_torch_moving_rows.py::test_look_ups_in_what_comes_from_the_inputs_are_none_at_numbers_in_order",
+    ),
+    Mutant(
+        "backends/dntk_torch/_watching.py",
+        " and self._n not in value.shape[1:]",
+        "",
+        "a look-up along another axis is taken for one in every input",
+        "tests/test_torch_moving_rows.py::test_other_look_ups_may_move_rows",
+    ),
+    Mutant(
+        "backends/dntk_torch/_watching.py",
+        "places[0] is not None and self._all_in_order(places[:1])",
+        "True",
+        "a look-up at any places is taken for one in every input",
+        "tests/test_torch_moving_rows.py::test_other_look_ups_may_move_rows",
+    ),
+    Mutant(
+        "backends/dntk_torch/_watching.py",
+        "self._by_input(args[0]) and args[1] % args[0].ndim",
+        "self._by_input(args[0])",
+        "the greatest of all inputs is taken for one within each",
+        "tests/test_torch_moving_rows.py::test_other_look_ups_may_move_rows",
     ),
     Mutant(
         "backends/dntk_torch/_reading.py",

@@ -17,7 +17,7 @@ import pytest
 import dntk
 from dntk.archive import StoreError
 from dntk.distill.data import LCMD, FarthestPoint, KMeans, Leverage, MaxDet, RPCholesky, fitted_targets
-from dntk.distill.gradients import StreamedGradients, Streaming
+from dntk.distill.gradients import Krylov, Principal, Solution, StreamedGradients, Streaming
 from dntk.stores import Cluster, Job, Made, StoreFolder, cluster_of, made, require_store
 from dntk.stores.job import reader_of
 from tests.libraries import host
@@ -294,6 +294,15 @@ class TestPasses:
             slack = 1e-4 * np.linalg.norm(alone.values) ** 2
             assert np.all(eigenvalues >= -slack)
             assert np.all(eigenvalues <= found.shift[:, None] + slack)
+
+    @pytest.mark.parametrize("distiller", [Principal(4), Krylov(4), Solution(4)], ids=str)
+    def test_gradients_distilled_by_workers_have_the_bits_of_one_process(self, client, passes, distiller, tmp_path):
+        alone, y = many_chunks(tmp_path / "run")
+        phi, _ = many_chunks(tmp_path / "run", client)
+        found, expected = (distiller.distill(one, y) for one in (phi, alone))
+        assert len(passes) >= 4
+        for name in ("directions", "values", "projected", "coverage"):
+            assert getattr(found, name).tobytes() == getattr(expected, name).tobytes()
 
     @pytest.mark.parametrize("killed", ["a leaf", "a branch"])
     def test_a_worker_killed_during_a_reduction_changes_no_bit(self, client, killed, tmp_path):

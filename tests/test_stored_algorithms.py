@@ -8,7 +8,7 @@ import pytest
 
 import dntk
 from dntk.distill.data import LCMD, FarthestPoint, KMeans, Leverage, MaxDet, RPCholesky
-from dntk.distill.gradients import Principal, StreamedGradients, Streaming
+from dntk.distill.gradients import Krylov, LocalGlobal, Principal, Solution, StreamedGradients, Streaming
 from dntk.features import PairedFeatures
 from dntk.solve import GeneralisedCrossValidation, KFold, LargestWithin, Relative, ridge
 from dntk.stores import FAN, merged_in_tree
@@ -164,6 +164,75 @@ def test_results_of_parts_meet_in_the_order_that_their_number_gives(parts):
     assert merged_in_tree(map(str, range(parts)), met) == level[0]
 
 
+DISTILLERS = [
+    *(Principal(4), Principal(4, per_output=True), Krylov(4), Krylov(4, per_output=False)),
+    *(Solution(4), Solution(5, ridge=0.1, multiples=(0.1, 1.0)), Solution(4, ridge=[0.1, 1.0], per_output=False)),
+]
+
+
+def projections(directions):
+    """UUᵀ of every output: directions themselves have no sign."""
+    return directions @ np.swapaxes(directions, -1, -2)
+
+
+@pytest.mark.parametrize("distiller", DISTILLERS, ids=str)
+def test_gradients_distilled_by_chunks_are_those_of_all(distiller, library, tmp_path):
+    phi, stored, y = scene(library, tmp_path)
+    expected, found = distiller.distill(phi, y), distiller.distill(stored, y)
+    rounding = 2e-5 if library.has_float64 else 5e-3
+    np.testing.assert_allclose(
+        projections(host(found.directions)), projections(host(expected.directions)), atol=10 * rounding
+    )
+    assert host(found.directions).shape == host(expected.directions).shape
+    own = host(found.directions)
+    turned = np.swapaxes(own, -1, -2)
+    np.testing.assert_allclose(turned @ own, np.broadcast_to(np.eye(own.shape[-1]), (turned @ own).shape), atol=1e-5)
+    np.testing.assert_allclose(host(found.values), turned @ host(phi.values), atol=1e-4)
+    np.testing.assert_allclose(
+        host(found.projected), host(phi.values) @ np.swapaxes(host(found.basis), 1, 2), atol=1e-4
+    )
+    np.testing.assert_allclose(host(found.reference_targets), host(y))
+    for name in ("coverage", "gap", "trace_residual"):
+        np.testing.assert_allclose(host_or_number(found, name), host_or_number(expected, name), atol=10 * rounding)
+    assert found.ridge == (expected.ridge and pytest.approx(expected.ridge, rel=1e-5))
+    fits = [ridge(grads, ridge=0.1).predict(phi) for grads in (found, expected)]
+    np.testing.assert_allclose(host(fits[0]), host(fits[1]), atol=50 * rounding)
+
+
+def host_or_number(grads, name):
+    value = getattr(grads, name)
+    return value if isinstance(value, float) else host(value)
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e15])
+def test_targets_of_another_size_than_features_keep_their_directions(scale, tmp_path):
+    _, stored, y = scene(LIBRARIES[0], tmp_path)
+    one, other = (Krylov(3).distill(stored, factor * y) for factor in (1.0, scale))
+    np.testing.assert_allclose(projections(one.directions), projections(other.directions), atol=1e-4)
+    np.testing.assert_allclose(other.targets, scale * one.targets, rtol=1e-3, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("size", [2, 3, 6])
+def test_gradients_by_chunks_beyond_the_rank_are_orthonormal_and_lose_nothing(size, tmp_path):
+    rng = np.random.default_rng(3)
+    values = (rng.normal(size=(1, N, 2)) @ rng.normal(size=(1, 2, 8))).astype("f4")
+    np.save(tmp_path / "thin.npy", values)
+    stored = Chunks(np.load(tmp_path / "thin.npy", mmap_mode="r"), memory_limit=1)
+    for distiller in (Principal(size), Krylov(size), Solution(size, ridge=0.1)):
+        found = distiller.distill(stored, rng.normal(size=(N, 1)).astype("f4"))
+        turned = np.swapaxes(found.directions, -1, -2)
+        gram = turned @ found.directions
+        np.testing.assert_allclose(gram, np.broadcast_to(np.eye(size), gram.shape), atol=1e-5)
+        assert found.trace_residual < 1e-6 or not isinstance(distiller, Principal)
+
+
+def test_dead_features_have_no_directions_by_chunks_either(tmp_path):
+    np.save(tmp_path / "zero.npy", np.zeros((1, N, 3), "f4"))
+    stored = Chunks(np.load(tmp_path / "zero.npy", mmap_mode="r"), memory_limit=1)
+    with pytest.raises(ValueError, match="all tangent features are zero"):
+        Principal(2).distill(stored, np.ones((N, 1), "f4"))
+
+
 def test_no_parts_are_refused():
     with pytest.raises(ValueError, match="no parts to merge"):
         merged_in_tree([], max)
@@ -189,7 +258,8 @@ def test_what_needs_all_at_once_says_so_and_what_does_not(tmp_path):
     _, stored, y = scene(LIBRARIES[0], tmp_path)
     calls = [
         lambda: ridge(stored, y, ridge=KFold()),
-        lambda: Principal(4).distill(stored, y),
+        lambda: LocalGlobal(clusters=2).distill(stored, y),
+        lambda: Principal(27).distill(stored, y),  # more than there are columns
         lambda: dntk.spectrum.eigenvalues(stored),
         lambda: stored.kernel(),
     ]
@@ -199,9 +269,6 @@ def test_what_needs_all_at_once_says_so_and_what_does_not(tmp_path):
 
 
 def test_what_needs_all_at_once_is_done_where_they_fit(tmp_path):
-    phi, stored, y = scene(LIBRARIES[0], tmp_path, limit=10**6)
+    phi, stored, _ = scene(LIBRARIES[0], tmp_path, limit=10**6)
     np.testing.assert_array_equal(KMeans(4).select(stored).indices, KMeans(4).select(phi).indices)
-    np.testing.assert_allclose(
-        Principal(4).distill(stored, y).trace_residual, Principal(4).distill(phi, y).trace_residual
-    )
     np.testing.assert_array_equal(stored.kernel(), phi.kernel())

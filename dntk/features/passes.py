@@ -35,7 +35,7 @@ def folded(
 
 def of_points(phi: TangentFeatures, make: Callable[[TangentFeatures], Array], *, name: str, axis: int = 0) -> Array:
     """What ``make`` makes of all points, which it has on this axis, chunk by chunk."""
-    return folded(phi, make, _Joined(axis), name=name)
+    return folded(phi, make, Joined(axis), name=name)
 
 
 def of_rows(phi: TangentFeatures, make: Callable[[Float[Array, "b d"]], Array], *, name: str) -> Array:
@@ -54,12 +54,13 @@ def added(left: Any, right: Any) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Joined:
+class Joined:
     """Two results behind each other."""
 
     axis: int
 
     def __call__(self, left: Array, right: Array) -> Array:
+        """Both as one."""
         return arrays.namespace(left, right).concat([left, right], axis=self.axis)
 
 

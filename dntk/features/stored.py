@@ -24,8 +24,9 @@ from dntk.types import Array
 P = TypeVar("P")
 
 _REMEDY = (
-    "What reads them in chunks: dntk.solve.ridge of more points than features, distill.gradients.Streaming, "
-    "distill.data.RPCholesky, FarthestPoint, Leverage and KMeans, dntk.certify. Or choose points first, phi[indices], "
+    "What reads them in chunks: dntk.solve.ridge of more points than features, distill.gradients.Streaming, and of "
+    "more points than features of all outputs, Principal, Krylov and Solution; distill.data.RPCholesky, FarthestPoint, "
+    "Leverage and KMeans, dntk.certify. Or choose points first, phi[indices], "
     "or allow more, dntk.StoredFeatures(path, memory_limit=...)"
 )
 

@@ -9,6 +9,7 @@ from dntk import arrays
 from dntk._checks import check_seed, keep, positive_integer
 from dntk._progress import Task, task
 from dntk._target_checks import check_targets
+from dntk.distill.gradients._by_chunks import distilled_by_chunks, goes_by_chunks
 from dntk.distill.gradients.base import check_size, require_kernel
 from dntk.distill.gradients.orthonormal import REDUNDANT, extended, normalised, remainder
 from dntk.distilled_gradients import DistilledGradients, coverage_spectra, distil_along
@@ -42,7 +43,8 @@ class Krylov:
 
     Notes
     -----
-    O(m·C·k) a direction (shared: times C), no (m, m) array. In float64 where the device has it.
+    O(m·C·k) a direction (shared: times C), no (m, m) array. In float64 where the device has it. Stored features go by
+    chunks as those of :class:`Principal`.
 
     Examples
     --------
@@ -72,6 +74,8 @@ class Krylov:
         ValueError
             More gradients than points, zero features, or targets of another shape.
         """
+        if goes_by_chunks(phi, self.size, per_output=self.per_output):
+            return distilled_by_chunks(self, phi, targets, per_output=self.per_output)
         check_size(self.size, phi)
         require_kernel(phi)
         y = check_targets(targets, phi.values, points=len(phi), outputs=phi.n_outputs)

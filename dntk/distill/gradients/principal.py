@@ -5,6 +5,7 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk._checks import check_seed, keep, positive_integer
+from dntk.distill.gradients._by_chunks import distilled_by_chunks, goes_by_chunks
 from dntk.distill.gradients.base import check_size, require_kernel
 from dntk.distilled_gradients import DistilledGradients, coverage_spectra, distil_along
 from dntk.features import TangentFeatures
@@ -34,7 +35,8 @@ class Principal:
     Notes
     -----
     Matrix-free beyond a few thousand points: O(m·C·k·s) and no (m, m) array, see
-    :func:`dntk.spectrum.leading_eigenpairs`.
+    :func:`dntk.spectrum.leading_eigenpairs`. :class:`dntk.StoredFeatures` of more points than k + 1 (shared: C·(k + 1))
+    are read by chunks, four times: O(m·C·k²), and coverage is that of all eigenvectors.
 
     Examples
     --------
@@ -62,6 +64,8 @@ class Principal:
         ValueError
             More gradients than points, zero features, or targets of another shape.
         """
+        if goes_by_chunks(phi, self.size, per_output=self.per_output):
+            return distilled_by_chunks(self, phi, targets, per_output=self.per_output)
         check_size(self.size, phi)
         require_kernel(phi)
         spectra = coverage_spectra(phi, per_output=self.per_output, size=self.size, seed=self.seed)

@@ -9,11 +9,13 @@ from dntk import arrays
 from dntk._checks import check_seed, keep, positive_integer
 from dntk._progress import Task, task
 from dntk._target_checks import check_targets
+from dntk.distill.gradients._by_chunks import distilled_by_chunks, goes_by_chunks
 from dntk.distill.gradients.base import check_size, require_kernel
 from dntk.distill.gradients.orthonormal import compressed, extended
 from dntk.distilled_gradients import DistilledGradients, coverage_spectra, distil_along
-from dntk.features import TangentFeatures
+from dntk.features import StoredFeatures, TangentFeatures
 from dntk.ledger import count
+from dntk.solve import _by_chunks as chunked
 from dntk.solve._preconditioned_cg import Preconditioner, preconditioned_cg
 from dntk.solve.choice import check_ridge
 from dntk.solve.rules import Ridge, feature_ridge, rule_of
@@ -31,7 +33,7 @@ class Solution:
     trace residual is at least that of Σ_{i>s} λ_i(K^c) and at most Σ_{i>s−q} λ_i(K̄). Of shared directions
     s = C hold all solutions; fewer hold their principal components in the norm of K̄ + λI, the one that errors of
     the regression are measured in. α is computed by conjugate gradients preconditioned with leading eigenpairs,
-    O(C·m·k) a step, no (m, m) array for many points.
+    O(C·m·k) a step, no (m, m) array for many points. Stored features go by chunks as those of :class:`Principal`.
 
     Parameters
     ----------
@@ -95,10 +97,14 @@ class Solution:
         ValueError
             More gradients than points, zero features, a ridge that is not positive, or targets of another shape.
         """
+        if goes_by_chunks(phi, self.size, per_output=self.per_output):
+            y = check_targets(targets, phi.sample.values, points=len(phi), outputs=phi.n_outputs)
+            settled = dataclasses.replace(self, ridge=self._ridge_of(phi, y))
+            return distilled_by_chunks(settled, phi, y, per_output=self.per_output)
         check_size(self.size, phi)
         require_kernel(phi)
         y = check_targets(targets, phi.values, points=len(phi), outputs=phi.n_outputs)
-        ridge = feature_ridge("loo" if self.ridge is None else self.ridge, phi.values, y)
+        ridge = self._ridge_of(phi, y)
         rank = min(len(phi), max(self.rank, self.size))
         spectra = coverage_spectra(phi, per_output=self.per_output, size=rank, seed=self.seed)
         own = spectra if self.per_output else leading_eigenpairs(phi.values, rank, seed=self.seed)
@@ -111,6 +117,13 @@ class Solution:
         else:
             directions = self._shared(phi, alphas, vectors, ridge)
         return distil_along(phi, y, directions, ridge=ridge, spectra=spectra)
+
+    def _ridge_of(self, phi: TangentFeatures, targets: Float[Array, "m c"]) -> float:
+        rule: Ridge = "loo" if self.ridge is None else self.ridge
+        if chunked.goes_by_chunks(phi, rule):
+            assert isinstance(phi, StoredFeatures)
+            return chunked.ChunkedProblem(features=phi, targets=targets).chosen(rule)
+        return feature_ridge(rule, phi.values, targets)
 
     def _shared(
         self, phi: TangentFeatures, alphas: Float[Array, "c m q"], vectors: Float[Array, "m s"], ridge: float

@@ -158,8 +158,8 @@ MUTANTS = [
     ),
     Mutant(
         "backends/dntk_torch/products.py",
-        "images.view(n, q, b * t) * joined.view(n, q, b * t)",
-        "images.view(n, q, b * t) * cotangents.reshape(n, q, b * t)",
+        "images.mul_(joined.view(n, q, b * t))",
+        "images.mul_(cotangents.reshape(n, q, b * t))",
         "images are multiplied with the cotangents of other coordinates",
         PREDICTED + "test_gradients_are_paired_with_matrices_in_whatever_order_they_lie[torch-60-positions last]",
     ),

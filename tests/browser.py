@@ -1,7 +1,8 @@
 """Pages in headless Chromium: what does not fit, what the console says, and screenshots.
 
-``python -m tests.browser SITE_OR_PAGE --out FOLDER`` looks at pages at two widths, writes pictures of them, and ends
-with 1 if one does not fit or its console says something.
+``python -m tests.browser SITE_OR_PAGE --out FOLDER`` looks at pages at two widths, writes pictures of them, types
+queries into the search of a site, and ends with 1 if a page does not fit, its console says something, or a query does
+not find its page.
 """
 
 import argparse
@@ -15,6 +16,8 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+
+from tests import site_search
 
 WIDTHS = (1200, 390)
 """A screen on a desk, and a phone."""
@@ -112,7 +115,9 @@ def main() -> int:
     single = asked.where.is_file()
     root = asked.where.parent if single else asked.where
     pages = [asked.where.name] if single else sorted(str(p.relative_to(root)) for p in root.rglob("*.html"))
-    bad = False
+    lost = site_search.faults(root, browser=browser() or "") if (root / "search").is_dir() else []
+    print(*lost, sep="\n", end="\n" if lost else "")
+    bad = bool(lost)
     for width in WIDTHS:
         seen = look(root, pages, width=width)
         for page, wide in seen.wide.items():

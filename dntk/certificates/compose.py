@@ -11,11 +11,12 @@ from dntk._checks import check_seed, positive_integer
 from dntk._progress import Task, task
 from dntk.bounds import Bound, Intervals, check_confidence
 from dntk.certificates.approximation import OtherFeatures, Regression, Span, as_approximation, regression_on
-from dntk.certificates.certificate import Certificate, PointwiseBound, StageError
+from dntk.certificates.certificate import Certificate, PointwiseBound
 from dntk.certificates.eigenvalues import eigenvalue_intervals, suggested_start
 from dntk.certificates.kernel_errors import KernelErrors, feature_errors, span_errors, span_trace_error
 from dntk.certificates.reference_weights import ReferenceWeights, errors_from, reference_weights
 from dntk.certificates.regression import RegressionErrors, fits_errors, weights_errors
+from dntk.certificates.stage_errors import root_mean_square, stage_errors
 from dntk.certificates.widened import Widened, widened
 from dntk.distilled_gradients import DistilledGradients
 from dntk.features import TangentFeatures, require_kernel_of
@@ -225,38 +226,6 @@ def assemble(
         pointwise=_pointwise(sketch, found, predicted, regression),
     )
     return dataclasses.replace(certificate, stages=stage_errors(certificate, found.stage))
-
-
-def stage_errors(certificate: Certificate, stage: str) -> tuple[StageError, ...]:
-    """The stage that was certified, and the regression after it, as relative errors."""
-    trace = certificate.trace_error
-    out = [
-        StageError(
-            stage=stage,
-            error=float(trace) / certificate.trace if certificate.trace > 0 else 0.0,
-            measure="of the kernel's trace",
-            theorem=trace.theorem,
-            kind=trace.kind,
-        )
-    ]
-    error = certificate.prediction_error
-    if error is not None and certificate.target_norm:
-        out.append(
-            StageError(
-                stage="solve",
-                error=root_mean_square(error) / certificate.target_norm,
-                measure="of the targets' root mean square",
-                theorem=error.theorem,
-                kind=error.kind,
-            )
-        )
-    return tuple(out)
-
-
-def root_mean_square(error: Bound) -> float:
-    """Over outputs, of a bound with one value per output."""
-    xp = arrays.namespace(error.value)
-    return float(xp.mean(error.value**2)) ** 0.5
 
 
 def _predicted(

@@ -281,7 +281,7 @@ _STAGES = [
         STATED + "test_the_worst_stage_is_the_one_that_lost_most",
     ),
     Mutant(
-        "dntk/certificates/compose.py",
+        "dntk/certificates/stage_errors.py",
         "kind=trace.kind,",
         "",
         "a stage is deterministic whatever its bound is",

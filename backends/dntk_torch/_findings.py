@@ -8,13 +8,13 @@ from dntk.models import batches
 from dntk.models.adapter import Memo, OutputCount, Passes
 from dntk.types import Batch
 from dntk_torch import inputs
-from dntk_torch._pushing import make_push
+from dntk_torch._pushing import Pushing, make_push
 from dntk_torch._signature import signature
 from dntk_torch.called import Called
 from dntk_torch.counting import operations_of, probed
-from dntk_torch.per_sample import Push, gradients_of
+from dntk_torch.per_sample import gradients_of
 from dntk_torch.private_copy import Values
-from dntk_torch.probe import Plan
+from dntk_torch.probe import Plan, make_plan
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,14 +23,23 @@ class Findings:
 
     outputs: OutputCount = dataclasses.field(default_factory=OutputCount)
     plans: Memo[Plan] = dataclasses.field(default_factory=Memo)
-    pushes: Memo[Push] = dataclasses.field(default_factory=Memo)
+    pushes: Memo[Pushing] = dataclasses.field(default_factory=Memo)
     input_gradients: Memo[inputs.InputGradient] = dataclasses.field(default_factory=Memo)
     sizes: Memo[tuple[int, int]] = dataclasses.field(default_factory=Memo)
     passes: Passes = dataclasses.field(default_factory=Passes)
 
+    def planned(self, net: Called, names: tuple[str, ...], x: Batch) -> Plan:
+        """The way for every parameter; one of inputs without any gradient is of these alone."""
+        plan = self.plans(x, probed(lambda: make_plan(net, names, x)), of=signature(net))
+        if not plan.telling:
+            self.plans.forget(x, of=signature(net))
+        return plan
+
     def pushed(self, net: Called, names: tuple[str, ...], x: Batch, tangents: Values) -> torch.Tensor:
         """Derivatives (q, n, C) of all outputs along tangents (q, *shape)."""
-        way = self.pushes(x, probed(lambda: make_push(net, names, x)), of=signature(net), enough=1)
+        way, telling = self.pushes(x, probed(lambda: make_push(net, names, x)), of=signature(net), enough=1)
+        if not telling:
+            self.pushes.forget(x, of=signature(net))
 
         def once(q: int) -> int:
             copies = {name: value[:1].expand(q, *value.shape[1:]) for name, value in tangents.items()}

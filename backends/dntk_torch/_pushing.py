@@ -1,18 +1,24 @@
 """The way to multiply with the Jacobian, checked on a few inputs."""
 
+from typing import NamedTuple
+
 import torch
 
-from dntk.models import batches
-from dntk.models.adapter import PROBES
 from dntk.types import Batch
 from dntk_torch._testing import Test
 from dntk_torch.execution import detached
 from dntk_torch.per_sample import Push, push_forward, push_forward_twice_backward
-from dntk_torch.precision import in_single_precision
 from dntk_torch.requirements import has_padding_row
 
 
-def make_push(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Push:
+class Pushing(NamedTuple):
+    """A way, and whether the inputs that it was checked on have a gradient: if none has, every way passes."""
+
+    way: Push
+    telling: bool
+
+
+def make_push(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Pushing:
     """The way to multiply with the Jacobian that agrees with the gradient, forward mode if it does.
 
     Raises
@@ -20,7 +26,7 @@ def make_push(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Push
     ValueError
         No way does.
     """
-    test = Test.draw(*in_single_precision(module, batches.first(x, PROBES)), names)
+    _, test = Test.first(module, x, names)
     # A padding row has no gradient by torch's convention, but forward mode would give it one, and
     # the probe may hold no padding.
     ways = [(push_forward_twice_backward, 1.0)]
@@ -32,7 +38,7 @@ def make_push(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Push
             if test.passes_push(push, share):
                 if test.module is not module:  # what holds for a wider copy must run in the network's dtype
                     push(module, {name: value[None] for name, value in detached(module).items() if name in names}, x)
-                return push
+                return Pushing(push, test.telling)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:

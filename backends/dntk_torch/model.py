@@ -38,7 +38,7 @@ from dntk_torch.behaviour import evaluated, examined, require_own_outputs
 from dntk_torch.called import Called, tensors_of
 from dntk_torch.counting import counted, operations_of, probed
 from dntk_torch.execution import detached, run, without_graph
-from dntk_torch.probe import Plan, make_plan
+from dntk_torch.probe import Plan
 from dntk_torch.requirements import FRAMEWORK, kinds_of_inputs
 from dntk_torch.undisturbed import undisturbed, undisturbed_steps
 
@@ -291,4 +291,4 @@ class TorchModel(InputDifferentiable):
         return blocks_of(self._net, self.selected, plan, x, cotangents, look=look)
 
     def _plan(self, x: Any) -> Plan:
-        return self._findings.plans(x, probed(lambda: make_plan(self._net, self.selected, x)), of=signature(self._net))
+        return self._findings.planned(self._net, self.selected, x)

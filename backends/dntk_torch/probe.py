@@ -15,8 +15,6 @@ import torch
 
 from dntk.gradient_blocks import DenseBlock, GradientBlock
 from dntk.gradient_blocks._require_finite import require_finite
-from dntk.models import batches
-from dntk.models.adapter import PROBES
 from dntk.types import Batch
 from dntk_torch._owners import Owners, Pulled
 from dntk_torch._placing import numbered, witnessed
@@ -41,7 +39,7 @@ from dntk_torch.per_sample import (
     by_loop,
     by_vmap,
 )
-from dntk_torch.precision import in_single_precision, runnable
+from dntk_torch.precision import runnable
 from dntk_torch.requirements import require_no_remembered_values, with_owners
 
 
@@ -68,6 +66,7 @@ class Plan:
     why_not: Mapping[str, str]
     epsilon: float
     rows: Rows
+    telling: bool
 
     def placed(self, *, stored: bool) -> dict[str, tuple[list[Site], str]]:
         """Sites and layouts of the names that are stored, or of the others."""
@@ -91,9 +90,8 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Plan
     ValueError
         No way reproduces autograd's gradient, or no parameter influences the outputs.
     """
-    few = batches.first(x, PROBES)
-    exact, probe = in_single_precision(module, few)
-    test = Test.draw(exact, probe, names)
+    few, test = Test.first(module, x, names)
+    exact = test.module
     require_no_remembered_values(module, test.unreached)
     sites: dict[str, list[Site]] = {}
     layouts: dict[str, _Layout] = {}
@@ -117,9 +115,7 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Plan
     return Plan(
         layouts={name: layout.name for name, layout in layouts.items()},
         shielded=shielded,
-        per_sample=methods
-        if exact is module
-        else runnable(methods, module, batches.first(x, PROBES), test.outputs_shape[1]),
+        per_sample=methods if exact is module else runnable(methods, module, few, test.outputs_shape[1]),
         sites={name: own[name] for name in layouts},
         with_bias=with_bias,
         stored=frozenset(name for name, layout in layouts.items() if layout.stored) - absorbed,
@@ -127,6 +123,7 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Plan
         why_not={name: _why(name, escaped) for name in methods},
         epsilon=test.epsilon,
         rows=rows_of(module, few) if layouts else Rows(False),
+        telling=test.telling,
     )
 
 

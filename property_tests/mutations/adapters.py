@@ -237,4 +237,18 @@ MUTANTS = [
         "a network of float64 held to digits that its norms in float32 do not have",
         "tests/test_torch_forms.py",
     ),
+    Mutant(
+        "backends/dntk_torch/_testing.py",
+        "if not vanishing:",
+        "if False:",
+        "what is verified at masked inputs, where all gradients vanish, is taken for verified",
+        "tests/test_torch_masked.py::test_what_the_first_inputs_hide_is_verified_at_others",
+    ),
+    Mutant(
+        "backends/dntk_torch/_findings.py",
+        "            self.plans.forget(x, of=signature(net))\n",
+        "            pass\n",
+        "ways that were checked at masked inputs alone are taken for checked",
+        "tests/test_torch_masked.py::test_what_inputs_without_gradient_showed_is_not_remembered",
+    ),
 ]

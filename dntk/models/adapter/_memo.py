@@ -34,6 +34,10 @@ class Memo(Generic[T]):
             known = self.found[key] = (seen, find())
         return known[1]
 
+    def forget(self, x: Batch, *, of: Hashable = ()) -> None:
+        """Look again at the next inputs like ``x``: these have shown nothing."""
+        self.found.pop((batches.signature(x), of), None)
+
 
 @dataclasses.dataclass(eq=False)
 class OutputCount:

@@ -45,7 +45,7 @@ def run(
     prepared = runs.prepare(runs.read(config))
     if dry_run:
         plan = prepared.plan()
-        _print_json(dataclasses.asdict(plan)) if as_json else typer.echo(str(plan))
+        _print_json(dataclasses.asdict(plan)) if as_json else _echo(str(plan))
         return
     try:
         outcome = prepared.run()
@@ -56,13 +56,13 @@ def run(
     if as_json:
         _print_json(outcome.summary.plain())
         return
-    typer.echo(outcome.summary.verdict)
+    _echo(outcome.summary.verdict)
     for choice in outcome.summary.choices:
-        typer.echo(f"  {choice}")
+        _echo(f"  {choice}")
     if outcome.repeated is not None:
         same = "the same as in" if outcome.repeated else "not bit for bit those of"
-        typer.echo(f"  the weights are {same} the run that was in the folder")
-    typer.echo(f"fit, summary.json and report.html: {outcome.folder}")
+        _echo(f"  the weights are {same} the run that was in the folder")
+    _echo(f"fit, summary.json and report.html: {outcome.folder}")
 
 
 @app.command()
@@ -77,7 +77,7 @@ def report(
     folder = expanded(folder)
     page = folder / "report.html" if out is None else expanded(out)
     runs.write_report(runs.read_summary(folder), page, files=files)
-    typer.echo(str(page))
+    _echo(str(page))
 
 
 @app.command()
@@ -94,7 +94,7 @@ def compare(
         return
     _print_table(rows)
     for note in notes:
-        typer.echo(note)
+        _echo(note)
 
 
 @app.command()
@@ -116,7 +116,7 @@ def merge(folder: str, as_json: Json = False) -> None:
     if as_json:
         _print_json({"folder": folder, "shape": layout.shape, "dtype": layout.dtype, "chunks": len(layout)})
         return
-    typer.echo(f"{folder}: {' x '.join(map(str, layout.shape))} numbers of {layout.dtype}, {len(layout)} chunks, whole")
+    _echo(f"{folder}: {' x '.join(map(str, layout.shape))} numbers of {layout.dtype}, {len(layout)} chunks, whole")
 
 
 def add_commands() -> None:
@@ -151,7 +151,13 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2))
+    _echo(json.dumps(value, indent=2))
+
+
+def _echo(text: str) -> None:
+    """Print a line. Not by Click, which takes a terminal of ASCII alone for one of UTF-8."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _say(text: str) -> None:

@@ -28,8 +28,10 @@ _NEARLY = 0.5
 
 def goes_by_chunks(phi: TangentFeatures, size: int, *, per_output: bool) -> TypeGuard[StoredFeatures]:
     """Whether directions are found here: of stored points, more than there are columns of features and targets."""
+    if not isinstance(phi, StoredFeatures):
+        return False
     columns = (phi.dim + 1) * (1 if per_output else phi.n_outputs)
-    return isinstance(phi, StoredFeatures) and size <= columns < len(phi)
+    return size <= columns < len(phi)
 
 
 def distilled_by_chunks(

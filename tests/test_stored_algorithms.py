@@ -212,6 +212,16 @@ def test_targets_of_another_size_than_features_keep_their_directions(scale, tmp_
     np.testing.assert_allclose(other.targets, scale * one.targets, rtol=1e-3, atol=1e-5 * scale)
 
 
+@pytest.mark.parametrize("share", [1e-20, 1e20])
+def test_targets_of_different_sizes_all_keep_their_solutions(share, tmp_path):
+    phi, stored, y = scene(LIBRARIES[0], tmp_path)
+    y = y * np.asarray([1, share], "f4")
+    solution = Solution(4, ridge=0.1, per_output=False)
+    expected, found = ridge(phi, y, ridge=0.1).predict(phi), ridge(solution.distill(stored, y), ridge=0.1).predict(phi)
+    for c in range(C):
+        np.testing.assert_allclose(found[:, c], expected[:, c], atol=1e-3 * np.abs(expected[:, c]).max())
+
+
 @pytest.mark.parametrize("size", [2, 3, 6])
 def test_gradients_by_chunks_beyond_the_rank_are_orthonormal_and_lose_nothing(size, tmp_path):
     rng = np.random.default_rng(3)

@@ -168,4 +168,11 @@ MUTANTS = [
         "the ridge of solutions by chunks is chosen on points that stand for all",
         "tests/test_stored_algorithms.py::test_gradients_distilled_by_chunks_are_those_of_all",
     ),
+    Mutant(
+        "dntk/distill/gradients/_by_chunks.py",
+        "largest[:, :, -targets:]",
+        "0 * largest[:, :, -targets:] + xp.max(largest[:, :, -targets:])",
+        "the solution of targets that are much smaller than another's is lost to rounding",
+        "tests/test_stored_algorithms.py::test_targets_of_different_sizes_all_keep_their_solutions",
+    ),
 ]

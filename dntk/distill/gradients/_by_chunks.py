@@ -146,19 +146,13 @@ class _Representatives:
 
 
 def _weights(triangle: Float[Array, "g d d"], targets: int) -> Float[Array, "g 1 d"]:
-    """1 for features, and for targets what makes them as large: rounding is relative to the largest column."""
+    """1 for features, and for targets what makes each as large as they are: rounding is relative to the largest."""
     xp = arrays.namespace(triangle)
     largest = xp.max(xp.abs(triangle), axis=1, keepdims=True)
-    features, others = (xp.max(part, axis=2, keepdims=True) for part in _split(largest, targets))
-    ratio = xp.where((features > 0) & (others > 0), features / xp.where(others > 0, others, features + 1), 1.0)
-    width = triangle.shape[2] - targets
-    return xp.concat(
-        [xp.broadcast_to(xp.ones_like(ratio), (*ratio.shape[:2], width)), xp.repeat(ratio, targets, axis=2)], axis=2
-    )
-
-
-def _split(rows: Float[Array, "g m d"], targets: int) -> tuple[Array, Array]:
-    return rows[:, :, :-targets], rows[:, :, -targets:]
+    features, others = xp.max(largest[:, :, :-targets], axis=2, keepdims=True), largest[:, :, -targets:]
+    ones = xp.ones_like(others)
+    ratio = xp.where((features > 0) & (others > 0), features / xp.where(others > 0, others, ones), ones)
+    return xp.concat([xp.ones_like(largest[:, :, :-targets]), ratio], axis=2)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -145,7 +145,7 @@ MUTANTS = [
         "        values, targets = columns.divided(kept[:, :, None] * turn / weights, outputs)",
         "        values, targets = columns.divided(kept[:, :, None] * turn, outputs)",
         "targets at the points that stand for all have the size of the features",
-        "tests/test_stored_algorithms.py::test_targets_of_another_size_than_features_keep_their_directions",
+        "tests/test_stored_algorithms.py::test_few_shared_directions_are_those_of_the_largest_solutions",
     ),
     Mutant(
         "dntk/distill/gradients/_by_chunks.py",

@@ -10,15 +10,19 @@ from distributed import Client, as_completed
 from distributed.client import Future
 
 from dntk._checks import kind_of
-from dntk.stores import FAN, Job, Made
+from dntk.stores import FAN, Job, Layout, Made
 from dntk.stores.clusters import Part
+from dntk.stores.rows import MadeRows, PointRows, Points
+from dntk.types import Inputs
 from dntk_dask import _tasks
 from dntk_dask._errors import in_our_words
+from dntk_dask.held import HeldChunks, HeldPart
 from dntk_dask.inputs import Sent, own
 from dntk_dask.parcel import Parcel
 from dntk_dask.witness import of_rows
 
 P = TypeVar("P")
+T = TypeVar("T")
 
 _AT_ONCE = 2**28
 """Bytes of points that wait on the scheduler at a time: 256 MiB."""
@@ -55,35 +59,78 @@ class DaskCluster:
 
     def fill(self, job: Job) -> Iterator[Made]:
         """Make the chunks of a folder that all workers share; each is told of when it is there."""
-        sent = Sent.of(job)
-        with in_our_words(self.client), self._parcel((sent.without_points(job), sent.witness)) as parcel:
+        sent = Sent.of(job.sides)
+        content = dataclasses.replace(job, sides=sent.apart), sent.witness  # type: ignore[type-var]
+        with in_our_words(self.client), self._parcel(content) as parcel:
             known: dict[int, Future] = {}
             try:
                 for numbers in _rounds(job, sent):
                     new = self._compute([self._task(job, sent, parcel, number, known) for number in numbers])
                     known |= dict(zip(numbers, new, strict=True))
                     for _, found in as_completed(new, with_results=True):
-                        if isinstance(found, BaseException):  # of a task that was cancelled: the scheduler is gone
-                            raise found
-                        yield found
+                        yield _sound(found)
             finally:
                 self._cancel(known.values())
 
     def fold(self, source: Any, leaf: Callable[..., P], merge: Callable[[P, P], P], parts: Sequence[Part]) -> P:
         """Merge what ``leaf`` makes of every part, a branch of neighbours at a time; results stay on the workers."""
         read, merged = dask.delayed(_tasks.read, pure=False), dask.delayed(_tasks.merged, pure=False)
-        with in_our_words(self.client), self._parcel((source, leaf, merge, of_rows(source))) as parcel:
-            size = FAN if len(parts) >= 2 * FAN * self._workers() else 1  # whole branches, where there are enough
-            sent = [(start, stop, tuple(map(own, rows))) for start, stop, rows in parts]
+        witness = "" if source is None else of_rows(source)
+        with in_our_words(self.client), self._parcel((source, leaf, merge, witness)) as parcel:
+            # Whole branches, where there are enough of them; what workers hold is read by the worker that holds it.
+            size = FAN if source is not None and len(parts) >= 2 * FAN * self._workers() else 1
+            sent = [(start, stop, tuple(map(_travelling, rows))) for start, stop, rows in parts]
             level = [read(parcel, sent[i : i + size]) for i in range(0, len(sent), size)]
             while len(level) > 1:
                 level = [merged(parcel, level[i : i + FAN]) for i in range(0, len(level), FAN)]
             (root,) = self._compute(level)
             try:
-                result: P = root.result()
+                result: P = root.result().taken()
                 return result
             finally:
                 self._cancel([root])
+
+    def rows(self, rows: PointRows, x: Inputs, parts: Sequence[Points]) -> Iterator[MadeRows]:
+        """The rows of every part of the points, each told of when it is there."""
+        with in_our_words(self.client), self._making(rows, x) as (sent, parcel):
+            make, todo = dask.delayed(_tasks.rows, pure=False), list(enumerate(parts))
+            for some in _within(todo, lambda one: sent.nbytes(((0, *one[1]),))):
+                new = self._compute([make(parcel, (0, *part), sent.parts(((0, *part),))) for _, part in some])
+                numbers = {future.key: number for future, (number, _) in zip(new, some, strict=True)}
+                try:
+                    for future, found in as_completed(new, with_results=True):
+                        made = _sound(found)
+                        yield MadeRows(numbers[future.key], made.value.content, made.cost)
+                        new.remove(future)  # a worker forgets what is here
+                finally:
+                    self._cancel(new)
+
+    def hold(self, rows: PointRows, x: Inputs, layout: Layout, told: Callable[[int], None]) -> HeldChunks:
+        """Rows that stay in the workers' memory, a part for every chunk of the layout; all are made on return."""
+        spans = [(0, part.start, part.stop) for part in (layout.slices(number)[1] for number in range(len(layout)))]
+        make, cost = dask.delayed(_tasks.held, pure=False), dask.delayed(_tasks.cost_of, pure=False)
+        held: list[Future] = []
+        with in_our_words(self.client), self._making(rows, x) as (sent, parcel):
+            try:
+                for some in _within(spans, lambda span: sent.nbytes((span,))):
+                    new = self._compute([make(parcel, span, sent.parts((span,))) for span in some])
+                    held += new
+                    costs = self._compute([cost(future) for future in new])
+                    points = {future.key: stop - start for future, (_, start, stop) in zip(costs, some, strict=True)}
+                    for future, found in as_completed(costs, with_results=True):
+                        _sound(found).taken()
+                        told(points[future.key])
+            except BaseException:
+                self._cancel(held)
+                raise
+        return HeldChunks(self.client, layout, tuple(held))
+
+    @contextlib.contextmanager
+    def _making(self, rows: PointRows, x: Inputs) -> Iterator[tuple[Sent, Future]]:
+        """How points travel, and what every worker needs once to make rows of them."""
+        sent = Sent.of((x,))
+        with self._parcel((rows, sent.apart, sent.like, sent.witness)) as parcel:
+            yield sent, parcel
 
     def _task(self, job: Job, sent: Sent, parcel: Future, number: int, known: dict[int, Future]) -> Any:
         spans, before = job.spans(number), job.before(number)
@@ -118,20 +165,38 @@ def _itself(parcel: Parcel) -> Parcel:
     return parcel
 
 
+def _sound(found: Any) -> Any:
+    """The result of a task; raises where it was cancelled: the scheduler is gone."""
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def _travelling(row: Any) -> Any:
+    return row.sent if isinstance(row, HeldPart) else own(row)
+
+
 def _rounds(job: Job, sent: Sent) -> Iterator[list[int]]:
     """Chunks whose points are sent together: those that others are copied from come first."""
-    numbers = sorted(range(len(job.folder.layout)), key=lambda number: job.before(number) is not None)
-    current: list[int] = []
-    held, copied = 0, False
-    for number in numbers:
-        more = sent.nbytes(job.spans(number))
-        later = job.before(number) is not None
-        if current and (held + more > _AT_ONCE or later != copied):
+    numbers = range(len(job.folder.layout))
+    for copied in (False, True):
+        some = [number for number in numbers if (job.before(number) is not None) == copied]
+        yield from _within(some, lambda number: sent.nbytes(job.spans(number)))
+
+
+def _within(items: Iterable[T], nbytes: Callable[[T], int]) -> Iterator[list[T]]:
+    """The items in groups whose points may wait on the scheduler together."""
+    current: list[T] = []
+    held = 0
+    for item in items:
+        more = nbytes(item)
+        if current and held + more > _AT_ONCE:
             yield current
             current, held = [], 0
-        current.append(number)
-        held, copied = held + more, later
-    yield current
+        current.append(item)
+        held += more
+    if current:
+        yield current
 
 
 @contextlib.contextmanager

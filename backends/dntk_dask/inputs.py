@@ -10,7 +10,6 @@ from dntk import arrays
 from dntk.ledger import nbytes_of
 from dntk.models.nests import is_array, leaves, mapped
 from dntk.models.sources import Points, points
-from dntk.stores import Job
 from dntk.stores.job import Span
 from dntk.types import Array, Inputs
 from dntk_dask.witness import of_points
@@ -18,7 +17,7 @@ from dntk_dask.witness import of_points
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sent:
-    """The sets of points of a job.
+    """The sets of points that something is made of.
 
     Parameters
     ----------
@@ -32,10 +31,10 @@ class Sent:
     with_tasks: bool
 
     @staticmethod
-    def of(job: Job) -> "Sent":
+    def of(sides: tuple[Inputs, ...]) -> "Sent":
         """Arrays and Dask arrays come in parts; what is read from other sources is read by the workers."""
-        parts = [leaf for side in job.sides for _, leaf in leaves(side)]
-        return Sent(sides=job.sides, with_tasks=all(is_array(part) or is_lazy(part) for part in parts))
+        parts = [leaf for side in sides for _, leaf in leaves(side)]
+        return Sent(sides=sides, with_tasks=all(is_array(part) or is_lazy(part) for part in parts))
 
     def parts(self, spans: tuple[Span, ...]) -> list[Any] | None:
         """What a task brings."""
@@ -56,9 +55,16 @@ class Sent:
         held = [leaf for _, leaf in leaves(self.sides[side]) if is_array(leaf)]
         return sum(nbytes_of(leaf) // max(1, leaf.shape[0]) for leaf in held)
 
-    def without_points(self, job: Job) -> Job:
-        """The job as workers get it."""
-        return dataclasses.replace(job, sides=(None,) * len(self.sides)) if self.with_tasks else job  # type: ignore[type-var]
+    @property
+    def apart(self) -> tuple[Any, ...]:
+        """The sets as workers get them once: nothing where every task brings its points."""
+        return (None,) * len(self.sides) if self.with_tasks else self.sides
+
+    @property
+    def like(self) -> Any:
+        """An array as what is read should be; None where nothing is read."""
+        read = (leaf for side in self.sides for _, leaf in leaves(side) if isinstance(leaf, Points))
+        return next((leaf.like for leaf in read), None)
 
 
 def is_lazy(part: Any) -> bool:

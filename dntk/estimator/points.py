@@ -2,10 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from jaxtyping import Float, Int
 
 from dntk import arrays
+from dntk._progress import task
 from dntk._target_checks import check_classes, check_labels, check_targets
 from dntk.archive import StoreError, fingerprint
 from dntk.arrays import itemsize
@@ -18,8 +20,10 @@ from dntk.features import TangentFeatures
 from dntk.ledger import nbytes_of
 from dntk.metrics import predicted_labels
 from dntk.models import batches
-from dntk.models.base import Model, outputs_of
+from dntk.models.base import POINTS, Model, outputs_of
 from dntk.sketch import Sketch, SketchPlan
+from dntk.stores.rows import PointRows
+from dntk.stores.spread import all_parts
 from dntk.targets import one_hot
 from dntk.types import Array
 
@@ -88,10 +92,19 @@ def checked_targets(model: Model, x: Array, y: Array | None) -> Targets:
     return Targets(model=model, given=given, like=like)
 
 
-def all_points(x: Array, targets: Targets) -> KeptPoints:
-    """All points."""
-    every = targets.model.namespace.arange(batches.count(x), device=targets.model.device)
-    return KeptPoints(x=x, targets=targets.at(x, every), residual=0.0, indices=every)
+def all_points(x: Array, targets: Targets, client: Any = None) -> KeptPoints:
+    """All points; the workers of a client make the network's outputs there."""
+    model = targets.model
+    every = model.namespace.arange(batches.count(x), device=model.device)
+    goals = targets.at(x, every) if targets.given is not None or client is None else _outputs_by(client, model, x)
+    return KeptPoints(x=x, targets=goals, residual=0.0, indices=every)
+
+
+def _outputs_by(client: Any, model: Model, x: Array) -> Float[Array, "n c"]:
+    with task("outputs", total=batches.count(x), unit="points") as bar:
+        outputs = all_parts(PointRows(model, POINTS, axis=0), x, client, bar)
+    arrays.require_finite("the network's outputs", outputs)
+    return outputs
 
 
 def selected(

@@ -25,27 +25,36 @@ from dntk.outputs import FeatureOutputs
 from dntk.sketch import Sketch, SketchPlan
 from dntk.solve import RidgeFit
 from dntk.solve.conditioning import SolveReport
+from dntk.stores import cluster_of
 from dntk.types import Array, Inputs
 
 
 @dataclasses.dataclass(frozen=True)
 class Keep:
-    """Where stages keep what they made, nowhere without a folder; and the bytes that they may take beside the network.
+    """Where stages keep what they made, nowhere without a folder; bytes that they may take; workers.
+
+    ``memory_limit`` is of what is beside the network; ``client`` is that of a cluster, whose workers make what is made
+    of many points.
 
     Every method returns what its last argument makes, or what it made in an earlier run.
     """
 
     checkpoints: Checkpoints | None = None
     memory_limit: int | None = None
+    client: Any = None
 
     @staticmethod
-    def of(spec: Any, x: Inputs, y: Array | None, checkpoint: str | Path | None, memory_limit: Any) -> "Keep":
+    def of(
+        spec: Any, x: Inputs, y: Array | None, checkpoint: str | Path | None, memory_limit: Any, client: Any = None
+    ) -> "Keep":
         """For the fit of a specification to some data.
 
         Raises
         ------
         ValueError
             The memory limit is no positive number of bytes.
+        TypeError, ConnectionError
+            The client is none, or its scheduler is gone.
         dntk.StoreError
             The folder belongs to another fit.
         FileExistsError
@@ -53,8 +62,10 @@ class Keep:
         """
         if memory_limit is not None:
             memory_limit = positive_integer("memory_limit", memory_limit, remedy="a number of bytes, or None")
+        if client is not None:
+            cluster_of(client)
         if checkpoint is None:
-            return Keep(None, memory_limit)
+            return Keep(None, memory_limit, client)
         checkpoint = folder("checkpoint", checkpoint)
         parts = {f.name: getattr(spec, f.name) for f in dataclasses.fields(spec) if f.name not in ("model", "_")}
         owner = {
@@ -65,7 +76,7 @@ class Keep:
         }
         kept = Checkpoints.at(checkpoint, owner)
         kept.require_network(Identity.of(spec.model, x, digest=owner["network"]), rounding_of(spec.model))
-        return Keep(kept, memory_limit)
+        return Keep(kept, memory_limit, client)
 
     def features(
         self,
@@ -78,7 +89,9 @@ class Keep:
     ) -> TangentFeatures:
         """Features of points that the name stands for; their batches are kept one by one."""
         kept = None if self.checkpoints is None else (self.checkpoints, name)
-        return kept_features(model, x, sketch=sketch, outputs=outputs, memory_limit=self.memory_limit, kept=kept)
+        return kept_features(
+            model, x, sketch=sketch, outputs=outputs, memory_limit=self.memory_limit, kept=kept, client=self.client
+        )
 
     def selection(self, like: Array, points: int, make: Callable[[], Selection]) -> Selection:
         """Some of so many points, chosen."""
@@ -97,9 +110,10 @@ class Keep:
             return selection
 
     def limited(self, call: Callable[..., Any]) -> dict[str, Any]:
-        """The memory limit, if there is one and the call takes it."""
-        takes = self.memory_limit is not None and "memory_limit" in inspect.signature(call).parameters
-        return {"memory_limit": self.memory_limit} if takes else {}
+        """The memory limit and the client, if there are such and the call takes them."""
+        takes = inspect.signature(call).parameters
+        given = {"memory_limit": self.memory_limit, "client": self.client}
+        return {name: value for name, value in given.items() if value is not None and name in takes}
 
     def distilled(self, source: DataDistiller, model: Model, x: Array, y: Array) -> DistilledData:
         """Distilled inputs; an objective that takes a checkpoint has one of its own."""

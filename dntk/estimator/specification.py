@@ -135,6 +135,7 @@ class DistilledNTK:
         y: Array | None = None,
         checkpoint: str | Path | None = None,
         memory_limit: int | None = None,
+        client: Any = None,
     ) -> Fit:
         """Distil the kernel at the points ``x`` and fit its predictor.
 
@@ -153,6 +154,11 @@ class DistilledNTK:
         memory_limit
             Bytes that features, gradients and kernels may take beside the network and ``x``, in the fit and where the
             fit predicts; default: gradient blocks of 1 GiB beside the features.
+        client
+            A ``dask.distributed.Client``: its workers make what is made of many points, to the bits of one process:
+            features of one functional or inputs of the last layer, by which points are chosen; the features of those
+            that are kept, and their outputs. What they make comes into this process's memory, and whatever follows
+            from it is done here. What one batch holds is made here, too.
 
         Raises
         ------
@@ -163,7 +169,8 @@ class DistilledNTK:
         dntk.StoreError
             The folder is of another specification, network or data, or damaged.
         OSError
-            The folder has other files, or its disk cannot take the features.
+            The folder has other files, or its disk cannot take the features; or (``ConnectionError``) the scheduler of
+            ``client`` is gone: with a ``checkpoint`` the same call goes on, with a cluster or without.
 
         Warns
         -----
@@ -171,7 +178,7 @@ class DistilledNTK:
             A tolerance was asked for and is not met; what comes nearest is fitted.
         """
         x = checked_inputs(self.model, x)
-        keep, recorder = Keep.of(self, x, y, checkpoint, memory_limit), LedgerRecorder()
+        keep, recorder = Keep.of(self, x, y, checkpoint, memory_limit, client), LedgerRecorder()
         parts, choices = self._parts(x, keep, recorder)
         stages: Stages = (
             AsGiven(parts, keep) if self.tolerance is None else WithinTolerance(parts, self.tolerance, keep)

@@ -127,7 +127,7 @@ class AsGiven:
         data, model = self.parts.data, self.parts.model
         assert not isinstance(data, str)  # settled before
         if data is None:
-            return all_points(x, targets)
+            return all_points(x, targets, self.keep.client)
         if isinstance(data, InputSelector):
             return chosen_inputs(data, model, x, targets, keep=self.keep)
         if isinstance(data, DataSelector):

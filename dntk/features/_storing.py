@@ -1,4 +1,4 @@
-"""Tangent features of a network that go to the disk chunk by chunk."""
+"""Tangent features of a network that go to the disk, or stay in the memory of workers, chunk by chunk."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from dntk._checks import positive_integer
 from dntk.archive import fingerprint
 from dntk.archive.digests import dtype_name
 from dntk.checkpoints import described, digest
+from dntk.features._held import held_features
 from dntk.features.stored import StoredFeatures
 from dntk.identity import Identity, rounding_of
 from dntk.models import batches
@@ -49,8 +50,24 @@ def store_features(
     part = make_chunks(job, shard=shard, client=client, name="stored features", unit="chunks")
     if part is not None:
         return part
-    like = next(iter(model.parameters.values()))
+    like = cotangents[:1, :1]  # it travels with every pass
     return StoredFeatures(store.path, sketch, like=like, memory_limit=memory_limit, client=client)
+
+
+def hold_features(
+    model: Model,
+    x: Inputs,
+    sketch: Sketch | None,
+    cotangents: Float[Array, "q c"],
+    *,
+    batch_size: int | None,
+    memory_limit: int | None,
+    client: Any,
+) -> StoredFeatures:
+    """The same in the memory of a client's workers, to the same bits."""
+    layout, batch = _sizes(model, x, sketch, cotangents, batch_size, memory_limit, rows=None, dtype=None)
+    held = held_features(model, x, sketch, cotangents, layout=layout, batch=batch, client=client)
+    return StoredFeatures(held, sketch, like=cotangents[:1, :1], memory_limit=memory_limit, client=client)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,11 +119,46 @@ def _wanted(
     memory_limit: int | None,
     store: Store,
 ) -> Wanted:
+    layout, batch = _sizes(model, x, sketch, cotangents, batch_size, memory_limit, rows=store.rows, dtype=store.dtype)
+    n, dtype = layout.shape[1], layout.dtype
+    fixed = {"rows": store.rows, "batch size": batch_size}
+    network = fingerprint(model)
+    return Wanted(
+        kind="features",
+        owner={
+            "network": network,
+            "sketch": digest(sketch),
+            "output": described(outputs),
+            "set of points": f"{n} points, {ends_digest(x)}",
+            "type on the disk": dtype,
+        },
+        layout=layout,
+        batch=batch,
+        fixed=frozenset(name for name, value in fixed.items() if value is not None),
+        names=("output", "point", "feature"),
+        about={"sketch": None if sketch is None else description.described(sketch)},
+        identity=Identity.of(model, x, digest=network),
+        rounding=rounding_of(model),
+    )
+
+
+def _sizes(
+    model: Model,
+    x: Inputs,
+    sketch: Sketch | None,
+    cotangents: Float[Array, "q c"],
+    batch_size: int | None,
+    memory_limit: int | None,
+    *,
+    rows: int | None,
+    dtype: str | None,
+) -> tuple[Layout, int]:
+    """How the features are divided into chunks, and how many inputs are differentiated at once."""
     n, dim = batches.count(x), model.n_parameters if sketch is None else sketch.dim
-    kind = dtype_name(cotangents)
-    dtype = kind if store.dtype is None else check_dtype("dtype", store.dtype, kind)
-    computed = cotangents.shape[0] * dim * (8 if kind == "float64" else 4)
-    rows = rows_of_chunk(n, computed, memory_limit) if store.rows is None else min(n, store.rows)
+    kind, outputs = dtype_name(cotangents), cotangents.shape[0]
+    dtype = kind if dtype is None else check_dtype("dtype", dtype, kind)
+    computed = outputs * dim * (8 if kind == "float64" else 4)
+    rows = rows_of_chunk(n, computed, memory_limit) if rows is None else min(n, rows)
     left = None if memory_limit is None else memory_limit - _COPIES * rows * computed
     if left is not None and left <= 0:
         msg = (
@@ -120,22 +172,5 @@ def _wanted(
         batch, _ = batch_of(model, some, sketch, cotangents, None, memory_limit=left, points=min(n, rows))
     else:
         batch = positive_integer("batch_size", batch_size, remedy="leave it out to have it chosen")
-    fixed = {"rows": store.rows, "batch size": batch_size}
-    network = fingerprint(model)
-    return Wanted(
-        kind="features",
-        owner={
-            "network": network,
-            "sketch": digest(sketch),
-            "output": described(outputs),
-            "set of points": f"{n} points, {ends_digest(x)}",
-            "type on the disk": dtype,
-        },
-        layout=Layout(shape=(cotangents.shape[0], n, dim), chunks=(cotangents.shape[0], rows, dim), dtype=dtype),
-        batch=min(batch, rows),
-        fixed=frozenset(name for name, value in fixed.items() if value is not None),
-        names=("output", "point", "feature"),
-        about={"sketch": None if sketch is None else description.described(sketch)},
-        identity=Identity.of(model, x, digest=network),
-        rounding=rounding_of(model),
-    )
+    layout = Layout(shape=(outputs, n, dim), chunks=(outputs, rows, dim), dtype=dtype)
+    return layout, min(batch, rows)

@@ -13,7 +13,7 @@ from dntk._checks import kind_of, positive_integer, require_kind
 from dntk._foreign import require_plain_array
 from dntk._progress import task
 from dntk.backend import backend_of, entries, root_modules
-from dntk.features.neighbours import Neighbours, nearest
+from dntk.features.neighbours import Found, Neighbours, Search
 from dntk.ledger import count
 from dntk.models.base import Model
 from dntk.outputs import KernelOutputs
@@ -133,6 +133,7 @@ class TangentFeatures:
         """The nearest points of each of some queries in the metric of the mean kernel, by blocks.
 
         O(n·q·C·k), memory one chunk and O(q·size) beside the queries; distances in float64 where the device has it.
+        Of stored features one pass, by the workers of their client where there is one.
 
         Raises
         ------
@@ -143,7 +144,11 @@ class TangentFeatures:
         if positive_integer("size", size) > len(self):
             msg = f"`size`={size} neighbours are asked of {len(self)} points: pass at most as many."
             raise ValueError(msg)
-        return nearest(((start, part.joined()) for start, part in self.chunks()), queries.joined(), int(size))
+        search = Search(queries.joined(), int(size))
+        return search.neighbours(self._searched(search))
+
+    def _searched(self, search: Search) -> Found:
+        return search(self)
 
     def joined(self) -> Float[Array, "n d"]:
         """F = [Ψ¹ … Ψ^C]/√C (n, C·k), whose Gram matrix is the mean kernel K̄ = F Fᵀ."""

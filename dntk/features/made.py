@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk.checkpoints import Checkpoints, KeptRows, digest
-from dntk.features._storing import store_features
+from dntk.features._storing import hold_features, store_features
 from dntk.features.in_memory import TangentFeatures
 from dntk.features.stored import StoredFeatures
 from dntk.models.base import Model, checked_inputs, require_model
@@ -48,6 +48,21 @@ def tangent_features(
     shard: tuple[int, int] | None = None,
     client: Any = None,
 ) -> StoredFeatures | StoredShard: ...
+
+
+@overload
+def tangent_features(
+    model: Model,
+    x: Array,
+    *,
+    sketch: AnySketch = "auto",
+    outputs: FeatureOutputs = "each",
+    batch_size: int | None = None,
+    memory_limit: int | None = None,
+    store: None = None,
+    shard: None = None,
+    client: object,
+) -> StoredFeatures: ...
 
 
 def tangent_features(
@@ -91,15 +106,16 @@ def tangent_features(
         of this process among those that torchrun or Slurm started (``RANK`` of ``WORLD_SIZE``, the place in a job
         array, ``SLURM_PROCID`` of ``SLURM_NTASKS``). Where all are done, ``dntk merge FOLDER`` joins them.
     client
-        A ``dask.distributed.Client``, with ``store``: its workers make the chunks, in a folder that all of them share.
-        The network travels once to each of them. The bits are those of one process.
+        A ``dask.distributed.Client``: its workers make the chunks, in the ``store``, a folder that all of them share;
+        without one the chunks stay in the memory of the workers that made them. The network travels once to each of
+        them. The bits are those of one process with a ``store``.
 
     Returns
     -------
     TangentFeatures
         Values (C or 1, n, k) of the model's dtype on its device, accumulated in float64 where the device has it;
-        ``.sketch`` is the sketch bound to the model's P. With ``store``: :class:`dntk.StoredFeatures`, which are read
-        chunk by chunk; of a part of several the :class:`dntk.StoredShard`.
+        ``.sketch`` is the sketch bound to the model's P. With ``store`` or ``client``: :class:`dntk.StoredFeatures`,
+        which are read chunk by chunk; of a part of several the :class:`dntk.StoredShard`.
 
     Raises
     ------
@@ -146,7 +162,12 @@ def tangent_features(
             shard=shard,
             client=client,
         )
-    require_store(shard=shard, client=client)
+    require_store(shard=shard)
+    if client is not None:
+        bound, cotangents, x = _prepared(model, x, sketch, outputs)
+        return hold_features(
+            model, x, bound, cotangents, batch_size=batch_size, memory_limit=memory_limit, client=client
+        )
     return kept_features(
         model, x, sketch=sketch, outputs=outputs, batch_size=batch_size, memory_limit=memory_limit, kept=None
     )
@@ -161,14 +182,18 @@ def kept_features(
     batch_size: int | None = None,
     memory_limit: int | None = None,
     kept: tuple[Checkpoints, str] | None,
+    client: Any = None,
 ) -> TangentFeatures:
     """As :func:`tangent_features`; with a folder and a name their batches are kept there, or found there.
 
-    The name tells points apart; another sketch, output or batch size has entries of its own.
+    The name tells points apart; another sketch, output or batch size has entries of its own. Workers of a ``client``
+    make batches of several; what they make comes into this process's memory.
     """
     bound, cotangents, x = _prepared(model, x, sketch, outputs)
     rows = None if kept is None else KeptRows(kept[0], f"{kept[1]}-{digest(bound, outputs)}")
-    values = sketched_gradients(model, x, bound, cotangents, batch_size, memory_limit=memory_limit, kept=rows)
+    values = sketched_gradients(
+        model, x, bound, cotangents, batch_size, memory_limit=memory_limit, kept=rows, client=client
+    )
     return TangentFeatures(values, bound)
 
 

@@ -1,34 +1,29 @@
-"""Tangent features on the disk, read some points at a time."""
+"""Tangent features on the disk, or in the memory of workers, read some points at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
-from dntk import arrays
 from dntk._checks import positive_integer
 from dntk._progress import Task, task
 from dntk.archive import expanded
 from dntk.archive.digests import dtype_name
 from dntk.backend import backend_of, free_memory
+from dntk.features._at_once import require_room
+from dntk.features._held import OfHeld, placed
 from dntk.features._opening import opened
 from dntk.features.in_memory import TangentFeatures
+from dntk.features.neighbours import Found, Search
 from dntk.features.paired import PairedFeatures, rows_of
 from dntk.stores import chunk_files, cluster_of, merged_in_tree
 from dntk.stores._export import export
-from dntk.stores.clusters import Part
+from dntk.stores.clusters import HeldArray, Part
 from dntk.types import Array
 
 P = TypeVar("P")
-
-_REMEDY = (
-    "What reads them in chunks: dntk.solve.ridge of more points than features, distill.gradients.Streaming, and of "
-    "more points than features of all outputs, Principal, Krylov and Solution; distill.data.RPCholesky, FarthestPoint, "
-    "Leverage and KMeans, dntk.certify. Or choose points first, phi[indices], "
-    "or allow more, dntk.StoredFeatures(path, memory_limit=...)"
-)
 
 
 class StoredFeatures(TangentFeatures):
@@ -38,7 +33,8 @@ class StoredFeatures(TangentFeatures):
     ----------
     source
         The folder that was the ``store`` of :func:`dntk.tangent_features`; or a Zarr array, a path of one, or a memory
-        map, of shape (C, n, k) or (n, k).
+        map, of shape (C, n, k) or (n, k). With a ``client`` and no ``store`` that function returns features whose
+        chunks are in the memory of its workers.
     sketch
         The sketch that made them; that of a folder is known.
     like
@@ -149,8 +145,7 @@ class StoredFeatures(TangentFeatures):
     def values(self) -> Float[Array, "c n k"]:
         """All values at once, (C, n, k); ``MemoryError`` where they are more than the memory limit."""
         limit = self._free() if self.memory_limit is None else self.memory_limit
-        if self.nbytes > limit:
-            self._refuse(limit)
+        require_room("these features" if self.path is None else f"the features in {self.path}", self.nbytes, limit)
         return self._read(0, len(self)).values
 
     def _free(self) -> int:
@@ -180,7 +175,7 @@ class StoredFeatures(TangentFeatures):
                     np.empty((self.n_outputs, len(where), self.dim), dtype=host.dtype) if chosen is None else chosen
                 )
                 chosen[:, inside, :] = host[:, where[inside] - start, :]
-        return TangentFeatures(self._placed(chosen), self.sketch)
+        return TangentFeatures(placed(chosen, self._like), self.sketch)
 
     def chunks(self) -> Iterator[tuple[int, TangentFeatures]]:
         """The first position and the features of one chunk after the other."""
@@ -199,7 +194,7 @@ class StoredFeatures(TangentFeatures):
         parts = [(start, stop, tuple(rows_of(one, start, stop) for one in along)) for start, stop in self._spans()]
         with task(name, total=len(self), unit="points") as bar:
             if self.client is not None:
-                result = cluster_of(self.client).fold(self._alone(), leaf, merge, parts)
+                result = self._by_workers(leaf, merge, parts)
                 bar.advance(len(self))
                 return result
             return merged_in_tree(self._leaves(leaf, parts, bar), merge)
@@ -208,6 +203,13 @@ class StoredFeatures(TangentFeatures):
         for start, stop, rows in parts:
             yield leaf(self._read(start, stop), *rows)
             bar.advance(stop - start)
+
+    def _by_workers(self, leaf: Callable[..., P], merge: Callable[[P, P], P], parts: Sequence[Part]) -> P:
+        cluster, held, first = cluster_of(self.client), self._array, self._rows[0]
+        if not isinstance(held, HeldArray):
+            return cluster.fold(self._alone(), leaf, merge, parts)
+        there = [(start, stop, (held.part(first + start, first + stop), *rows)) for start, stop, rows in parts]
+        return cluster.fold(None, OfHeld(leaf, self._like, self.sketch), merge, there)
 
     def _alone(self) -> "StoredFeatures":
         """The same without the client, which cannot be sent."""
@@ -265,7 +267,7 @@ class StoredFeatures(TangentFeatures):
         return part
 
     def _read(self, start: int, stop: int) -> TangentFeatures:
-        return TangentFeatures(self._placed(self._host(start, stop)), self.sketch)
+        return TangentFeatures(placed(self._host(start, stop), self._like), self.sketch)
 
     def _host(self, start: int, stop: int) -> Any:
         """Values of some points in NumPy, one chunk after the other, so that an error names the chunk."""
@@ -280,16 +282,8 @@ class StoredFeatures(TangentFeatures):
             pieces.append(host[None, :, :] if host.ndim == 2 else host)
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
 
-    def _placed(self, host: Any) -> Array:
-        return backend_of(self._like).from_numpy(np.ascontiguousarray(host), device=arrays.device_of(self._like))
-
-    def _refuse(self, limit: int) -> NoReturn:
-        where = "these features" if self.path is None else f"the features in {self.path}"
-        msg = (
-            f"{where} take {self.nbytes:,} bytes at once, {limit:,} are allowed, and this step needs all of them in "
-            f"memory. {_REMEDY}."
-        )
-        raise MemoryError(msg)
+    def _searched(self, search: Search) -> Found:
+        return self.folded(search, search.merged, name="nearest points")
 
 
 class _Length:  # what :meth:`TangentFeatures.positions` looks at, without reading

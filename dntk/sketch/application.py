@@ -1,6 +1,8 @@
 """Sketches bound to a network and applied to its gradients, batch by batch."""
 
 import dataclasses
+import functools
+from typing import Any
 
 from jaxtyping import Float
 
@@ -10,11 +12,12 @@ from dntk.checkpoints import KeptRows
 from dntk.ledger import count
 from dntk.models import batches
 from dntk.models._finite_results import require_finite_result
-from dntk.models._halved import in_batches
 from dntk.models.base import Model
 from dntk.models.batching import choose_batch_size
 from dntk.sketch.base import CHUNK_ENTRIES, LayoutSketch, Sketch, sketch_blocks
 from dntk.sketch.layout import layout_of
+from dntk.stores.rows import PointRows
+from dntk.stores.spread import all_parts, each_part
 from dntk.types import Array, Batch, Inputs
 
 _WORKING = 16
@@ -40,32 +43,31 @@ def sketched_gradients(
     *,
     memory_limit: int | None = None,
     kept: KeptRows | None = None,
+    client: Any = None,
 ) -> Float[Array, "q n k"]:
     """S ∇_θ⟨u_q, f(x_i)⟩ by a bound sketch, or whole gradients, of checked inputs.
 
     ``memory_limit`` bounds gradient blocks and the result, which is put together from batches; ``kept`` is where
-    batches stay on the disk, from which an interrupted call goes on.
+    batches stay on the disk, from which an interrupted call goes on; workers of a ``client`` make batches of several.
 
     Raises
     ------
     ValueError
         A gradient is not finite, or a batch size is not positive; the memory limit is too small.
     OSError
-        The disk cannot take the features.
+        The disk cannot take the features, or (``ConnectionError``) the scheduler of ``client`` is gone.
     """
     n = batches.count(x)
     with arrays.checked_afterwards():
         size, each = batch_of(model, x, sketch, cotangents, batch_size, memory_limit=memory_limit)
+    rows = PointRows(functools.partial(_batch, model, cotangents, sketch), size, axis=1)
     with task("tangent features", total=n, unit="points") as bar, arrays.checked_afterwards():
         if kept is None:
-            pieces = in_batches(
-                n, size, lambda start, stop: _batch(model, batches.span(x, start, stop), cotangents, sketch), bar
-            )
+            values = all_parts(rows, x, client, bar)
         else:
             kept = kept.of_batches(size)
             kept.require_space(n, size, each)
-            pieces = [_kept(model, x, cotangents, sketch, size, kept, span, bar) for span in kept.spans(n, size)]
-    values = model.namespace.concat(pieces, axis=1)
+            values = _kept(rows, x, kept, cotangents, client, bar)
     require_finite_result(values, model, {"x": x}, cotangents, size)
     return values
 
@@ -99,35 +101,23 @@ def batch_of(
     return size, each
 
 
-def _kept(
-    model: Model,
-    x: Inputs,
-    cotangents: Float[Array, "q c"],
-    sketch: Sketch | None,
-    size: int,
-    kept: KeptRows,
-    span: tuple[int, int],
-    bar: Task,
-) -> Float[Array, "q n k"]:
-    """The features of a span of points, from the disk where they are there."""
-    first, last = span
-
-    def make() -> Float[Array, "q n k"]:
-        def rows(a: int, b: int) -> Float[Array, "q n k"]:
-            return _batch(model, batches.span(x, first + a, first + b), cotangents, sketch)
-
-        return model.namespace.concat(in_batches(last - first, size, rows, bar), axis=1)
-
-    if kept.holds(first, last):
-        bar.skip(last - first)
-    return kept.rows(first, last, make, cotangents)
+def _kept(rows: PointRows, x: Inputs, kept: KeptRows, like: Array, client: Any, bar: Task) -> Float[Array, "q n k"]:
+    """The features of all points, from the disk where they are there."""
+    parts = list(kept.spans(batches.count(x), rows.size))
+    missing = [part for part in parts if not kept.holds(*part)]
+    found = {part: kept.rows(*part, make, like) for part, make in each_part(rows, x, missing, client, bar)}
+    for part, make in each_part(rows, x, [part for part in parts if part not in found], None, bar):
+        bar.skip(part[1] - part[0])
+        found[part] = kept.rows(*part, make, like)  # made again only where somebody took it away
+    return arrays.namespace(like).concat([found[part] for part in parts], axis=1)
 
 
-def _batch(model: Model, x: Batch, cotangents: Float[Array, "q c"], sketch: Sketch | None) -> Float[Array, "q n k"]:
+def _batch(model: Model, cotangents: Float[Array, "q c"], sketch: Sketch | None, x: Batch) -> Float[Array, "q n k"]:
     xp = model.namespace
     count(jacobian_rows=batches.count(x) * cotangents.shape[0])
-    if sketch is None:
-        blocks = sorted(model.gradient_blocks(x, cotangents), key=lambda block: block.offset)
-        return xp.concat([block.dense() for block in blocks], axis=2)
-    sketched = sketch_blocks(sketch, model.gradient_blocks(x, cotangents))
-    return xp.astype(sketched, arrays.kernel_dtype(xp, model.dtype))
+    with arrays.checked_afterwards():
+        if sketch is None:
+            blocks = sorted(model.gradient_blocks(x, cotangents), key=lambda block: block.offset)
+            return xp.concat([block.dense() for block in blocks], axis=2)
+        sketched = sketch_blocks(sketch, model.gradient_blocks(x, cotangents))
+        return xp.astype(sketched, arrays.kernel_dtype(xp, model.dtype))

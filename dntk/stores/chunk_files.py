@@ -127,10 +127,12 @@ def read(array: Any, selection: tuple[slice, ...]) -> Any:
     ------
     dntk.StoreError
         A chunk is damaged or cannot be read.
+    ConnectionError
+        It was held by workers, whose scheduler is gone.
     """
     try:
         return np.asarray(array[selection])
-    except StoreError:
+    except (StoreError, ConnectionError):
         raise
     except (ValueError, OSError, RuntimeError) as error:
         place = ", ".join(f"{part.start}:{part.stop}" for part in selection)

@@ -12,12 +12,45 @@ from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 from dntk._checks import kind_of
 from dntk.backend import root_modules
 from dntk.stores.job import Job, Made
+from dntk.stores.layout import Layout
+from dntk.stores.rows import MadeRows, PointRows, Points
+from dntk.types import Inputs
 
 P = TypeVar("P")
 Part: TypeAlias = tuple[int, int, tuple[Any, ...]]
 """The first point of a part, the one after its last, and rows of other arrays that belong to these points."""
 
 GROUP = "dntk.clusters"
+
+
+@runtime_checkable
+class HeldArray(Protocol):
+    """An array (C, n, k) whose chunks, of some of its n rows each, are in the memory of workers.
+
+    Chunks that are lost with a worker are made again. Numbers come in NumPy.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array."""
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Shape of a chunk."""
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+
+    @property
+    def dtype(self) -> Any:
+        """Of the numbers."""
+
+    def __getitem__(self, part: tuple[slice, ...]) -> Any:
+        """Numbers, brought to this process; ``ConnectionError`` where the scheduler is gone."""
+
+    def part(self, first: int, last: int) -> Any:
+        """What stands for rows of one chunk among the rows of :meth:`Cluster.fold`."""
 
 
 @runtime_checkable
@@ -28,7 +61,19 @@ class Cluster(Protocol):
         """Make the chunks of a folder that all workers share; each is told of when it is there."""
 
     def fold(self, source: Any, leaf: Callable[..., P], merge: Callable[[P, P], P], parts: Sequence[Part]) -> P:
-        """Merge what ``leaf(source[first:last], *rows)`` makes of parts, in the order of :func:`merged_in_tree`."""
+        """Merge what ``leaf(source[first:last], *rows)`` makes of parts, in the order of :func:`merged_in_tree`.
+
+        Without a source ``leaf(*rows)``; rows may be what :meth:`HeldArray.part` gave. What it cost is counted.
+        """
+
+    def rows(self, rows: PointRows, x: Inputs, parts: Sequence[Points]) -> Iterator[MadeRows]:
+        """The rows of every part of the points, each told of when it is there."""
+
+    def hold(self, rows: PointRows, x: Inputs, layout: Layout, told: Callable[[int], None]) -> HeldArray:
+        """Rows that stay in the workers' memory, a part for every chunk of the layout; all are made when this returns.
+
+        ``told`` is called with the number of points of every chunk that is there. What they cost is counted.
+        """
 
 
 @functools.lru_cache(maxsize=1)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from dntk._progress import task
-from dntk.ledger import LedgerRecorder, Spent
+from dntk.ledger import LedgerRecorder
 from dntk.models import batches
 from dntk.stores.folder import StoreFolder
 from dntk.stores.shards import Shard
@@ -49,7 +49,7 @@ class Job(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """A chunk that is there, and what it cost."""
+    """A chunk that is there, and what it cost; seconds are those of an earlier run that made it."""
 
     number: int
     cost: Mapping[str, Any]
@@ -72,9 +72,8 @@ def made(job: Job, number: int, read: Reader) -> Made:
     """
     folder, recorder = job.folder, LedgerRecorder()
     shard = Shard(number, len(folder.layout))
-    with recorder.stage("chunk"), task("chunk", total=1, unit="chunks") as bar:
+    with recorder.stage("chunk") as cost, task("chunk", total=1, unit="chunks") as bar:
         fresh = folder.fill(shard, lambda one: job.make(one, read), lambda one: job.data(one, read), bar)
     if not fresh:
         folder.verify(number)
-    found = folder.record(number)
-    return Made(number, dataclasses.asdict(Spent()) if found is None else found.manifest["cost"])
+    return Made(number, dataclasses.asdict(cost))

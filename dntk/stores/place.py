@@ -77,11 +77,11 @@ class StoredShard:
         return f"{self.shard} in {self.folder}, points {first} to {last - 1}; join all with: dntk merge {self.folder}"
 
 
-def require_store(*, shard: Any, client: Any) -> None:
+def require_store(*, shard: Any, client: Any = None) -> None:
     """Raise ``ValueError`` for what needs a ``store`` and has none."""
     if shard is not None:
         msg = f"`shard`={shard!r} without `store`: parts of a result meet in a folder, pass store='folder'."
         raise ValueError(msg)
     if client is not None:
-        msg = "`client` without `store`: workers write to a folder that they share, pass store='folder'."
+        msg = "`client` without `store`: workers write tiles to a folder that they share, pass store='folder'."
         raise ValueError(msg)

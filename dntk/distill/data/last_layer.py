@@ -1,6 +1,8 @@
 """Points chosen by what enters the network's last layer: a forward pass, and no gradient."""
 
 import dataclasses
+import functools
+from typing import Any
 
 from jaxtyping import Float
 
@@ -9,12 +11,14 @@ from dntk._checks import positive_integer
 from dntk._progress import task
 from dntk.distill.data.base import DataSelector, Selection
 from dntk.distill.data.given import GivenPoints
-from dntk.features import TangentFeatures, tangent_features
+from dntk.features import TangentFeatures, kept_features
 from dntk.models import batches
 from dntk.models.base import POINTS, Model, checked_inputs
 from dntk.models.batching import choose_batch_size
 from dntk.models.input_gradients import InputDifferentiable
 from dntk.sketch import SparseSign
+from dntk.stores.rows import PointRows
+from dntk.stores.spread import all_parts
 from dntk.types import Array
 
 _DIM = 256
@@ -53,7 +57,7 @@ class LastLayer:
     seed: int = 0
 
     def select_inputs(
-        self, model: Model, x: Array, *, memory_limit: int | None = None, given: GivenPoints = None
+        self, model: Model, x: Array, *, memory_limit: int | None = None, given: GivenPoints = None, client: Any = None
     ) -> Selection:
         """Chosen points of the inputs ``x``; the residual trace is that of the kernel h hᵀ + 1.
 
@@ -66,11 +70,16 @@ class LastLayer:
             is not counted. Default: 256 inputs at once.
         given
             Points that are there already: their positions in ``x``, a mask, or the selection that chose them.
+        client
+            A ``dask.distributed.Client`` whose workers look at the points; h comes into this process's memory, to the
+            same bits.
 
         Raises
         ------
         TypeError, ValueError
             Inputs that the model does not take; more points asked than there are; a limit that does not suffice.
+        ConnectionError
+            The scheduler of ``client`` is gone.
         """
         x = checked_inputs(model, x)
         if memory_limit is not None:
@@ -79,22 +88,27 @@ class LastLayer:
             msg = "`given` are features, which this selector makes itself: pass positions in `x`, or a Selection."
             raise TypeError(msg)
         beside = {} if given is None else {"given": given}
-        return self.selector.select(last_layer_features(model, x, seed=self.seed, memory_limit=memory_limit), **beside)
+        phi = last_layer_features(model, x, seed=self.seed, memory_limit=memory_limit, client=client)
+        return self.selector.select(phi, **beside)
 
 
-def last_layer_features(model: Model, x: Array, *, seed: int = 0, memory_limit: int | None = None) -> TangentFeatures:
+def last_layer_features(
+    model: Model, x: Array, *, seed: int = 0, memory_limit: int | None = None, client: Any = None
+) -> TangentFeatures:
     """(h, 1) of checked inputs, the mean over positions where there are several; else features of one functional."""
     head = _head(model, x)
     if head is None:
         sketch = SparseSign(_DIM, seed=seed)
-        return tangent_features(model, x, sketch=sketch, outputs="sum", memory_limit=memory_limit)
+        return kept_features(
+            model, x, sketch=sketch, outputs="sum", memory_limit=memory_limit, kept=None, client=client
+        )
     differentiable, name = head
     n = batches.count(x)
     size = POINTS if memory_limit is None else min(POINTS, _fitting(differentiable, x, name, memory_limit))
     with task("inputs of the last layer", total=n, unit="points") as bar:
-        pieces = [_entering(differentiable, batches.span(x, start, stop), name) for start, stop in bar.spans(n, size)]
+        rows = PointRows(functools.partial(_entering, differentiable, name), size, axis=0)
+        entering = all_parts(rows, x, client, bar)
     xp = model.namespace
-    entering = xp.concat(pieces, axis=0)
     one = xp.ones((batches.count(x), 1), dtype=entering.dtype, device=arrays.device_of(entering))
     return TangentFeatures(xp.concat([entering, one], axis=1))
 
@@ -111,11 +125,11 @@ def _head(model: Model, x: Array) -> tuple[InputDifferentiable, str] | None:
 
 def _fitting(model: InputDifferentiable, x: Array, name: str, memory_limit: int) -> int:
     """Inputs that are looked at at once within a limit, of which h takes three copies: in parts, whole and with 1."""
-    first, xp = _entering(model, batches.first(x), name), model.namespace
+    first, xp = _entering(model, name, batches.first(x)), model.namespace
     held = 3 * batches.count(x) * (first.shape[1] + 1) * arrays.itemsize(first)
     one = xp.ones((1, model.n_outputs), dtype=arrays.kernel_dtype(xp, model.dtype), device=model.device)
     return choose_batch_size(model, x, one, None, held=held, memory_limit=memory_limit)
 
 
-def _entering(model: InputDifferentiable, x: Array, name: str) -> Float[Array, "n d"]:
+def _entering(model: InputDifferentiable, name: str, x: Array) -> Float[Array, "n d"]:
     return model.namespace.mean(model.observe(x, (name,)).inputs[name], axis=1)

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -309,6 +310,20 @@ def test_what_a_dead_writer_left_is_removed_and_what_a_living_one_writes_is_not(
     (tmp_path / "archive").unlink()
     stored(tmp_path / "archive")
     assert sorted(p.name for p in tmp_path.iterdir()) == [".archive2.part", "archive"]
+
+
+@pytest.mark.parametrize("ahead", [-10, 10])
+def test_clocks_of_machines_that_differ_decide_nothing(ahead, tmp_path, monkeypatch):
+    # On a shared disk files bear the time of the disk's machine; a day is what a writer elsewhere may take.
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + ahead * 24 * 3600)
+    written, left = tmp_path / ".archive.elsewhere-0123.part", tmp_path / ".archive.elsewhere-4567.part"
+    written.write_bytes(b"of another machine, which is writing")
+    left.write_bytes(b"of another machine, two days ago")
+    os.utime(left, (now - 2 * 24 * 3600,) * 2)
+    stored(tmp_path / "archive")
+    assert written.exists()
+    assert not left.exists()
 
 
 def test_who_goes_on_removes_what_a_writer_left_that_was_killed_with_its_file_in_place(tmp_path):

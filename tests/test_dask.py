@@ -20,6 +20,7 @@ from dntk.distill.data import LCMD, FarthestPoint, KMeans, Leverage, MaxDet, RPC
 from dntk.distill.gradients import Krylov, Principal, Solution, StreamedGradients, Streaming
 from dntk.stores import Cluster, Job, Made, StoreFolder, cluster_of, made, require_store
 from dntk.stores.job import reader_of
+from tests.clusters import two_workers
 from tests.libraries import host
 from tests.test_stored_features import SKETCH, data, network, stored
 
@@ -33,13 +34,7 @@ memory = importlib.import_module("dntk_dask._memory")
 
 @pytest.fixture(scope="module")
 def client():
-    """Two processes of one thread each, as a cluster's workers are."""
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=":0", env={"DNTK_CHECK": "0"}
-        ) as cluster,
-        cluster.get_client() as made,
-    ):
+    with two_workers() as made:
         yield made
 
 
@@ -387,9 +382,11 @@ class TestBadInput:
         with pytest.raises(TypeError, match="`client` is .*pass a dask.distributed.Client"):
             stored(tmp_path / "run", client="tcp://host:8786")
 
-    def test_a_client_needs_a_store_and_no_shard(self, threads, tmp_path):
-        with pytest.raises(ValueError, match="`client` without `store`"):
+    def test_a_client_needs_no_shard_and_for_a_kernel_a_store(self, threads, tmp_path):
+        with pytest.raises(ValueError, match="`client` without `store`: workers write tiles"):
             require_store(shard=None, client=threads)
+        with pytest.raises(ValueError, match="`client` without `store`: workers write tiles"):
+            dntk.ntk(network(), data(), client=threads)
         with pytest.raises(ValueError, match="`shard`=.* beside `client`"):
             stored(tmp_path / "run", client=threads, shard=(0, 2))
 

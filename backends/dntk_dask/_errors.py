@@ -9,6 +9,17 @@ from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 
+def require_running(client: Client) -> None:
+    """Raise ``ConnectionError`` where the scheduler of a client is gone, or the client was closed."""
+    if client.status != "running":
+        address = str(getattr(client.scheduler, "address", "a scheduler"))
+        msg = (
+            f"the client of {address} is {client.status}, not running: its scheduler is gone or it was closed. Connect "
+            "to one that runs, dask.distributed.Client(address)."
+        )
+        raise ConnectionError(msg)
+
+
 @contextlib.contextmanager
 def in_our_words(client: Client) -> Iterator[None]:
     """Errors of Dask that users have to act on; all others, those of workers included, as they are.

@@ -15,7 +15,7 @@ from dntk.stores.clusters import Part
 from dntk.stores.rows import MadeRows, PointRows, Points
 from dntk.types import Inputs
 from dntk_dask import _tasks
-from dntk_dask._errors import in_our_words
+from dntk_dask._errors import in_our_words, require_running
 from dntk_dask.held import HeldChunks, HeldPart
 from dntk_dask.inputs import Sent, own
 from dntk_dask.parcel import Parcel
@@ -49,12 +49,7 @@ class DaskCluster:
             kind = "an asynchronous Client" if isinstance(client, Client) else kind_of(client)
             msg = f"`client` is {kind}: pass a dask.distributed.Client, Client(address) or LocalCluster().get_client()."
             raise TypeError(msg)
-        if client.status != "running":
-            msg = (
-                f"the client of {_address(client)} is {client.status}, not running: its scheduler is gone or it was "
-                "closed. Connect to one that runs, dask.distributed.Client(address)."
-            )
-            raise ConnectionError(msg)
+        require_running(client)
         return DaskCluster(client)
 
     def fill(self, job: Job) -> Iterator[Made]:
@@ -204,7 +199,3 @@ def _large_graphs() -> Iterator[None]:
     """Without Dask's warning of large graphs: what travels is one copy of each thing, as it should."""
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
         yield
-
-
-def _address(client: Client) -> str:
-    return str(getattr(client.scheduler, "address", "a scheduler"))

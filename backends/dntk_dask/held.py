@@ -10,7 +10,7 @@ from distributed.client import Future
 
 from dntk.stores import Layout
 from dntk_dask import _tasks
-from dntk_dask._errors import in_our_words
+from dntk_dask._errors import in_our_words, require_running
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,6 +61,7 @@ class HeldChunks:
 
     def __getitem__(self, part: tuple[slice, ...]) -> Any:
         """Numbers in NumPy: no more than is asked for travels."""
+        require_running(self.client)
         outputs, points, features = part
         first, last, step = points.indices(self.shape[1])
         size = self.chunks[1]

@@ -12,6 +12,7 @@ import platform
 import re
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,9 +149,15 @@ def collect(folder: Path, name: str = "") -> None:
     for part in (folder / each for each in names if _UNFINISHED.search(each)):
         with contextlib.suppress(OSError), part.open("rb+") as stream:
             locked = _locked(stream) if here in part.name[len(start) - 1 :] else None
-            old = time.time() - part.stat().st_mtime > _ABANDONED
-            if locked or (locked is None and old):
+            if locked or (locked is None and _now(folder) - part.stat().st_mtime > _ABANDONED):
                 part.unlink()  # with the lock held: whoever gets it next sees that the file is gone
+
+
+def _now(folder: Path) -> float:
+    """The time by the clock that stamps the files of a folder, which on a shared disk is not that of this machine."""
+    with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=folder) as stream:
+        return os.fstat(stream.fileno()).st_mtime
+    return time.time()
 
 
 def collect_below(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import importlib
 import os
 import pathlib
@@ -390,6 +391,31 @@ class TestBadInput:
         with pytest.raises(ValueError, match="`shard`=.* beside `client`"):
             stored(tmp_path / "run", client=threads, shard=(0, 2))
 
+    def test_a_disk_that_a_worker_finds_full_is_said_and_what_is_there_stays(self, threads, tmp_path, monkeypatch):
+        folder, written = importlib.import_module("dntk.stores.folder"), []
+        write = folder.write_whole
+
+        def full(path, content):
+            if written:
+                raise OSError(errno.ENOSPC, "No space left: the disk is full")
+            written.append(path)
+            write(path, content)
+
+        monkeypatch.setattr(folder, "write_whole", full)
+        with pytest.raises(OSError, match="No space left") as raised:
+            stored(tmp_path / "run", client=threads)
+        assert not isinstance(raised.value, ConnectionError)
+        monkeypatch.undo()
+        assert len(list((tmp_path / "run" / "chunks").iterdir())) == 1
+        found = stored(tmp_path / "run", client=threads)
+        assert found.values.tobytes() == stored(tmp_path / "one").values.tobytes()
+
+    def test_a_folder_of_another_call_is_refused_before_workers_are_asked(self, threads, passes, tmp_path):
+        stored(tmp_path / "run", shard=(0, 2))
+        with pytest.raises(StoreError, match="belongs to a call with another network"):
+            stored(tmp_path / "run", model=network(seed=1), client=threads)
+        assert not passes
+
     def test_a_scheduler_that_is_gone_is_said(self, tmp_path):
         with distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as own:
             client = own.get_client()
@@ -540,4 +566,7 @@ class TestProtocols:
         assert isinstance(cluster_of(threads), Cluster)
         chunk = made(job, 2, reader_of(job.sides))
         assert isinstance(chunk, Made)
-        assert (chunk.number, chunk.cost["jacobian_rows"]) == (2, 3 * 22)
+        assert (chunk.number, chunk.cost["jacobian_rows"], chunk.cost["seconds"]) == (2, 3 * 22, 0)
+        again = made(job, 2, reader_of(job.sides))
+        assert again.cost["jacobian_rows"] == 3 * 22
+        assert again.cost["seconds"] == job.folder.record(2).manifest["cost"]["seconds"] > 0

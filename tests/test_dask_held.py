@@ -108,6 +108,13 @@ class TestHeldFeatures:
         assert found == expected
         assert there.cost == here.cost
 
+    def test_nearest_points_are_looked_for_by_the_workers(self, client, many, monkeypatch):
+        kind = type(cluster_of(client))
+        passes, fold = [], kind.fold
+        monkeypatch.setattr(kind, "fold", lambda *given: passes.append(1) or fold(*given))
+        many[0].nearest(many[1][:2], 3)
+        assert len(passes) == 1
+
     def test_chunks_that_are_lost_with_a_worker_are_made_again(self, client, many):
         _, alone, y = many
         phi = dntk.tangent_features(network(), data(1200), sketch=SKETCH, client=client)
@@ -250,6 +257,14 @@ class Killing:
         return self.x[i]
 
 
+def backwards(cluster, rows, x, parts):
+    """Rows of parts, the last one first."""
+    del cluster
+    with dntk._progress.task("test") as bar:
+        for number in reversed(range(len(parts))):
+            yield MadeRows(number, rows.of(lambda a, b: x[a:b], parts[number], bar), {})
+
+
 class TestParts:
     def test_parts_are_whole_batches_that_cover_all_points_and_no_more_than_there_should_be(self):
         for n, size in ((1, 1), (10, 3), (512, 1), (513, 1), (100_000, 7)):
@@ -259,6 +274,13 @@ class TestParts:
             assert all((last - first) % size == 0 for first, last in parts[:-1])
             assert len(parts) <= 512
         assert parts_of(100, 7, None) == [(0, 100)]
+
+    def test_parts_that_come_in_another_order_are_put_where_they_belong(self, client, monkeypatch):
+        x, rows = data(60), PointRows(lambda batch: batch * 2, 7, axis=0)
+        cluster = cluster_of(client)
+        monkeypatch.setattr(type(cluster), "rows", backwards)
+        with dntk._progress.task("test") as bar:
+            assert all_parts(rows, x, client, bar).tobytes() == (x * 2).tobytes()
 
     def test_rows_of_parts_are_those_of_all_here_and_by_workers(self, client):
         x, rows = data(60), PointRows(lambda batch: batch * 2, 7, axis=0)

@@ -5,9 +5,11 @@ import dataclasses
 import errno
 import importlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -199,6 +201,17 @@ class TestShards:
         dntk.merge(tmp_path / "run")
         expected = stored(tmp_path / "whole", batch_size=16)
         assert dntk.StoredFeatures(tmp_path / "run").values.tobytes() == expected.values.tobytes()
+
+    def test_machines_of_other_names_whose_clocks_differ_give_the_same_bits(self, tmp_path, monkeypatch):
+        expected = stored(tmp_path / "whole").values.tobytes()
+        now, asked = time.time(), []
+        for index, (name, days) in enumerate((("first", 0), ("second", 400), ("third", -400))):
+            monkeypatch.setattr(platform, "node", lambda name=name: asked.append(name) or name)
+            monkeypatch.setattr(time, "time", lambda days=days: now + days * 24 * 3600)
+            stored(tmp_path / "run", shard=(index, 3))
+        assert set(asked) == {"first", "second", "third"}
+        dntk.merge(tmp_path / "run")
+        assert dntk.StoredFeatures(tmp_path / "run").values.tobytes() == expected
 
     def test_a_missing_shard_is_named(self, tmp_path):
         for index in (0, 2):

@@ -3,6 +3,7 @@
 from property_tests.mutations.mutant import Mutant
 
 TESTS = "tests/test_dask.py::"
+HELD = "tests/test_dask_held.py::"
 
 MUTANTS = [
     Mutant(
@@ -174,5 +175,82 @@ MUTANTS = [
         "0 * largest[:, :, -targets:] + xp.max(largest[:, :, -targets:])",
         "the solution of targets that are much smaller than another's is lost to rounding",
         "tests/test_stored_algorithms.py::test_targets_of_different_sizes_all_keep_their_solutions",
+    ),
+    Mutant(
+        "dntk/stores/spread.py",
+        "pieces = [found[points] for points in parts]",
+        "pieces = list(found.values())",
+        "rows by workers are in the order in which they came",
+        HELD + "TestParts::test_parts_that_come_in_another_order_are_put_where_they_belong",
+    ),
+    Mutant(
+        "dntk/stores/spread.py",
+        "arrays.spans(n, size * max(1,",
+        "arrays.spans(n, max(1,",
+        "workers make batches of other sizes than one process",
+        HELD + "TestParts::test_parts_are_whole_batches_that_cover_all_points_and_no_more_than_there_should_be",
+    ),
+    Mutant(
+        "backends/dntk_dask/held.py",
+        "first - number * size, last - number * size)",
+        "0, last - first)",
+        "a slice of features that workers hold has the first rows of its chunks",
+        HELD + "TestHeldFeatures::test_what_reads_them_gives_the_bits_of_the_disk_and_counts_the_same[a slice]",
+    ),
+    Mutant(
+        "backends/dntk_dask/held.py",
+        "        require_running(self.client)\n",
+        "",
+        "features of a cluster that is gone fail in Dask's words",
+        HELD + "TestHeldFeatures::test_a_scheduler_that_is_gone_is_said_when_they_are_read",
+    ),
+    Mutant(
+        "dntk/features/neighbours.py",
+        "right.places + left.points",
+        "right.places",
+        "nearest points are counted from the first of their chunk",
+        "tests/test_stored_features.py::TestFeatures::test_the_nearest_points_are_found_by_blocks[numpy]",
+    ),
+    Mutant(
+        "dntk/features/stored.py",
+        "return self.folded(search, search.merged,",
+        "return self._alone().folded(search, search.merged,",
+        "nearest points are looked for in this process alone",
+        HELD + "TestHeldFeatures::test_nearest_points_are_looked_for_by_the_workers",
+    ),
+    Mutant(
+        "backends/dntk_dask/_counted.py",
+        "                count(**part.cost)\n",
+        "                pass\n",
+        "what leaves of a reduction cost is forgotten",
+        HELD + "TestHeldFeatures::test_what_reads_them_gives_the_bits_of_the_disk_and_counts_the_same[streaming]",
+    ),
+    Mutant(
+        "dntk/stores/job.py",
+        "return Made(number, dataclasses.asdict(cost))",
+        'return Made(number, folder.record(number).manifest["cost"])',
+        "seconds of workers are added to those of the caller",
+        TESTS + "TestProtocols::test_the_pieces_are_those_of_the_protocols",
+    ),
+    Mutant(
+        "dntk/estimator/resumption.py",
+        '"client": self.client}',
+        '"client": None}',
+        "the inputs of the last layer are looked at in this process alone",
+        HELD + "TestFits::test_a_fit_by_workers_has_the_bits_of_one_process_and_counts_the_same[last layer]",
+    ),
+    Mutant(
+        "dntk/sketch/application.py",
+        "in each_part(rows, x, missing, client, bar)}",
+        "in each_part(rows, x, missing, None, bar)}",
+        "fits with a checkpoint leave workers idle",
+        HELD + "TestFits::test_a_fit_whose_scheduler_is_lost_goes_on_without_it",
+    ),
+    Mutant(
+        "dntk/archive/files.py",
+        "_now(folder) - part.stat().st_mtime",
+        "time.time() - part.stat().st_mtime",
+        "a clock that is ahead removes what another machine is writing",
+        "tests/test_archive.py::test_clocks_of_machines_that_differ_decide_nothing",
     ),
 ]

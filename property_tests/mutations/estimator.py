@@ -258,7 +258,7 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/archive/files.py",
-        "if locked or (locked is None and old):",
+        "if locked or (locked is None and _now(folder) - part.stat().st_mtime > _ABANDONED):",
         "if True:",
         "the file of a writer that is alive is taken for left behind",
         "tests/test_archive.py::test_what_a_dead_writer_left_is_removed_and_what_a_living_one_writes_is_not",

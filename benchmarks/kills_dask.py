@@ -3,7 +3,8 @@
     python benchmarks/kills_dask.py --kills 100
 
 Two workers of one thread each make stored features, a regression by leave-one-out (three reductions), a reduction to
-Frequent Directions, and a choice of points, in turn. Every time one of the workers, drawn at random, gets SIGKILL at a
+Frequent Directions, a choice of points, features that stay in their memory and a regression on these, and what a fit
+makes of all points, in turn. Every time one of the workers, drawn at random, gets SIGKILL at a
 moment drawn from the time that the call took before; Dask starts another one. The bits are compared with those of one
 process without Dask. "late" are kills that came when the call had ended already.
 """
@@ -25,7 +26,7 @@ import numpy as np
 from distributed import LocalCluster
 
 import dntk
-from dntk.distill.data import RPCholesky
+from dntk.distill.data import LastLayer, RPCholesky
 from dntk.distill.gradients import Streaming
 
 POINTS, WIDTH, OUTPUTS, DIM, ROWS = 3000, 32, 3, 32, 32
@@ -44,6 +45,16 @@ def calls(folder: str, client: Any) -> Mapping[str, Callable[[], bytes]]:
         assert isinstance(found, dntk.StoredFeatures)
         return found
 
+    def held() -> dntk.StoredFeatures:
+        """In the workers' memory; without workers on the disk, in chunks of as many points."""
+        if client is not None:
+            return dntk.tangent_features(model, x, sketch=sketch, client=client)
+        alone = f"{folder}/held"
+        dntk.tangent_features(model, x, sketch=sketch, store=alone, shard=(0, 1))
+        return dntk.StoredFeatures(alone)
+
+    spec = dntk.DistilledNTK(model, data=LastLayer(RPCholesky(50)), sketch=sketch, gradients=None)
+
     def features() -> bytes:
         shutil.rmtree(store.path, ignore_errors=True)
         return bytes(stored().values.tobytes())
@@ -53,6 +64,8 @@ def calls(folder: str, client: Any) -> Mapping[str, Callable[[], bytes]]:
         "ridge": lambda: bytes(dntk.solve.ridge(opened(store, client), y).weights.tobytes()),
         "streaming": lambda: bytes(Streaming(8).stream(opened(store, client).paired(y)).rows.tobytes()),
         "points": lambda: bytes(RPCholesky(20, block=20).select(opened(store, client)).indices.tobytes()),
+        "held": lambda: bytes(dntk.solve.ridge(held(), y, ridge=0.1).weights.tobytes()),
+        "fit": lambda: bytes(spec.fit(x, client=client).predict(x[:100]).tobytes()),
     }
 
 

@@ -11,6 +11,7 @@ import pytest
 import dntk
 from dntk.distill.data import Balanced, Herding, KMeans, LastLayer, RPCholesky
 from dntk.distill.gradients import Solution, Streaming
+from dntk.features import kept_features
 from dntk.ledger import LedgerRecorder
 from dntk.stores import Layout, cluster_of
 from dntk.stores.clusters import HeldArray
@@ -94,6 +95,13 @@ class TestHeldFeatures:
         assert there.cost.jacobian_rows == here.cost.jacobian_rows == 3 * 150
         found, wanted = (one.nearest(one[[3, 149]], 4) for one in (phi, expected))
         assert bits(found.indices, found.distances) == bits(wanted.indices, wanted.distances)
+        more = library.array(data(600))
+        core, wanted = (LastLayer(RPCholesky(5)).select_inputs(model, more, client=one) for one in (client, None))
+        assert bits(core.indices, core.residual_trace) == bits(wanted.indices, wanted.residual_trace)
+        made, wanted = (
+            kept_features(model, more, sketch=SKETCH, batch_size=200, kept=None, client=one) for one in (client, None)
+        )
+        assert bits(made.values) == bits(wanted.values)
         targets = host(model(x))
         weights = [host(dntk.solve.ridge(one, library.array(targets), ridge=0.1).weights) for one in (phi, expected)]
         assert weights[0].tobytes() == weights[1].tobytes()

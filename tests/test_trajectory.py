@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk.distill.data import KMeans, Random
+from dntk.distill.data import KMeans, Random, Selection
 from dntk.trajectories import Quantity
 from dntk.trajectories.held_out import held_out_points, student
+from dntk.trajectories.interpolation import RIDGE, Interpolation
 from dntk.trajectories.measures import _pair_sums
 from tests.jacobians import float_of, random_network, tanh_model
-from tests.libraries import Library, interpreted
+from tests.libraries import Library, host, interpreted
 
 NUMPY = Library("numpy", "numpy")
 N, SIZES = 48, (3, 4, 2)
@@ -88,7 +89,7 @@ def test_few_points_are_exact_where_all_are_known(library, reference):
         quantity = getattr(found, name)
         assert isinstance(quantity, Quantity)
         np.testing.assert_allclose(quantity.values[reference], truth[name][reference], rtol=rounding)
-        np.testing.assert_allclose(quantity.values, truth[name], rtol=0.35)  # eight of 48 points, four clusters
+        np.testing.assert_allclose(quantity.values, truth[name], rtol=0.05)  # eight of 48 points, four clusters
         if name == "effective_dimension":
             assert np.all(np.isnan(quantity.lower))  # few points say nothing of what all of them miss
             continue
@@ -99,6 +100,68 @@ def test_few_points_are_exact_where_all_are_known(library, reference):
     assert found.reference == reference % 3
     assert len(found.selection) == 8
     assert "3 checkpoints" in repr(found)
+
+
+def copies():
+    """Six points, one of them once and one of them 65 times, and the positions of the first of each."""
+    rng, counts = np.random.default_rng(0), (1, 2, 4, 8, 16, 65)
+    x = np.repeat(rng.normal(size=(6, 3)), counts, axis=0).astype(np.float32).astype(np.float64)
+    return x, np.sign(x @ rng.normal(size=(3, 2))), np.cumsum([0, *counts[:-1]])
+
+
+def test_copies_of_the_few_are_told_at_every_checkpoint(library):
+    interpreted(library)
+    x, y, firsts = copies()
+    dtype, truth = float_of(library), dense(x, y, size=2)
+    equal = library.array(np.ones(6, dtype))
+    chosen = Selection(indices=library.array(firsts), weights=equal, residual_trace=0 * equal, trace=1.0)
+    found = dntk.trajectory(
+        checkpoints(library),
+        library.array(x, dtype),
+        library.array(y, dtype),
+        distilled=chosen,
+        held_out=32,
+        size=2,
+        sketch=None,
+    )
+    for name in ("eigenvalues", "alignment", "effective_dimension"):  # equal weights have 296%, 4% and 20%
+        np.testing.assert_allclose(getattr(found, name).values, truth[name], rtol=0.02)
+    np.testing.assert_allclose(found.drift.values, truth["drift"], rtol=0.02, atol=1e-6)
+    width = found.alignment.upper - found.alignment.lower
+    assert np.all(width < 0.01)  # held-out points alone differ by 0.1: they are as combinations of the few have them
+
+
+def test_coefficients_are_those_of_ridge_regression(library):
+    rng, dtype = np.random.default_rng(0), float_of(library)
+    values = rng.normal(size=(2, 20, 7)).astype(dtype) * 1e3
+    few = np.asarray([3, 0, 11])
+    found = Interpolation.fitted(dntk.TangentFeatures(library.array(values)), library.array(few))
+    rows = values.transpose(1, 0, 2).reshape(20, 14).astype(np.float64)
+    kernel = rows[few] @ rows[few].T
+    expected = np.linalg.solve(kernel + RIDGE * np.linalg.eigvalsh(kernel)[-1] * np.eye(3), rows[few] @ rows.T).T
+    rounding = 64 * np.finfo(dtype).eps / RIDGE
+    np.testing.assert_allclose(host(found.coefficients), expected, atol=rounding * np.abs(expected).max())
+
+
+def test_the_spread_of_few_has_the_kernel_of_all_combinations(library):
+    rng, dtype = np.random.default_rng(0), float_of(library)
+    p, y = rng.normal(size=(20, 3)).astype(dtype), rng.normal(size=(20, 2)).astype(dtype)
+    values = rng.normal(size=(2, 3, 7)).astype(dtype)
+    spread = Interpolation(coefficients=library.array(p)).spread(library.array(y))
+    kernel = host(spread.of(dntk.TangentFeatures(library.array(values))).kernel()).astype(np.float64)
+    z = host(spread.targets).astype(np.float64)
+    rows = values.transpose(1, 0, 2).reshape(3, 14).astype(np.float64) / 2**0.5
+    every = p.astype(np.float64) @ rows
+    rounding = 1e3 * np.finfo(dtype).eps
+    np.testing.assert_allclose(
+        np.linalg.eigvalsh(kernel), np.linalg.eigvalsh(every @ every.T)[-3:], rtol=rounding, atol=rounding
+    )
+    np.testing.assert_allclose(z.T @ kernel @ z, (y.T @ every) @ (every.T @ y), rtol=rounding, atol=rounding * 1e3)
+
+
+def test_features_that_are_zero_are_no_combination_of_any():
+    found = Interpolation.fitted(dntk.TangentFeatures(np.zeros((1, 4, 2))), np.asarray([0, 1]))
+    assert np.all(found.coefficients == 0)
 
 
 def test_the_share_outside_holds_the_mean_of_points_that_were_not_chosen():
@@ -187,6 +250,15 @@ def test_held_out_points_were_not_chosen():
     drawn = held_out_points(np.asarray([0, 3, 4]), 8, 10, seed=0)
     assert sorted(drawn) == [1, 2, 5, 6, 7]
     assert held_out_points(np.asarray([0, 3, 4]), 8, 2, seed=0) == drawn[:2]
+
+
+def test_blocks_of_rows_give_the_sums_of_all_pairs(monkeypatch):
+    rng = np.random.default_rng(0)
+    phi, first = (dntk.TangentFeatures(rng.normal(size=(2, 7, 3))) for _ in range(2))
+    weights, y = rng.random(7), rng.normal(size=(7, 2))
+    expected = _pair_sums(phi, first, weights, y)
+    monkeypatch.setattr("dntk.trajectories.measures._ENTRIES", 2 * 7)
+    np.testing.assert_allclose(_pair_sums(phi, first, weights, y), expected, rtol=1e-12)
 
 
 def test_pairs_of_a_uniform_sample_are_unbiased():

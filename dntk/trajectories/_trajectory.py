@@ -18,8 +18,9 @@ from dntk.features import TangentFeatures
 from dntk.models import batches
 from dntk.sketch.resolution import AnySketch
 from dntk.trajectories._run import Checkpoint, Run
+from dntk.trajectories.few import Few, Interpolated, Weighed, ends
 from dntk.trajectories.held_out import GROUPS, Jackknife, held_out_points
-from dntk.trajectories.measures import ALIGNMENT, DIMENSION, Measures, calibrated
+from dntk.trajectories.measures import Measures
 from dntk.trajectories.value import Quantity, Trajectory
 from dntk.types import Array, Inputs
 
@@ -41,8 +42,9 @@ def trajectory(
 ) -> Trajectory:
     """Spectrum, effective dimension, alignment and drift of the kernel at many checkpoints, from a few points.
 
-    All points are differentiated at one checkpoint, where the few are chosen; at the others only the few are, and what
-    they miss is corrected by what they miss there (:mod:`dntk.trajectories.measures`).
+    All points are differentiated at one checkpoint, where the few are chosen and gradients of all are fitted as
+    combinations of theirs (:mod:`dntk.trajectories.interpolation`). At the others only the few are differentiated: the
+    combinations are kept, and what they miss is corrected by what they miss there (:mod:`dntk.trajectories.measures`).
 
     Parameters
     ----------
@@ -54,14 +56,15 @@ def trajectory(
     y
         Targets (n, C) for the alignment, as of :func:`dntk.targets.one_hot`.
     distilled
-        A selector, for example ``dntk.distill.data.KMeans(64)``, whose weights are shares of the data; a
-        selection that was made before; or None: all points everywhere, exactly.
+        A selector, for example ``dntk.distill.data.KMeans(64)``; a selection that was made before; or None: all points
+        everywhere, exactly.
     reference
         The checkpoint at which all points are differentiated: late ones serve better than early ones. None: nowhere;
-        the distilled points are then a selection, and what they miss stays.
+        the distilled points are then a selection that stands for all by its weights, and what it misses stays.
     held_out
-        Points, drawn from those that were not chosen, that intervals and the alignment come from: 32 or more. The
-        alignment is a mean over pairs of points, which only a uniform draw estimates.
+        Points, drawn from those that were not chosen, that intervals come from: 32 or more. Where there is a reference
+        they take part in the combinations, after they have judged those of the chosen ones; where there is none the
+        alignment comes from them alone, a mean over pairs of points, which only a uniform draw estimates.
     size
         Number of leading eigenvalues.
     ridge
@@ -83,8 +86,9 @@ def trajectory(
 
     Notes
     -----
-    C·(n + t·(m + h)) Jacobian rows for t checkpoints, against C·n·t. Intervals of quantities are empirical, and say how
-    far points that were not chosen disagree; those of :attr:`Trajectory.outside` are theorems on the drawn points.
+    C·(n + (t − 1)·(m + h)) Jacobian rows for t checkpoints, against C·n·t; the (n, m + h) coefficients are held in
+    float64. Intervals of quantities are empirical: a jackknife of by how much held-out points differ from the
+    combinations of the chosen ones. Those of :attr:`Trajectory.outside` are theorems on the drawn points.
 
     Examples
     --------
@@ -138,19 +142,19 @@ def _from_few(run: Run, measures: Measures, held_out: int, confidence: float, se
     chosen = [int(selection.indices[i]) for i in range(size)]
     where, x, y = run.at([*chosen, *others], selection.indices)
     phis = _Features(run, where, x, everything)
-    few = _Few.of(run, measures, selection, everything, y, confidence)
+    few, jackknife = _judged(run, measures, selection, phis, y, confidence)
     first = phis.at(0)
-    then = (None, None) if run.reference is None else few.measured(phis.at(run.reference), first)
-    ends, outside = [], []
+    then = None if run.reference is None else few.measured(phis.at(run.reference), first)
+    found, outside = [], []
     with task("trajectory", total=len(run.models), unit="checkpoints") as bar:
         for t in bar.over(range(len(run.models))):
             phi = first if t == 0 else phis.at(t)
-            ends.append(few.ends(few.measured(phi, first), then))
+            found.append(ends(jackknife, few.measured(phi, first), then))
             outside.append(_outside(phi, size, n, confidence, seed))
     rows = (0 if everything is None else n) + phis.made(len(run.models)) * (size + len(others))
     return _value(
         run,
-        (np.stack([e[0] for e in ends]), np.stack([e[1] for e in ends]), np.stack([e[2] for e in ends])),
+        (np.stack([e[0] for e in found]), np.stack([e[1] for e in found]), np.stack([e[2] for e in found])),
         confidence,
         rows=first.n_outputs * rows,
         all_rows=first.n_outputs * n * len(run.models),
@@ -159,49 +163,25 @@ def _from_few(run: Run, measures: Measures, held_out: int, confidence: float, se
     )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Few:
-    """Quantities of the chosen points, which come first, and of the held-out ones; ``total`` those of all at r."""
-
-    measures: Measures
-    weights: Float[Array, " m"]
-    targets: Float[Array, "m c"] | None
-    jackknife: Jackknife
-    total: Float[np.ndarray, " q"] | None
-
-    @staticmethod
-    def of(
-        run: Run,
-        measures: Measures,
-        selection: Selection,
-        everything: TangentFeatures | None,
-        targets: Array | None,
-        confidence: float,
-    ) -> "_Few":
-        xp, size, total = arrays.namespace(selection.weights), len(selection), None
-        if everything is not None:
-            ones = xp.ones_like(everything.values[0, :, 0])
-            total = measures.of(everything, everything, ones, run.targets)
-        y = (None, None) if targets is None else (targets[:size, :], targets[size:, :])
-        points = batches.count(run.x)
-        jackknife = Jackknife(measures=measures, points=points, targets=y[1], everywhere=total, confidence=confidence)
-        weights = selection.weights * (points / float(xp.sum(selection.weights)))
-        return _Few(measures=measures, weights=weights, targets=y[0], jackknife=jackknife, total=total)
-
-    def measured(self, phi: TangentFeatures, first: TangentFeatures) -> tuple[np.ndarray, np.ndarray]:
-        """Of the chosen points, and of the held-out ones in replicates."""
-        chosen, others = slice(0, self.weights.shape[0]), slice(self.weights.shape[0], len(phi))
-        value = self.measures.of(phi[chosen], first[chosen], self.weights, self.targets)
-        return value, self.jackknife.replicates(phi[others], first[others])
-
-    def ends(self, now: tuple[Any, Any], then: tuple[Any, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Estimates, and the ends of intervals that contain them."""
-        value = calibrated(now[0], then[0], self.total)
-        middle, lower, upper = self.jackknife.interval(now[1], then[1])
-        value[ALIGNMENT] = middle[ALIGNMENT]
-        # Few points miss dimensions, held-out ones as chosen ones do: an interval from them would not hold the truth.
-        lower[DIMENSION] = upper[DIMENSION] = float("nan")
-        return value, np.minimum(lower, value), np.maximum(upper, value)
+def _judged(
+    run: Run, measures: Measures, selection: Selection, phis: "_Features", targets: Array | None, confidence: float
+) -> tuple[Few, Jackknife]:
+    """How the few stand for all, and what the held-out points make of it; ``targets`` are those of both."""
+    size, total = len(selection), None
+    if phis.everything is not None:
+        ones = arrays.namespace(selection.weights).ones_like(phis.everything.values[0, :, 0])
+        total = measures.of(phis.everything, phis.everything, ones, run.targets)
+    jackknife = Jackknife(
+        measures=measures,
+        points=batches.count(run.x),
+        size=phis.where.shape[0] - size,
+        targets=None if targets is None else targets[size:, :],
+        everywhere=total,
+        confidence=confidence,
+    )
+    if phis.everything is None:
+        return Weighed.of(measures, selection, None if targets is None else targets[:size, :], jackknife), jackknife
+    return Interpolated.of(measures, phis.everything, phis.where, run.targets, jackknife), jackknife
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,10 +28,11 @@ def held_out_points(chosen: Int[Array, " m"], points: int, size: int, seed: int)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Jackknife:
-    """Replicates of every quantity, each without one group of the held-out points; all of these first."""
+    """Replicates of every quantity, each without one group of the ``size`` held-out points; all of these first."""
 
     measures: Measures
     points: int
+    size: int
     targets: Float[Array, "h c"] | None
     everywhere: Float[np.ndarray, " q"] | None
     confidence: float

@@ -1,7 +1,8 @@
 """What is measured of a kernel at a checkpoint, from weighted features, and how a sample of points stands for all.
 
-Points of weight w stand for Ψᵀdiag(w)Ψ = Σ_i w_i ψ_i ψ_iᵀ: their kernel is √w_i K̄_ij √w_j, their targets √w_i y_i. A
-quantity Q of all n points at checkpoint t is estimated by the ratio
+Points of weight w stand for Ψᵀdiag(w)Ψ = Σ_i w_i ψ_i ψ_iᵀ: their kernel is √w_i K̄_ij √w_j, their targets √w_i y_i;
+combinations of them (:mod:`dntk.trajectories.interpolation`) for the kernel that these have. A quantity Q of all n points
+at checkpoint t is estimated by the ratio
 
     Q_t = Q_r · q_t/q_r,
 
@@ -95,14 +96,16 @@ def _pair_sums(
     y = arrays.in_float64(xp.zeros_like(mine[:, :1]) if targets is None else targets)
     total, same = np.zeros(5), np.zeros(5)
     for start, stop in arrays.spans(len(phi), max(1, _ENTRIES // len(phi))):
-        kernel, before = mine[start:stop, :] @ mine.T, theirs[start:stop, :] @ theirs.T
-        labels = y[start:stop, :] @ y.T
+        kernel, before = mine[start:stop, :] @ mine[start:, :].T, theirs[start:stop, :] @ theirs[start:, :].T
+        labels = y[start:stop, :] @ y[start:, :].T
         pairs = (kernel * labels, kernel**2, labels**2, (kernel * scale**2 - before) ** 2, before**2)
+        left, width = w[start:stop], stop - start
+        both = xp.concat([left, 2 * w[stop:]])  # pairs of these rows with later ones count twice: kernels are symmetric
         for i, part in enumerate(pairs):
-            total[i] += float(xp.sum(part * w[start:stop, None] * w[None, :]))
-            own = xp.linalg.diagonal(part[:, start:stop])
-            same[i] += float(xp.sum(own * w[start:stop]))
-            total[i] -= float(xp.sum(own * w[start:stop] ** 2))
+            total[i] += float(xp.sum(part * left[:, None] * both[None, :]))
+            own = xp.linalg.diagonal(part[:, :width])
+            same[i] += float(xp.sum(own * left))
+            total[i] -= float(xp.sum(own * left**2))
     points, squares = float(xp.sum(w)), float(xp.sum(w**2))
     others = points**2 - squares
     return same + (total * (points * (points - 1) / others) if others > 0 else 0.0)

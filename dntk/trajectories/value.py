@@ -45,10 +45,10 @@ class Trajectory:
         The leading ones of the mean kernel of all points, (t, r).
     effective_dimension
         tr K̄(K̄ + λI)⁻¹, λ in units of each checkpoint's own trace; from few points without interval (NaN):
-        they miss dimensions, 8 to 16% of them in `benchmarks/trajectory.py`.
+        they miss dimensions.
     alignment
-        With the targets, from the held-out points; None without. Small ones need hundreds of held-out points: see the
-        interval.
+        With the targets; None without. Without a reference from held-out points alone, of which small ones need
+        hundreds: see the interval.
     drift
         ‖K̄_t − K̄_0‖_F/‖K̄_0‖_F, from the first checkpoint.
     outside

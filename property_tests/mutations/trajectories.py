@@ -4,8 +4,11 @@ from property_tests.mutations.mutant import Mutant
 
 MEASURES = "dntk/trajectories/measures.py"
 HELD_OUT = "dntk/trajectories/held_out.py"
+FEW_POINTS = "dntk/trajectories/few.py"
+INTERPOLATION = "dntk/trajectories/interpolation.py"
 TESTS = "tests/test_trajectory.py::"
 DENSE = TESTS + "test_all_points_give_the_dense_formulas[numpy]"
+COPIES = TESTS + "test_copies_of_the_few_are_told_at_every_checkpoint[numpy]"
 FEW = TESTS + "test_few_points_are_exact_where_all_are_known[numpy--1]"
 
 MUTANTS = [
@@ -32,10 +35,17 @@ MUTANTS = [
     ),
     Mutant(
         MEASURES,
-        "total[i] -= float(xp.sum(own * w[start:stop] ** 2))",
+        "total[i] -= float(xp.sum(own * left**2))",
         "total[i] -= 0.0",
         "pairs of a point with itself stand for pairs of two",
         TESTS + "test_pairs_of_a_uniform_sample_are_unbiased",
+    ),
+    Mutant(
+        MEASURES,
+        "both = xp.concat([left, 2 * w[stop:]])",
+        "both = xp.concat([left, w[stop:]])",
+        "pairs of two blocks count once",
+        TESTS + "test_blocks_of_rows_give_the_sums_of_all_pairs",
     ),
     Mutant(
         HELD_OUT,
@@ -50,5 +60,33 @@ MUTANTS = [
         "deviation = np.sqrt(1e-3 / GROUPS *",
         "the jackknife forgets that its replicates share points",
         TESTS + "test_intervals_of_held_out_points_hold_the_value_of_all_points_about_as_often_as_they_say",
+    ),
+    Mutant(
+        FEW_POINTS,
+        "_spread(self.measures, self.chosen, mine, then) + found - expected",
+        "_spread(self.measures, self.chosen, mine, then) + found",
+        "intervals forget what held-out points should be",
+        COPIES,
+    ),
+    Mutant(
+        FEW_POINTS,
+        "every=Interpolation.fitted(phi, where).spread(targets)",
+        "every=Interpolation.fitted(phi, where).spread(None)",
+        "the alignment forgets the targets",
+        COPIES,
+    ),
+    Mutant(
+        INTERPOLATION,
+        "values + RIDGE * largest",
+        "values + RIDGE",
+        "the ridge of the coefficients has no units",
+        TESTS + "test_coefficients_are_those_of_ridge_regression[numpy]",
+    ),
+    Mutant(
+        INTERPOLATION,
+        "Spread(root=root, targets=None if targets is None else q.T @ arrays.in_float64(targets))",
+        "Spread(root=root, targets=None if targets is None else root.T @ (q.T @ arrays.in_float64(targets)))",
+        "targets are not in the coordinates of the kernel",
+        TESTS + "test_the_spread_of_few_has_the_kernel_of_all_combinations[numpy]",
     ),
 ]

@@ -1,8 +1,8 @@
 """What is measured of a kernel at a checkpoint, from weighted features, and how a sample of points stands for all.
 
 Points of weight w stand for Ψᵀdiag(w)Ψ = Σ_i w_i ψ_i ψ_iᵀ: their kernel is √w_i K̄_ij √w_j, their targets √w_i y_i;
-combinations of them (:mod:`dntk.trajectories.interpolation`) for the kernel that these have. A quantity Q of all n points
-at checkpoint t is estimated by the ratio
+combinations of them (:mod:`dntk.trajectories.interpolation`) for the kernel that these have. A quantity Q of all n
+points at checkpoint t is estimated by the ratio
 
     Q_t = Q_r · q_t/q_r,
 

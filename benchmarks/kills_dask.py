@@ -98,30 +98,45 @@ def killed_during(call: Callable[[], bytes], cluster: Any, after: float, draw: r
 def run(kills: int, seed: int) -> collections.Counter[str]:
     """Counts of what came of the kills."""
     draw, found = random.Random(seed), collections.Counter[str]()
-    with tempfile.TemporaryDirectory() as folder, LocalCluster(2, threads_per_worker=1, dashboard_address=":0") as own:
+    with tempfile.TemporaryDirectory() as folder:
         expected = {name: call() for name, call in calls(f"{folder}/alone", None).items()}
-        with own.get_client() as client:
-            by_workers, seconds = calls(f"{folder}/run", client), {}
-            for name, call in by_workers.items():
-                start = time.perf_counter()
-                assert call() == expected[name]
-                seconds[name] = time.perf_counter() - start
-            for number in range(kills):
-                name = list(by_workers)[number % len(by_workers)]
-                try:
-                    client.wait_for_workers(2, timeout=120)
-                except TimeoutError:  # Dask's nanny may give up a worker that is killed while it starts
-                    found["not tried: no second worker came back"] += kills - number
-                    break
-                try:
-                    result, on_time = killed_during(by_workers[name], own, draw.random() * seconds[name], draw)
-                except Exception as error:  # what is lost is counted
-                    found[f"{name}: lost"] += 1
-                    sys.stderr.write(f"{name}: {type(error).__name__}: {error}\n")
-                    continue
-                found[f"{name}: {'same' if result == expected[name] else 'DIFFERENT'}"] += 1
-                found[f"{name}: late"] += not on_time
+        while found["kills"] < kills:
+            found["clusters"] += 1
+            with LocalCluster(2, threads_per_worker=1, dashboard_address=":0") as own, own.get_client() as client:
+                on_one_cluster(calls(f"{folder}/run", client), expected, kills, own, draw, found)
     return found
+
+
+def on_one_cluster(
+    by_workers: Mapping[str, Callable[[], bytes]],
+    expected: Mapping[str, bytes],
+    kills: int,
+    cluster: Any,
+    draw: random.Random,
+    found: collections.Counter[str],
+) -> None:
+    """Kill until there are enough, or the cluster's nanny has given up a worker that was killed while it started."""
+    seconds = {}
+    for name, call in by_workers.items():
+        start = time.perf_counter()
+        assert call() == expected[name]
+        seconds[name] = time.perf_counter() - start
+    while found["kills"] < kills:
+        name = list(by_workers)[found["kills"] % len(by_workers)]
+        deadline = time.perf_counter() + 120
+        while len(cluster.scheduler.workers) < 2:
+            if time.perf_counter() > deadline:
+                return
+            time.sleep(0.1)
+        found["kills"] += 1
+        try:
+            result, on_time = killed_during(by_workers[name], cluster, draw.random() * seconds[name], draw)
+        except Exception as error:  # what is lost is counted
+            found[f"{name}: lost"] += 1
+            sys.stderr.write(f"{name}: {type(error).__name__}: {error}\n")
+            continue
+        found[f"{name}: {'same' if result == expected[name] else 'DIFFERENT'}"] += 1
+        found[f"{name}: late"] += not on_time
 
 
 def main() -> None:

@@ -416,6 +416,16 @@ class TestBadInput:
             stored(tmp_path / "run", model=network(seed=1), client=threads)
         assert not passes
 
+    def test_a_client_need_not_be_the_default_one(self, tmp_path):
+        with (
+            distributed.LocalCluster(n_workers=1, processes=False, threads_per_worker=1, dashboard_address=":0") as own,
+            distributed.Client(own, set_as_default=False) as client,
+        ):
+            phi = stored(tmp_path / "run", client=client)
+            assert phi.values.tobytes() == stored(tmp_path / "one").values.tobytes()
+            held = dntk.tangent_features(network(), data(), sketch=SKETCH, client=client)
+            assert held.values.tobytes() == phi.values.tobytes()
+
     def test_a_scheduler_that_is_gone_is_said(self, tmp_path):
         with distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as own:
             client = own.get_client()

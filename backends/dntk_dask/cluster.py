@@ -62,7 +62,7 @@ class DaskCluster:
                 for numbers in _rounds(job, sent):
                     new = self._compute([self._task(job, sent, parcel, number, known) for number in numbers])
                     known |= dict(zip(numbers, new, strict=True))
-                    for _, found in as_completed(new, with_results=True):
+                    for _, found in self._as_they_come(new):
                         yield _sound(found)
             finally:
                 self._cancel(known.values())
@@ -93,7 +93,7 @@ class DaskCluster:
                 new = self._compute([make(parcel, (0, *part), sent.parts(((0, *part),))) for _, part in some])
                 numbers = {future.key: number for future, (number, _) in zip(new, some, strict=True)}
                 try:
-                    for future, found in as_completed(new, with_results=True):
+                    for future, found in self._as_they_come(new):
                         made = _sound(found)
                         yield MadeRows(numbers[future.key], made.value.content, made.cost)
                         new.remove(future)  # a worker forgets what is here
@@ -112,7 +112,7 @@ class DaskCluster:
                     held += new
                     costs = self._compute([cost(future) for future in new])
                     points = {future.key: stop - start for future, (_, start, stop) in zip(costs, some, strict=True)}
-                    for future, found in as_completed(costs, with_results=True):
+                    for future, found in self._as_they_come(costs):
                         _sound(found).taken()
                         told(points[future.key])
             except BaseException:
@@ -149,6 +149,10 @@ class DaskCluster:
     def _compute(self, wanted: list[Any]) -> list[Future]:
         with _large_graphs():
             return list(self.client.compute(wanted, optimize_graph=True))
+
+    def _as_they_come(self, futures: list[Future]) -> Iterator[tuple[Future, Any]]:
+        """Futures and their results; of this client, which need not be Dask's default one."""
+        yield from as_completed(futures, with_results=True, loop=self.client.loop)
 
     def _cancel(self, futures: Iterable[Future]) -> None:
         left = [future for future in futures if future.status != "finished"]

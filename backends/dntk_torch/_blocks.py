@@ -7,10 +7,11 @@ from typing import Any
 import torch
 
 from dntk import arrays
-from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock
+from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock, TiedBlock
 from dntk.models import batches
 from dntk.models.adapter import stored_block
 from dntk.types import Batch
+from dntk_torch._evidence import is_zero, mixed_gradients
 from dntk_torch._owners import Owners, Pulled
 from dntk_torch._placing import misplaced, numbered, witnessed
 from dntk_torch._pulling import Placed, pull
@@ -18,10 +19,24 @@ from dntk_torch.called import device_of
 from dntk_torch.capture import Capture, block_of, capture, uses_of, watched
 from dntk_torch.execution import detached, differentiable
 from dntk_torch.layouts import APART
-from dntk_torch.per_sample import PerSample, by_loop, unreached
+from dntk_torch.per_sample import PerSample, by_loop
 from dntk_torch.private_copy import Values
 from dntk_torch.probe import Plan
 from dntk_torch.requirements import require_no_remembered_values
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Forward:
+    """A forward pass of which layers were recorded.
+
+    ``idle``: parameters without a gradient at these inputs, whatever their forms give. ``woken``: those that have one,
+    and had none where the forms were compared, so that no form of theirs counts.
+    """
+
+    captured: Capture
+    values: Values
+    idle: frozenset[str]
+    woken: frozenset[str]
 
 
 def blocks_of(
@@ -32,63 +47,124 @@ def blocks_of(
     cotangents: torch.Tensor,
     *,
     look: Callable[[torch.Tensor], None],
+    again: Callable[[frozenset[str]], Plan | None],
 ) -> Iterator[GradientBlock]:
     """Blocks in the order of the ``selected`` parameters, each at offset 0.
 
     Where data may decide which row goes where, rows are compared with their inputs. ``look`` is shown the outputs,
-    where there are closed forms.
+    where there are closed forms. ``again`` makes a better plan where parameters have woken, if it can.
     """
-    captured: Capture | None = None
-    idle: frozenset[str] = frozenset()
-    factored: Mapping[str, Placed] = {}
-    pulled: Pulled = {}
-    stored: dict[str, DenseBlock | None] = {}
-    owners: Owners | None = None
     cotangents = cotangents.detach()
-    if plan.layouts:
-        with differentiable(device_of(x)):
-            values = detached(net, [*plan.layouts, *plan.unreached])
-            reading = plan.rows.read is not None
-            captured = capture(net, values, x, watched(plan.sites), shielded=plan.shielded, reading=reading)
-            arrays.require_finite("the network's outputs", captured.outputs.detach())
-            look(captured.outputs.detach())
-            idle = _idle(net, captured, plan, values)
-            factored, small, owners = _placed(captured, cotangents, plan)
-            pulled, stored = pull(captured, cotangents, factored, small, owners)
-            captured = captured.without_graph()
-    stored.update(_per_sample(net, plan.per_sample, x, cotangents))
+    forward = _forward(net, plan, x, cotangents, look) if plan.layouts or plan.untold else None
+    better = again(forward.woken) if forward is not None and forward.woken else None
+    if better is not None:
+        del forward  # and its graph
+        yield from blocks_of(net, selected, better, x, cotangents, look=look, again=again)
+        return
+    passes = _passed(plan, forward, x, cotangents)
+    del forward
+    passes.stored.update(_per_sample(net, plan.per_sample, x, cotangents))
     absorbed = False
     for name in selected:
         if absorbed:  # the bias of the block before
             absorbed = False
             continue
-        block: Any = stored.pop(name, None)
-        if name in idle:
-            block = _nothing(name, values[name].shape, cotangents.expand(-1, batches.count(x), -1))
-        elif block is None and captured is not None and name in factored:
-            sites, layout = factored[name]
-            block = block_of(sites, captured, pulled, layout=layout, name=name, owners=owners)
+        block: Any = passes.block(name)
         if block is None:
             # These inputs took another way through the network than those of the probe, one after the other.
             block = _per_sample(net, {name: by_loop}, x, cotangents)[name]
-            if owners is None and not bool(block.values.any()):
+            if passes.owners is None and not bool(block.values.any()):
                 require_no_remembered_values(net, (name,))
         if name in plan.with_bias and isinstance(block, FactoredBlock) and not block.transposed:
             block, absorbed = dataclasses.replace(block, bias=True), True
         yield block
 
 
-def _idle(net: torch.nn.Module, captured: Capture, plan: Plan, values: Values) -> frozenset[str]:
-    """Parameters from which no way leads to these outputs, as those of experts that no row was sent to."""
+def _forward(
+    net: torch.nn.Module, plan: Plan, x: Batch, cotangents: torch.Tensor, look: Callable[[torch.Tensor], None]
+) -> _Forward:
+    with differentiable(device_of(x)):
+        values = detached(net, [*plan.layouts, *plan.untold])
+        reading = plan.rows.read is not None
+        captured = capture(net, values, x, watched(plan.sites), shielded=plan.shielded, reading=reading)
+        arrays.require_finite("the network's outputs", captured.outputs.detach())
+        look(captured.outputs.detach())
+        idle, woken = _asleep(net, captured, plan, values, cotangents)
+    return _Forward(captured=captured, values=values, idle=idle, woken=woken)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Passes:
+    """What all passes have given, without their graph."""
+
+    forward: _Forward | None
+    cotangents: torch.Tensor
+    factored: Mapping[str, Placed]
+    pulled: Pulled
+    stored: dict[str, DenseBlock | None]
+    owners: Owners | None
+
+    def block(self, name: str) -> GradientBlock | None:
+        """Block of a parameter, ``None`` where the plan does not tell its gradients at these inputs."""
+        block: Any = self.stored.pop(name, None)
+        if self.forward is None:
+            return block
+        if block is None and name in self.factored:
+            sites, layout = self.factored[name]
+            block = block_of(sites, self.forward.captured, self.pulled, layout=layout, name=name, owners=self.owners)
+        if name in self.forward.idle:
+            return (
+                _nothing(name, self.forward.values[name].shape, self.cotangents) if block is None else _emptied(block)
+            )
+        return None if name in self.forward.woken else block
+
+
+def _passed(plan: Plan, forward: _Forward | None, x: Batch, cotangents: torch.Tensor) -> _Passes:
+    """The backward passes to the outputs of layers."""
+    factored: Mapping[str, Placed] = {}
+    pulled: Pulled = {}
+    stored: dict[str, DenseBlock | None] = {}
+    owners: Owners | None = None
+    if forward is not None:
+        with differentiable(device_of(x)):
+            factored, small, owners = _placed(forward.captured, cotangents, plan)
+            pulled, stored = pull(forward.captured, cotangents, factored, small, owners)
+            forward = dataclasses.replace(forward, captured=forward.captured.without_graph())
+    return _Passes(
+        forward=forward,
+        cotangents=cotangents.expand(-1, batches.count(x), -1),
+        factored=factored,
+        pulled=pulled,
+        stored=stored,
+        owners=owners,
+    )
+
+
+def _asleep(
+    net: torch.nn.Module, captured: Capture, plan: Plan, values: Values, cotangents: torch.Tensor
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Parameters without a gradient at these inputs, as those of experts that no row was sent to; and those woken."""
     uncalled = [
         name
         for name in plan.layouts
         if not any(uses_of(site, call, name) for site in plan.sites[name] for call in captured.calls[site.layer])
     ]
-    asked = {name: values[name] for name in [*plan.unreached, *uncalled]}
-    found = unreached(captured.outputs, asked) if asked and captured.outputs.requires_grad else frozenset()
-    require_no_remembered_values(net, found - plan.unreached)
-    return found
+    asked = {name: values[name] for name in dict.fromkeys([*plan.untold, *uncalled])}
+    found = mixed_gradients(captured.outputs, asked, cotangents.expand(-1, captured.outputs.shape[0], -1))
+    idle = frozenset(name for name, gradient in found.items() if is_zero(gradient))
+    if captured.outputs.requires_grad:
+        unreached = frozenset(name for name, gradient in found.items() if gradient is None)
+        require_no_remembered_values(net, unreached - plan.unreached)
+    return idle, plan.untold - idle
+
+
+def _emptied(block: Any) -> Any:
+    """The block with gradients of zero, in the same memory, by which batches are chosen."""
+    if isinstance(block, TiedBlock):
+        return dataclasses.replace(block, table=_emptied(block.table), linear=_emptied(block.linear))
+    if isinstance(block, DenseBlock):
+        return dataclasses.replace(block, values=torch.zeros_like(block.values))
+    return dataclasses.replace(block, cotangents=torch.zeros_like(block.cotangents))
 
 
 def _placed(

@@ -5,16 +5,17 @@ import dataclasses
 import torch
 
 from dntk.models import batches
-from dntk.models.adapter import Memo, OutputCount, Passes
+from dntk.models.adapter import Looks, Memo, OutputCount, Passes
 from dntk.types import Batch
 from dntk_torch import inputs
+from dntk_torch._evidence import inputs_showing
 from dntk_torch._pushing import Pushing, make_push
 from dntk_torch._signature import signature
 from dntk_torch.called import Called
 from dntk_torch.counting import operations_of, probed
 from dntk_torch.per_sample import gradients_of
 from dntk_torch.private_copy import Values
-from dntk_torch.probe import Plan, make_plan
+from dntk_torch.probe import Plan, make_plan, plan_at
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,21 +25,37 @@ class Findings:
     outputs: OutputCount = dataclasses.field(default_factory=OutputCount)
     plans: Memo[Plan] = dataclasses.field(default_factory=Memo)
     pushes: Memo[Pushing] = dataclasses.field(default_factory=Memo)
+    looks: Looks = dataclasses.field(default_factory=Looks)
     input_gradients: Memo[inputs.InputGradient] = dataclasses.field(default_factory=Memo)
     sizes: Memo[tuple[int, int]] = dataclasses.field(default_factory=Memo)
     passes: Passes = dataclasses.field(default_factory=Passes)
 
     def planned(self, net: Called, names: tuple[str, ...], x: Batch) -> Plan:
-        """The way for every parameter; one of inputs without any gradient is of these alone."""
-        plan = self.plans(x, probed(lambda: make_plan(net, names, x)), of=signature(net))
-        if not plan.telling:
-            self.plans.forget(x, of=signature(net))
+        """The way for every parameter, as inputs so far have shown it."""
+        return self.plans(x, probed(lambda: make_plan(net, names, x)), of=signature(net))
+
+    def planned_again(self, net: Called, names: tuple[str, ...], x: Batch, woken: frozenset[str]) -> Plan | None:
+        """The way for every parameter, compared at inputs of ``x`` at which those ``woken`` have a gradient, too.
+
+        ``None`` where that was tried for all of them, so that no parameter is looked at for ever.
+        """
+        known = self.planned(net, names, x)
+        new = woken - known.tried
+        if not new:
+            return None
+
+        def find() -> Plan:
+            plan = plan_at(net, names, inputs_showing(net, x, new, known.shown))
+            return dataclasses.replace(plan, tried=known.tried | new)
+
+        plan = probed(find)()
+        self.plans.replace(x, plan, of=signature(net))
         return plan
 
     def pushed(self, net: Called, names: tuple[str, ...], x: Batch, tangents: Values) -> torch.Tensor:
         """Derivatives (q, n, C) of all outputs along tangents (q, *shape)."""
         way, telling = self.pushes(x, probed(lambda: make_push(net, names, x)), of=signature(net), enough=1)
-        if not telling:
+        if not telling and self.looks.once_more(x, of=signature(net)):
             self.pushes.forget(x, of=signature(net))
 
         def once(q: int) -> int:

@@ -12,7 +12,10 @@ from dntk_torch.requirements import has_padding_row
 
 
 class Pushing(NamedTuple):
-    """A way, and whether the inputs that it was checked on have a gradient: if none has, every way passes."""
+    """A way, and whether every parameter has a gradient at the inputs that it was checked on.
+
+    Where one has none it passes whatever the way makes of it, unless no way leads from it to the outputs.
+    """
 
     way: Push
     telling: bool
@@ -27,10 +30,11 @@ def make_push(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Push
         No way does.
     """
     _, test = Test.first(module, x, names)
+    telling = test.untold <= test.unreached
     # A padding row has no gradient by torch's convention, but forward mode would give it one, and
-    # the probe may hold no padding.
+    # the probe may hold no padding. The transpose of the gradient is right by what it is.
     ways = [(push_forward_twice_backward, 1.0)]
-    if not has_padding_row(module, names):
+    if telling and not has_padding_row(module, names):
         ways.insert(0, (push_forward, 0.1))  # stricter, as there is another way to go
     reasons = []
     for push, share in ways:
@@ -38,7 +42,7 @@ def make_push(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Push
             if test.passes_push(push, share):
                 if test.module is not module:  # what holds for a wider copy must run in the network's dtype
                     push(module, {name: value[None] for name, value in detached(module).items() if name in names}, x)
-                return Pushing(push, test.telling)
+                return Pushing(push, telling)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:

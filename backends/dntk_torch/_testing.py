@@ -33,7 +33,6 @@ class Test:
     unreached: frozenset[str]
     rounding: float
     epsilon: float
-    telling: bool
     narrow: torch.dtype | None
 
     @property
@@ -53,7 +52,17 @@ class Test:
             with contextlib.suppress(_VanishingError):
                 return few, cls.draw(*in_single_precision(module, few), names)
         few = batches.first(x, PROBES)
-        return few, cls.draw(*in_single_precision(module, few), names, vanishing=True)
+        return few, cls.at(module, few, names)
+
+    @classmethod
+    def at(cls, module: torch.nn.Module, few: Batch, names: tuple[str, ...]) -> "Test":
+        """A test at given inputs, in single precision."""
+        return cls.draw(*in_single_precision(module, few), names, vanishing=True)
+
+    @property
+    def untold(self) -> frozenset[str]:
+        """Parameters without a gradient at these inputs, of which every form would pass."""
+        return frozenset(name for name, grad in self.gradients.items() if not bool(grad.any()))
 
     @classmethod
     def draw(cls, module: torch.nn.Module, x: Batch, names: tuple[str, ...], *, vanishing: bool = False) -> "Test":
@@ -91,7 +100,6 @@ class Test:
             unreached=missing,
             rounding=100 * max(made.epsilon, *(arrays.epsilon(value) for value in (outputs, *found))) * float(scale),
             epsilon=made.epsilon,
-            telling=any(bool(grad.any()) for grad in found),
             narrow=made.narrow,
         )
 

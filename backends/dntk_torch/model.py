@@ -287,8 +287,9 @@ class TorchModel(InputDifferentiable):
         return split(torch.as_tensor(directions).detach(), self.parameters)
 
     def _blocks(self, x: Batch, cotangents: torch.Tensor) -> Iterator[GradientBlock]:
-        plan, look = self._plan(x), lambda outputs: self._look_again(x, outputs)
-        return blocks_of(self._net, self.selected, plan, x, cotangents, look=look)
+        net, names, plan = self._net, self.selected, self._plan(x)
+        look, again = lambda found: self._look_again(x, found), self._findings.planned_again
+        return blocks_of(net, names, plan, x, cotangents, look=look, again=lambda woken: again(net, names, x, woken))
 
     def _plan(self, x: Any) -> Plan:
         return self._findings.planned(self._net, self.selected, x)

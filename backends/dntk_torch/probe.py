@@ -21,7 +21,7 @@ from dntk_torch._placing import numbered, witnessed
 from dntk_torch._pulling import pull
 from dntk_torch._testing import Test
 from dntk_torch._watching import Rows, rows_of
-from dntk_torch.called import device_of
+from dntk_torch.called import cloned, device_of
 from dntk_torch.calls import Functions
 from dntk_torch.capture import (
     Capture,
@@ -53,7 +53,8 @@ class Plan:
     ``stored``: vectors whose closed form is the gradient itself, as of norms and biases alone. ``unreached``:
     parameters on which the outputs do not depend. ``why_not``: why other parameters have no closed form.
     ``epsilon``: rounding of the coarsest numbers inside the network. ``rows``: what becomes of rows on those inputs by
-    which the layouts were verified.
+    which the layouts were verified. ``untold``: parameters without a gradient at these inputs, ``shown``, so that their
+    forms were compared with nothing; ``tried``: those for which other inputs were looked for.
     """
 
     layouts: Mapping[str, str]
@@ -66,7 +67,9 @@ class Plan:
     why_not: Mapping[str, str]
     epsilon: float
     rows: Rows
-    telling: bool
+    untold: frozenset[str]
+    shown: Batch
+    tried: frozenset[str] = frozenset()
 
     def placed(self, *, stored: bool) -> dict[str, tuple[list[Site], str]]:
         """Sites and layouts of the names that are stored, or of the others."""
@@ -91,6 +94,16 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Plan
         No way reproduces autograd's gradient, or no parameter influences the outputs.
     """
     few, test = Test.first(module, x, names)
+    return _plan_by(module, names, few, test)
+
+
+def plan_at(module: torch.nn.Module, names: tuple[str, ...], shown: Batch) -> Plan:
+    """As :func:`make_plan`, verified on all of the inputs ``shown``."""
+    return _plan_by(module, names, shown, Test.at(module, shown, names))
+
+
+def _plan_by(module: torch.nn.Module, names: tuple[str, ...], few: Batch, test: Test) -> Plan:
+    """The cheapest exact way for every parameter in ``names``, verified by a test at a few inputs."""
     exact = test.module
     require_no_remembered_values(module, test.unreached)
     sites: dict[str, list[Site]] = {}
@@ -110,7 +123,7 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Plan
     in_functions = [name for name in layouts if isinstance(sites[name][0].layer, Functions)]
     own = sites_of(module) | sites_in_functions(in_functions)
     methods = _verified_per_sample(test, [name for name in reached if name not in layouts])
-    with_bias = _with_bias(names, layouts, own)
+    with_bias = _with_bias(names, {name: found for name, found in layouts.items() if name not in test.untold}, own)
     absorbed = {bias for weight, bias in itertools.pairwise(names) if weight in with_bias}
     return Plan(
         layouts={name: layout.name for name, layout in layouts.items()},
@@ -123,7 +136,8 @@ def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Plan
         why_not={name: _why(name, escaped) for name in methods},
         epsilon=test.epsilon,
         rows=rows_of(module, few) if layouts else Rows(False),
-        telling=test.telling,
+        untold=test.untold,
+        shown=cloned(few),
     )
 
 

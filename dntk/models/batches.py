@@ -76,6 +76,12 @@ def take(x: Inputs, indices: Int[Array, " m"]) -> Batch:
     )
 
 
+def joined(first: Batch, second: Batch) -> Batch:
+    """Inputs of two batches with one signature, one after the other."""
+    others = (part for _, part in leaves(second))
+    return mapped(lambda part: arrays.namespace(part).concat([part, next(others)], axis=0), first)
+
+
 def signature(x: Batch) -> Hashable:
     """What batches share that differ in their number of inputs and their values only."""
     if is_array(x):

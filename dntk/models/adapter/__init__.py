@@ -2,9 +2,10 @@
 
 from dntk.models.adapter._blocks import in_order, stored_block
 from dntk.models.adapter._calling import Forward, call, outputs_alone, refuse_forward
+from dntk.models.adapter._evidence import showing
 from dntk.models.adapter._following import After, Followable, Following, followed
 from dntk.models.adapter._framework import Framework
-from dntk.models.adapter._memo import PROBES, Memo, OutputCount
+from dntk.models.adapter._memo import PROBES, Looks, Memo, OutputCount
 from dntk.models.adapter._network import close, evaluate, examine, require_outputs, require_own_rows
 from dntk.models.adapter._operations import Passes
 from dntk.models.adapter._requirements import require_array, require_input, require_parameters, require_shape
@@ -17,6 +18,7 @@ __all__ = [
     "Following",
     "Forward",
     "Framework",
+    "Looks",
     "Memo",
     "OutputCount",
     "Passes",
@@ -35,6 +37,7 @@ __all__ = [
     "require_own_rows",
     "require_parameters",
     "require_shape",
+    "showing",
     "size_of",
     "split",
     "stored_block",

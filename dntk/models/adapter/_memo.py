@@ -34,9 +34,30 @@ class Memo(Generic[T]):
             known = self.found[key] = (seen, find())
         return known[1]
 
+    def replace(self, x: Batch, value: T, *, of: Hashable = ()) -> None:
+        """Remember ``value`` for inputs like ``x``, however many were seen before."""
+        self.found[batches.signature(x), of] = (PROBES, value)
+
     def forget(self, x: Batch, *, of: Hashable = ()) -> None:
         """Look again at the next inputs like ``x``: these have shown nothing."""
         self.found.pop((batches.signature(x), of), None)
+
+
+LOOKS = 16
+"""Times that inputs are looked at which have shown nothing, as of a layer whose gradient is zero for ever."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Looks:
+    """How often inputs of every shape and dtype were looked at in vain."""
+
+    made: dict[Hashable, int] = dataclasses.field(default_factory=dict)
+
+    def once_more(self, x: Batch, *, of: Hashable = ()) -> bool:
+        """Whether the next inputs like ``x`` are to be looked at, too; counts."""
+        key = batches.signature(x), of
+        self.made[key] = self.made.get(key, 0) + 1
+        return self.made[key] < LOOKS
 
 
 @dataclasses.dataclass(eq=False)

@@ -1,0 +1,95 @@
+"""Ways to believe forms of gradients that were compared with nothing."""
+
+from property_tests.mutations.mutant import Mutant
+
+TORCH = "backends/dntk_torch/"
+TESTS = "tests/test_torch_evidence.py::"
+HIDDEN = TESTS + "test_forms_of_what_the_first_inputs_hide_are_compared_at_others"
+ALONE = TESTS + "test_where_no_input_alone_shows_a_gradient_it_is_found_input_by_input_without_more_looks"
+
+MUTANTS = [
+    Mutant(
+        TORCH + "probe.py",
+        "        untold=test.untold,\n",
+        "        untold=test.unreached,\n",
+        "forms compared with gradients of zero are believed",
+        HIDDEN,
+    ),
+    Mutant(
+        TORCH + "probe.py",
+        "{name: found for name, found in layouts.items() if name not in test.untold}",
+        "layouts",
+        "the bias of a layer whose inputs are zero is lost with its weight",
+        TESTS + "test_biases_of_layers_whose_inputs_are_zero_are_kept",
+    ),
+    Mutant(
+        TORCH + "probe.py",
+        "shown=cloned(few)",
+        "shown=few",
+        "a few inputs hold the whole batch",
+        TESTS + "test_the_inputs_that_are_kept_are_few_and_the_batch_is_let_go",
+    ),
+    Mutant(
+        TORCH + "_findings.py",
+        "dataclasses.replace(plan, tried=known.tried | new)",
+        "plan",
+        "what shows no gradient is looked for at every call",
+        ALONE,
+    ),
+    Mutant(
+        TORCH + "_evidence.py",
+        "inputs = batches.joined(inputs, batches.span(x, position, position + 1))",
+        "inputs = batches.span(x, position, position + 1)",
+        "what earlier batches showed is lost",
+        TESTS + "test_what_one_batch_showed_is_not_lost_with_the_next",
+    ),
+    Mutant(
+        TORCH + "_blocks.py",
+        "return None if name in self.forward.woken else block",
+        "return block",
+        "forms that could not be compared are believed",
+        ALONE,
+    ),
+    Mutant(
+        TORCH + "_blocks.py",
+        "if block is None else _emptied(block)",
+        "if block is None else block",
+        "gradients of a form where there is none",
+        TESTS + "test_a_form_that_gives_a_gradient_where_there_is_none_does_not_count",
+    ),
+    Mutant(
+        TORCH + "_pushing.py",
+        "if telling and not has_padding_row",
+        "if not has_padding_row",
+        "forward mode believed where it was compared with nothing",
+        TESTS + "test_forward_mode_is_not_believed_for_what_it_was_not_compared_at",
+    ),
+    Mutant(
+        TORCH + "_findings.py",
+        "            self.pushes.forget(x, of=signature(net))\n",
+        "            pass\n",
+        "the slower way for ever, once inputs showed nothing",
+        "tests/test_torch_masked.py::test_products_of_inputs_without_gradient_are_looked_at_again",
+    ),
+    Mutant(
+        "dntk/models/adapter/_memo.py",
+        "return self.made[key] < LOOKS",
+        "return True",
+        "a dead layer makes every call look at inputs",
+        TESTS + "test_forward_mode_is_given_up_after_some_looks",
+    ),
+    Mutant(
+        "dntk/models/adapter/_evidence.py",
+        "        if here:\n",
+        "        if True:\n",
+        "inputs kept that show nothing",
+        "tests/test_evidence.py::test_names_without_a_gradient_at_any_input_alone_are_left_out",
+    ),
+    Mutant(
+        "dntk/models/adapter/_evidence.py",
+        "if name in shown(batches.span(x, start, middle)) else (middle, stop)",
+        "if name not in shown(batches.span(x, start, middle)) else (middle, stop)",
+        "inputs looked for where they are not",
+        "tests/test_evidence.py::test_every_name_has_a_gradient_at_some_position",
+    ),
+]

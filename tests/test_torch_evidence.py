@@ -1,0 +1,206 @@
+"""Forms of gradients are believed only where they were compared with a gradient that is not zero.
+
+The branches of these networks have rows of all positions with the inputs within, which is told from rows of all inputs
+with the positions within by comparing gradients only. Gates may hide a branch; the head's bias always has a gradient.
+"""
+
+import pytest
+
+import dntk
+
+torch = pytest.importorskip("torch")
+_findings = pytest.importorskip("dntk_torch._findings")
+_blocks = pytest.importorskip("dntk_torch._blocks")
+CLASSES, WIDTH, LENGTH = 3, 8, 5
+
+
+class Gated(torch.nn.Module):
+    """Branches, each times a gate of the input; with ``asking`` Python leaves out those that no input opens."""
+
+    def __init__(self, branches=1, asking=False):
+        super().__init__()
+        self.asking = asking
+        self.hidden = torch.nn.ModuleList(torch.nn.Linear(3, WIDTH) for _ in range(branches))
+        self.last = torch.nn.Linear(WIDTH, CLASSES)
+
+    def forward(self, x, gates):
+        total = x.new_zeros(len(x), WIDTH)
+        for layer, gate in zip(self.hidden, gates.T, strict=True):
+            if not self.asking or bool(gate.any()):
+                rows = layer(x.transpose(0, 1).reshape(LENGTH * len(x), -1))
+                total = total + torch.tanh(rows).reshape(LENGTH, len(x), -1).mean(0) * gate[:, None]
+        return self.last(total)
+
+
+def network(**settings):
+    torch.manual_seed(0)
+    return Gated(**settings).eval()
+
+
+def batch(gates, seed=0):
+    gates = torch.as_tensor(gates, dtype=torch.float32)
+    x = torch.randn(len(gates), LENGTH, 3, generator=torch.Generator().manual_seed(seed))
+    return {"x": x, "gates": gates.reshape(len(gates), -1)}
+
+
+def jacobian(net, x):
+    """Rows (n, C, P) by a backward pass each."""
+    outputs, rows = net(**x), []
+    for i in range(len(outputs)):
+        for c in range(CLASSES):
+            grads = torch.autograd.grad(outputs[i, c], list(net.parameters()), retain_graph=True, allow_unused=True)
+            zeros = [torch.zeros_like(value) for value in net.parameters()]
+            rows.append(torch.cat([(z if g is None else g).flatten() for g, z in zip(grads, zeros, strict=True)]))
+    return torch.stack(rows).reshape(len(outputs), CLASSES, -1)
+
+
+def assert_kernel(model, x):
+    rows = jacobian(model.module, x)
+    expected = torch.einsum("icp,jcp->ij", rows, rows) / CLASSES
+    torch.testing.assert_close(dntk.ntk(model, x), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+def looks(monkeypatch):
+    """Plans that are made after the first."""
+    made, plan_at = [], _findings.plan_at
+    monkeypatch.setattr(_findings, "plan_at", lambda *given: made.append(plan_at(*given)) or made[-1])
+    return made
+
+
+def loops(monkeypatch):
+    """Parameters that are differentiated input by input."""
+    names, by_loop = [], _blocks.by_loop
+    monkeypatch.setattr(_blocks, "by_loop", lambda net, some, *given: names.extend(some) or by_loop(net, some, *given))
+    return names
+
+
+@pytest.mark.parametrize("open_", [[4], [9], [4, 5, 6, 7, 8, 9], []])
+def test_forms_of_what_the_first_inputs_hide_are_compared_at_others(open_):
+    gates = torch.zeros(10)
+    gates[open_] = 1
+    assert_kernel(dntk.as_model(network()), batch(gates))
+
+
+def test_forms_of_what_a_whole_batch_hides_are_compared_at_the_next(monkeypatch):
+    model, made = dntk.as_model(network()), looks(monkeypatch)
+    for gates in ([0] * 6, [0] * 6, [0, 0, 0, 0, 1, 1], [1] * 6, [0] * 6):
+        assert_kernel(model, batch(gates))
+    assert [plan.untold for plan in made] == [frozenset()]
+
+
+@pytest.mark.parametrize("asking", [False, True])
+def test_what_one_batch_showed_is_not_lost_with_the_next(asking, monkeypatch):
+    model, made, names = dntk.as_model(network(branches=2, asking=asking)), looks(monkeypatch), loops(monkeypatch)
+    first, second = [[1, 0]] * 6, [[0, 0]] * 4 + [[0, 1]] * 2
+    for gates in (first, second, first, second):
+        assert_kernel(model, batch(gates))
+    assert [plan.untold for plan in made] == [frozenset()]
+    assert not names
+
+
+def test_parameters_without_any_gradient_cost_no_further_look_and_no_pass_per_input(monkeypatch):
+    net = network()
+    torch.nn.init.zeros_(net.last.weight)
+    model, made, names = dntk.as_model(net), looks(monkeypatch), loops(monkeypatch)
+    for seed in range(3):
+        assert_kernel(model, batch([1] * 6, seed))
+    assert not made
+    assert not names
+
+
+def test_weights_that_change_wake_what_had_no_gradient():
+    net = network()
+    last = net.last.weight.detach().clone()
+    torch.nn.init.zeros_(net.last.weight)
+    model, x = dntk.as_model(net), batch([1] * 6)
+    assert_kernel(model, x)
+    with torch.no_grad():
+        net.last.weight.copy_(last)
+    assert_kernel(model, x)
+
+
+def test_where_no_input_alone_shows_a_gradient_it_is_found_input_by_input_without_more_looks(monkeypatch):
+    monkeypatch.setattr(_findings, "inputs_showing", lambda _net, _x, _names, known: known)
+    model, made, names = dntk.as_model(network()), looks(monkeypatch), loops(monkeypatch)
+    for _ in range(3):
+        assert_kernel(model, batch([0, 0, 0, 0, 1, 1]))
+    assert len(made) == 1
+    assert {"hidden.0.weight", "hidden.0.bias", "last.weight"} <= set(names)
+
+
+def test_the_inputs_that_are_kept_are_few_and_the_batch_is_let_go():
+    model = dntk.as_model(network(branches=3))
+    gates = torch.zeros(64, 3)
+    gates[40, 0] = gates[50, 1] = gates[60, 2] = 1
+    x = batch(gates)
+    assert_kernel(model, x)
+    ((_, plan),) = model._findings.plans.found.values()
+    assert len(plan.shown["x"]) == 4 + 3
+    assert plan.shown["x"].untyped_storage().nbytes() < x["x"].untyped_storage().nbytes()
+
+
+class Wrong(torch.autograd.Function):
+    """Three times its input, whose forward mode says twice."""
+
+    @staticmethod
+    def forward(x):
+        return 3 * x
+
+    @staticmethod
+    def setup_context(_ctx, _inputs, _output):
+        pass
+
+    @staticmethod
+    def backward(_ctx, grad):
+        return 3 * grad
+
+    @staticmethod
+    def jvp(_ctx, tangent):
+        return 2 * tangent
+
+
+class WrongForward(Gated):
+    def forward(self, x, gates):
+        return self.last(Wrong.apply(self.hidden[0](x).mean(1)) * gates)
+
+
+def test_forward_mode_is_not_believed_for_what_it_was_not_compared_at():
+    torch.manual_seed(0)
+    net, x = WrongForward().eval(), batch([0, 0, 0, 0, 1, 1])
+    model = dntk.as_model(net)
+    tangent = torch.randn(1, model.n_parameters, generator=torch.Generator().manual_seed(1))
+    for points in (x, x, batch([1] * 6)):
+        expected = jacobian(net, points) @ tangent[0]
+        torch.testing.assert_close(model.jvp(points, tangent)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_forward_mode_is_given_up_after_some_looks(monkeypatch):
+    made, make_push = [], _findings.make_push
+    monkeypatch.setattr(_findings, "make_push", lambda *given: made.append(1) or make_push(*given))
+    model = dntk.as_model(network())
+    for _ in range(20):
+        model.jvp(batch([0, 0]), torch.ones(1, model.n_parameters))
+    assert len(made) == 16
+
+
+class Cancelling(Gated):
+    """Two uses of one weight, only one of which belongs to a layer, and no gradient in all."""
+
+    def forward(self, x, gates):
+        weight = self.hidden[0].weight
+        return self.last(x.mean(1) @ weight.T * 0 + (self.hidden[0](x) - x @ weight.T).mean(1) * gates)
+
+
+def test_a_form_that_gives_a_gradient_where_there_is_none_does_not_count():
+    torch.manual_seed(0)
+    model = dntk.as_model(Cancelling().eval())
+    for gates in ([0] * 6, [1] * 6, [0] * 6):
+        assert_kernel(model, batch(gates))
+
+
+def test_biases_of_layers_whose_inputs_are_zero_are_kept():
+    model, x = dntk.as_model(network()), batch([1] * 6)
+    x["x"] = torch.zeros_like(x["x"])
+    assert_kernel(model, x)
+    assert_kernel(model, batch([1] * 6))
+    assert_kernel(model, x)

@@ -27,12 +27,13 @@ from dntk.models.input_gradients import InputDifferentiable, Observed
 from dntk.models.nests import is_array
 from dntk.types import Array, Batch, Namespace
 from dntk_jax import inputs, requirements
+from dntk_jax._blocks import block_of, emptied
 from dntk_jax._counting import operations_of
 from dntk_jax.behaviour import evaluated, examined, require_own_outputs
+from dntk_jax.factors import Stored
 from dntk_jax.findings import Findings
 from dntk_jax.network import Network, exact_products
 from dntk_jax.per_sample import gradient, push_forward, push_forward_twice_backward
-from dntk_jax.plan import Plan, block_of, make_plan
 from dntk_jax.requirements import FRAMEWORK
 
 
@@ -142,7 +143,7 @@ class JaxModel(InputDifferentiable):
         """
         x = self._checked(x)
         functionals = per_input(cotangents, batches.count(x), self.n_outputs)
-        plan = self._findings.plans(x, lambda: self._planned(x))
+        plan, alive = self._findings.awake(self.network, self.selected, x, functionals)
         passes, shape = self._findings.passes, (1, self.n_outputs)
         passes.backward(
             x, functionals.shape[0], lambda q: self._of(plan.compute, batches.first(x), jnp.ones((q, *shape))), of=plan
@@ -152,12 +153,15 @@ class JaxModel(InputDifferentiable):
             placed = jax.device_put(functionals, self.device)
             outputs, factors = plan.compute(self.network.parameters, x, placed)
         requirements.require_finite("the network's outputs", outputs)
-        yield from in_order(block_of(plan.forms[name], factors.pop(name), name) for name in self.selected)
+        factors.update({name: emptied(factors[name]) for name in plan.untold - alive})
+        factors.update(self._findings.one_by_one(self.network, alive, x, placed))
+        forms = {**plan.forms, **dict.fromkeys(alive, Stored())}
+        yield from in_order(block_of(forms[name], factors.pop(name), name) for name in self.selected)
 
     def gradient_forms(self, x: Batch) -> GradientForms:
         """Which parameters have closed-form gradients at inputs like ``x``, which have not, and why."""
         x = self._checked(x)
-        why_not = self._findings.plans(x, lambda: self._planned(x)).why_not
+        why_not = self._findings.plan(self.network, self.selected, x).why_not
         return forms_of(self.parameters, why_not)
 
     def jvp(self, x: Batch, tangents: Float[Array, "q p"]) -> Float[Array, "q n c"]:
@@ -266,14 +270,6 @@ class JaxModel(InputDifferentiable):
         if recording():  # three times those that are looked at, and two of them alone
             count(flops=(3 * min(PROBES, batches.count(x)) + 2) * self._forward_operations(x))
         return outputs
-
-    def _planned(self, x: Any) -> Plan:
-        plan = make_plan(self.network, self.selected, x)
-        if recording():  # the gradient, and what is compared with it for two functionals
-            cotangents = jnp.ones((2, 1, self.n_outputs))
-            compared = self._of(plan.compute, batches.first(x), cotangents)
-            count(flops=min(PROBES, batches.count(x)) * (3 * self._forward_operations(x) + compared))
-        return plan
 
     def _of(self, function: Callable[..., Any], *arguments: Any) -> int:
         """Operations of a function of all parameters and of ``arguments``."""

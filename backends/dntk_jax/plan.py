@@ -6,24 +6,16 @@ with probability one.
 """
 
 import dataclasses
-import functools
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from dntk import arrays
-from dntk.gradient_blocks import FactoredBlock, GradientBlock, IndexedBlock
-from dntk.models import batches
-from dntk.models.adapter import PROBES, stored_block
-from dntk_jax.behaviour import coarsest, evaluated, tolerance, trace
+from dntk_jax._testing import Test
 from dntk_jax.capture import Capture, Factors, find_capture
-from dntk_jax.factors import Factored, Form, Indexed, Stored
-from dntk_jax.network import Network, exact_products
-from dntk_jax.per_sample import PerSample, by_loop, by_vmap, gradient
+from dntk_jax.factors import Form, Stored
+from dntk_jax.network import Network
+from dntk_jax.per_sample import PerSample, by_loop, by_vmap
 from dntk_jax.requirements import FRAMEWORK
 
 
@@ -33,23 +25,16 @@ class Plan:
 
     ``compute``, compiled per shape, takes all parameters by name, inputs (n, ...) and cotangents (q, n, C) to the
     outputs (n, C) and the arrays of every block. ``why_not``: why some parameters take passes for every input.
+    ``untold``: parameters without a gradient at the inputs by which the forms were verified, ``shown``, so that their
+    forms were compared with nothing; ``tried``: those for which other inputs were looked for.
     """
 
     forms: Mapping[str, Form]
     why_not: Mapping[str, str]
     compute: Callable[[Any, Any, Any], tuple[Any, dict[str, Factors]]]
-
-
-def block_of(form: Form, factors: Factors, name: str) -> GradientBlock:
-    """Block of one parameter, at offset 0; what 16-bit networks make of it as float32."""
-    factors = tuple(arrays.widened(factor) for factor in factors)
-    if isinstance(form, Factored):
-        a, g = factors
-        return FactoredBlock(name=name, offset=0, inputs=a, cotangents=g, transposed=form.transposed)
-    if isinstance(form, Indexed):
-        ids, g = factors
-        return IndexedBlock(name=name, offset=0, ids=ids, cotangents=g, rows=form.rows)
-    return stored_block(name, *factors)
+    untold: frozenset[str]
+    shown: Any
+    tried: frozenset[str] = frozenset()
 
 
 def make_plan(network: Network, names: tuple[str, ...], x: Any) -> Plan:
@@ -60,7 +45,17 @@ def make_plan(network: Network, names: tuple[str, ...], x: Any) -> Plan:
     ValueError
         No way reproduces JAX's gradient, or JAX cannot differentiate the network.
     """
-    test = _Test.draw(network, names, batches.first(x, PROBES))
+    return _plan_by(Test.first(network, names, x), names)
+
+
+def plan_at(network: Network, names: tuple[str, ...], shown: Any) -> Plan:
+    """As :func:`make_plan`, verified on all of the inputs ``shown``."""
+    return _plan_by(Test.draw(network, names, shown, vanishing=True), names)
+
+
+def _plan_by(test: Test, names: tuple[str, ...]) -> Plan:
+    """The cheapest exact way for every parameter in ``names``, verified by a test at a few inputs."""
+    network = test.network
     capture = _verified_capture(test, names)
     captured = () if capture is None else tuple(capture.forms)
     others = _verified_methods(test, tuple(name for name in names if name not in captured))
@@ -78,7 +73,13 @@ def make_plan(network: Network, names: tuple[str, ...], x: Any) -> Plan:
         return outputs, found
 
     forms = {name: capture.forms[name] if capture and name in captured else Stored() for name in names}
-    return Plan(forms=forms, why_not={name: _WHY[method] for name, method in others.items()}, compute=jax.jit(compute))
+    return Plan(
+        forms=forms,
+        why_not={name: _WHY[method] for name, method in others.items()},
+        compute=jax.jit(compute),
+        untold=test.untold,
+        shown=test.x,
+    )
 
 
 _WHY: Mapping[PerSample, str] = {
@@ -88,105 +89,7 @@ _WHY: Mapping[PerSample, str] = {
 """Why a parameter is differentiated by a general method."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class _Test:
-    """A random functional Σ_i w_i ⟨u, f(x_i)⟩ with JAX's gradient of it.
-
-    ``rounding`` is the network's unit of rounding, ``smallest`` the size of what rounding leaves of zero gradients.
-    """
-
-    network: Network
-    x: Any
-    weights: Any
-    functional: Any
-    gradients: Mapping[str, Any]
-    rounding: float
-    smallest: float
-
-    @classmethod
-    def draw(cls, network: Network, names: tuple[str, ...], x: Any) -> "_Test":
-        """Test for a network at some inputs; the random numbers are fixed and not the caller's."""
-        outputs = evaluated(network, x)
-        rounding = coarsest(trace(network, batches.first(x)), outputs)
-        generator = np.random.default_rng(20)
-        weights, functional = (jnp.asarray(generator.normal(size=size), outputs.dtype) for size in outputs.shape)
-        every = tuple(network.parameters)
-        try:
-            with exact_products():
-                differentiate = jax.jit(functools.partial(gradient, network, every))
-                found = differentiate(network.parameters, x, weights[:, None] * functional)
-        except FRAMEWORK.not_its_fault:
-            raise
-        except Exception as error:
-            msg = f"JAX cannot differentiate the network in its parameters: {error}"
-            raise ValueError(msg) from error
-        # Where a gradient vanishes in exact arithmetic (a bias before a normalisation), what remains is rounding of
-        # the size of the other parameters' gradients.
-        scale = math.hypot(*(_norm(value) for value in found.values()))
-        if scale == 0:
-            _require_some_gradient(differentiate, network, x, weights[:, None] * functional)
-        return cls(
-            network=network,
-            x=x,
-            weights=weights,
-            functional=functional,
-            gradients={name: found[name] for name in names},
-            rounding=rounding,
-            smallest=100 * rounding * scale,
-        )
-
-    def failures(self, forms: Mapping[str, Form], compute: Callable[[Any, Any, Any], Any]) -> set[str]:
-        """Names of blocks whose Σ_i w_i G_i is not the gradient, to rounding."""
-        # Two cotangents, as a way that works for one alone may fail for more.
-        cotangents = jnp.broadcast_to(self.functional, (2, batches.count(self.x), self.functional.shape[0]))
-
-        def totals(values: Any, x: Any, weights: Any) -> dict[str, Any]:
-            _, computed = compute(values, x, cotangents)
-            blocks = {name: block_of(form, computed[name], name) for name, form in forms.items()}
-            return {
-                name: jnp.einsum("n,np->p", arrays.widened(weights), block.dense()[1]) for name, block in blocks.items()
-            }
-
-        with exact_products():
-            found = jax.jit(totals)(self.network.parameters, self.x, self.weights)
-        return {name for name, total in found.items() if not self._agrees(name, total)}
-
-    def _agrees(self, name: str, total: Any) -> bool:
-        expected = self.gradients[name].reshape(-1)
-        if total.shape != expected.shape:
-            return False
-        error = _norm(np.asarray(total) - np.asarray(expected))
-        return error <= tolerance(self.rounding) * _norm(expected) + self.smallest
-
-
-def _require_some_gradient(differentiate: Any, network: Network, x: Any, cotangents: Any) -> None:
-    """Raise ``ValueError`` where gradients vanish at random parameters and inputs, too.
-
-    A network of dead units has some there, and one without biases, which has none at blank inputs.
-    """
-    generator = np.random.default_rng(21)
-
-    def moved(value: Any, share: float = 1.0) -> Any:
-        if not jnp.issubdtype(value.dtype, jnp.floating):
-            return value
-        return share * value + jnp.asarray(generator.normal(size=value.shape), value.dtype)
-
-    others = {name: moved(value, 0.0) for name, value in network.parameters.items()}
-    found = differentiate(others, jax.tree_util.tree_map(moved, x), cotangents)
-    if not any(_norm(value) for value in found.values()):
-        msg = (
-            "the network's outputs carry no gradient of any parameter: does it stop gradients "
-            "(jax.lax.stop_gradient), take an argmax, or round?"
-        )
-        raise ValueError(msg)
-
-
-def _norm(values: Any) -> float:
-    """Euclidean norm, in float64 as it may be small or large."""
-    return float(np.linalg.norm(np.asarray(values).astype(np.complex128)))
-
-
-def _verified_capture(test: _Test, names: tuple[str, ...]) -> Capture | None:
+def _verified_capture(test: Test, names: tuple[str, ...]) -> Capture | None:
     """The capture of all parameters for which it holds, ``None`` where there is none."""
     while names:
         try:
@@ -203,7 +106,7 @@ def _verified_capture(test: _Test, names: tuple[str, ...]) -> Capture | None:
     return None
 
 
-def _verified_methods(test: _Test, names: tuple[str, ...]) -> dict[str, PerSample]:
+def _verified_methods(test: Test, names: tuple[str, ...]) -> dict[str, PerSample]:
     """For each parameter, the general method that reproduces JAX's gradient."""
     methods: dict[str, PerSample] = {}
     for method in (by_vmap, by_loop):
@@ -221,7 +124,7 @@ def _verified_methods(test: _Test, names: tuple[str, ...]) -> dict[str, PerSampl
     return methods
 
 
-def _failures(method: PerSample, test: _Test, names: tuple[str, ...]) -> set[str]:
+def _failures(method: PerSample, test: Test, names: tuple[str, ...]) -> set[str]:
     def compute(values: Any, x: Any, cotangents: Any) -> tuple[Any, dict[str, Factors]]:
         gradients = method(test.network, names, values, x, cotangents)
         return None, {name: (gradients[name],) for name in names}

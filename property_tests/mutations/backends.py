@@ -122,7 +122,7 @@ MUTANTS = [
         "tests/test_torch_input_gradients.py",
     ),
     Mutant(
-        "backends/dntk_jax/plan.py",
+        "backends/dntk_jax/_blocks.py",
         "factors = tuple(arrays.widened(factor) for factor in factors)",
         "factors = tuple(factors)",
         "gradients of 16-bit networks are multiplied in 16 bits",

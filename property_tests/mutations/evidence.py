@@ -3,8 +3,11 @@
 from property_tests.mutations.mutant import Mutant
 
 TORCH = "backends/dntk_torch/"
+JAX = "backends/dntk_jax/"
 TESTS = "tests/test_torch_evidence.py::"
 HIDDEN = TESTS + "test_forms_of_what_the_first_inputs_hide_are_compared_at_others"
+JAX_TESTS = "tests/test_jax_evidence.py::"
+JAX_ALONE = JAX_TESTS + "test_where_no_input_alone_shows_a_gradient_it_is_found_input_by_input_without_more_looks"
 ALONE = TESTS + "test_where_no_input_alone_shows_a_gradient_it_is_found_input_by_input_without_more_looks"
 
 MUTANTS = [
@@ -91,5 +94,40 @@ MUTANTS = [
         "if name not in shown(batches.span(x, start, middle)) else (middle, stop)",
         "inputs looked for where they are not",
         "tests/test_evidence.py::test_every_name_has_a_gradient_at_some_position",
+    ),
+    Mutant(
+        JAX + "plan.py",
+        "        untold=test.untold,\n",
+        "        untold=frozenset(),\n",
+        "forms of JAX compared with gradients of zero are believed",
+        JAX_TESTS + "test_forms_of_what_a_whole_batch_hides_are_compared_at_the_next",
+    ),
+    Mutant(
+        JAX + "findings.py",
+        "tried=plan.tried | new",
+        "tried=plan.tried",
+        "what shows no gradient on JAX is looked for at every call",
+        JAX_ALONE,
+    ),
+    Mutant(
+        JAX + "findings.py",
+        "return plan, alive & plan.untold",
+        "return plan, frozenset()",
+        "parameters of JAX that wake have no gradient",
+        JAX_ALONE,
+    ),
+    Mutant(
+        JAX + "_evidence.py",
+        "    inputs = known\n",
+        "    inputs = batches.first(x)\n",
+        "what earlier batches showed is lost on JAX",
+        JAX_TESTS + "test_what_one_batch_showed_is_not_lost_with_the_next",
+    ),
+    Mutant(
+        JAX + "_testing.py",
+        "        with contextlib.suppress(_VanishingError):\n            return cls.draw(network, names, few)\n",
+        "        return cls.draw(network, names, few, vanishing=True)\n",
+        "networks refused on JAX whose first texts are masked throughout",
+        JAX_TESTS + "test_texts_that_are_masked_throughout_have_a_kernel_of_zeros",
     ),
 ]

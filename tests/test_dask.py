@@ -374,7 +374,7 @@ class TestPasses:
     def test_a_mistake_in_a_pass_is_an_error_of_its_own(self, threads, tmp_path):
         phi, y = many_chunks(tmp_path / "run", threads)
         (tmp_path / "run" / "values.zarr" / "c" / "0" / "3" / "0").write_bytes(b"half")
-        with pytest.raises(StoreError, match="c/0/3/0 is damaged, and counts as missing from now on: run its shard"):
+        with pytest.raises(StoreError, match="c/0/3/0 is damaged: let `dntk merge"):
             dntk.solve.ridge(phi, y, ridge=0.1)
 
 

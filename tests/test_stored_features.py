@@ -397,7 +397,7 @@ class TestDamage:
         content = bytearray(file.read_bytes())
         content[place] ^= 1
         file.write_bytes(content)
-        with pytest.raises(StoreError, match=r"values.zarr.c.0.1.0 is damaged, and counts as missing"):
+        with pytest.raises(StoreError, match=r"values.zarr.c.0.1.0 is damaged: let `dntk merge"):
             phi.values  # noqa: B018
         assert len(phi[:64].values[0]) == 64
 

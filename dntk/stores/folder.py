@@ -205,29 +205,39 @@ class StoreFolder:
                 raise
 
     def verify_all(self, known: Iterable[int] = (), bar: Task | None = None) -> None:
-        """Raise ``StoreError`` unless all chunks, but for those that are ``known``, are what their records say."""
+        """As :meth:`confirm` for all chunks but those that are ``known``; ``StoreError`` where some are missing."""
         self.require_all()
         sound = set(known)
         for number in range(len(self.layout)):
             if number not in sound:
-                self.verify(number)
+                self.confirm(number)
             if bar is not None:
                 bar.advance()
 
     def verify(self, number: int) -> None:
-        """Raise ``StoreError`` unless the file of a chunk is what its record says."""
-        found = self.record(number)
-        if found is None or _sha256(self._file(number)) != found.manifest["sha256"]:
+        """Raise ``StoreError`` unless the file of a chunk is what its record says; who reads changes nothing."""
+        if not self._is_sound(number):
+            again = f"let `dntk merge {self.folder}` take out its record, then run the call that made it again."
+            msg = f"{self._file(number)} is damaged: {again}"
+            raise StoreError(msg)
+
+    def confirm(self, number: int) -> None:
+        """As :meth:`verify`, but let a chunk that is damaged count as missing, so that it is made again."""
+        if not self._is_sound(number):
             with contextlib.suppress(OSError):  # who may only read cannot take it away
                 (self.folder / _RECORDS / f"{number:07}").unlink()
-            lost = "is damaged, and counts as missing from now on"
-            msg = f"{self._file(number)} {lost}: run its shard, or the call that made it, again."
+            again = "and counts as missing from now on: run its shard, or the call that made it, again."
+            msg = f"{self._file(number)} is damaged, {again}"
             raise StoreError(msg)
+
+    def _is_sound(self, number: int) -> bool:
+        found = self.record(number)
+        return found is not None and _sha256(self._file(number)) == found.manifest["sha256"]
 
     def chunk(self, number: int, data: str) -> Any | None:
         """Numbers of a chunk, in NumPy; None unless it is there, is what its record says, and of these data."""
         found = self.record(number)
-        if found is None or found.manifest["data"] != data or _sha256(self._file(number)) != found.manifest["sha256"]:
+        if found is None or found.manifest["data"] != data or not self._is_sound(number):
             return None
         array = chunk_files.opened(self._values(), self.layout)
         return chunk_files.from_disk(chunk_files.read(array, self.layout.slices(number)), self.layout.dtype)

@@ -75,5 +75,5 @@ def made(job: Job, number: int, read: Reader) -> Made:
     with recorder.stage("chunk") as cost, task("chunk", total=1, unit="chunks") as bar:
         fresh = folder.fill(shard, lambda one: job.make(one, read), lambda one: job.data(one, read), bar)
     if not fresh:
-        folder.verify(number)
+        folder.confirm(number)
     return Made(number, dataclasses.asdict(cost))

@@ -57,7 +57,7 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/stores/job.py",
-        "        folder.verify(number)\n",
+        "        folder.confirm(number)\n",
         "        pass\n",
         "a damaged chunk is joined by a cluster",
         TESTS + "TestFeatures::test_a_chunk_that_was_damaged_is_noticed",

@@ -185,6 +185,20 @@ MUTANTS = [
     Mutant(
         "dntk/stores/_verified.py",
         "self.folder.verify(number)",
+        "self.folder.confirm(number)",
+        "who reads a store writes into it",
+        DAMAGED + "test_a_chunk_that_was_exchanged_is_noticed_when_it_is_read",
+    ),
+    Mutant(
+        "studies/dntk_studies/reproduce/units.py",
+        'if stored.get("sha256") != _digest(stored.get("value")):',
+        "if False:",
+        "numbers of a unit that were changed are taken",
+        "tests/test_units.py",
+    ),
+    Mutant(
+        "dntk/stores/_verified.py",
+        "self.folder.verify(number)",
         "pass",
         "chunks of another place or another run are read",
         DAMAGED + "test_a_chunk_that_was_exchanged_is_noticed_when_it_is_read",

@@ -1,5 +1,6 @@
 """Finished units of work on disk: JSON and archives, each file whole or not there, so that a run resumes."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,10 +26,12 @@ class Units:
         path = self.folder / "units" / f"{name}.json"
         if path.is_file():
             stored = _parsed(path)
+            if stored.get("sha256") != _digest(stored.get("value")):
+                raise _damaged(path, StoreError("its SHA-256 is not that of its writer"))
             if stored.get("key") == self.key:
                 return stored["value"]
         value = make()
-        text = json.dumps({"key": self.key, "value": value}, allow_nan=True)
+        text = json.dumps({"key": self.key, "sha256": _digest(value), "value": value}, allow_nan=True)
         write_whole(path, text.encode())
         stored = json.loads(text)  # as a resumed run will see it
         return stored["value"]
@@ -93,7 +96,14 @@ def _parsed(path: Path) -> dict[str, Any]:
         parsed: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from error
+    if not isinstance(parsed, dict):
+        raise _damaged(path, StoreError(f"it holds a {type(parsed).__name__}, not an object"))
     return parsed
+
+
+def _digest(value: Any) -> str:
+    """Of a JSON value, the same before it is written and after it is read."""
+    return hashlib.sha256(json.dumps(value, allow_nan=True).encode()).hexdigest()
 
 
 def _damaged(path: Path, error: Exception) -> ValueError:

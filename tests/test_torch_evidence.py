@@ -128,14 +128,12 @@ def test_where_no_input_alone_shows_a_gradient_it_is_found_input_by_input_withou
     assert {"hidden.0.weight", "hidden.0.bias", "last.weight"} <= set(names)
 
 
-def test_the_inputs_that_are_kept_are_few_and_the_batch_is_let_go():
-    model = dntk.as_model(network(branches=3))
-    gates = torch.zeros(64, 3)
-    gates[40, 0] = gates[50, 1] = gates[60, 2] = 1
-    x = batch(gates)
+@pytest.mark.parametrize(("gates", "kept"), [(torch.ones(64, 3), 4), (torch.eye(64)[:, [40, 50, 60]], 4 + 3)])
+def test_the_inputs_that_are_kept_are_few_and_the_batch_is_let_go(gates, kept):
+    model, x = dntk.as_model(network(branches=3)), batch(gates)
     assert_kernel(model, x)
     ((_, plan),) = model._findings.plans.found.values()
-    assert len(plan.shown["x"]) == 4 + 3
+    assert len(plan.shown["x"]) == kept
     assert plan.shown["x"].untyped_storage().nbytes() < x["x"].untyped_storage().nbytes()
 
 

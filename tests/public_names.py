@@ -56,9 +56,9 @@ PUBLIC = {
     """,
     "dntk.models": "MLP GradientForms InputDifferentiable Model ParameterForm Points Stateful as_model bridge points",
     "dntk.models.adapter": """
-        PROBES After Followable Following Forward Framework Memo OutputCount Passes call close evaluate examine
+        PROBES After Followable Following Forward Framework Looks Memo OutputCount Passes call close evaluate examine
         followed in_order offsets_of outputs_alone refuse_forward require_array require_input
-        require_outputs require_own_rows require_parameters require_shape size_of split stored_block total_size
+        require_outputs require_own_rows require_parameters require_shape showing size_of split stored_block total_size
     """,
     "dntk.outputs": """
         FeatureOutputs KernelOutputs Labelled SequenceModel TransformedModel functional labelled log_softmax loss margin

@@ -126,6 +126,18 @@ def test_dependence_on_the_batch_that_the_first_inputs_hide_is_told():
         list(dntk.as_model(mixing, parameters()).gradient_blocks(x, jnp.eye(CLASSES)))
 
 
+def keyed(params, batch):
+    """A branch for inputs of kind 7 alone, and no bias."""
+    branch = jnp.tanh(batch["x"] @ params["hidden"][0])
+    return (branch * (batch["kind"] == 7)[:, None]) @ params["last"]
+
+
+def test_a_gradient_that_only_some_data_have_is_found():
+    params = {name: value for name, value in parameters().items() if name != "bias"}
+    x = {"x": batch([0] * 10)["x"], "kind": jnp.asarray([3] * 6 + [7] * 2 + [3] * 2)}
+    assert_kernel(dntk.as_model(keyed, params), params, x, keyed)
+
+
 def texts(params, batch):
     """A mean over what is not masked, without any bias."""
     mask = batch["mask"][..., None]

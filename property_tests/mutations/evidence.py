@@ -127,7 +127,14 @@ MUTANTS = [
         JAX + "_testing.py",
         "        with contextlib.suppress(_VanishingError):\n            return cls.draw(network, names, few)\n",
         "        return cls.draw(network, names, few, vanishing=True)\n",
-        "networks refused on JAX whose first texts are masked throughout",
-        JAX_TESTS + "test_texts_that_are_masked_throughout_have_a_kernel_of_zeros",
+        "networks refused on JAX whose first inputs have no gradient",
+        JAX_TESTS + "test_a_gradient_that_only_some_data_have_is_found",
+    ),
+    Mutant(
+        JAX + "_testing.py",
+        "    if part.dtype == jnp.bool_:\n",
+        "    if False:\n",
+        "networks refused on JAX whose masks hide all",
+        JAX_TESTS + "test_texts_that_are_masked_throughout_have_a_kernel_of_zeros[10-bool]",
     ),
 ]

@@ -156,8 +156,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/stores/folder.py",
-        'if found is None or _sha256(self._file(number)) != found.manifest["sha256"]:',
-        "if found is None:",
+        'return found is not None and _sha256(self._file(number)) == found.manifest["sha256"]',
+        "return found is not None",
         "chunks that were exchanged are joined",
         STORED + "TestDamage::test_a_chunk_that_was_exchanged_is_noticed_by_merge_and_made_again",
     ),

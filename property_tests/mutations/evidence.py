@@ -33,13 +33,6 @@ MUTANTS = [
         TESTS + "test_the_inputs_that_are_kept_are_few_and_the_batch_is_let_go",
     ),
     Mutant(
-        TORCH + "_findings.py",
-        "dataclasses.replace(plan, tried=known.tried | new)",
-        "plan",
-        "what shows no gradient is looked for at every call",
-        ALONE,
-    ),
-    Mutant(
         TORCH + "_evidence.py",
         "inputs = batches.joined(inputs, batches.span(x, position, position + 1))",
         "inputs = batches.span(x, position, position + 1)",

@@ -46,6 +46,7 @@ def folder(tmp_path):
     for name in ("out", "other"):
         (place / f"{name}.toml").write_text(CONFIG.replace('"out"', f'"{name}"'), encoding="utf-8")
     (place / "wrong.toml").write_text(CONFIG.replace('"RPCholesky"', '"Ünbekannt"'), encoding="utf-8")
+    (place / "letters.toml").write_text(CONFIG.replace('"out"', '"für λ"'), encoding="utf-8")
     model = dntk.MLP(weights=(rng.normal(size=(3, 6)),), biases=(None,))
     for index in range(2):
         dntk.tangent_features(model, x, sketch=None, store=dntk.Store(place / "parts", rows=10), shard=(index, 2))
@@ -69,6 +70,7 @@ def commands(folder):
         (f"merge|{folder}/parts", 0),
         (f"merge|{folder}/parts|--json", 0),
         (f"merge|{folder}/nichts-λ", 2),
+        (f"run|{folder}/letters.toml", 2),
         (f"run|{folder}/wrong.toml", 2),
         (f"run|{folder}/fehlt-λ.toml", 2),
         (f"report|{folder}/fehlt-λ", 2),
@@ -91,6 +93,7 @@ def test_every_command_and_every_error_is_shown_in_ascii(folder):
     assert done.returncode == 0, shown.decode()
     assert b"UnicodeEncodeError" not in shown
     assert b"Traceback" not in shown
+    assert b"the path 'f\\xfcr \\u03bb' has letters that the encoding of file names here, ascii, lacks" in shown
     assert shown.isascii(), [line for line in shown.splitlines() if not line.isascii()]
     ended = [line for line in done.stdout.decode().splitlines() if line.startswith("ended")]
     assert ended == [f"ended {code}" for _, code in given]

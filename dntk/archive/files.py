@@ -12,6 +12,7 @@ import platform
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -35,10 +36,17 @@ def expanded(path: str | Path) -> Path:
     Raises
     ------
     ValueError
-        There is no such home directory.
+        There is no such home directory, or the file system's encoding, as of ``LC_ALL=C``, lacks a letter of the path.
     """
     try:
+        os.fsencode(path)
         return Path(path).expanduser()
+    except UnicodeEncodeError as error:
+        msg = (
+            f"the path {str(path)!a} has letters that the encoding of file names here, {sys.getfilesystemencoding()}, "
+            "lacks: set PYTHONUTF8=1 or a locale of UTF-8, as by LC_ALL=C.UTF-8, or take a name in ASCII."
+        )
+        raise ValueError(msg) from error
     except RuntimeError as error:
         msg = f"the home directory of the path {path} is not known: write it out instead of {Path(path).parts[0]}."
         raise ValueError(msg) from error

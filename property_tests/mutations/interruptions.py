@@ -190,6 +190,13 @@ MUTANTS = [
         DAMAGED + "test_a_chunk_that_was_exchanged_is_noticed_when_it_is_read",
     ),
     Mutant(
+        "dntk/archive/files.py",
+        "        os.fsencode(path)\n",
+        "",
+        "a codec's words where a folder's name cannot be written",
+        "tests/test_ascii_commands.py",
+    ),
+    Mutant(
         "studies/dntk_studies/reproduce/units.py",
         'if stored.get("sha256") != _digest(stored.get("value")):',
         "if False:",

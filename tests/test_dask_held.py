@@ -12,6 +12,7 @@ import pytest
 import dntk
 from dntk.distill.data import Balanced, Herding, KMeans, LastLayer, RPCholesky
 from dntk.distill.gradients import Solution, Streaming
+from dntk.estimator import frame
 from dntk.features import kept_features
 from dntk.ledger import LedgerRecorder
 from dntk.stores import Layout, cluster_of
@@ -207,6 +208,21 @@ class TestFits:
         )
         for mine, theirs in zip(found.ledger.stages, expected.ledger.stages, strict=True):
             assert dataclasses.replace(mine, seconds=0.0) == dataclasses.replace(theirs, seconds=0.0)
+
+    def test_a_tolerance_is_searched_for_with_points_that_workers_read(self, client, by_workers, monkeypatch):
+        x, spec = data(600), dntk.DistilledNTK(network(), data=RPCholesky(40), tolerance=0.2)
+        found = spec.fit(x, client=client)
+        assert 5 in by_workers  # batches of 128
+        expected = spec.fit(x)
+        assert bits(found.predict(x[:50]), found.indices) == bits(expected.predict(x[:50]), expected.indices)
+        assert str(found.tolerance) == str(expected.tolerance)
+        assert found.ledger["data"].jacobian_rows == expected.ledger["data"].jacobian_rows
+        monkeypatch.setattr(frame, "choose_batch_size", lambda *_: 200)
+        lengths = [frame.squared_lengths(network(), x, one) for one in (client, None)]
+        assert by_workers[-1] == 3
+        assert lengths[0].tobytes() == lengths[1].tobytes()
+        whole = dntk.tangent_features(network(), x, sketch=None).values.astype("f8")
+        np.testing.assert_allclose(lengths[0], np.sum(whole**2, axis=(0, 2)), rtol=1e-5)
 
     def test_a_worker_killed_during_a_fit_changes_no_bit(self, client, tmp_path):
         flag = tmp_path / "killed"

@@ -1,11 +1,14 @@
 """Points in coordinates of the span of the kept ones: what bases in it leave of every point."""
 
 import dataclasses
+import functools
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.backend import backend_of
 from dntk.certificates.rounding import allowance
 from dntk.features import TangentFeatures
@@ -15,6 +18,8 @@ from dntk.models import batches
 from dntk.models.base import Model
 from dntk.models.batching import choose_batch_size
 from dntk.outputs.functionals import cotangents_for
+from dntk.stores.rows import PointRows
+from dntk.stores.spread import all_parts
 from dntk.types import Array
 
 
@@ -90,18 +95,23 @@ def energies_of(frame: Frame, phi: TangentFeatures, positions: Int[np.ndarray, "
     return Energies(positions=positions, lengths=lengths, inside=frame.coordinates(phi))
 
 
-def squared_lengths(model: Model, x: Array) -> Float[np.ndarray, " n"]:
-    """Σ_c‖φ_c(x_i)‖² of every point, on the host: one forward and C backward passes to outputs of layers, no sketch."""
+def squared_lengths(model: Model, x: Array, client: Any = None) -> Float[np.ndarray, " n"]:
+    """Σ_c‖φ_c(x_i)‖² of every point, on the host: one forward and C backward passes to outputs of layers, no sketch.
+
+    Workers of a client make batches of several.
+    """
     xp = model.namespace
     dtype = arrays.kernel_dtype(xp, model.dtype)
     every = cotangents_for("each", model.n_outputs, xp=xp, dtype=dtype, device=model.device)
     size = choose_batch_size(model, x, every, None)
-    pieces = []
-    for start, stop in arrays.spans(batches.count(x), size):
-        count(jacobian_rows=(stop - start) * model.n_outputs)
-        norms = [squared_norms(block) for block in model.gradient_blocks(batches.span(x, start, stop), every)]
-        pieces.append(sum(_host(xp.sum(arrays.in_float64(part), axis=0)) for part in norms))
-    return np.concatenate(pieces)
+    with task("lengths of gradients", total=batches.count(x), unit="points") as bar:
+        return np.asarray(all_parts(PointRows(functools.partial(_lengths, model, every), size, axis=0), x, client, bar))
+
+
+def _lengths(model: Model, every: Float[Array, "c c"], x: Array) -> Float[np.ndarray, " n"]:
+    count(jacobian_rows=batches.count(x) * model.n_outputs)
+    norms = [squared_norms(block) for block in model.gradient_blocks(x, every)]
+    return np.asarray(sum(_host(arrays.namespace(part).sum(arrays.in_float64(part), axis=0)) for part in norms))
 
 
 def _host(x: Array) -> Float[np.ndarray, "..."]:

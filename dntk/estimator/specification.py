@@ -157,8 +157,8 @@ class DistilledNTK:
         client
             A ``dask.distributed.Client``: its workers make what is made of many points, to the bits of one process:
             features of one functional or inputs of the last layer, by which points are chosen; the features of those
-            that are kept, and their outputs. What they make comes into this process's memory, and whatever follows
-            from it is done here. What one batch holds is made here, too.
+            that are kept, and their outputs; with a tolerance those that are read besides. What they make comes into
+            this process's memory, and whatever follows from it is done here. What one batch holds is made here, too.
 
         Raises
         ------

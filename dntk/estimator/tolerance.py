@@ -215,6 +215,7 @@ class WithinTolerance:
                 resolution=RESOLUTION * self.tolerance,
                 seed=self.parts.seed,
                 all_kept=positions is not None and len(positions) == batches.count(x),
+                client=self.keep.client,
             )
         return self._loss.by_size(phi)
 

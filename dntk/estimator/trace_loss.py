@@ -13,6 +13,7 @@ Without the lengths no sample says anything of a trace: one point that was not d
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -21,6 +22,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.arrays import itemsize
 from dntk.bounds import Bound, Kind
 from dntk.certificates.betting import Draws, upper_end
@@ -30,6 +32,8 @@ from dntk.models import batches
 from dntk.models.base import Model
 from dntk.random import uniforms
 from dntk.sketch.error import SUBSPACE, StatesError
+from dntk.stores.rows import PointRows
+from dntk.stores.spread import each_part
 from dntk.types import Array
 
 CONFIDENCE = 0.99
@@ -73,18 +77,30 @@ class TraceLoss:
         How much of the trace bets must tell apart: ln(1/failure)/resolution draws are made at first.
     all_kept
         Whether all points are kept: none is read then.
+    client
+        Of a cluster whose workers make lengths, and those features that are held.
     """
 
     def __init__(
-        self, model: Model, x: Array, sketch: Any, *, spans: int, resolution: float, seed: int, all_kept: bool
+        self,
+        model: Model,
+        x: Array,
+        sketch: Any,
+        *,
+        spans: int,
+        resolution: float,
+        seed: int,
+        all_kept: bool,
+        client: Any = None,
     ) -> None:
+        self.client = client
         self.model, self.x, self.points, self.sketch = model, x, batches.count(x), sketch
         self._held: dict[int, TangentFeatures] = {}
         self._failure, self._stretch, self._kind = 0.0, math.inf, _PROVED
         self.under(sketch, spans=spans)
         first = PILOT + math.ceil(math.log(1 / self._failure) / resolution)
         sampled = math.isfinite(self._stretch) and FEW * first < self.points and not all_kept
-        self._lengths = squared_lengths(model, x) if sampled else None
+        self._lengths = squared_lengths(model, x, client) if sampled else None
         self._order = (
             np.arange(0 if all_kept else self.points) if self._lengths is None else _drawn(self._lengths, seed)
         )
@@ -169,6 +185,7 @@ class TraceLoss:
     def _energies(self, frame: Frame, number: int) -> Energies | None:
         """Of the first points of the order; None of no points."""
         pieces = []
+        self._fetch(number)
         for batch, (start, stop) in enumerate(arrays.spans(number, _BATCH)):
             positions = self._order[start:stop]
             pieces.append(energies_of(frame, self._features(batch, positions), positions))
@@ -180,6 +197,23 @@ class TraceLoss:
             inside=self.model.namespace.concat([piece.inside for piece in pieces], axis=1),
         )
 
+    def _fetch(self, number: int) -> None:
+        """Have workers make the features of batches that are to be held and are not yet."""
+        if self.client is None or not number:
+            return
+        row = self.model.n_outputs * (self.model.n_parameters if self.sketch is None else self.sketch.dim)
+        row *= itemsize(next(iter(self.model.parameters.values())))
+        room = _HELD // (_BATCH * row) - len(self._held)
+        ends = enumerate(arrays.spans(number, _BATCH))
+        lacking = [(i, span) for i, span in ends if len(self._held.get(i, ())) != span[1] - span[0]][: max(0, room)]
+        if len(lacking) < 2:
+            return
+        x = batches.take(self.x, np.concatenate([self._order[start:stop] for _, (start, stop) in lacking]))
+        rows, n = PointRows(functools.partial(_made, self.model, self.sketch), _BATCH, axis=1), batches.count(x)
+        with task("features of read points", total=n, unit="points") as bar:
+            for (first, _), make in each_part(rows, x, list(arrays.spans(n, _BATCH)), self.client, bar):
+                self._held[lacking[first // _BATCH][0]] = TangentFeatures(make(), self.sketch)
+
     def _features(self, batch: int, positions: Int[np.ndarray, " q"]) -> TangentFeatures:
         found = self._held.get(batch)
         if found is None or len(found) != len(positions):
@@ -188,6 +222,10 @@ class TraceLoss:
             if held + math.prod(found.values.shape) * itemsize(found.values) <= _HELD:
                 self._held[batch] = found
         return found
+
+
+def _made(model: Model, sketch: Any, x: Array) -> Float[Array, "c n k"]:
+    return tangent_features(model, x, sketch=sketch).values
 
 
 def _drawn(lengths: Float[np.ndarray, " n"], seed: int) -> Int[np.ndarray, " alive"]:

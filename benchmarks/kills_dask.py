@@ -131,12 +131,14 @@ def on_one_cluster(
         found["kills"] += 1
         try:
             result, on_time = killed_during(by_workers[name], cluster, draw.random() * seconds[name], draw)
+            fate = "same" if result == expected[name] else "DIFFERENT"
+            found[f"{name}: late"] += not on_time
         except Exception as error:  # what is lost is counted
-            found[f"{name}: lost"] += 1
+            fate = "lost"
             sys.stderr.write(f"{name}: {type(error).__name__}: {error}\n")
-            continue
-        found[f"{name}: {'same' if result == expected[name] else 'DIFFERENT'}"] += 1
-        found[f"{name}: late"] += not on_time
+        found[f"{name}: {fate}"] += 1
+        sys.stdout.write(f"{found['kills']} {name}: {fate}\n")  # so that a run that is cut off has said something
+        sys.stdout.flush()
 
 
 def main() -> None:

@@ -253,4 +253,11 @@ MUTANTS = [
         "a clock that is ahead removes what another machine is writing",
         "tests/test_archive.py::test_clocks_of_machines_that_differ_decide_nothing",
     ),
+    Mutant(
+        "dntk/estimator/trace_loss.py",
+        "self._held[lacking[first // _BATCH][0]]",
+        "self._held[lacking[-1 - first // _BATCH][0]]",
+        "features of read points that workers make are put in the place of others",
+        HELD + "TestFits::test_a_tolerance_is_searched_for_with_points_that_workers_read",
+    ),
 ]

@@ -120,7 +120,7 @@ def test_weights_that_change_wake_what_had_no_gradient():
 
 
 def test_where_no_input_alone_shows_a_gradient_it_is_found_input_by_input_without_more_looks(monkeypatch):
-    monkeypatch.setattr(_findings, "inputs_showing", lambda _net, _x, _names, known: known)
+    monkeypatch.setattr(_findings, "inputs_showing", lambda _x, _names, known, _shown: known)
     model, made, names = dntk.as_model(network()), looks(monkeypatch), loops(monkeypatch)
     for _ in range(3):
         assert_kernel(model, batch([0, 0, 0, 0, 1, 1]))
@@ -202,3 +202,21 @@ def test_biases_of_layers_whose_inputs_are_zero_are_kept():
     assert_kernel(model, x)
     assert_kernel(model, batch([1] * 6))
     assert_kernel(model, x)
+
+
+class Twice(Gated):
+    """One layer in two places, the second behind the gate."""
+
+    def forward(self, x, gates):
+        layer, n = self.hidden[0], len(x)
+        plain = torch.tanh(layer(x.reshape(n * LENGTH, -1))).reshape(n, LENGTH, -1).mean(1)
+        rows = torch.tanh(layer(x.transpose(0, 1).reshape(LENGTH * n, -1))).reshape(LENGTH, n, -1).mean(0)
+        return self.last(plain + rows * gates)
+
+
+def test_every_use_of_a_parameter_has_to_be_compared(monkeypatch):
+    torch.manual_seed(0)
+    model, made = dntk.as_model(Twice().eval()), looks(monkeypatch)
+    for gates in ([0] * 6, [0, 0, 0, 0, 1, 1], [1] * 6, [0] * 6):
+        assert_kernel(model, batch(gates))
+    assert len(made) == 1

@@ -16,7 +16,8 @@ from dntk_torch._owners import Owners, Pulled
 from dntk_torch._placing import misplaced, numbered, witnessed
 from dntk_torch._pulling import Placed, pull
 from dntk_torch.called import device_of
-from dntk_torch.capture import Capture, block_of, capture, uses_of, watched
+from dntk_torch.calls import Functions
+from dntk_torch.capture import Capture, block_of, capture, uses_in, uses_of, watched
 from dntk_torch.execution import detached, differentiable
 from dntk_torch.layouts import APART
 from dntk_torch.per_sample import PerSample, by_loop
@@ -55,7 +56,7 @@ def blocks_of(
     where there are closed forms. ``again`` makes a better plan where parameters have woken, if it can.
     """
     cotangents = cotangents.detach()
-    forward = _forward(net, plan, x, cotangents, look) if plan.layouts or plan.untold else None
+    forward = _forward(net, plan, x, lambda _outputs: cotangents, look) if plan.layouts or plan.untold else None
     better = again(forward.woken) if forward is not None and forward.woken else None
     if better is not None:
         del forward  # and its graph
@@ -81,7 +82,11 @@ def blocks_of(
 
 
 def _forward(
-    net: torch.nn.Module, plan: Plan, x: Batch, cotangents: torch.Tensor, look: Callable[[torch.Tensor], None]
+    net: torch.nn.Module,
+    plan: Plan,
+    x: Batch,
+    cotangents: Callable[[torch.Tensor], torch.Tensor],
+    look: Callable[[torch.Tensor], None],
 ) -> _Forward:
     with differentiable(device_of(x)):
         values = detached(net, [*plan.layouts, *plan.untold])
@@ -89,7 +94,7 @@ def _forward(
         captured = capture(net, values, x, watched(plan.sites), shielded=plan.shielded, reading=reading)
         arrays.require_finite("the network's outputs", captured.outputs.detach())
         look(captured.outputs.detach())
-        idle, woken = _asleep(net, captured, plan, values, cotangents)
+        idle, woken = _asleep(net, captured, plan, values, cotangents(captured.outputs.detach()))
     return _Forward(captured=captured, values=values, idle=idle, woken=woken)
 
 
@@ -149,13 +154,36 @@ def _asleep(
         for name in plan.layouts
         if not any(uses_of(site, call, name) for site in plan.sites[name] for call in captured.calls[site.layer])
     ]
+    quiet = _untold_uses(captured, plan)
+    edges = {(name, order): captured.calls[layer][place].edge for name, order, layer, place in quiet}
     asked = {name: values[name] for name in dict.fromkeys([*plan.untold, *uncalled])}
-    found = mixed_gradients(captured.outputs, asked, cotangents.expand(-1, captured.outputs.shape[0], -1))
-    idle = frozenset(name for name, gradient in found.items() if is_zero(gradient))
+    cotangents = cotangents.expand(-1, captured.outputs.shape[0], -1)
+    found = mixed_gradients(captured.outputs, {**asked, **edges}, cotangents)
+    idle = frozenset(name for name in asked if is_zero(found[name]))
     if captured.outputs.requires_grad:
-        unreached = frozenset(name for name, gradient in found.items() if gradient is None)
+        unreached = frozenset(name for name in asked if found[name] is None)
         require_no_remembered_values(net, unreached - plan.unreached)
-    return idle, plan.untold - idle
+    return idle, (plan.untold - idle) | {key[0] for key in edges if not is_zero(found[key])}
+
+
+def _untold_uses(captured: Capture, plan: Plan) -> list[tuple[str, int, torch.nn.Module | Functions, int]]:
+    """Uses of parameters that have another use with a gradient, and had none where the forms were compared."""
+    return [
+        (name, order, layer, place)
+        for name in plan.layouts
+        if name not in plan.untold
+        for order, (layer, place) in enumerate(uses_in(captured, plan.sites[name], name))
+        if order not in plan.told[name]
+    ]
+
+
+def woken_at(net: torch.nn.Module, plan: Plan, x: Batch) -> frozenset[str]:
+    """Parameters that have a gradient at some inputs, and had none where the forms of a plan were compared."""
+
+    def cotangents(outputs: torch.Tensor) -> torch.Tensor:
+        return torch.randn(outputs.shape, generator=torch.Generator().manual_seed(24)).to(outputs)[None]
+
+    return _forward(net, plan, x, cotangents, lambda _outputs: None).woken
 
 
 def _emptied(block: Any) -> Any:

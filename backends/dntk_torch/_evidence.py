@@ -1,6 +1,7 @@
 """Which parameters have a gradient at some inputs: only there can forms of their gradients be compared."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 
@@ -8,45 +9,34 @@ from dntk.models import batches
 from dntk.models.adapter import showing
 from dntk.models.nests import mapped
 from dntk.types import Batch
-from dntk_torch.behaviour import evaluated
 from dntk_torch.called import cloned, device_of
-from dntk_torch.execution import detached, differentiable
-from dntk_torch.private_copy import Values
 
-Gradients = Mapping[str, torch.Tensor | None]
-"""Gradients by name, ``None`` where no way leads from the parameter to the outputs."""
+Key = TypeVar("Key", bound=Hashable)
+Gradients: TypeAlias = Mapping[Key, torch.Tensor | None]
+"""Gradients, ``None`` where no way leads from the place to the outputs."""
 
 
-def mixed_gradients(outputs: torch.Tensor, parameters: Values, cotangents: torch.Tensor) -> Gradients:
-    """Gradients of a random mixture of all inputs' functionals (q, n, C), zero where each of these is.
+def mixed_gradients(outputs: torch.Tensor, places: Mapping[Key, Any], cotangents: torch.Tensor) -> Gradients[Key]:
+    """Gradients in parameters, or at edges, of a random mixture of all inputs' functionals (q, n, C).
 
-    Cost: one backward pass to the parameters; none where no way leads there.
+    Zero where that of each functional is. Cost: one backward pass to the places; none where no way leads there.
     """
-    if not parameters or not outputs.requires_grad:
-        return dict.fromkeys(parameters)
+    if not places or not outputs.requires_grad:
+        return dict.fromkeys(places)
     generator = torch.Generator().manual_seed(23)
     weights = 0.5 + torch.rand(cotangents.shape[:2], generator=generator, dtype=torch.float64)
     mixed = torch.einsum("qn,qnc->nc", weights.to(cotangents), cotangents).to(outputs.dtype)
-    found = torch.autograd.grad(outputs, list(parameters.values()), mixed, retain_graph=True, allow_unused=True)
-    return dict(zip(parameters, found, strict=True))
+    found = torch.autograd.grad(outputs, list(places.values()), mixed, retain_graph=True, allow_unused=True)
+    return dict(zip(places, found, strict=True))
 
 
 def is_zero(gradient: torch.Tensor | None) -> bool:
     """Whether there is no gradient."""
-    return gradient is None or not bool(gradient.to_dense().any())
+    return gradient is None or not (gradient.is_nested or bool(gradient.to_dense().any()))
 
 
-def inputs_showing(module: torch.nn.Module, x: Batch, names: Collection[str], known: Batch) -> Batch:
-    """Inputs that are ``known``, and few of ``x`` that have gradients of all ``names`` among them."""
-
-    def shown(points: Batch) -> set[str]:
-        values = detached(module, list(names))
-        with differentiable(device_of(points)):
-            outputs = evaluated(module, values, points)
-            cotangents = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(24)).to(outputs)
-            found = mixed_gradients(outputs, {name: values[name] for name in names}, cotangents[None])
-        return {name for name, gradient in found.items() if not is_zero(gradient)}
-
+def inputs_showing(x: Batch, names: Collection[str], known: Batch, shown: Callable[[Batch], Collection[str]]) -> Batch:
+    """Inputs that are ``known``, and few of ``x``, at one of which each of ``names`` is ``shown``."""
     device = device_of(x)
     inputs = mapped(lambda part: torch.as_tensor(part, device=device), known)
     for position in showing(x, names, shown):

@@ -8,6 +8,7 @@ from dntk.models import batches
 from dntk.models.adapter import Looks, Memo, OutputCount, Passes
 from dntk.types import Batch
 from dntk_torch import inputs
+from dntk_torch._blocks import woken_at
 from dntk_torch._evidence import inputs_showing
 from dntk_torch._pushing import Pushing, make_push
 from dntk_torch._signature import signature
@@ -45,7 +46,7 @@ class Findings:
             return None
 
         def find() -> Plan:
-            plan = plan_at(net, names, inputs_showing(net, x, new, known.shown))
+            plan = plan_at(net, names, inputs_showing(x, new, known.shown, lambda few: woken_at(net, known, few)))
             return dataclasses.replace(plan, tried=known.tried | new)
 
         plan = probed(find)()

@@ -180,6 +180,16 @@ def block_of(
     return merged(blocks) if blocks else None
 
 
+def uses_in(captured: Capture, sites: list[Site], name: str) -> list[tuple[torch.nn.Module | Functions, int]]:
+    """Layers and places of all calls that use a parameter, in the order of its sites."""
+    return [
+        (site.layer, place)
+        for site in sites
+        for place, call in enumerate(captured.calls[site.layer])
+        if uses_of(site, call, name)
+    ]
+
+
 def uses_of(site: Site, call: LayerCall, name: str) -> list[Use]:
     """What a call at a site does with a parameter."""
     if isinstance(site.layer, Functions):

@@ -16,6 +16,7 @@ import torch
 from dntk.gradient_blocks import DenseBlock, GradientBlock
 from dntk.gradient_blocks._require_finite import require_finite
 from dntk.types import Batch
+from dntk_torch._evidence import is_zero
 from dntk_torch._owners import Owners, Pulled
 from dntk_torch._placing import numbered, witnessed
 from dntk_torch._pulling import pull
@@ -30,6 +31,7 @@ from dntk_torch.capture import (
     capture,
     sites_in_functions,
     sites_of,
+    uses_in,
     watched,
 )
 from dntk_torch.execution import detached, differentiable
@@ -54,7 +56,8 @@ class Plan:
     parameters on which the outputs do not depend. ``why_not``: why other parameters have no closed form.
     ``epsilon``: rounding of the coarsest numbers inside the network. ``rows``: what becomes of rows on those inputs by
     which the layouts were verified. ``untold``: parameters without a gradient at these inputs, ``shown``, so that their
-    forms were compared with nothing; ``tried``: those for which other inputs were looked for.
+    forms were compared with nothing; ``tried``: those for which other inputs were looked for. ``told``: of every
+    parameter with a layout, those of its uses in order that have a gradient there.
     """
 
     layouts: Mapping[str, str]
@@ -69,6 +72,7 @@ class Plan:
     rows: Rows
     untold: frozenset[str]
     shown: Batch
+    told: Mapping[str, frozenset[int]]
     tried: frozenset[str] = frozenset()
 
     def placed(self, *, stored: bool) -> dict[str, tuple[list[Site], str]]:
@@ -83,6 +87,7 @@ class _Layout:
 
     name: str
     stored: bool
+    told: frozenset[int]
 
 
 def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Plan:
@@ -138,6 +143,7 @@ def _plan_by(module: torch.nn.Module, names: tuple[str, ...], few: Batch, test: 
         rows=rows_of(module, few) if layouts else Rows(False),
         untold=test.untold,
         shown=cloned(few),
+        told={name: layout.told for name, layout in layouts.items()},
     )
 
 
@@ -197,7 +203,7 @@ def _verified_layouts(
         for layout in LAYOUTS:
             block = _fitting(test, found, captured, pulled, layout, name)
             if block is not None:
-                layouts[name] = _Layout(layout, _is_stored(test, block))
+                layouts[name] = _Layout(layout, _is_stored(test, block), _told(captured, found, pulled, name))
                 break
     apart = {name: found for name, found in sites.items() if name not in layouts}
     return layouts | (_verified_apart(test, apart, shielded=shielded) if apart else {})
@@ -214,7 +220,17 @@ def _verified_apart(test: Test, sites: Mapping[str, list[Site]], *, shielded: bo
         owners = numbered(captured, witnessed(captured, cotangents, test.epsilon))
         pulled, _ = pull(captured, cotangents, {name: (found, APART) for name, found in sites.items()}, {})
     blocks = {name: _fitting(test, found, captured, pulled, APART, name, owners) for name, found in sites.items()}
-    return {name: _Layout(APART, _is_stored(test, block)) for name, block in blocks.items() if block is not None}
+    return {
+        name: _Layout(APART, _is_stored(test, block), _told(captured, sites[name], pulled, name))
+        for name, block in blocks.items()
+        if block is not None
+    }
+
+
+def _told(captured: Capture, sites: list[Site], pulled: Pulled, name: str) -> frozenset[int]:
+    """Uses of a parameter, by their order, whose results have a gradient."""
+    found = [pulled[layer][place] for layer, place in uses_in(captured, sites, name)]
+    return frozenset(order for order, cotangents in enumerate(found) if not is_zero(cotangents))
 
 
 def _is_stored(test: Test, block: GradientBlock) -> bool:

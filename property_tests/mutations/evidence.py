@@ -130,4 +130,11 @@ MUTANTS = [
         "networks refused on JAX whose masks hide all",
         JAX_TESTS + "test_texts_that_are_masked_throughout_have_a_kernel_of_zeros[10-bool]",
     ),
+    Mutant(
+        TORCH + "_blocks.py",
+        "if order not in plan.told[name]",
+        "if order < 0",
+        "a second use believed that was compared with nothing",
+        TESTS + "test_every_use_of_a_parameter_has_to_be_compared",
+    ),
 ]

@@ -124,13 +124,6 @@ MUTANTS = [
         JAX_TESTS + "test_a_gradient_that_only_some_data_have_is_found",
     ),
     Mutant(
-        JAX + "_testing.py",
-        "    if part.dtype == jnp.bool_:\n",
-        "    if False:\n",
-        "networks refused on JAX whose masks hide all",
-        JAX_TESTS + "test_texts_that_are_masked_throughout_have_a_kernel_of_zeros[10-bool]",
-    ),
-    Mutant(
         TORCH + "_blocks.py",
         "if order not in plan.told[name]",
         "if order < 0",

@@ -218,7 +218,7 @@ MUTANTS = [
     ),
     Mutant(
         "backends/dntk_torch/_blocks.py",
-        "idle = frozenset(name for name, gradient in found.items() if is_zero(gradient))",
+        "idle = frozenset(name for name in asked if is_zero(found[name]))",
         "idle = plan.unreached",
         "what had no influence on the inputs of the probe believed to have none ever",
         "tests/test_torch_forms.py",

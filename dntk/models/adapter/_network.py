@@ -97,7 +97,7 @@ def evaluate(run: Callable[[Batch], Any], x: Batch, framework: Framework, *, rem
         raise
     except framework.errors as error:
         inputs = f"inputs of {batches.described(x)}"
-        ending = remedy or f"\nPass inputs of the shape that the {framework.network} takes."
+        ending = remedy or f"\nPass inputs of the shape that the {framework.network} takes: it has to run by itself."
         if isinstance(error, NotImplementedError):
             ending = "\nSay how it is called: dntk.as_model(net, forward=lambda net, batch: ...)."
         msg = f"the {framework.network} fails on {inputs}: {type(error).__name__}: {error}{ending}"

@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import functools
 import pathlib
 import subprocess
 import sys
@@ -20,11 +21,17 @@ def test_substitution_applies_exactly_once_and_leaves_python(mutant):
     ast.parse((ROOT / mutant.file).read_text(encoding="utf-8").replace(mutant.old, mutant.new))
 
 
+@functools.cache
+def functions_of(file):
+    """Names of all functions of a file, which many mutants name."""
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
 @pytest.mark.parametrize("test", sorted({mutant.test for mutant in EVERY}))
 def test_named_test_exists(test):
     file, _, name = test.partition("::")
-    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    functions = functions_of(file)
     assert not name or name.rpartition("::")[2].partition("[")[0] in functions
 
 

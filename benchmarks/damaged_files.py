@@ -10,7 +10,8 @@ Two thirds are damaged as disks and transfers do it: flipped bits, other bytes, 
 of another file. One third were edited, in the header or the manifest, and signed again with the right checksum.
 
 Every file has to give the library's error, or, where the damage changed nothing, the very result of the sound file. An
-edited and signed file may also be read, as another sound file: what is read then has to work. Anything else is counted
+edited and signed file may also be read, as another sound file: what is read then has to work, or to be refused as the
+same numbers would be from anywhere, too large for products of them. Anything else is counted
 as *silent* (a result that differs), *foreign* (any other exception) or *hang* (more than five seconds), and is an exit
 status of 1.
 """
@@ -103,6 +104,8 @@ def tried(path: pathlib.Path, read: Read, sound: bytes, *, signed: bool) -> tupl
         return "foreign", repr(error)[:300]
     except BaseException as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
+        if signed and isinstance(error, ValueError) and where.name == "require_products":
+            return "refused", ""
         return "foreign", f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"[:300]
     finally:
         signal.alarm(0)

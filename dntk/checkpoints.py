@@ -145,6 +145,20 @@ class Checkpoints:
         backend, device = backend_of(like), arrays.device_of(like)
         return {key: stored.place(key, backend, device=device) for key in stored.arrays}, stored.manifest["values"]
 
+    def kept_array(self, name: str, key: str, make: Callable[[], Array], like: Array) -> Array:
+        """The only array of an entry, made where it is not there.
+
+        Raises
+        ------
+        StoreError
+            The entry has none of that name.
+        """
+        found, _ = self.kept(name, lambda: ({key: make()}, {}), like)
+        if key not in found:
+            msg = f"{self.folder / name} has no array {key!r}: remove it, and it is made again."
+            raise StoreError(msg)
+        return found[key]
+
     def _read(self, name: str) -> Stored:
         stored = read(self.folder / name, FORMAT)
         if (stored.manifest["name"], stored.manifest["owner"]) != (name, self.owner):
@@ -197,7 +211,13 @@ class KeptRows:
 
     def rows(self, start: int, stop: int, make: Callable[[], Array], like: Array) -> Array:
         """Rows of the array, made where they are not there."""
-        return self.checkpoints.kept(self._entry(start, stop), lambda: ({"rows": make()}, {}), like)[0]["rows"]
+        entry = self._entry(start, stop)
+        rows = self.checkpoints.kept_array(entry, "rows", make, like)
+        if rows.ndim != 3 or rows.shape[1] != stop - start:
+            found = f"rows of shape {tuple(rows.shape)}, not of {stop - start} points"
+            msg = f"{self.checkpoints.folder / entry} has {found}: remove it, and it is made again."
+            raise StoreError(msg)
+        return rows
 
     def require_space(self, n: int, batch: int, row_bytes: int) -> None:
         """Raise ``OSError`` where the disk cannot take the rows that are not there."""

@@ -14,7 +14,7 @@ import pytest
 import dntk
 from dntk import archive, checkpoints
 from dntk.archive import files
-from dntk.checkpoints import Checkpoints, described
+from dntk.checkpoints import Checkpoints, KeptRows, described
 from dntk.distill.data import Balanced, KernelInducing, LastLayer, Random, RPCholesky, TangentResidual
 from dntk.distill.gradients import Solution
 from dntk.features import kept_features
@@ -384,6 +384,17 @@ def test_entries_of_another_call_or_under_another_name_and_edited_ones_are_refus
     assert again.kept("entry", one, like)[1] == {"number": 1.0}
     with pytest.raises(dntk.StoreError, match="describes what cannot be"), again.building("entry"):
         {}["what"]
+
+
+def test_entries_without_their_array_and_rows_of_other_points_are_refused(tmp_path):
+    folder, like = Checkpoints.at(tmp_path / "kept", {"network": "a"}), np.ones(1)
+    rows = KeptRows(folder, "features")
+    folder.kept("features/000000000-000000002", lambda: ({"row": np.ones((1, 2, 3))}, {}), like)
+    with pytest.raises(dntk.StoreError, match="000000002 has no array 'rows': remove it"):
+        rows.rows(0, 2, lambda: np.ones((1, 2, 3)), like)
+    folder.kept("features/000000002-000000004", lambda: ({"rows": np.ones((1, 1, 3))}, {}), like)
+    with pytest.raises(dntk.StoreError, match=r"rows of shape \(1, 1, 3\), not of 2 points: remove it"):
+        rows.rows(2, 4, lambda: np.ones((1, 2, 3)), like)
 
 
 @pytest.mark.parametrize("name", ["torch", "jax.numpy"])

@@ -179,7 +179,7 @@ class Keep:
         """An array."""
         if self.checkpoints is None:
             return make()
-        return self.checkpoints.kept(name, lambda: ({"value": make()}, {}), like)[0]["value"]
+        return self.checkpoints.kept_array(name, "value", make, like)
 
 
 def _require_points(selection: Selection, points: int) -> None:

@@ -428,4 +428,11 @@ MUTANTS = [
         "a file that only its owner may read is replaced by one that everybody may",
         "tests/test_archive.py::test_a_file_that_is_replaced_keeps_its_permissions",
     ),
+    Mutant(
+        CHECKPOINTS,
+        "if rows.ndim != 3 or rows.shape[1] != stop - start:",
+        "if rows.ndim != 3:",
+        "kept rows of other points are read",
+        "tests/test_resumption.py::test_entries_without_their_array_and_rows_of_other_points_are_refused",
+    ),
 ]

@@ -222,11 +222,12 @@ def _kept_goal(kept: Checkpoints, label: int, make: Callable[[], Goal], like: Ar
         return tensors, {name: found.count for name, found in goal.statistics.items()}
 
     found, counts = kept.kept(f"class-{label}", entry, like)
-    statistics = {
-        name: Moments(mean=found[f"mean.{name}"], variance=found[f"variance.{name}"], count=count)
-        for name, count in counts.items()
-    }
-    return Goal(found["features"], found["weights"], statistics)
+    with kept.building(f"class-{label}"):
+        statistics = {
+            name: Moments(mean=found[f"mean.{name}"], variance=found[f"variance.{name}"], count=count)
+            for name, count in counts.items()
+        }
+        return Goal(found["features"], found["weights"], statistics)
 
 
 def _observed(

@@ -106,7 +106,16 @@ def compare(options: argparse.Namespace, seed: int) -> list[Row]:
 
     def run(distilled: Any) -> tuple[Any, float]:
         start = time.process_time()
-        found = dntk.trajectory(models, x, targets, distilled=distilled, sketch=sketch, held_out=held_out, seed=seed)
+        found = dntk.trajectory(
+            models,
+            x,
+            targets,
+            distilled=distilled,
+            reference=options.reference,
+            sketch=sketch,
+            held_out=held_out,
+            seed=seed,
+        )
         return found, time.process_time() - start
 
     truth, seconds = run(None)
@@ -139,6 +148,9 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=int, default=20)
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64, 128])
     parser.add_argument("--held-out", type=int, default=32)
+    parser.add_argument(
+        "--reference", type=int, default=-1, help="the checkpoint at which all points are differentiated"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = parser.parse_args()
     torch.set_num_threads(1)

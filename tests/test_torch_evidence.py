@@ -222,3 +222,41 @@ def test_every_use_of_a_parameter_has_to_be_compared(monkeypatch):
     for gates in ([0] * 6, [0, 0, 0, 0, 1, 1], [1] * 6, [0] * 6):
         assert_kernel(model, batch(gates))
     assert len(made) == 1
+
+
+class Shared(torch.nn.Module):
+    """A layer whose weight a function takes, too, with positions before inputs, behind a gate of the input."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.shared = torch.nn.Linear(3, WIDTH), torch.nn.Linear(WIDTH, WIDTH)
+        self.last = torch.nn.Linear(WIDTH, CLASSES)
+
+    def forward(self, x, gates):
+        h = torch.tanh(self.first(x))
+        rows = torch.nn.functional.linear(h.transpose(0, 1).flatten(0, 1), self.shared.weight.mT.mT)
+        hidden = torch.relu(rows).reshape(LENGTH, len(x), WIDTH).transpose(0, 1) * gates[:, :, None]
+        return self.last((self.shared(h) + hidden).mean(1))
+
+
+def test_a_use_outside_of_its_layer_is_seen_behind_a_gate():
+    torch.manual_seed(0)
+    model = dntk.as_model(Shared().eval())
+    assert_kernel(model, batch([0] * 4 + [1] * 6))
+    assert_kernel(model, batch([0] * 4))
+
+
+def test_looking_at_a_weight_outside_of_its_layer_is_no_use():
+    class Looking(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = torch.nn.Linear(3, WIDTH), torch.nn.Linear(WIDTH, CLASSES)
+
+        def forward(self, x):
+            with torch.no_grad():
+                self.first.weight.norm()
+            return self.last(torch.tanh(self.first(x.to(self.first.weight.dtype))))
+
+    model = dntk.as_model(Looking().eval())
+    dntk.ntk(model, torch.randn(6, 3))
+    assert model.gradient_forms(torch.randn(6, 3)).share == 1

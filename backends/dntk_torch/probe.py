@@ -16,6 +16,7 @@ import torch
 from dntk.gradient_blocks import DenseBlock, GradientBlock
 from dntk.gradient_blocks._require_finite import require_finite
 from dntk.types import Batch
+from dntk_torch._elsewhere import sites_alone
 from dntk_torch._evidence import is_zero
 from dntk_torch._owners import Owners, Pulled
 from dntk_torch._placing import numbered, witnessed
@@ -116,7 +117,7 @@ def _plan_by(module: torch.nn.Module, names: tuple[str, ...], few: Batch, test: 
     shielded = False
     escaped: dict[str, str] = {}
     reached = tuple(name for name in names if name not in test.unreached)
-    for find in (lambda _left: sites_of(exact), sites_in_functions):
+    for find in (lambda _left: sites_alone(exact, test.x), sites_in_functions):
         left = [name for name in reached if name not in layouts]
         found = find(left) if left else {}
         known = {name: sites[name] for name in layouts} | {name: found[name] for name in left if name in found}

@@ -130,4 +130,11 @@ MUTANTS = [
         "a second use believed that was compared with nothing",
         TESTS + "test_every_use_of_a_parameter_has_to_be_compared",
     ),
+    Mutant(
+        TORCH + "_elsewhere.py",
+        "if name not in elsewhere}",
+        "if name}",
+        "uses outside of layers behind a gate are not seen",
+        TESTS + "test_a_use_outside_of_its_layer_is_seen_behind_a_gate",
+    ),
 ]

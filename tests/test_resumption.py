@@ -17,6 +17,7 @@ from dntk.archive import files
 from dntk.checkpoints import Checkpoints, KeptRows, described
 from dntk.distill.data import Balanced, KernelInducing, LastLayer, Random, RPCholesky, TangentResidual
 from dntk.distill.gradients import Solution
+from dntk.estimator.resumption import Keep
 from dntk.features import kept_features
 from dntk.ledger import LedgerRecorder
 from tests.libraries import LIBRARIES, host, interpreted
@@ -395,6 +396,15 @@ def test_entries_without_their_array_and_rows_of_other_points_are_refused(tmp_pa
     folder.kept("features/000000002-000000004", lambda: ({"rows": np.ones((1, 1, 3))}, {}), like)
     with pytest.raises(dntk.StoreError, match=r"rows of shape \(1, 1, 3\), not of 2 points: remove it"):
         rows.rows(2, 4, lambda: np.ones((1, 2, 3)), like)
+
+
+def test_a_kept_spectrum_that_is_none_is_refused(tmp_path):
+    keep = Keep(Checkpoints.at(tmp_path / "kept", {"network": "a"}))
+    found = keep.spectrum(np.ones(1), lambda: np.asarray([2.0, 1.0]))
+    np.testing.assert_array_equal(found, [2.0, 1.0])
+    (tmp_path / "kept" / "spectrum").unlink()
+    with pytest.raises(dntk.StoreError, match="(?s)spectrum describes what cannot be .*descending order.*remove it"):
+        keep.spectrum(np.ones(1), lambda: np.asarray([1.0, 2.0]))
 
 
 @pytest.mark.parametrize("name", ["torch", "jax.numpy"])

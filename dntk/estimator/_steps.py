@@ -57,7 +57,7 @@ def reduced(
 
 def spectrum_of(stages: Stages, phi: TangentFeatures) -> Float[Array, " m"]:
     """Eigenvalues of K̄ on the kept points."""
-    return stages.keep.array("spectrum", phi.values, lambda: eigenvalues(phi))
+    return stages.keep.spectrum(phi.values, lambda: eigenvalues(phi))
 
 
 def span_of_features(phi: TangentFeatures) -> Span:

@@ -175,11 +175,22 @@ class Keep:
         with self.checkpoints.building(name):
             return float(plain["value"])
 
-    def array(self, name: str, like: Array, make: Callable[[], Array]) -> Float[Array, "..."]:
-        """An array."""
+    def spectrum(self, like: Array, make: Callable[[], Array]) -> Float[Array, " m"]:
+        """Eigenvalues in descending order."""
         if self.checkpoints is None:
             return make()
-        return self.checkpoints.kept_array(name, "value", make, like)
+        values = self.checkpoints.kept_array("spectrum", "value", make, like)
+        with self.checkpoints.building("spectrum"):
+            _require_descending(values)
+            return values
+
+
+def _require_descending(values: Array) -> None:
+    """Raise ``ValueError`` unless these are eigenvalues in descending order."""
+    arrays.require_finite("value", values)
+    if values.ndim != 1 or bool(arrays.namespace(values).any(values[1:] > values[:-1])):
+        msg = f"`value` of shape {tuple(values.shape)}: expected eigenvalues in descending order"
+        raise ValueError(msg)
 
 
 def _require_points(selection: Selection, points: int) -> None:

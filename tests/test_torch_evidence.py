@@ -224,24 +224,41 @@ def test_every_use_of_a_parameter_has_to_be_compared(monkeypatch):
     assert len(made) == 1
 
 
-class Shared(torch.nn.Module):
-    """A layer whose weight a function takes, too, with positions before inputs, behind a gate of the input."""
+def by_a_function(layer, h):
+    """The weight, through a view, with positions before inputs."""
+    rows = torch.nn.functional.linear(h.transpose(0, 1).flatten(0, 1), layer.weight.mT.mT)
+    return rows.reshape(LENGTH, len(h), WIDTH).transpose(0, 1)
 
-    def __init__(self):
+
+def in_place(layer, h):
+    return h.clone().add_(layer.bias)
+
+
+def by_assignment(layer, h):
+    h = h.clone()
+    h[:, 0] = layer.bias
+    return h
+
+
+class Shared(torch.nn.Module):
+    """A layer whose parameters are used outside of it, too, behind a gate of the input."""
+
+    def __init__(self, use):
         super().__init__()
+        self.use = use
         self.first, self.shared = torch.nn.Linear(3, WIDTH), torch.nn.Linear(WIDTH, WIDTH)
         self.last = torch.nn.Linear(WIDTH, CLASSES)
 
     def forward(self, x, gates):
         h = torch.tanh(self.first(x))
-        rows = torch.nn.functional.linear(h.transpose(0, 1).flatten(0, 1), self.shared.weight.mT.mT)
-        hidden = torch.relu(rows).reshape(LENGTH, len(x), WIDTH).transpose(0, 1) * gates[:, :, None]
+        hidden = torch.relu(self.use(self.shared, h)) * gates[:, :, None]
         return self.last((self.shared(h) + hidden).mean(1))
 
 
-def test_a_use_outside_of_its_layer_is_seen_behind_a_gate():
+@pytest.mark.parametrize("use", [by_a_function, in_place, by_assignment])
+def test_a_use_outside_of_its_layer_is_seen_behind_a_gate(use):
     torch.manual_seed(0)
-    model = dntk.as_model(Shared().eval())
+    model = dntk.as_model(Shared(use).eval())
     assert_kernel(model, batch([0] * 4 + [1] * 6))
     assert_kernel(model, batch([0] * 4))
 

@@ -8,9 +8,10 @@ import pytest
 import dntk
 from dntk.distill.data import KMeans, Random, Selection
 from dntk.trajectories import Quantity
+from dntk.trajectories.few import _spread
 from dntk.trajectories.held_out import held_out_points, student
 from dntk.trajectories.interpolation import RIDGE, Interpolation
-from dntk.trajectories.measures import _pair_sums
+from dntk.trajectories.measures import ALIGNMENT, Measures, _pair_sums
 from tests.jacobians import float_of, random_network, tanh_model
 from tests.libraries import Library, host, interpreted
 
@@ -157,6 +158,17 @@ def test_the_spread_of_few_has_the_kernel_of_all_combinations(library):
         np.linalg.eigvalsh(kernel), np.linalg.eigvalsh(every @ every.T)[-3:], rtol=rounding, atol=rounding
     )
     np.testing.assert_allclose(z.T @ kernel @ z, (y.T @ every) @ (every.T @ y), rtol=rounding, atol=rounding * 1e3)
+
+
+def test_alignments_are_with_all_targets():
+    rng = np.random.default_rng(0)
+    p, y = rng.normal(size=(20, 3)), rng.normal(size=(20, 2))  # most of the targets is outside of the combinations
+    spread = Interpolation(coefficients=p).spread(y)
+    phi = dntk.TangentFeatures(rng.normal(size=(2, 3, 7)))
+    found = _spread(Measures(size=1, ridge=0.1), spread, phi, phi)
+    kernel, labels = p @ phi.kernel() @ p.T, y @ y.T
+    expected = np.sum(kernel * labels) / np.linalg.norm(kernel) / np.linalg.norm(labels)
+    np.testing.assert_allclose(found[ALIGNMENT], expected, rtol=1e-12)
 
 
 def test_features_that_are_zero_are_no_combination_of_any():

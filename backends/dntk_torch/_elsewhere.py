@@ -18,10 +18,18 @@ from dntk_torch.undisturbed import Mode
 
 
 def sites_alone(module: torch.nn.Module, x: Batch) -> dict[str, list[Site]]:
-    """As :func:`dntk_torch.capture.sites_of`, of the parameters that are used nowhere else when ``x`` is run."""
+    """As :func:`dntk_torch.capture.sites_of`, of the parameters that are used nowhere else when ``x`` is run.
+
+    None where the network does not run while its functions are looked at: nobody knows then.
+    """
     found = sites_of(module)
     layers = {site.layer for sites in found.values() for site in sites if isinstance(site.layer, torch.nn.Module)}
-    elsewhere = _used_elsewhere(module, layers, list(found), x)
+    try:
+        elsewhere = _used_elsewhere(module, layers, list(found), x)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # it ran before, unobserved; code of the user's may refuse modes in its own way
+        return {}
     return {name: sites for name, sites in found.items() if name not in elsewhere}
 
 
@@ -60,15 +68,27 @@ class _Outside(Mode):
         self._depth -= 1
 
     def __torch_function__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run a function of torch, and see what it was given."""
+        """Run a function of torch, and see what it was given, and what it made or wrote into."""
         kwargs = kwargs or {}
+        if self._depth:
+            return func(*args, **kwargs)
+        given = list(tensors((args, kwargs)))
+        before = [_version(value) for value in given]
         output = func(*args, **kwargs)
-        if self._depth == 0:
-            given = {_memory(value) for value in tensors((args, kwargs))}
-            made = [value for value in tensors(output) if value.requires_grad]
-            if any(_memory(value) not in given for value in made):  # views are looked at where they go
-                self.found.update(name for key in given for name in self._names.get(key, ()))
+        memory = {_memory(value) for value in given}
+        written = [value for value, then in zip(given, before, strict=True) if _version(value) != then]
+        new = [value for value in tensors(output) if _memory(value) not in memory]  # views are looked at where they go
+        if any(value.requires_grad for value in (*written, *new)):
+            self.found.update(name for key in memory for name in self._names.get(key, ()))
         return output
+
+
+def _version(value: torch.Tensor) -> int:
+    """How often a tensor was written into, where that is counted."""
+    try:
+        return value._version
+    except RuntimeError:  # a tensor of inference mode, which no gradient passes
+        return 0
 
 
 def _memory(value: torch.Tensor) -> int:

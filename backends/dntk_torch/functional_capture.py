@@ -67,7 +67,9 @@ class Recorder(Mode):
             if len(uses) < len(given):  # some went in as an input
                 self._escape(func, names)
             return self._recorded(found, [use for some in uses for use in some], output)
-        if not all(self._lineage.parameter(value) for value in tensors(output)):
+        # What returns nothing may have written into an argument, as `h[:, 0] = self.bias` does.
+        reached = tensors((args, kwargs) if output is None else output)
+        if not all(self._lineage.parameter(value) for value in reached):
             self._escape(func, names)
         return output
 

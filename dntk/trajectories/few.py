@@ -110,4 +110,6 @@ def _spread(
 ) -> Float[np.ndarray, " q"]:
     mine = spread.of(phi)
     xp = arrays.namespace(mine.values)
-    return measures.of(mine, spread.of(first), xp.ones_like(mine.values[0, :, 0]), spread.targets)
+    found = measures.of(mine, spread.of(first), xp.ones_like(mine.values[0, :, 0]), spread.targets)
+    found[ALIGNMENT] *= spread.share
+    return found

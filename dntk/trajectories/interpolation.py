@@ -35,10 +35,13 @@ class Spread:
         R, or square roots of weights on a diagonal.
     targets
         What the targets of all points are to it.
+    share
+        ‖ZZᵀ‖_F/‖YYᵀ‖_F of these targets Z and those of all points Y: an alignment with Z times this is one with Y.
     """
 
     root: Float[Array, "q m"]
     targets: Float[Array, "q c"] | None
+    share: float = 1.0
 
     def of(self, phi: TangentFeatures) -> TangentFeatures:
         """Features of the few, spread."""
@@ -82,7 +85,13 @@ class Interpolation:
         """The few for all points, in as many rows as there are few."""
         xp = arrays.namespace(self.coefficients)
         q, root = xp.linalg.qr(self.coefficients)
-        return Spread(root=root, targets=None if targets is None else q.T @ arrays.in_float64(targets))
+        if targets is None:
+            return Spread(root=root, targets=None)
+        every = arrays.in_float64(targets)
+        inside = q.T @ every
+        whole = float(xp.linalg.vector_norm(every.T @ every))
+        share = float(xp.linalg.vector_norm(inside.T @ inside)) / whole if whole > 0 else 1.0
+        return Spread(root=root, targets=inside, share=share)
 
     def at(self, points: Int[Array, " h"], phi: TangentFeatures) -> TangentFeatures:
         """What some points' features should be, from those of the few."""

@@ -137,4 +137,18 @@ MUTANTS = [
         "uses outside of layers behind a gate are not seen",
         TESTS + "test_a_use_outside_of_its_layer_is_seen_behind_a_gate",
     ),
+    Mutant(
+        TORCH + "_elsewhere.py",
+        "for value in (*written, *new)",
+        "for value in new",
+        "uses outside of layers that write into a tensor are not seen",
+        TESTS + "test_a_use_outside_of_its_layer_is_seen_behind_a_gate[in_place]",
+    ),
+    Mutant(
+        TORCH + "functional_capture.py",
+        "tensors((args, kwargs) if output is None else output)",
+        "tensors(output)",
+        "parameters that are assigned behind a gate are not seen",
+        TESTS + "test_a_use_outside_of_its_layer_is_seen_behind_a_gate[by_assignment]",
+    ),
 ]

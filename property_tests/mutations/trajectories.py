@@ -84,9 +84,16 @@ MUTANTS = [
     ),
     Mutant(
         INTERPOLATION,
-        "Spread(root=root, targets=None if targets is None else q.T @ arrays.in_float64(targets))",
-        "Spread(root=root, targets=None if targets is None else root.T @ (q.T @ arrays.in_float64(targets)))",
+        "inside = q.T @ every",
+        "inside = root.T @ (q.T @ every)",
         "targets are not in the coordinates of the kernel",
         TESTS + "test_the_spread_of_few_has_the_kernel_of_all_combinations[numpy]",
+    ),
+    Mutant(
+        FEW_POINTS,
+        "found[ALIGNMENT] *= spread.share",
+        "found[ALIGNMENT] *= 1.0",
+        "alignments with a part of the targets pass for those with all",
+        TESTS + "test_alignments_are_with_all_targets",
     ),
 ]

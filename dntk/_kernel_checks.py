@@ -1,4 +1,4 @@
-"""What is asked of kernels that are given as matrices."""
+"""What is asked of kernels that are given as matrices, or as their eigenvalues."""
 
 import math
 
@@ -55,3 +55,12 @@ def asymmetry(matrix: Float[Array, "n n"]) -> float:
         columns = arrays.in_float64(matrix[:, start:stop])
         worst = max(worst, float(xp.max(xp.abs(rows - columns.mT))))
     return worst
+
+
+def require_descending(name: str, values: Float[Array, " n"]) -> None:
+    """Raise ``ValueError`` unless these are the eigenvalues of a kernel: numbers, in descending order."""
+    arrays.require_floating(name, values)
+    arrays.require_finite(name, values)
+    if values.shape[0] > 1 and bool(arrays.namespace(values).any(values[1:] > values[:-1])):
+        msg = f"`{name}` has eigenvalues that are not in descending order: pass xp.flip(xp.sort(values))."
+        raise ValueError(msg)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from dntk import arrays
 from dntk._checks import folder, positive_integer
+from dntk._kernel_checks import require_descending
 from dntk._progress import task
 from dntk.archive import checksum, fingerprint
 from dntk.checkpoints import Checkpoints, described, digest
@@ -181,16 +182,11 @@ class Keep:
             return make()
         values = self.checkpoints.kept_array("spectrum", "value", make, like)
         with self.checkpoints.building("spectrum"):
-            _require_descending(values)
+            if values.ndim != 1:
+                msg = f"eigenvalues of shape {tuple(values.shape)}: expected one axis"
+                raise ValueError(msg)
+            require_descending("spectrum", values)
             return values
-
-
-def _require_descending(values: Array) -> None:
-    """Raise ``ValueError`` unless these are eigenvalues in descending order."""
-    arrays.require_finite("value", values)
-    if values.ndim != 1 or bool(arrays.namespace(values).any(values[1:] > values[:-1])):
-        msg = f"`value` of shape {tuple(values.shape)}: expected eigenvalues in descending order"
-        raise ValueError(msg)
 
 
 def _require_points(selection: Selection, points: int) -> None:

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk._checks import not_negative, positive, share
 from dntk._foreign import require_plain_array
+from dntk._kernel_checks import require_descending
 from dntk.features import TangentFeatures
 from dntk.spectrum.eigen import eigenvalues
 from dntk.types import Array
@@ -82,20 +83,10 @@ def _spectrum(kernel: TangentFeatures | Array) -> Float[Array, " n"]:
     if not isinstance(kernel, TangentFeatures):
         require_plain_array("kernel", kernel)
         if kernel.ndim == 1 and kernel.shape[0]:
-            return _descending(kernel)
+            require_descending("kernel", kernel)
+            return kernel
     values = eigenvalues(kernel)
     if values.ndim != 1:
         msg = f"expected one kernel (n, n), got a stack of {values.shape[0]}: pass them one at a time."
-        raise ValueError(msg)
-    return values
-
-
-def _descending(values: Float[Array, " n"]) -> Float[Array, " n"]:
-    """Eigenvalues as they are given; ``ValueError`` where they are no spectrum in descending order."""
-    arrays.require_floating("kernel", values)
-    arrays.require_finite("kernel", values)
-    xp = arrays.namespace(values)
-    if values.shape[0] > 1 and bool(xp.any(values[1:] > values[:-1])):
-        msg = "`kernel` has eigenvalues that are not in descending order: pass xp.flip(xp.sort(values))."
         raise ValueError(msg)
     return values

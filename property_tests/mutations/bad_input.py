@@ -43,8 +43,8 @@ MUTANTS = [
         f"{_ROWS}[numpy-dntk.DistilledNTK(model, data=dntk.distill.gradients.Solutio]",
     ),
     Mutant(
-        "dntk/spectrum/rank.py",
-        "bool(xp.any(values[1:] > values[:-1]))",
+        "dntk/_kernel_checks.py",
+        "bool(arrays.namespace(values).any(values[1:] > values[:-1]))",
         "False",
         "ascending eigenvalues read as descending ones",
         f"{_ROWS}[numpy-dntk.spectrum.truncation_rank(ascending)]",

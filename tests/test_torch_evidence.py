@@ -263,6 +263,16 @@ def test_a_use_outside_of_its_layer_is_seen_behind_a_gate(use):
     assert_kernel(model, batch([0] * 4))
 
 
+def test_networks_that_do_not_run_while_they_are_looked_at_are_exact(monkeypatch):
+    def refusing(*_):
+        message = "no modes here"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr("dntk_torch._elsewhere._used_elsewhere", refusing)
+    torch.manual_seed(0)
+    assert_kernel(dntk.as_model(Shared(by_a_function).eval()), batch([0] * 4 + [1] * 6))
+
+
 def test_looking_at_a_weight_outside_of_its_layer_is_no_use():
     class Looking(torch.nn.Module):
         def __init__(self):

@@ -12,9 +12,9 @@ from dntk.distill.data import (
     Augmentation,
     FreeSupport,
     KernelInducing,
+    KMeans,
     Platt,
     Random,
-    RPCholesky,
     SquaredError,
     TangentResidual,
     Wasserstein,
@@ -230,7 +230,7 @@ def test_the_tangent_residual_falls_and_is_never_worse_than_its_start_where_it_i
         data = objective.distill(net, x)
         fit, held = split(120, 0.2, seed=seed)
         phi = dntk.tangent_features(net, x[held], sketch=None)
-        chosen = RPCholesky(8, seed=seed).select(dntk.tangent_features(net, x[fit], sketch=None)).indices
+        chosen = KMeans(8, seed=seed).select(dntk.tangent_features(net, x[fit], sketch=None)).indices
         left = [
             residual(phi.joined(), dntk.tangent_features(net, at, sketch=None).joined(), ridge=1e-6)
             for at in (x[fit][chosen], data.x)

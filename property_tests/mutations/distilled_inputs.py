@@ -7,18 +7,48 @@ SLOPE = TESTS + "test_slope_of_the_residual_is_that_of_its_definition[numpy]"
 LOSSES = TESTS + "test_slopes_of_prediction_losses_are_those_of_their_values[numpy]"
 STILL = "tests/test_distilled_inputs.py::"
 
+LEADING = "tests/test_leading_directions.py::"
+
 MUTANTS = [
     Mutant(
         "dntk/distill/data/nystrom_residual.py",
-        "own = solved @ solved.T + share *",
+        "scale = 2 / _nonzero(goal.trace)",
+        "scale = 1 / _nonzero(goal.trace)",
+        "the slope of squares has no factor two",
+        SLOPE,
+    ),
+    Mutant(
+        "dntk/distill/data/tangent_residual.py",
+        "trace=Goal.of(joined).trace)",
+        "trace=Goal.of(leading.rows(most)).trace)",
+        "what the leading directions lack is not left",
+        LEADING + "test_all_points_are_fitted_to_by_their_leading_directions_and_what_these_lack_is_left",
+    ),
+    Mutant(
+        "dntk/distill/data/leading_directions.py",
+        "vectors=xp.flip(vectors, axis=1))",
+        "vectors=vectors)",
+        "directions are those that hold least",
+        LEADING + "test_rows_are_the_best_of_their_number_and_coordinates_keep_the_kernel[numpy]",
+    ),
+    Mutant(
+        "dntk/distill/data/tangent_residual.py",
+        "size = own.batch_size or (MINIBATCH if n > AT_ONCE else n)",
+        "size = own.batch_size or n",
+        "every step takes all points, however many",
+        LEADING + "test_more_points_than_fit_at_once_come_in_minibatches",
+    ),
+    Mutant(
+        "dntk/distill/data/nystrom_residual.py",
+        "own = solved @ solved.T + self.share *",
         "own = solved @ solved.T + 0 *",
         "the damping is taken for constant",
         SLOPE,
     ),
     Mutant(
         "dntk/distill/data/nystrom_residual.py",
-        "own = solved @ solved.T + share",
-        "own = share",
+        "own = solved @ solved.T + self.share",
+        "own = self.share",
         "the slope forgets what is explained",
         SLOPE,
     ),
@@ -59,8 +89,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/distill/data/tangent_residual.py",
-        "left = residual(self.held, inducing, ridge=own.jitter)",
-        "left = residual(take(self.points, batch), inducing, ridge=own.jitter)",
+        "left = inducing.left(self.held)",
+        "left = inducing.left(self._goal(step))",
         "the residual is judged on its own minibatch",
         STILL + "test_the_residual_falls_on_minibatches_and_is_judged_on_what_is_held_out",
     ),

@@ -1,5 +1,7 @@
 """What the tangent features of some inputs leave of those of others, and its derivative."""
 
+import dataclasses
+
 from jaxtyping import Float
 
 from dntk import arrays
@@ -22,51 +24,82 @@ def residual(points: Float[Array, "n d"], inducing: Float[Array, "m d"], *, ridg
 
     Π is damped: K_Π = F F̃ᵀ (F̃F̃ᵀ + μI)⁻¹ F̃ Fᵀ, which is below the undamped one.
     """
-    return _left(points, *_solved(points, inducing, ridge)[:2])
+    return Inducing.of(inducing, ridge).left(Goal.of(points))
 
 
 def residual_gradient(
     points: Float[Array, "n d"], inducing: Float[Array, "m d"], *, ridge: float
 ) -> tuple[float, Float[Array, "m d"]]:
-    """The residual share and its gradient in the inducing features F̃.
+    """The residual share and its gradient in the inducing features."""
+    return Inducing.of(inducing, ridge).slope(Goal.of(points))
 
-    With T = F̃Fᵀ and Z = (F̃F̃ᵀ + μI)⁻¹ T, the derivative of −tr(TᵀZ) is −2 (Z F − Z Zᵀ F̃), plus 2 μ' ‖Z‖² F̃ as the
-    damping μ = μ' tr(F̃F̃ᵀ) moves too.
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Goal:
+    """Features F of points to be explained and the sum of squares of which a share is left: ‖F‖² or more.
+
+    More where the rows are leading directions of points (:mod:`leading_directions`): what these lack counts as left.
     """
-    xp = arrays.namespace(points)
-    solved, across, share = _solved(points, inducing, ridge)
-    identity = xp.eye(solved.shape[0], dtype=solved.dtype, device=arrays.device_of(solved))
-    own = solved @ solved.T + share * xp.sum(solved * solved) * identity
-    narrow = [xp.astype(factor, points.dtype, copy=False) for factor in (solved, own)]
-    gradient = 2 * (narrow[1] @ inducing - narrow[0] @ points)
-    count(flops=2 * inducing.shape[0] * points.shape[1] * (points.shape[0] + inducing.shape[0]))
-    total = _nonzero(xp.astype(_trace(points), points.dtype, copy=False))
-    return _left(points, solved, across), gradient / total
+
+    rows: Float[Array, "n d"]
+    trace: Float[Array, ""]
+
+    @classmethod
+    def of(cls, rows: Float[Array, "n d"]) -> "Goal":
+        """Of all points."""
+        xp = arrays.namespace(rows)
+        norms = arrays.in_float64(xp.linalg.vector_norm(rows, axis=1))
+        return cls(rows=rows, trace=xp.sum(norms * norms))
 
 
-def _solved(
-    points: Float[Array, "n d"], inducing: Float[Array, "m d"], ridge: float
-) -> tuple[Float[Array, "m n"], Float[Array, "m n"], float]:
-    """Z, T and μ'. T in the dtype of the features; F̃F̃ᵀ and the solve in float64 where the device has it."""
-    across = arrays.in_float64(backend_of(inducing).inner(inducing, points))
-    # T is rounded in its own dtype, which less damping would blow up.
-    ridge = max(ridge, arrays.epsilon(points))
-    matrix, share = damped(backend_of(inducing).gram(arrays.in_float64(inducing)), ridge)
-    count(flops=2 * inducing.shape[0] * points.shape[1] * (points.shape[0] + inducing.shape[0]))
-    return arrays.namespace(points).linalg.solve(matrix, across), across, share
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inducing:
+    """Features F̃ and their damped Gram matrix F̃F̃ᵀ + μI, in float64 where the device has it; μ = μ' tr(F̃F̃ᵀ)."""
+
+    features: Float[Array, "m d"]
+    matrix: Float[Array, "m m"]
+    share: float
+
+    @classmethod
+    def of(cls, features: Float[Array, "m d"], ridge: float) -> "Inducing":
+        """One Gram matrix for all that is asked of the span."""
+        # Products with features are rounded in their own dtype, which less damping would blow up.
+        ridge = max(ridge, arrays.epsilon(features))
+        matrix, share = damped(backend_of(features).gram(arrays.in_float64(features)), ridge)
+        count(flops=2 * features.shape[0] ** 2 * features.shape[1])
+        return cls(features=features, matrix=matrix, share=share)
+
+    def left(self, goal: Goal) -> float:
+        """The residual share of the goal."""
+        return _left(goal, *self._solved(goal))
+
+    def slope(self, goal: Goal) -> tuple[float, Float[Array, "m d"]]:
+        """The residual share and its gradient in F̃.
+
+        With T = F̃Fᵀ and Z = (F̃F̃ᵀ + μI)⁻¹ T, the derivative of −tr(TᵀZ) is −2 (Z F − Z Zᵀ F̃), plus 2 μ' ‖Z‖² F̃ as the
+        damping moves too.
+        """
+        xp = arrays.namespace(goal.rows)
+        solved, across = self._solved(goal)
+        identity = xp.eye(solved.shape[0], dtype=solved.dtype, device=arrays.device_of(solved))
+        own = solved @ solved.T + self.share * xp.sum(solved * solved) * identity
+        scale = 2 / _nonzero(goal.trace)  # into the small factors: the large ones would be copied
+        narrow = [xp.astype(scale * factor, goal.rows.dtype, copy=False) for factor in (solved, own)]
+        m, (n, d) = self.features.shape[0], goal.rows.shape
+        count(flops=2 * m * d * (n + m))
+        return _left(goal, solved, across), narrow[1] @ self.features - narrow[0] @ goal.rows
+
+    def _solved(self, goal: Goal) -> tuple[Float[Array, "m n"], Float[Array, "m n"]]:
+        """Z and T, the latter rounded in the dtype of the features."""
+        across = arrays.in_float64(backend_of(self.features).inner(self.features, goal.rows))
+        count(flops=2 * across.shape[0] * across.shape[1] * goal.rows.shape[1])
+        return arrays.namespace(across).linalg.solve(self.matrix, across), across
 
 
-def _left(points: Float[Array, "n d"], solved: Float[Array, "m n"], across: Float[Array, "m n"]) -> float:
-    """1 − tr(TᵀZ)/tr(FFᵀ)."""
-    xp, total = arrays.namespace(points), _trace(points)
-    return float((total - xp.sum(solved * across)) / _nonzero(total))
-
-
-def _trace(points: Float[Array, "n d"]) -> Float[Array, ""]:
-    """‖F‖²."""
-    xp = arrays.namespace(points)
-    norms = arrays.in_float64(xp.linalg.vector_norm(points, axis=1))
-    return xp.sum(norms * norms)
+def _left(goal: Goal, solved: Float[Array, "m n"], across: Float[Array, "m n"]) -> float:
+    """1 − tr(TᵀZ)/trace."""
+    xp = arrays.namespace(across)
+    return float((goal.trace - xp.sum(solved * across)) / _nonzero(goal.trace))
 
 
 def _nonzero(total: Float[Array, ""]) -> Float[Array, ""]:

@@ -3,8 +3,6 @@
 import dataclasses
 from pathlib import Path
 
-from jaxtyping import Float
-
 from dntk import arrays
 from dntk._checks import keep, positive_integer
 from dntk._target_checks import check_classes, check_labels
@@ -15,11 +13,12 @@ from dntk.distill.data.base import DataSelector
 from dntk.distill.data.descent import Descent, Evaluated, State, Variables, descend
 from dntk.distill.data.distilled_data import DistilledData, Provenance, provenance_of
 from dntk.distill.data.draws import Indices, minibatch, split, take
+from dntk.distill.data.k_means import KMeans
+from dntk.distill.data.leading_directions import LeadingDirections
 from dntk.distill.data.limits import Limits, check_limits, within
-from dntk.distill.data.nystrom_residual import residual, residual_gradient
-from dntk.distill.data.rp_cholesky import RPCholesky
+from dntk.distill.data.nystrom_residual import Goal, Inducing
 from dntk.distill.data.settings import check_settings, checkpoint_at, kept_beside, spread
-from dntk.distill.data.tangents import Tangents
+from dntk.distill.data.tangents import AT_ONCE, Tangents
 from dntk.features import TangentFeatures
 from dntk.models import batches
 from dntk.models.base import Model, checked_inputs
@@ -28,6 +27,12 @@ from dntk.outputs import FeatureOutputs
 from dntk.sketch.resolution import AnySketch, resolved
 from dntk.spectrum import eigenvalues
 from dntk.types import Array
+
+MINIBATCH = 512
+"""Points of one step where there are more."""
+
+DIRECTIONS = 128
+"""Leading directions that stand for all points, at least."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +60,12 @@ class TangentResidual:
     jitter
         Damping of Π, relative to the mean diagonal of K̄.
     batch_size
-        Real points of one step; ``None`` for all.
+        Real points of one step, drawn anew for each. ``None``: all by their leading directions, or 512 where there
+        are more than 2,048 to fit to.
     held_out
         Share of the points that only judge.
     start
-        Selector of the ``size`` points to start from; default: ``RPCholesky(size, seed)``.
+        Selector of the ``size`` points to start from; default: ``KMeans(size, seed)``.
     limits
         Least and largest value of an input; needed for images.
     seed
@@ -82,13 +88,13 @@ class TangentResidual:
 
     size: int
     _: dataclasses.KW_ONLY
-    steps: int = 200
-    learning_rate: float = 0.03
-    decays: tuple[float, float] = (0.9, 0.999)
+    steps: int = 40
+    learning_rate: float = 0.15
+    decays: tuple[float, float] = (0.8, 0.99)
     sketch: AnySketch = "auto"
     outputs: FeatureOutputs = "each"
     jitter: float = 1e-6
-    batch_size: int | None = 512
+    batch_size: int | None = None
     held_out: float = 0.2
     start: DataSelector | None = None
     limits: Limits = None
@@ -166,8 +172,8 @@ class _Problem:
     objective: TangentResidual
     tangents: Tangents
     chosen: Indices
-    points: Float[Array, "n d"]
-    held: Float[Array, "v d"]
+    points: Goal
+    held: Goal
     tail: float
 
     @classmethod
@@ -175,8 +181,9 @@ class _Problem:
         fit, held = split(x.shape[0], objective.held_out, seed=objective.seed)
         every = tangents.of_data(x, kept)
         known, judges = every[fit], every[held]
-        selector = objective.start or RPCholesky(objective.size, seed=objective.seed)
-        selection = selector.select(known)
+        seen, points = _fitted_to(objective, known)
+        selector = objective.start or KMeans(objective.size, seed=objective.seed)
+        selection = selector.select(seen)
         if len(selection) != objective.size:
             msg = f"`start` chooses {len(selection)} points, but `size`={objective.size}: pass equal numbers."
             raise ValueError(msg)
@@ -184,8 +191,8 @@ class _Problem:
             objective=objective,
             tangents=tangents,
             chosen=fit[to_host(selection.indices)],
-            points=known.joined(),
-            held=judges.joined(),
+            points=points,
+            held=Goal.of(judges.joined()),
             tail=pca_tail(judges, objective.size),
         )
 
@@ -193,13 +200,32 @@ class _Problem:
         """Residuals of a batch and of what is held out, and the gradient of the former."""
         own = self.objective
         phi = self.tangents.features(variables["x"])
-        inducing = phi.joined()
-        batch = minibatch(self.points.shape[0], own.batch_size, seed=own.seed, step=step)
-        loss, slope = residual_gradient(take(self.points, batch), inducing, ridge=own.jitter)
-        left = residual(self.held, inducing, ridge=own.jitter)
+        inducing = Inducing.of(phi.joined(), own.jitter)
+        loss, slope = inducing.slope(self._goal(step))
+        left = inducing.left(self.held)
         measures = {"loss": loss, "residual": left, "pca_tail": self.tail, "misalignment_gap": left - self.tail}
         gradients = {"x": self.tangents.pull(variables["x"], phi, slope)}
         return Evaluated(gradients=gradients, measures=measures, judged=left)
+
+    def _goal(self, step: int) -> Goal:
+        """What a step fits to: everything, or its minibatch."""
+        own, n = self.objective, self.points.rows.shape[0]
+        size = own.batch_size or (MINIBATCH if n > AT_ONCE else n)
+        if size >= n:
+            return self.points
+        return Goal.of(take(self.points.rows, minibatch(n, size, seed=own.seed, step=step)))
+
+
+def _fitted_to(objective: TangentResidual, known: TangentFeatures) -> tuple[TangentFeatures, Goal]:
+    """What the choice of the start sees, and the rows that descent fits to."""
+    joined, most = known.joined(), max(2 * objective.size, DIRECTIONS)
+    n, d = joined.shape
+    if objective.batch_size is not None or n > AT_ONCE or most >= n:
+        return known, Goal.of(joined)
+    leading = LeadingDirections.of(joined)
+    points = Goal(rows=leading.rows(most), trace=Goal.of(joined).trace)
+    # A kernel's coordinates stand for features that have more of them than there are points.
+    return (TangentFeatures(leading.coordinates()[None, ...], sketch=None) if d > n else known), points
 
 
 def pca_tail(phi: TangentFeatures, size: int) -> float:

@@ -20,6 +20,12 @@ from dntk.types import Array
 _WIDE = 8
 """Bytes of a number in float64."""
 
+AT_ONCE = 2048
+"""Points that an objective without ``batch_size`` fits to at once."""
+
+_SQUARES = 5
+"""Square matrices of such points while their eigenvectors are found: the kernel, vectors, coordinates, two at work."""
+
 
 @runtime_checkable
 class _Settings(Protocol):
@@ -66,6 +72,8 @@ class Tangents:
         dim, entry = found._functionals.shape[0] * (sketch.dim if sketch else model.n_parameters), itemsize(x)
         # Made: features, their parts, joined and accumulated ones. Held: joined ones, a batch of them, those of inputs.
         made = n * dim * (3 * entry + _WIDE) + _WIDE * n * (2 * size + n * objective.held_out**2)
+        if objective.batch_size is None:  # eigenvectors of all, where so many are taken at once
+            made += _SQUARES * _WIDE * min(n, AT_ONCE) ** 2
         resident = _WIDE * dim * (n + batch + 6 * size)
         if max(made, resident) > limit:
             msg = (

@@ -12,7 +12,7 @@ from dntk.features import TangentFeatures
 from dntk.ledger import count
 from dntk.spectrum._coverage import coverage as energy_coverage
 from dntk.spectrum._coverage import weighted_gap
-from dntk.spectrum.eigen import leading_eigenpairs, mean_eigenpairs
+from dntk.spectrum.eigen import eigenpairs_of, leading_eigenpairs, mean_eigenpairs
 from dntk.spectrum.holding import eigenpairs_holding, energies, held_by, traces
 from dntk.spectrum.rank import rank_holding
 from dntk.types import Array
@@ -162,13 +162,22 @@ def trace_residual(features: Float[Array, "c m k"], projected: Float[Array, "c m
     return min(1.0, max(0.0, 1 - sum(energies(projected, scale)) / sum(energies(features, scale))))
 
 
-def coverage_spectra(phi: TangentFeatures, *, per_output: bool, size: int, seed: int = 0) -> tuple[Array, Array]:
+def coverage_spectra(
+    phi: TangentFeatures,
+    *,
+    per_output: bool,
+    size: int,
+    seed: int = 0,
+    kernels: Float[Array, "c m m"] | None = None,
+) -> tuple[Array, Array]:
     """Eigenpairs of the mean kernel, or of every output's, that the coverage of ``size`` directions is measured on.
 
     All of them up to a few thousand points. Beyond, ``size`` of them, and as many more, up to 256, as hold 95% of
-    the trace.
+    the trace. ``kernels`` are those of every output, in float64 where the device has it, if they were formed before.
     """
     if len(phi) <= _ALL_POINTS:
+        if per_output and kernels is not None:
+            return eigenpairs_of(kernels)
         if per_output:
             return leading_eigenpairs(phi.values, len(phi), seed=seed)
         return mean_eigenpairs(phi, len(phi), seed=seed)

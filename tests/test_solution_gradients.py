@@ -111,3 +111,33 @@ def test_candidates_almost_in_the_span_become_orthogonal_to_it(library):
     assert np.linalg.norm(found[:, 12]) > 0.5  # it was taken
     # Two passes: rounding of a product of 60 terms for each of 12 directions, and that of making the basis float32.
     assert np.linalg.norm(found[:, :12].T @ found[:, 12]) <= 60 * 12**0.5 * 2**-23
+
+
+@pytest.mark.parametrize("per_output", [True, False])
+def test_kernels_that_were_formed_before_give_the_same_directions(library, per_output):
+    phi, y = features(library), targets(library)
+    wide = host(phi.values).astype(float)
+    kernels = library.array(wide @ wide.transpose(0, 2, 1), dtype="f8" if library.has_float64 else "f4")
+    distiller = Solution(4, ridge=0.05, per_output=per_output)
+    found, plain = distiller.distill_by(phi, y, kernels), distiller.distill(phi, y)
+    for name in ("directions", "coverage", "values"):
+        # Eigenvectors of one matrix have a sign, which rounding may turn.
+        own, other = (np.abs(host(getattr(grads, name))) for grads in (found, plain))
+        np.testing.assert_allclose(own, other, atol=2e-3 * np.max(other))
+    span, reference = (host(grads.basis).astype(float) for grads in (found, plain))
+    np.testing.assert_allclose(span.transpose(0, 2, 1) @ span, reference.transpose(0, 2, 1) @ reference, atol=2e-3)
+
+
+def test_kernels_that_were_formed_before_are_what_is_used():
+    """Of each output its own: solutions and eigenvectors are those of the kernels, whatever the features say."""
+    phi, y = features(NUMPY, dtype="f8"), targets(NUMPY, dtype="f8")
+    rng = np.random.default_rng(3)
+    factors = rng.normal(size=(3, 20, 25))
+    kernels = factors @ factors.transpose(0, 2, 1)
+    directions = Solution(4, ridge=0.5).distill_by(phi, y, kernels).directions
+    for c in range(3):
+        expected = np.linalg.solve(kernels[c] + 0.5 * np.eye(20), y[:, c])
+        vectors = np.linalg.eigh(kernels[c])[1][:, -3:]
+        u = directions[c]
+        for vector in (expected, *vectors.T):
+            np.testing.assert_allclose(u @ (u.T @ vector), vector, atol=1e-6 * np.linalg.norm(vector))

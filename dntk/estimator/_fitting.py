@@ -133,10 +133,10 @@ def _run(stages: Stages, x: Array, y: Array | None, targets: Targets, stage: Cal
             measure = functools.partial(_measured, stages, x, points, phi, problem)
             points = dataclasses.replace(points, residual=stages.keep.number("loss of points", phi.values, measure))
     with stage("gradients") as cost:
-        grads, fit, span = _distilled(stages, phi, goals, fit)
+        grads, fit, span = _distilled(stages, phi, goals, fit, problem)
         cost.nbytes = nbytes_of(fit.weights) + (0 if grads is None else nbytes_of(grads.basis))
     with stage("spectrum"):
-        spectrum = spectrum_of(stages, phi)
+        spectrum = spectrum_of(stages, phi, problem)
     return _Run(
         points=points,
         phi=phi,
@@ -157,10 +157,10 @@ def _number(ridge: float | tuple[float, ...]) -> float:
 
 
 def _distilled(
-    stages: Stages, phi: TangentFeatures, goals: Float[Array, "r g"], fit: RidgeFit
+    stages: Stages, phi: TangentFeatures, goals: Float[Array, "r g"], fit: RidgeFit, problem: RidgeProblem
 ) -> tuple[DistilledGradients | None, RidgeFit, Once[Span]]:
     """Synthetic gradients, the regression in their span, and that span; those of all features without them."""
-    smaller = reduced(stages, phi, goals, _number(fit.ridge))
+    smaller = reduced(stages, phi, goals, _number(fit.ridge), problem)
     if smaller is None:
         return None, fit, Once(functools.partial(span_of_features, phi))
     grads, inside = smaller

@@ -31,16 +31,25 @@ _LOSSES = Losses(**_NOTHING)
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """Random features, their stages, and the gradients that were distilled of them, if any were yet."""
+    """Random features, their stages and regression, and the gradients that were distilled of them, if any were yet."""
 
     stages: AsGiven
     phi: TangentFeatures
+    problem: RidgeProblem
     made: dict[str, DistilledGradients | None] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stages: AsGiven, phi: TangentFeatures) -> "Scene":
+        """With the kernels of the regression, which later stages find formed."""
+        problem = RidgeProblem.of(phi.values, _targets(phi), together=stages.parts.rows(1)[1])
+        if problem.dual:
+            _ = problem.gram
+        return cls(stages, phi, problem)
 
     @property
     def targets(self) -> Float[Array, "m c"]:
         """Something to regress on."""
-        return self.phi.values[:, :, 0].T
+        return _targets(self.phi)
 
     @functools.cached_property
     def ridge(self) -> float:
@@ -61,18 +70,18 @@ class Scene:
 
     def gradients(self) -> object:
         """As the stage "gradients"."""
-        found = reduced(self.stages, self.phi, self.targets, self.ridge)
+        found = reduced(self.stages, self.phi, self.targets, self.ridge, self.problem)
         self.made["grads"] = None if found is None else found[0]
         return found
 
     def spectrum(self) -> object:
         """As the stage "spectrum"."""
-        return spectrum_of(self.stages, self.phi)
+        return spectrum_of(self.stages, self.phi, self.problem)
 
     def loss_of(self, sample: int) -> object:
         """As what the stage "loss of points" does with features of a sample."""
         others = stand_in(self.phi.values, outputs=self.phi.n_outputs, points=max(1, sample), dim=self.phi.dim)
-        return left_by(self.phi, others, RidgeProblem.of(self.phi.values, self.targets))
+        return left_by(self.phi, others, self.problem)
 
     def certificate(self) -> object:
         """As the certificate of a fit without points that were not kept."""
@@ -147,8 +156,13 @@ class Rehearsal:
         if (outputs, share) not in self._scenes:
             points, dim = self._sizes(share)
             phi = stand_in(self.like, outputs=outputs, points=points, dim=dim)
-            self._scenes[outputs, share] = Scene(_fewer(self.stages, points), phi)
+            self._scenes[outputs, share] = Scene.of(_fewer(self.stages, points), phi)
         return self._scenes[outputs, share]
+
+
+def _targets(phi: TangentFeatures) -> Float[Array, "m c"]:
+    """Something to regress on."""
+    return phi.values[:, :, 0].T
 
 
 def _fewer(stages: AsGiven, points: int) -> AsGiven:

@@ -17,6 +17,7 @@ from dntk.solve._ridge import solved
 from dntk.solve.problem import RidgeProblem
 from dntk.solve.rules import one_ridge
 from dntk.spectrum import eigenvalues
+from dntk.spectrum.eigen import gram_eigenvalues
 from dntk.types import Array
 
 
@@ -48,16 +49,23 @@ def left_by(phi: TangentFeatures, others: TangentFeatures, problem: RidgeProblem
 
 
 def reduced(
-    stages: Stages, phi: TangentFeatures, targets: Float[Array, "m c"], ridge: float
+    stages: Stages, phi: TangentFeatures, targets: Float[Array, "m c"], ridge: float, problem: RidgeProblem
 ) -> tuple[DistilledGradients, RidgeFit] | None:
     """Synthetic gradients and the regression in their span at this λ; None where gradients are not distilled."""
-    grads = stages.gradients(phi, targets, ridge)
+    grads = stages.gradients(phi, targets, ridge, problem)
     return None if grads is None else (grads, same_span(grads, ridge=ridge))
 
 
-def spectrum_of(stages: Stages, phi: TangentFeatures) -> Float[Array, " m"]:
-    """Eigenvalues of K̄ on the kept points."""
-    return stages.keep.spectrum(phi.values, lambda: eigenvalues(phi))
+def spectrum_of(stages: Stages, phi: TangentFeatures, problem: RidgeProblem) -> Float[Array, " m"]:
+    """Eigenvalues of K̄ on the kept points, by the kernels of their regression where those are in float64."""
+    return stages.keep.spectrum(phi.values, lambda: _eigenvalues(phi, problem))
+
+
+def _eigenvalues(phi: TangentFeatures, problem: RidgeProblem) -> Float[Array, " m"]:
+    xp = arrays.namespace(phi.values)
+    if not problem.dual or xp.finfo(problem.targets.dtype).bits != 64:
+        return eigenvalues(phi)
+    return gram_eigenvalues(xp.mean(problem.gram, axis=0))
 
 
 def span_of_features(phi: TangentFeatures) -> Span:

@@ -9,7 +9,7 @@ from dntk.arrays import itemsize
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DataDistiller, DataSelector, DistilledData, InputSelector, LastLayer
 from dntk.distill.gradients import GradientDistiller, Solution
-from dntk.distill.gradients.base import at_ridge
+from dntk.distill.gradients.base import TakesKernels, at_ridge
 from dntk.distilled_gradients import DistilledGradients
 from dntk.estimator.points import KeptPoints, Targets, all_points, chosen_inputs, dim_of, distilled, selected
 from dntk.estimator.resumption import NOWHERE, Keep, require_memory
@@ -20,9 +20,13 @@ from dntk.outputs import FeatureOutputs
 from dntk.sketch import Sketch, SketchPlan, automatic
 from dntk.sketch._mean_kernel import ROWS
 from dntk.sketch.resolution import LARGEST, MEMORY
+from dntk.solve.problem import RidgeProblem
 from dntk.solve.regressions import SEPARATE, Regression
 from dntk.solve.rules import Ridge
 from dntk.types import Array
+
+_SHARED_POINTS = 2048
+"""Rows up to which gradients are distilled by the kernels of the regression; beyond, by fewer eigenpairs."""
 
 GRADIENTS = 40
 """Synthetic gradients per output where their number is left open, about the truncation rank of a class's kernel. One of
@@ -79,8 +83,10 @@ class Stages(Protocol):
     ) -> tuple[TangentFeatures, Sketch | SketchPlan | None]:
         """Features of the kept points, and the sketch or plan that made them."""
 
-    def gradients(self, phi: TangentFeatures, targets: Float[Array, "m c"], ridge: float) -> DistilledGradients | None:
-        """Synthetic gradients for the regression with this λ; None where gradients are not distilled."""
+    def gradients(
+        self, phi: TangentFeatures, targets: Float[Array, "m c"], ridge: float, problem: RidgeProblem
+    ) -> DistilledGradients | None:
+        """Synthetic gradients for this regression with this λ; None where gradients are not distilled."""
 
     def outcome(self) -> ToleranceOutcome | None:
         """Whether a tolerance was met, once all stages have run; None where none was asked for."""
@@ -162,7 +168,9 @@ class AsGiven:
         needed = 2 * itemsize(like) * problems * rows * dim
         return needed + 8 * (2 * rows * dim + 4 * problems * side**2 + 2 * across**2)
 
-    def gradients(self, phi: TangentFeatures, targets: Float[Array, "m c"], ridge: float) -> DistilledGradients | None:
+    def gradients(
+        self, phi: TangentFeatures, targets: Float[Array, "m c"], ridge: float, problem: RidgeProblem
+    ) -> DistilledGradients | None:
         """Synthetic gradients where gradients are distilled, for λ unless their distiller was given its own."""
         distiller = self.parts.gradients
         if isinstance(distiller, str):
@@ -170,10 +178,19 @@ class AsGiven:
         if distiller is None:
             return None
         settled = at_ridge(distiller, ridge)
-        return self.keep.gradients(phi, lambda: settled.distill(phi, targets))
+        return self.keep.gradients(phi, lambda: _distilled_of(settled, phi, targets, problem))
 
     def outcome(self) -> None:
         """No tolerance was asked for."""
+
+
+def _distilled_of(
+    distiller: GradientDistiller, phi: TangentFeatures, targets: Float[Array, "m c"], problem: RidgeProblem
+) -> DistilledGradients:
+    """By the kernels of the regression, where it has formed them and is small."""
+    if isinstance(distiller, TakesKernels) and problem.dual and problem.points <= _SHARED_POINTS:
+        return distiller.distill_by(phi, targets, problem.gram)
+    return distiller.distill(phi, targets)
 
 
 def kept_count(data: Any, n: int) -> int:

@@ -43,6 +43,7 @@ from dntk.sketch import Sketch, SketchPlan, SparseSign, choose
 from dntk.sketch.choice import deviations
 from dntk.sketch.error import SUBSPACE, StatesError
 from dntk.sketch.resolution import SMALL
+from dntk.solve.problem import RidgeProblem
 from dntk.spectrum import eigenvalues
 from dntk.types import Array
 
@@ -147,7 +148,9 @@ class WithinTolerance:
         self._note("sketch", loss, phi.dim, _SKETCH, remedy if loss > self.tolerance else "")
         return phi, sketch
 
-    def gradients(self, phi: TangentFeatures, targets: Float[Array, "m c"], ridge: float) -> DistilledGradients:
+    def gradients(
+        self, phi: TangentFeatures, targets: Float[Array, "m c"], ridge: float, _problem: RidgeProblem
+    ) -> DistilledGradients:
         """The fewest synthetic gradients with which the loss is within the tolerance; features are reused."""
         given, found = self.parts.gradients, self._loss
         assert not isinstance(given, str)  # settled before

@@ -98,6 +98,16 @@ def leading_eigenpairs(
     return _leading(backend_of(wide).gram(wide), size)
 
 
+def eigenpairs_of(kernels: Float[Array, "c n n"]) -> tuple[Float[Array, "c n"], Float[Array, "c n n"]]:
+    """All eigenpairs of Gram matrices that exist already, as :func:`leading_eigenpairs` has those of features."""
+    xp = arrays.namespace(kernels)
+    outputs, n = range(kernels.shape[0]), kernels.shape[-1]
+    count(flops=9 * len(outputs) * n**3)
+    with task("eigenvectors", total=len(outputs), unit="outputs") as bar:
+        pairs = [_leading(kernels[c, :, :], n) for c in bar.over(outputs)]
+    return xp.stack([values for values, _ in pairs]), xp.stack([vectors for _, vectors in pairs])
+
+
 def mean_eigenpairs(
     features: TangentFeatures, size: int, *, seed: int = 0
 ) -> tuple[Float[Array, " r"], Float[Array, "n r"]]:
@@ -150,6 +160,13 @@ def _from_triangular_factor(wide: Float[Array, "n d"], size: int, seed: int) -> 
     more, _ = xp.linalg.qr(xp.concat([basis, normal_matrix(wide, n, size - d, seed=seed)], axis=1))
     zeros = xp.zeros(size - d, dtype=values.dtype, device=arrays.device_of(wide))
     return xp.concat([values, zeros]), xp.concat([vectors, more[:, d:]], axis=1)
+
+
+def gram_eigenvalues(gram: Float[Array, "n n"]) -> Float[Array, " n"]:
+    """All eigenvalues of a Gram matrix in float64, descending, none negative."""
+    xp = arrays.namespace(gram)
+    count(flops=4 * gram.shape[0] ** 3)
+    return xp.clip(xp.flip(xp.linalg.eigvalsh(gram), axis=0), min=0)
 
 
 def _feature_eigenvalues(phi: TangentFeatures) -> Float[Array, " n"]:

@@ -183,6 +183,27 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/distill/gradients/solution.py",
+        "known = None if kernels is None else kernels[c : c + 1, :, :]",
+        "known = None if kernels is None else kernels[:1, :, :]",
+        "solutions of all outputs by the kernel of the first",
+        "tests/test_solution_gradients.py::test_kernels_that_were_formed_before_are_what_is_used",
+    ),
+    Mutant(
+        "dntk/spectrum/eigen.py",
+        "pairs = [_leading(kernels[c, :, :], n) for c in bar.over(outputs)]",
+        "pairs = [_leading(kernels[0, :, :], n) for c in bar.over(outputs)]",
+        "eigenvectors of all outputs by the kernel of the first",
+        "tests/test_solution_gradients.py::test_kernels_that_were_formed_before_are_what_is_used",
+    ),
+    Mutant(
+        "dntk/estimator/_steps.py",
+        "return gram_eigenvalues(xp.mean(problem.gram, axis=0))",
+        "return gram_eigenvalues(problem.gram[0, :, :])",
+        "the spectrum of a fit is that of the first output's kernel",
+        "tests/test_formed_once.py::test_spectra_of_fits_are_those_of_their_features[solution-numpy]",
+    ),
+    Mutant(
+        "dntk/distill/gradients/solution.py",
         "iterations=self.iterations,\n",
         "iterations=2,\n",
         "conjugate gradients stop after two steps",

@@ -27,6 +27,16 @@ class TakesRidge(Protocol):
         """The same distiller for a regression with this λ; itself where it was given its own."""
 
 
+@runtime_checkable
+class TakesKernels(Protocol):
+    """A distiller that needs every output's kernel, and can do with one that was formed before."""
+
+    def distill_by(
+        self, phi: TangentFeatures, targets: Float[Array, "m c"], kernels: Float[Array, "c m m"] | None
+    ) -> DistilledGradients:
+        """As ``distill``; with the ``kernels`` of these features, in the type in which it would form them."""
+
+
 def at_ridge(distiller: GradientDistiller, ridge: float) -> GradientDistiller:
     """The distiller for a regression with this λ."""
     return distiller.at_ridge(ridge) if isinstance(distiller, TakesRidge) else distiller

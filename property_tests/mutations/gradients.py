@@ -200,7 +200,7 @@ MUTANTS = [
         "return gram_eigenvalues(xp.mean(problem.gram, axis=0))",
         "return gram_eigenvalues(problem.gram[0, :, :])",
         "the spectrum of a fit is that of the first output's kernel",
-        "tests/test_formed_once.py::test_spectra_of_fits_are_those_of_their_features[solution-numpy]",
+        "tests/test_formed_once.py::test_spectra_of_fits_are_those_of_their_features[numpy-solution]",
     ),
     Mutant(
         "dntk/distill/gradients/solution.py",

@@ -39,7 +39,7 @@ JOINT_ROWS = 2000
 """Rows up to which one regression of all outputs is solved."""
 COLUMNS = (
     "data", "network", "seed", "points", "m", "choice", "use", "fidelity", "accuracy", "mse", "left",
-    "rows_of_choice", "rows_kept", "seconds",
+    "rows_of_choice", "rows_kept", "seconds_of_choice", "seconds",
 )  # fmt: skip
 ALL = 1000
 """Points up to which the regression on all of them is solved."""
@@ -48,7 +48,7 @@ Key = tuple[str, str, str]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Kept:
-    """What is solved: m points, their rows, and what choosing them took."""
+    """What is solved: m points, their rows, and the seconds of all and, of these, of choosing them."""
 
     m: int
     choice: str
@@ -58,6 +58,7 @@ class Kept:
     rows: int
     basis: torch.Tensor | None = None
     looked: int = 0
+    choosing: float = 0.0
 
 
 def jobs(scene: Scene, sizes: list[int], choices: list[str], joint_rows: int) -> Iterator[tuple[Key, Any]]:
@@ -82,7 +83,7 @@ def _separate(scene: Scene, m: int, name: str) -> Kept:
     fit, took = _timed(lambda: ridge(kept, scene.y[at], ridge="loo"))
     return Kept(
         m=m, choice=name, use="separate", fit=fit, seconds=seconds + took, rows=m * kept.n_outputs,
-        basis=row_basis(kept.values), looked=looked,
+        basis=row_basis(kept.values), looked=looked, choosing=seconds,
     )  # fmt: skip
 
 
@@ -93,7 +94,7 @@ def _joint(scene: Scene, m: int, name: str) -> Kept:
     ours = m * kept.n_outputs
     return Kept(
         m=m, choice=name, use="joint", fit=fit, seconds=seconds + took, rows=ours,
-        basis=row_basis(kept.values.reshape(1, ours, -1)), looked=looked,
+        basis=row_basis(kept.values.reshape(1, ours, -1)), looked=looked, choosing=seconds,
     )  # fmt: skip
 
 
@@ -146,6 +147,7 @@ def _row(scene: Scene, kept: Kept) -> dict[str, Any]:
         "left": 0.0 if kept.basis is None else _left(scene.test, kept.basis),
         "rows_of_choice": kept.looked,
         "rows_kept": kept.rows,
+        "seconds_of_choice": kept.choosing,
         "seconds": kept.seconds,
     }
 
@@ -181,7 +183,11 @@ def _read(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with path.open() as file:
-        return [row for row in csv.DictReader(file) if row["seconds"]]  # a row that was cut off has no last column
+        rows = csv.DictReader(file)
+        if tuple(rows.fieldnames or ()) != COLUMNS:
+            msg = f"{path} has the columns {rows.fieldnames}, of another version: choose another folder with --out."
+            raise ValueError(msg)
+        return [row for row in rows if row["seconds"]]  # a row that was cut off has no last column
 
 
 def main() -> None:

@@ -35,8 +35,8 @@ PUBLIC = {
     "dntk.distill": "data gradients",
     "dntk.distill.data": """
         Augmentation Balanced DataDistiller DataSelector DistilledData FarthestPoint FittedTargets FreeSupport
-        GivenPoints Herding InputSelector KMeans KernelInducing LCMD LastLayer Leverage MaxDet Platt Provenance
-        RPCholesky Random Selection SquaredError TangentResidual Wasserstein WeightedSupport fitted_targets
+        GivenPoints Herding InputSelector KMeans KernelInducing LCMD LastLayer Leverage MaxDet OutputResidual Platt
+        Provenance RPCholesky Random Selection SquaredError TangentResidual Wasserstein WeightedSupport fitted_targets
     """,
     "dntk.distill.gradients": """
         CoverageCurve CoverageGaps GradientDistiller Krylov LocalGlobal LocalGlobalChoice

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk.distill.data import DistilledData, KernelInducing, Platt, TangentResidual, Wasserstein
+from dntk.distill.data import DistilledData, KernelInducing, OutputResidual, Platt, TangentResidual, Wasserstein
 from tests.libraries import LIBRARIES, host
 from tests.networks import inputs, mlp
 from tests.test_archive import resigned
@@ -17,6 +17,7 @@ ON_THE_HOST = [library for library in LIBRARIES if library.id in ("numpy", "torc
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 OBJECTIVES = [
     TangentResidual(6, steps=6, batch_size=20),
+    OutputResidual(6, steps=6, batch_size=20),
     KernelInducing(2, steps=6, batch_size=20, label_learning_rate=0.01, loss=Platt()),
     Wasserstein(2, steps=6, learning_rate=0.05),
 ]

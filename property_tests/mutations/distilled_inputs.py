@@ -9,7 +9,31 @@ STILL = "tests/test_distilled_inputs.py::"
 
 LEADING = "tests/test_leading_directions.py::"
 
+WHOLE = STILL + "TestDerivatives::test_the_first_step_goes_along_the_slope_of_the_whole_objective[OutputResidual]"
+
 MUTANTS = [
+    Mutant(
+        "dntk/distill/data/output_regressions.py",
+        "damping = 2 * self.share *",
+        "damping = 0 * self.share *",
+        "the damping of separate regressions is taken for constant",
+        WHOLE,
+    ),
+    Mutant(
+        "dntk/distill/data/output_residual.py",
+        "self.tangents.pull_each(x, phi, in_features) + pull_observed(seen, in_outputs, {})",
+        "self.tangents.pull_each(x, phi, in_features)",
+        "targets stand still where their inputs move",
+        WHOLE,
+    ),
+    Mutant(
+        "dntk/distill/data/output_residual.py",
+        "held = fit.error(self.held)",
+        "held = fit.error(self.points)",
+        "the error is judged on the points that are fitted to",
+        "tests/test_output_residual.py::"
+        "test_the_loss_is_the_error_of_separate_regressions_and_is_judged_on_what_is_held_out",
+    ),
     Mutant(
         "dntk/distill/data/nystrom_residual.py",
         "scale = 2 / _nonzero(goal.trace)",

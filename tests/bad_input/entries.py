@@ -217,6 +217,7 @@ def _distillers() -> list[Entry]:
     ]
     objectives: dict[str, Callable[..., Any]] = {
         "TangentResidual": lambda **rest: S.TangentResidual(4, steps=1, **rest),
+        "OutputResidual": lambda **rest: S.OutputResidual(4, steps=1, **rest),
         "KernelInducing": lambda **rest: S.KernelInducing(1, steps=1, **rest),
         "Wasserstein": lambda **rest: S.Wasserstein(1, steps=1, **rest),
     }
@@ -227,7 +228,7 @@ def _distillers() -> list[Entry]:
             Entry(name, "batch_size", "batch", lambda _, v, make=make: make(batch_size=v)),
             Entry(name, "seed", "seed", lambda _, v, make=make: make(seed=v)),
         ]
-    for name in ("TangentResidual", "KernelInducing"):
+    for name in ("TangentResidual", "OutputResidual", "KernelInducing"):
         make = objectives[name]
         found += [
             Entry(f"{name}.distill", "model", "model", lambda s, v, make=make: make().distill(v, s.x, s.y)),

@@ -15,6 +15,7 @@ from dntk.distill.data.last_layer import LastLayer
 from dntk.distill.data.lcmd import LCMD
 from dntk.distill.data.leverage import Leverage
 from dntk.distill.data.max_det import MaxDet
+from dntk.distill.data.output_residual import OutputResidual
 from dntk.distill.data.prediction_losses import Platt, SquaredError
 from dntk.distill.data.random import Random
 from dntk.distill.data.rp_cholesky import RPCholesky
@@ -39,6 +40,7 @@ __all__ = [
     "LastLayer",
     "Leverage",
     "MaxDet",
+    "OutputResidual",
     "Platt",
     "Provenance",
     "RPCholesky",

@@ -18,7 +18,7 @@ from dntk.distill.data.leading_directions import LeadingDirections
 from dntk.distill.data.limits import Limits, check_limits, within
 from dntk.distill.data.nystrom_residual import Goal, Inducing
 from dntk.distill.data.settings import check_settings, checkpoint_at, kept_beside, spread
-from dntk.distill.data.tangents import AT_ONCE, Tangents
+from dntk.distill.data.tangents import AT_ONCE, MINIBATCH, Tangents
 from dntk.features import TangentFeatures
 from dntk.models import batches
 from dntk.models.base import Model, checked_inputs
@@ -27,9 +27,6 @@ from dntk.outputs import FeatureOutputs
 from dntk.sketch.resolution import AnySketch, resolved
 from dntk.spectrum import eigenvalues
 from dntk.types import Array
-
-MINIBATCH = 512
-"""Points of one step where there are more."""
 
 DIRECTIONS = 128
 """Leading directions that stand for all points, at least."""

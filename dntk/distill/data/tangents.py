@@ -23,6 +23,9 @@ _WIDE = 8
 AT_ONCE = 2048
 """Points that an objective without ``batch_size`` fits to at once."""
 
+MINIBATCH = 512
+"""Points of one step where there are more."""
+
 _SQUARES = 5
 """Square matrices of such points while their eigenvectors are found: the kernel, vectors, coordinates, two at work."""
 
@@ -101,7 +104,11 @@ class Tangents:
         xp = self.model.namespace
         q, n, k = phi.values.shape
         parts = xp.permute_dims(xp.reshape(gradient * q**-0.5, (n, q, k)), (1, 0, 2))
-        parts = xp.astype(parts, phi.values.dtype)
+        return self.pull_each(x, phi, parts)
+
+    def pull_each(self, x: Array, phi: TangentFeatures, gradient: Float[Array, "q n k"]) -> Array:
+        """Gradient in the inputs of a loss with this gradient in Ψ."""
+        parts = self.model.namespace.astype(gradient, phi.values.dtype)
         return pull_features(self.model, x, phi, self._functionals, parts, memory_limit=self._left)
 
     @property

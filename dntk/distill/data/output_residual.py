@@ -58,7 +58,7 @@ class OutputResidual:
 
     Notes
     -----
-    Jacobian rows: n·C once, and 2·m·C per step. Memory O(n·C·k).
+    Jacobian rows: n·C once, and m·(2·C + 1) per step. Memory O(n·C·k).
 
     Examples
     --------

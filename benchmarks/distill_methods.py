@@ -49,6 +49,7 @@ OBJECTIVES = (
         make=lambda cls, m, c, seed: cls(per_class=m // c, seed=seed, limits=PIXELS, augmentation=None),
     ),
     Objective(name="TangentResidual", make=lambda cls, m, _, seed: cls(m, seed=seed, limits=PIXELS)),
+    Objective(name="OutputResidual", make=lambda cls, m, _, seed: cls(m, seed=seed, limits=PIXELS)),
     Objective(name="KernelInducing", make=lambda cls, m, c, seed: cls(per_class=m // c, seed=seed, limits=PIXELS)),
 )
 

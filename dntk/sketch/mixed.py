@@ -160,8 +160,8 @@ class Mixed:
             sums = SlabSums.like(block, self.dim) if sums is None else sums
             if self._reduced(block, sums):
                 continue
-            for start, values in pieces_of(block, sums):
-                waiting += self._hashed_parts(start, values, sums)
+            for piece in pieces_of(block, sums):
+                waiting += self._hashed_parts(piece, sums)
                 if is_enough(waiting, sums):
                     sums.add_hashed(waiting, self._entries)
                     waiting = []
@@ -228,16 +228,16 @@ class Mixed:
                 pieces.append(placement.placed(xp.reshape(rows, (rows.shape[0], h, width)), part))
             sums.add(slab, self._filled(xp.concat(pieces, axis=0) if len(pieces) > 1 else pieces[0]))
 
-    def _hashed_parts(self, start: int, values: list[Array], sums: SlabSums) -> list[Piece]:
+    def _hashed_parts(self, piece: Piece, sums: SlabSums) -> list[Piece]:
         """Pieces of matrices that are not reduced; those of others are added."""
         found: list[Piece] = []
-        for part in parts_of(bound_layout(self), start, start + values[0].shape[2]):
-            own = [each[:, :, part.start : part.stop] for each in values]
+        for part in parts_of(bound_layout(self), piece.start, piece.start + piece.size):
+            own = piece.part(part.start, part.stop)
             if self.width_of(part.matrix) is None:
-                found.append((start + part.start, own))
+                found.append(own)
                 continue
-            for slab, each in enumerate(own):
-                sums.add(slab, self._part(part, _joined(each)))
+            for slab in range(len(sums.spans)):
+                sums.add(slab, self._part(part, _joined(own.of(slab))))
         return found
 
     def _table(self, block: GradientBlock) -> ParameterMatrix | None:

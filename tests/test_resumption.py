@@ -294,6 +294,17 @@ class TestOwners:
         with pytest.raises(dntk.StoreError, match="(?s)selection describes what cannot be .*remove it"):
             spec.fit(x, checkpoint=place)
 
+    @pytest.mark.parametrize("ridge", [-1.0, 0.0, np.inf, np.nan, None])
+    def test_an_edited_ridge_is_named(self, ridge, tmp_path):
+        x, place = inputs(NUMPY, n=40), tmp_path / "run"
+        spec = dntk.DistilledNTK(mlp(NUMPY), data=Random(20), sketch=SPARSE)
+        spec.fit(x, checkpoint=place)
+        stored = archive.read(place / "ridge", checkpoints.FORMAT)
+        plain = {**stored.manifest["values"], "ridge": ridge}
+        archive.write(place / "ridge", checkpoints.FORMAT, stored.arrays, {**stored.manifest, "values": plain})
+        with pytest.raises(dntk.StoreError, match="(?s)ridge describes what cannot be .*remove it"):
+            spec.fit(x, checkpoint=place)
+
     def test_settings_are_described_the_same_in_every_process(self):
         @dataclasses.dataclass
         class Part:

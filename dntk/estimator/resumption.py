@@ -10,7 +10,7 @@ from typing import Any
 from jaxtyping import Float
 
 from dntk import arrays
-from dntk._checks import folder, positive_integer
+from dntk._checks import folder, positive_finite, positive_integer
 from dntk._kernel_checks import require_descending
 from dntk._progress import task
 from dntk.archive import checksum, fingerprint
@@ -147,7 +147,7 @@ class Keep:
             loo = plain["loo"]
             return RidgeFit(
                 **found,
-                ridge=float(plain["ridge"]),
+                ridge=positive_finite("ridge", plain["ridge"]),
                 left_out=lambda: loo,
                 report=SolveReport(**plain["report"]),
                 sketch=phi.sketch,

@@ -82,6 +82,13 @@ MUTANTS = [
         RESUMPTION + "TestOwners::test_an_edited_selection_is_named",
     ),
     Mutant(
+        "dntk/estimator/resumption.py",
+        'ridge=positive_finite("ridge", plain["ridge"]),',
+        'ridge=plain["ridge"],',
+        "an edited ridge is refused by whom it is given to, not as what is damaged",
+        RESUMPTION + "TestOwners::test_an_edited_ridge_is_named",
+    ),
+    Mutant(
         CHECKPOINTS,
         "stored.place(key, backend, device=device) for key",
         "backend.from_numpy(stored.arrays[key], device=device) for key",

@@ -92,8 +92,8 @@ def require_floating(name: str, x: Array) -> None:
 
 
 def require_finite(name: str, x: Array) -> None:
-    """Raise ``ValueError`` where ``x`` has NaN or infinite entries; synchronises with the device."""
-    if not is_floating(x):
+    """Raise ``ValueError`` where ``x`` has NaN or infinite entries; synchronises with the device, no copy of it."""
+    if not is_floating(x) or (all(x.shape) and math.isfinite(largest_magnitude(x))):
         return
     xp = array_api_compat.array_namespace(x)
     if x.ndim > 1 and all(x.shape):

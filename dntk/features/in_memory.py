@@ -20,6 +20,9 @@ from dntk.outputs import KernelOutputs
 from dntk.outputs.functionals import check_output_index
 from dntk.types import Array
 
+_COPIED = 2**24
+"""Entries of features that are copied at once."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TangentFeatures:
@@ -152,9 +155,7 @@ class TangentFeatures:
 
     def joined(self) -> Float[Array, "n d"]:
         """F = [Ψ¹ … Ψ^C]/√C (n, C·k), whose Gram matrix is the mean kernel K̄ = F Fᵀ."""
-        xp = arrays.namespace(self.values)
-        c, n, k = self.values.shape
-        return xp.reshape(xp.permute_dims(self.values, (1, 0, 2)), (n, c * k)) * c**-0.5
+        return _side_by_side(self.values) * self.n_outputs**-0.5
 
     def kernel(
         self, other: "TangentFeatures | None" = None, outputs: KernelOutputs = "mean"
@@ -174,25 +175,30 @@ class TangentFeatures:
         self.require_comparable(theirs, "other")
         count(flops=2 * self.n_outputs * len(self) * len(theirs) * self.dim)
         if outputs == "mean":
-            return self._products(theirs, lambda phi: phi.joined())
+            return self._products(theirs, lambda phi: phi.values, _mean_inner)
         if outputs == "each":
-            return self._products(theirs, lambda phi: phi.values)
+            return self._products(theirs, lambda phi: phi.values, _inner)
         if outputs == "full":
-            every = self._products(theirs, lambda phi: xp.reshape(phi.values, (phi.n_outputs * len(phi), phi.dim)))
+            every = self._products(
+                theirs, lambda phi: xp.reshape(phi.values, (phi.n_outputs * len(phi), phi.dim)), _inner
+            )
             shape = (self.n_outputs, len(self), theirs.n_outputs, len(theirs))
             return xp.permute_dims(xp.reshape(every, shape), (1, 3, 0, 2))
         if outputs == "sum":
             scale = self.n_outputs**-0.5
-            return self._products(theirs, lambda phi: xp.sum(phi.values, axis=0) * scale)
+            return self._products(theirs, lambda phi: xp.sum(phi.values, axis=0) * scale, _inner)
         check_output_index(outputs, self.n_outputs)
-        return self._products(theirs, lambda phi: phi.values[int(outputs), :, :])
+        return self._products(theirs, lambda phi: phi.values[int(outputs), :, :], _inner)
 
-    def _products(self, other: "TangentFeatures", rows: Callable[["TangentFeatures"], Array]) -> Array:
+    def _products(
+        self,
+        other: "TangentFeatures",
+        rows: Callable[["TangentFeatures"], Array],
+        inner: Callable[[Array, Array | None], Array],
+    ) -> Array:
         """Inner products of rows of both; of one with itself symmetric, as a general product need not be."""
-        mine = rows(self)
-        backend = backend_of(mine)
         with task("products of features", total=1, unit="products") as bar:
-            kernel = backend.gram(mine) if other is self else backend.inner(mine, rows(other))
+            kernel = inner(rows(self), None if other is self else rows(other))
             bar.advance()
         if arrays.largest_magnitude(kernel) < arrays.least_product(kernel):
             largest = arrays.largest_magnitude(self.values), arrays.largest_magnitude(other.values)
@@ -202,6 +208,29 @@ class TangentFeatures:
     def require_comparable(self, other: "TangentFeatures", name: str) -> None:
         """Raise unless inner products between the two sets of features mean anything."""
         require_comparable(self.sample.values, self.sketch, other, name)
+
+
+def _inner(mine: Array, theirs: Array | None) -> Array:
+    """Inner products of rows, of the same ones where there are no others."""
+    backend = backend_of(mine)
+    return backend.gram(mine) if theirs is None else backend.inner(mine, theirs)
+
+
+def _mean_inner(mine: Float[Array, "c n k"], theirs: Float[Array, "c m k"] | None) -> Float[Array, "n m"]:
+    """The mean over outputs, some at a time: rows of all outputs side by side are a copy of all features."""
+    c, longest, k = mine.shape[0], max(mine.shape[1], 0 if theirs is None else theirs.shape[1]), mine.shape[2]
+    total: Any = None
+    for start, stop in arrays.spans(c, max(1, _COPIED // (longest * k))):
+        others = None if theirs is None else _side_by_side(theirs[start:stop, ...])
+        part = _inner(_side_by_side(mine[start:stop, ...]), others)
+        total = part if total is None else total + part
+    return total / c
+
+
+def _side_by_side(values: Float[Array, "c n k"]) -> Float[Array, "n d"]:
+    """Rows of one point side by side: no copy of one output's."""
+    xp, (c, n, k) = arrays.namespace(values), values.shape
+    return xp.reshape(xp.permute_dims(values, (1, 0, 2)), (n, c * k))
 
 
 def _indices_on_host(points: Any) -> Any:

@@ -98,6 +98,8 @@ def batch_of(
         memory_limit=memory_limit,
         points=n,
     )
+    if batch_size is None and sketch is not None:
+        size = min(size, max(1, CHUNK_ENTRIES // (cotangents.shape[0] * sketch.dim)))  # else sums are held twice
     return size, each
 
 
@@ -120,4 +122,4 @@ def _batch(model: Model, cotangents: Float[Array, "q c"], sketch: Sketch | None,
             blocks = sorted(model.gradient_blocks(x, cotangents), key=lambda block: block.offset)
             return xp.concat([block.dense() for block in blocks], axis=2)
         sketched = sketch_blocks(sketch, model.gradient_blocks(x, cotangents))
-        return xp.astype(sketched, arrays.kernel_dtype(xp, model.dtype))
+        return xp.astype(sketched, arrays.kernel_dtype(xp, model.dtype), copy=False)

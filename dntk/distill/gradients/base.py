@@ -54,7 +54,7 @@ def check_size(size: int, phi: TangentFeatures) -> None:
 def require_kernel(phi: TangentFeatures) -> None:
     """Raise ``ValueError`` where all features are zero: a dead network has no directions."""
     require_kernel_of("phi", phi)
-    if float(arrays.namespace(phi.values).max(arrays.namespace(phi.values).abs(phi.values))) == 0:
+    if arrays.largest_magnitude(phi.values) == 0:
         msg = (
             "all tangent features are zero: the network's outputs do not depend on the selected parameters at these "
             "points (dead units, or a wrong `parameters` pattern?)."

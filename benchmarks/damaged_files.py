@@ -33,6 +33,8 @@ from damaged_samples import Read, Sample, made
 import dntk
 
 LIMIT = 5
+TOO_LARGE = ("require_products", "require_finite_result")
+"""What refuses numbers whose products overflow, wherever these come from."""
 
 
 class TooLongError(Exception):
@@ -104,7 +106,7 @@ def tried(path: pathlib.Path, read: Read, sound: bytes, *, signed: bool) -> tupl
         return "foreign", repr(error)[:300]
     except BaseException as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
-        if signed and isinstance(error, ValueError) and where.name == "require_products":
+        if signed and isinstance(error, ValueError) and where.name in TOO_LARGE:
             return "refused", ""
         return "foreign", f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"[:300]
     finally:

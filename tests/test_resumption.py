@@ -305,6 +305,26 @@ class TestOwners:
         with pytest.raises(dntk.StoreError, match="(?s)ridge describes what cannot be .*remove it"):
             spec.fit(x, checkpoint=place)
 
+    @pytest.mark.parametrize(
+        ("name", "change"),
+        [
+            ("gradients", lambda stored: {"basis": np.full_like(stored["basis"], 1e38)}),
+            ("gradients", lambda stored: {"values": stored["values"][:, :, 1:]}),
+            ("gradients", lambda stored: {"projected": stored["projected"][:, 1:, :]}),
+            ("ridge", lambda stored: {"weights": stored["weights"][:, 1:]}),
+            ("ridge", lambda stored: {"dual": stored["dual"].astype("i8")}),
+        ],
+        ids=["products overflow", "fewer features", "fewer points", "fewer weights", "integers"],
+    )
+    def test_edited_gradients_and_weights_are_named(self, name, change, tmp_path):
+        x, place = inputs(NUMPY, n=40), tmp_path / "run"
+        spec = dntk.DistilledNTK(mlp(NUMPY), data=Random(20), sketch=SPARSE, gradients=dntk.distill.gradients.Solution(3))
+        spec.fit(x, checkpoint=place)
+        stored = archive.read(place / name, checkpoints.FORMAT)
+        archive.write(place / name, checkpoints.FORMAT, stored.arrays | change(stored.arrays), stored.manifest)
+        with pytest.raises(dntk.StoreError, match=f"(?s){name} describes what cannot be .*remove it"):
+            spec.fit(x, checkpoint=place)
+
     def test_settings_are_described_the_same_in_every_process(self):
         @dataclasses.dataclass
         class Part:

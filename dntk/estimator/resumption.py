@@ -9,7 +9,6 @@ from typing import Any
 
 from jaxtyping import Float
 
-from dntk import arrays
 from dntk._checks import folder, positive_finite, positive_integer
 from dntk._kernel_checks import require_descending
 from dntk._progress import task
@@ -17,6 +16,7 @@ from dntk.archive import checksum, fingerprint
 from dntk.checkpoints import Checkpoints, described, digest
 from dntk.distill.data import DataDistiller, DistilledData, Selection
 from dntk.distilled_gradients import DistilledGradients
+from dntk.estimator._kept import require_gradients, require_points, require_weights
 from dntk.features import TangentFeatures, kept_features
 from dntk.identity import Identity, rounding_of
 from dntk.models import batches
@@ -107,7 +107,7 @@ class Keep:
         found, plain = self.checkpoints.kept("selection", entry, like)
         with self.checkpoints.building("selection"):
             selection = Selection(**found, trace=float(plain["trace"]))
-            _require_points(selection, points)
+            require_points(selection, points)
             return selection
 
     def limited(self, call: Callable[..., Any]) -> dict[str, Any]:
@@ -144,6 +144,7 @@ class Keep:
 
         found, plain = self.checkpoints.kept("ridge", entry, phi.values)
         with self.checkpoints.building("ridge"):
+            require_weights(found, phi)
             loo = plain["loo"]
             return RidgeFit(
                 **found,
@@ -166,6 +167,7 @@ class Keep:
 
         found, plain = self.checkpoints.kept("gradients", entry, phi.values)
         with self.checkpoints.building("gradients"):
+            require_gradients(found, phi)
             return DistilledGradients(**found, **plain, sketch=phi.sketch)
 
     def number(self, name: str, like: Array, make: Callable[[], float]) -> float:
@@ -187,23 +189,6 @@ class Keep:
                 raise ValueError(msg)
             require_descending("spectrum", values)
             return values
-
-
-def _require_points(selection: Selection, points: int) -> None:
-    """Raise ``ValueError`` unless it names some of so many points, with what each left of the kernel."""
-    xp, chosen = arrays.namespace(selection.indices), selection.indices
-    if not xp.isdtype(chosen.dtype, "integral") or chosen.ndim != 1 or chosen.shape[0] == 0:
-        msg = f"indices of dtype {chosen.dtype}, shape {tuple(chosen.shape)}: expected integers, at least one"
-        raise ValueError(msg)
-    least, most = int(xp.min(chosen)), int(xp.max(chosen))
-    if least < 0 or most >= points:
-        msg = f"indices from {least} to {most} of {points} points"
-        raise ValueError(msg)
-    for name in ("weights", "residual_trace"):
-        value = getattr(selection, name)
-        if value.shape != chosen.shape or not arrays.is_floating(value):
-            msg = f"{name} of dtype {value.dtype}, shape {tuple(value.shape)}, for {len(selection)} points"
-            raise ValueError(msg)
 
 
 def digest_of(x: Inputs) -> str:

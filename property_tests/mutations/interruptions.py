@@ -75,11 +75,25 @@ MUTANTS = [
         RESUMPTION + "TestObjectives::test_an_interruption_by_hand_loses_no_step",
     ),
     Mutant(
-        "dntk/estimator/resumption.py",
+        "dntk/estimator/_kept.py",
         "if least < 0 or most >= points:",
         "if most >= points:",
         "an edited selection counts points from the end",
         RESUMPTION + "TestOwners::test_an_edited_selection_is_named",
+    ),
+    Mutant(
+        "dntk/estimator/resumption.py",
+        "            require_gradients(found, phi)\n",
+        "",
+        "edited gradients, whose products overflow or which are of other features, are gone on from",
+        RESUMPTION + "TestOwners::test_edited_gradients_and_weights_are_named",
+    ),
+    Mutant(
+        "dntk/estimator/resumption.py",
+        "            require_weights(found, phi)\n",
+        "",
+        "edited weights of other features are gone on from",
+        RESUMPTION + "TestOwners::test_edited_gradients_and_weights_are_named",
     ),
     Mutant(
         "dntk/estimator/resumption.py",

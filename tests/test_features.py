@@ -140,6 +140,17 @@ def test_kernels_are_inner_products_of_features(library, outputs):
     assert_close(other.kernel(phi), host(phi.kernel(other)).T, terms=12, dtype=dtype)
 
 
+@pytest.mark.parametrize("copied", [1, 40, 2**24])
+def test_mean_kernels_of_many_outputs_are_summed_some_at_a_time(library, copied, monkeypatch):
+    monkeypatch.setattr("dntk.features.in_memory._COPIED", copied)
+    left, right = as_float32(raw((5, 4, 3), seed=1)), as_float32(raw((5, 6, 3), seed=2))
+    dtype = float_of(library)
+    phi, other = (dntk.TangentFeatures(library.array(values, dtype)) for values in (left, right))
+    assert_close(phi.kernel(other), np.einsum("cnk,cmk->nm", left, right) / 5, terms=15, dtype=dtype)
+    assert_close(phi.kernel(), np.einsum("cnk,cmk->nm", left, left) / 5, terms=15, dtype=dtype)
+    np.testing.assert_array_equal(host(phi.kernel()), host(phi.kernel()).T)
+
+
 def test_kernel_of_unsketched_features_is_the_exact_kernel():
     model = tanh_model(NUMPY, *random_network(), np.float64)
     phi = dntk.tangent_features(model, points(4), sketch=None)

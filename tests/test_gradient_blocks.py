@@ -6,7 +6,9 @@ import jaxtyping
 import numpy as np
 import pytest
 
+from dntk.backend import backend_of
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock, IndexedBlock
+from dntk.gradient_blocks.operations import Products
 from dntk.ledger import LedgerRecorder
 from tests.libraries import Library, host, set_working_set
 
@@ -145,6 +147,27 @@ def test_cost_model_chooses_the_way_with_fewer_operations(sizes):
     assert flops[True] != flops[False]
     assert (flops[True] < flops[False]) == (sizes == CONTRACTED)
     assert _flops_of(lambda: left.mean_gram(right)) == min(flops.values())
+
+
+@pytest.mark.parametrize("method", ["gram", "mean_gram", "cross_gram"])
+@pytest.mark.parametrize("same", [False, True], ids=["others", "themselves"])
+@pytest.mark.parametrize("n", [1, 8, 32])
+@pytest.mark.parametrize("sizes", [*FACTORED_SIZES.values(), (1, 5, 7), (3, 40, 1), (2, 8, 8)])
+def test_operations_of_any_number_of_inputs_are_foretold(sizes, n, same, method):
+    """The form may change with their number; tiles of four inputs at most fit the working set."""
+    t, b, a = sizes
+    left, right = (factored(NUMPY, *factored_data(n=n, t=t, b=b, a=a, seed=seed)) for seed in (1, 2))
+    right, q = left if same else right, left.shape[0]
+    pairs = q * q if method == "cross_gram" else q
+    joined = method == "mean_gram"
+    with pytest.MonkeyPatch.context() as patch:
+        set_working_set(patch, NUMPY, (1 if joined else pairs) * 16 * t * t)
+        working_set = backend_of(left.inputs).working_set(left.inputs)
+        found = _flops_of(lambda: getattr(left, method)(right))
+    products = Products(
+        inputs=(n, n), positions=(t, t), sides=(a, b), functionals=q, pairs=pairs, joined=joined, same=same
+    )
+    assert products.operations(working_set) == found
 
 
 def _flops_of(action):

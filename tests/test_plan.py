@@ -167,6 +167,21 @@ def test_kernels_cost_the_passes_and_rows_that_are_planned(kind, other, batch_si
     assert plan.nbytes == int(np.prod(kernel[0].shape)) * 4
 
 
+@pytest.mark.parametrize("batch_size", [None, 16])
+@pytest.mark.parametrize("outputs", ["mean", "each", "full"])
+def test_operations_of_a_kernel_are_those_of_the_form_that_many_points_take(outputs, batch_size, monkeypatch):
+    """A convolution of few points multiplies positions, one of many expands gradients: no line through two of few."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr("dntk.plan._kernel.SECONDS", 0.0)  # two points are measured
+    torch.manual_seed(0)
+    layers = torch.nn.Conv2d(1, 4, 3), torch.nn.Tanh(), torch.nn.Conv2d(4, 4, 3), torch.nn.Flatten()
+    model = dntk.as_model(torch.nn.Sequential(*layers, torch.nn.Linear(64, 3)).eval())
+    x = torch.randn(64, 1, 8, 8)
+    settings = {"outputs": outputs, "batch_size": batch_size}
+    plan, cost = dntk.plan.ntk(model, x, **settings).total(), recorded(lambda: dntk.ntk(model, x, **settings))
+    assert plan.flops == pytest.approx(cost.flops, rel=0.1)
+
+
 def test_groups_of_outputs_cost_a_forward_pass_each(monkeypatch):
     from dntk.models import batching
 

@@ -318,7 +318,9 @@ class TestOwners:
     )
     def test_edited_gradients_and_weights_are_named(self, name, change, tmp_path):
         x, place = inputs(NUMPY, n=40), tmp_path / "run"
-        spec = dntk.DistilledNTK(mlp(NUMPY), data=Random(20), sketch=SPARSE, gradients=dntk.distill.gradients.Solution(3))
+        spec = dntk.DistilledNTK(
+            mlp(NUMPY), data=Random(20), sketch=SPARSE, gradients=dntk.distill.gradients.Solution(3)
+        )
         spec.fit(x, checkpoint=place)
         stored = archive.read(place / name, checkpoints.FORMAT)
         archive.write(place / name, checkpoints.FORMAT, stored.arrays | change(stored.arrays), stored.manifest)

@@ -149,6 +149,23 @@ def test_slabs_of_inputs_do_not_change_a_contribution(monkeypatch, kind, entries
     np.testing.assert_allclose(sketch_block(sketch, block), expected, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("held", [1, 2**24])
+@pytest.mark.parametrize("entries", [1, 50, 2**24])
+@pytest.mark.parametrize("t", [1, 60], ids=["factors are smaller", "gradients are smaller"])
+@pytest.mark.parametrize("kind", [Mixed(64, 64), SparseSign(64, nonzeros=2)], ids=lambda s: type(s).__name__)
+def test_coordinates_that_wait_to_be_hashed_are_those_of_every_input(monkeypatch, kind, t, entries, held):
+    """Slab by slab of inputs, and piece by piece of two layers and a bias."""
+    set_working_set(monkeypatch, NUMPY, entries)
+    monkeypatch.setattr("dntk.sketch.slabs.CHUNK_ENTRIES", held)
+    layout = layout_of_shapes({"w1": (30, 40), "w2": (30, 40), "b": (30,)})
+    first = factored(n=5, t=t)
+    second = dataclasses.replace(factored(n=5, t=t, offset=1200), cotangents=2 * first.cotangents, bias=True)
+    sketch = kind.bound(layout) if hasattr(kind, "bound") else dataclasses.replace(kind, n_parameters=2430)
+    dense = np.concatenate([first.dense(), second.dense()], axis=2)
+    expected = sketch.columns(dense.reshape(10, -1), 0).reshape(2, 5, 64)
+    np.testing.assert_allclose(sketch_blocks(sketch, [first, second]), expected, rtol=0, atol=1e-10)
+
+
 def flops_of(action):
     recorder = LedgerRecorder()
     with recorder.stage("it"):

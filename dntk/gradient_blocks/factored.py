@@ -15,11 +15,9 @@ from dntk.gradient_blocks.base import GradientBlock
 from dntk.gradient_blocks.contraction import Similarity, Span, contract, contract_pairs
 from dntk.gradient_blocks.dense import DenseBlock
 from dntk.gradient_blocks.expansion import expanded_cross_gram, expanded_gram, expanded_mean_gram
+from dntk.gradient_blocks.operations import Products
 from dntk.ledger import count
 from dntk.types import Array
-
-ELEMENTWISE = 32
-"""Operations of a matrix product in whose time one product of a tile is multiplied and summed, as measured."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,15 +115,18 @@ class FactoredBlock:
         return weight, DenseBlock(name=f"{self.name}, its bias", offset=self.offset + weight.size, values=summed)
 
     def _contraction_is_cheaper(self, other: "FactoredBlock", *, pairs: int, joined: bool = False) -> bool:
-        """Whether the tiles of positions cost less than expanding both blocks; the exact counts, in operations."""
+        """Whether the tiles of positions cost less than expanding both blocks."""
         q, n1 = self.shape
-        n2, t1, t2 = other.shape[1], self.inputs.shape[1], other.inputs.shape[1]
-        a, b = self.inputs.shape[2], self.cotangents.shape[3]
-        tiles = 1 if joined else pairs
-        contraction = n1 * n2 * t1 * t2 * (2 * a + 2 * pairs * b + ELEMENTWISE * tiles)
-        expanded = n1 * t1 if other is self else n1 * t1 + n2 * t2
-        materialisation = 2 * q * expanded * a * b + 2 * pairs * n1 * n2 * a * b
-        return contraction <= materialisation
+        products = Products(
+            inputs=(n1, other.shape[1]),
+            positions=(self.inputs.shape[1], other.inputs.shape[1]),
+            sides=(self.inputs.shape[2], self.cotangents.shape[3]),
+            functionals=q,
+            pairs=pairs,
+            joined=joined,
+            same=other is self,
+        )
+        return products.contracted
 
     def _similarity(self, other: "FactoredBlock") -> Similarity:
         def similarity(rows: Span, columns: Span) -> Array:

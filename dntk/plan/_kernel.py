@@ -1,7 +1,7 @@
 """What an exact kernel will cost."""
 
 import dataclasses
-from typing import Any, TypeAlias
+from typing import Any
 
 from dntk._progress import task
 from dntk.kernels import ntk as exact_kernel
@@ -12,14 +12,27 @@ from dntk.models.base import Model, checked_inputs
 from dntk.models.batching import block_bytes
 from dntk.outputs import KernelOutputs
 from dntk.plan._measure import AGAIN, FEW, SECONDS, added, recorded, settled
+from dntk.plan._products import layers_of, product_operations
 from dntk.plan._value import Plan, PlannedStage
 from dntk.types import Inputs
 
 _COPIES = 1.6
 """Copies of gradient blocks that exist, with what the network keeps to differentiate; measured 1.5 to 1.7."""
 
-_Measured: TypeAlias = tuple[int, int, StageCost]
-"""Inputs that are differentiated, pairs that are multiplied, and their cost."""
+
+@dataclasses.dataclass(frozen=True)
+class _Measured:
+    """Inputs that are differentiated, pairs that are multiplied with so many operations, and their cost."""
+
+    inputs: int
+    pairs: int
+    products: int
+    cost: StageCost
+
+    @property
+    def work(self) -> int:
+        """What grows with pairs: operations, and the pairs themselves where nothing is known of these."""
+        return self.products + self.pairs
 
 
 def planned_kernel(
@@ -37,24 +50,30 @@ def planned_kernel(
     settings: dict[str, Any] = {"outputs": outputs, "batch_size": batch_size, "memory_limit": memory_limit}
     choice = settled(lambda: orders.append(order_of(model, x1, x2, **settings)))
     order = orders[0]
+    layers = layers_of(model, x1, order.groups[0])
+
+    def products(order: Order, n1: int, n2: int | None) -> int:
+        return product_operations(layers, order, n1, n2, outputs=outputs)
 
     def measured(points: int) -> _Measured:
         parts = [None if x is None else batches.first(x, points) for x in (x1, x2)]
         own = order_of(model, *parts, outputs=outputs, batch_size=points)
         cost = recorded(lambda: exact_kernel(model, *parts, outputs=outputs, batch_size=points))
-        return own.inputs, own.pairs * len(own.groups), cost
+        multiplied = products(own, points, None if x2 is None else points)
+        return _Measured(own.inputs, own.pairs * len(own.groups), multiplied, cost)
 
     least = min(batches.count(x) for x in (x1, x2) if x is not None)
     few = min(FEW, least)
     measured(few)
     small = measured(few)
     # Pairs begin to weigh as points grow: fewer than passes alone would allow.
-    most = min(least, order.batch, int(few * SECONDS / max(small[2].seconds, 1e-9)))
+    most = min(least, order.batch, int(few * SECONDS / max(small.cost.seconds, 1e-9)))
     large = small if most <= few else measured(most)
-    if large[2].seconds > 2 * small[2].seconds * (most / few) ** 2 or large[2].seconds < AGAIN:
+    if large.cost.seconds > 2 * small.cost.seconds * (most / few) ** 2 or large.cost.seconds < AGAIN:
         large = measured(max(few, most))
-    cost = added("", choice, _at(small, large, order))
     group, n = order.groups[0], batches.count(x1)
+    multiplied = products(order, n, None if x2 is None else batches.count(x2))
+    cost = added("", choice, _at(small, large, order, multiplied))
     sides = 1 if x2 is None and order.batch >= n else 2
     blocks = round(_COPIES * sides * min(order.batch, n) * block_bytes(model, x1, group))
     return PlannedStage(
@@ -64,31 +83,36 @@ def planned_kernel(
     )
 
 
-def _at(small: _Measured, large: _Measured, order: Order) -> StageCost:
-    """Passes by how often inputs are differentiated, operations and seconds by that and by pairs."""
+def _at(small: _Measured, large: _Measured, order: Order, products: int) -> StageCost:
+    """Passes by how often inputs are differentiated; operations are those of products and others, by pairs."""
     inputs, pairs = order.inputs * len(order.groups), order.pairs * len(order.groups)
     functionals = sum(group.shape[0] for group in order.groups)
     found: dict[str, Any] = {}
     for column in COLUMNS:
-        a, b = _two(small, large, column)
-        found[column] = a * order.inputs + b * pairs
+        low, high = (float(getattr(each.cost, column)) for each in (small, large))
+        if column == "seconds":
+            sizes = (small.inputs, small.work), (large.inputs, large.work), (order.inputs, products + pairs)
+        else:
+            sizes = (small.inputs, small.pairs), (large.inputs, large.pairs), (order.inputs, pairs)
+        if column == "flops":
+            low, high = max(0.0, low - small.products), max(0.0, high - large.products)
+        found[column] = _along(sizes, low, high) + (products if column == "flops" else 0)
     counts = {column: round(found[column]) for column in COLUMNS if column != "seconds"}
     counts["forward_passes"] = inputs
     counts["backward_passes"] = counts["jacobian_rows"] = functionals * order.inputs
     return StageCost(stage="", **counts, seconds=found["seconds"])
 
 
-def _two(small: _Measured, large: _Measured, column: str) -> tuple[float, float]:
-    """Costs of an input and of a pair, none negative, that the two measurements say."""
-    (n1, p1, first), (n2, p2, second) = small, large
-    low, high = float(getattr(first, column)), float(getattr(second, column))
+def _along(sizes: tuple[tuple[int, int], ...], low: float, high: float) -> float:
+    """What something costs at the third of these sizes, by costs of an input and of work, none of them negative."""
+    (n1, p1), (n2, p2), (n, p) = sizes
     determinant = n1 * p2 - n2 * p1
     if determinant == 0:
-        return low / n1, 0.0
+        return low / n1 * n
     a, b = (low * p2 - high * p1) / determinant, (n1 * high - n2 * low) / determinant
     if a < 0:
-        return 0.0, high / p2
-    return (high / n2, 0.0) if b < 0 else (a, b)
+        return high / p2 * p
+    return high / n2 * n if b < 0 else a * n + b * p
 
 
 def ntk(
@@ -102,9 +126,9 @@ def ntk(
 ) -> Plan:
     """What :func:`dntk.ntk` with these arguments will cost.
 
-    Passes and rows follow from the batches that it will choose; operations and seconds from two measured kernels of a
-    few points, the larger of which takes about a second, by the inputs that are differentiated and the pairs that are
-    multiplied. Layers may take another of their exact forms where batches are larger.
+    Passes and rows follow from the batches that it will choose, operations of products from the form that layers take
+    in these; other operations and seconds from two measured kernels of a few points, the larger of which takes about a
+    second, by the inputs that are differentiated, the pairs, and the operations of their products.
 
     Parameters
     ----------

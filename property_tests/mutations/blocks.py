@@ -85,4 +85,18 @@ MUTANTS = [
         "moving weights do not reach the inputs",
         SLOPE,
     ),
+    Mutant(
+        "dntk/gradient_blocks/operations.py",
+        "share = (tiles + 1) / (2 * tiles)",
+        "share = 1",
+        "plans count the tiles below the diagonal",
+        "tests/test_gradient_blocks.py::test_operations_of_any_number_of_inputs_are_foretold",
+    ),
+    Mutant(
+        "dntk/plan/_products.py",
+        "total += tiles * products.operations(working_set)",
+        "total += products.operations(working_set)",
+        "plans of kernels count one tile of many",
+        "tests/test_plan.py::test_operations_of_a_kernel_are_those_of_the_form_that_many_points_take",
+    ),
 ]

@@ -164,6 +164,8 @@ def test_coordinates_that_wait_to_be_hashed_are_those_of_every_input(monkeypatch
     dense = np.concatenate([first.dense(), second.dense()], axis=2)
     expected = sketch.columns(dense.reshape(10, -1), 0).reshape(2, 5, 64)
     np.testing.assert_allclose(sketch_blocks(sketch, [first, second]), expected, rtol=0, atol=1e-10)
+    together = DenseBlock(name="both layers", offset=0, values=dense)
+    np.testing.assert_allclose(sketch_blocks(sketch, [together]), expected, rtol=0, atol=1e-10)
 
 
 def flops_of(action):

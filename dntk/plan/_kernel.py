@@ -19,6 +19,9 @@ from dntk.types import Inputs
 _COPIES = 1.6
 """Copies of gradient blocks that exist, with what the network keeps to differentiate; measured 1.5 to 1.7."""
 
+_STEPS = 2
+"""Measurements of more and more points."""
+
 
 @dataclasses.dataclass(frozen=True)
 class _Measured:
@@ -28,11 +31,6 @@ class _Measured:
     pairs: int
     products: int
     cost: StageCost
-
-    @property
-    def work(self) -> int:
-        """What grows with pairs: operations, and the pairs themselves where nothing is known of these."""
-        return self.products + self.pairs
 
 
 def planned_kernel(
@@ -66,11 +64,14 @@ def planned_kernel(
     few = min(FEW, least)
     measured(few)
     small = measured(few)
-    # Pairs begin to weigh as points grow: fewer than passes alone would allow.
-    most = min(least, order.batch, int(few * SECONDS / max(small.cost.seconds, 1e-9)))
-    large = small if most <= few else measured(most)
+    large, most = small, few
+    for _ in range(_STEPS):  # what two points take is more than their part: more may fit the time than it says
+        reach = min(least, order.batch, int(most * SECONDS / max(large.cost.seconds, 1e-9)))
+        if reach <= most:
+            break
+        most, large = reach, measured(reach)
     if large.cost.seconds > 2 * small.cost.seconds * (most / few) ** 2 or large.cost.seconds < AGAIN:
-        large = measured(max(few, most))
+        large = measured(most)
     group, n = order.groups[0], batches.count(x1)
     multiplied = products(order, n, None if x2 is None else batches.count(x2))
     cost = added("", choice, _at(small, large, order, multiplied))
@@ -79,32 +80,34 @@ def planned_kernel(
     return PlannedStage(
         cost=dataclasses.replace(cost, stage=name, nbytes=order.nbytes),
         memory=2 * order.nbytes + blocks,
-        basis=f"kernel of {max(few, most):,} points measured, the rest extrapolated",
+        basis=f"kernel of {most:,} points measured, the rest extrapolated",
     )
 
 
 def _at(small: _Measured, large: _Measured, order: Order, products: int) -> StageCost:
-    """Passes by how often inputs are differentiated; operations are those of products and others, by pairs."""
+    """Passes by how often inputs are differentiated; operations are those of products, and others by pairs.
+
+    Seconds are those of the larger measurement, per operation: products are as many in proportion as passes nearly, so
+    that two measurements cannot tell their seconds apart.
+    """
     inputs, pairs = order.inputs * len(order.groups), order.pairs * len(order.groups)
-    functionals = sum(group.shape[0] for group in order.groups)
-    found: dict[str, Any] = {}
+    sizes = (small.inputs, small.pairs), (large.inputs, large.pairs), (order.inputs, pairs)
+    found: dict[str, float] = {}
     for column in COLUMNS:
         low, high = (float(getattr(each.cost, column)) for each in (small, large))
-        if column == "seconds":
-            sizes = (small.inputs, small.work), (large.inputs, large.work), (order.inputs, products + pairs)
-        else:
-            sizes = (small.inputs, small.pairs), (large.inputs, large.pairs), (order.inputs, pairs)
         if column == "flops":
             low, high = max(0.0, low - small.products), max(0.0, high - large.products)
         found[column] = _along(sizes, low, high) + (products if column == "flops" else 0)
+    if large.cost.flops:
+        found["seconds"] = large.cost.seconds * found["flops"] / large.cost.flops
     counts = {column: round(found[column]) for column in COLUMNS if column != "seconds"}
     counts["forward_passes"] = inputs
-    counts["backward_passes"] = counts["jacobian_rows"] = functionals * order.inputs
+    counts["backward_passes"] = counts["jacobian_rows"] = order.inputs * sum(group.shape[0] for group in order.groups)
     return StageCost(stage="", **counts, seconds=found["seconds"])
 
 
 def _along(sizes: tuple[tuple[int, int], ...], low: float, high: float) -> float:
-    """What something costs at the third of these sizes, by costs of an input and of work, none of them negative."""
+    """What something costs at the third of these sizes, by costs of an input and of a pair, none of them negative."""
     (n1, p1), (n2, p2), (n, p) = sizes
     determinant = n1 * p2 - n2 * p1
     if determinant == 0:
@@ -127,8 +130,8 @@ def ntk(
     """What :func:`dntk.ntk` with these arguments will cost.
 
     Passes and rows follow from the batches that it will choose, operations of products from the form that layers take
-    in these; other operations and seconds from two measured kernels of a few points, the larger of which takes about a
-    second, by the inputs that are differentiated, the pairs, and the operations of their products.
+    in these; other operations from measured kernels of a few points, by the inputs that are differentiated and the
+    pairs; seconds from the largest of them, which takes about a second, per operation.
 
     Parameters
     ----------

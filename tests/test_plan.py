@@ -22,8 +22,7 @@ COUNTED = ("jacobian_rows", "forward_passes", "backward_passes", "nbytes")
 @pytest.fixture(autouse=True)
 def _all_points_are_measured(monkeypatch):
     """How many are measured depends on the clock otherwise, and of a few points layers take other forms."""
-    for module in ("_measure", "_kernel"):
-        monkeypatch.setattr(f"dntk.plan.{module}.SECONDS", 1e6)
+    monkeypatch.setattr("dntk.plan._measure.SECONDS", 1e6)
 
 
 def network(kind, sizes=(6, 8, 3), points=90):
@@ -172,7 +171,7 @@ def test_kernels_cost_the_passes_and_rows_that_are_planned(kind, other, batch_si
 def test_operations_of_a_kernel_are_those_of_the_form_that_many_points_take(outputs, batch_size, monkeypatch):
     """A convolution of few points multiplies positions, one of many expands gradients: no line through two of few."""
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr("dntk.plan._kernel.SECONDS", 0.0)  # two points are measured
+    monkeypatch.setattr("dntk.plan._measure.SECONDS", 0.0)  # two points are measured
     torch.manual_seed(0)
     layers = torch.nn.Conv2d(1, 4, 3), torch.nn.Tanh(), torch.nn.Conv2d(4, 4, 3), torch.nn.Flatten()
     model = dntk.as_model(torch.nn.Sequential(*layers, torch.nn.Linear(64, 3)).eval())

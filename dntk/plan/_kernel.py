@@ -11,7 +11,7 @@ from dntk.models import batches
 from dntk.models.base import Model, checked_inputs
 from dntk.models.batching import block_bytes
 from dntk.outputs import KernelOutputs
-from dntk.plan._measure import AGAIN, FEW, SECONDS, added, recorded, settled
+from dntk.plan._measure import FEW, added, measurements, recorded, settled
 from dntk.plan._products import layers_of, product_operations
 from dntk.plan._value import Plan, PlannedStage
 from dntk.types import Inputs
@@ -19,14 +19,12 @@ from dntk.types import Inputs
 _COPIES = 1.6
 """Copies of gradient blocks that exist, with what the network keeps to differentiate; measured 1.5 to 1.7."""
 
-_STEPS = 2
-"""Measurements of more and more points."""
-
 
 @dataclasses.dataclass(frozen=True)
 class _Measured:
-    """Inputs that are differentiated, pairs that are multiplied with so many operations, and their cost."""
+    """A kernel of some points: inputs differentiated, pairs multiplied with so many operations, and their cost."""
 
+    points: int
     inputs: int
     pairs: int
     products: int
@@ -53,25 +51,20 @@ def planned_kernel(
     def products(order: Order, n1: int, n2: int | None) -> int:
         return product_operations(layers, order, n1, n2, outputs=outputs)
 
-    def measured(points: int) -> _Measured:
+    def cost_of(points: int) -> StageCost:
+        parts = [None if x is None else batches.first(x, points) for x in (x1, x2)]
+        return recorded(lambda: exact_kernel(model, *parts, outputs=outputs, batch_size=points))
+
+    def measured(points: int, cost: StageCost) -> _Measured:
         parts = [None if x is None else batches.first(x, points) for x in (x1, x2)]
         own = order_of(model, *parts, outputs=outputs, batch_size=points)
-        cost = recorded(lambda: exact_kernel(model, *parts, outputs=outputs, batch_size=points))
         multiplied = products(own, points, None if x2 is None else points)
-        return _Measured(own.inputs, own.pairs * len(own.groups), multiplied, cost)
+        return _Measured(points, own.inputs, own.pairs * len(own.groups), multiplied, cost)
 
     least = min(batches.count(x) for x in (x1, x2) if x is not None)
     few = min(FEW, least)
-    measured(few)
-    small = measured(few)
-    large, most = small, few
-    for _ in range(_STEPS):  # what two points take is more than their part: more may fit the time than it says
-        reach = min(least, order.batch, int(most * SECONDS / max(large.cost.seconds, 1e-9)))
-        if reach <= most:
-            break
-        most, large = reach, measured(reach)
-    if large.cost.seconds > 2 * small.cost.seconds * (most / few) ** 2 or large.cost.seconds < AGAIN:
-        large = measured(most)
+    cost_of(few)
+    small, large = (measured(*each) for each in measurements(cost_of, few, min(least, order.batch)))
     group, n = order.groups[0], batches.count(x1)
     multiplied = products(order, n, None if x2 is None else batches.count(x2))
     cost = added("", choice, _at(small, large, order, multiplied))
@@ -80,7 +73,7 @@ def planned_kernel(
     return PlannedStage(
         cost=dataclasses.replace(cost, stage=name, nbytes=order.nbytes),
         memory=2 * order.nbytes + blocks,
-        basis=f"kernel of {most:,} points measured, the rest extrapolated",
+        basis=f"kernel of {large.points:,} points measured, the rest extrapolated",
     )
 
 

@@ -23,6 +23,8 @@ FEW = 2
 """Points of the smaller batch; one alone may go another way than several."""
 AGAIN = 0.1
 """Seconds up to which something is run twice, and the second run counts: the first may compile."""
+_STEPS = 3
+"""Measurements of more and more points."""
 _SLOW = 1e9
 """Operations a second that algebra reaches everywhere."""
 _LONG = 10.0
@@ -84,9 +86,10 @@ class PerPoint:
             return StageCost(stage="")
         if a == b:
             return along((0, StageCost(stage="")), self.few, n)
-        each = (second.seconds - first.seconds) / (b - a)
-        start = first.seconds - a * each
-        seconds = n * second.seconds / b if each <= 0 or start <= 0 else n * each + -(-n // self.batch) * start
+        share = second.seconds / b
+        # What a batch begins with takes no more than half of the larger one: two times of a little are not that exact.
+        each = min(share, max(share / 2, (second.seconds - first.seconds) / (b - a)))
+        seconds = n * each + -(-n // self.batch) * b * (share - each)
         return dataclasses.replace(along(self.few, self.more, n), flops=self._operations(n), seconds=seconds)
 
     def _operations(self, n: int) -> int:
@@ -109,14 +112,29 @@ def per_point(run: Callable[[Batch], object], x: Inputs, *, batch: int) -> PerPo
 
     few = min(FEW, batches.count(x))
     cost(few)  # what is looked at once, and compiled
-    first = cost(few)
-    most = min(batches.count(x), batch, int(few * SECONDS / max(first.seconds, 1e-9)))
-    if most <= few:
-        return PerPoint(few=(few, first), more=(few, first), batch=batch)
-    second = cost(most)
-    if second.seconds > 2 * first.seconds * most / few or second.seconds < AGAIN:
-        second = cost(most)
-    return PerPoint(few=(few, first), more=(most, second), batch=batch)
+    before, more = measurements(cost, few, min(batches.count(x), batch))
+    return PerPoint(few=before, more=more, batch=batch)
+
+
+def measurements(cost: Callable[[int], StageCost], few: int, most: int) -> tuple[tuple[int, StageCost], ...]:
+    """Points and cost of two runs: of more and more points until one takes about a second, and of half as many or less.
+
+    A few points take more than their part, so that what they take says of fewer than there is time for.
+    """
+    found = [(few, cost(few))]
+    for _ in range(_STEPS):
+        points, known = found[-1]
+        reach = min(most, int(points * SECONDS / max(known.seconds, 1e-9)))
+        if reach <= points:
+            break
+        found.append((reach, cost(reach)))
+    points, known = found[-1]
+    before = next((each for each in reversed(found) if 2 * each[0] <= points), found[0])
+    share = points / before[0]
+    other_things = known.flops > 1.02 * share * before[1].flops  # looks at what a larger batch is the first to show
+    if points > few and (other_things or known.seconds > 2 * share * before[1].seconds or known.seconds < AGAIN):
+        known = cost(points)
+    return before, (points, known)
 
 
 def per_output(cost: Callable[[int], StageCost], outputs: int, measured: int = 2) -> StageCost:

@@ -30,6 +30,7 @@ from dntk.archive import (
     write,
 )
 from dntk.archive.digests import is_bfloat16
+from dntk.archive.stored import UNSOUND
 from dntk.backend import backend_of
 from dntk.identity import Identity, outputs_differ
 from dntk.ledger import Spent, count, spent
@@ -171,7 +172,7 @@ class Checkpoints:
         """Errors of what is made of an entry as errors of its file."""
         try:
             yield
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except UNSOUND as error:
             msg = f"{self.folder / name} describes what cannot be ({error}): remove it, and it is made again."
             raise StoreError(msg) from error
 

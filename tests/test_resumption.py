@@ -294,7 +294,7 @@ class TestOwners:
         with pytest.raises(dntk.StoreError, match="(?s)selection describes what cannot be .*remove it"):
             spec.fit(x, checkpoint=place)
 
-    @pytest.mark.parametrize("ridge", [-1.0, 0.0, np.inf, np.nan, None])
+    @pytest.mark.parametrize("ridge", [-1.0, 0.0, np.inf, np.nan, None, 10**400])
     def test_an_edited_ridge_is_named(self, ridge, tmp_path):
         x, place = inputs(NUMPY, n=40), tmp_path / "run"
         spec = dntk.DistilledNTK(mlp(NUMPY), data=Random(20), sketch=SPARSE)
@@ -309,12 +309,28 @@ class TestOwners:
         ("name", "change"),
         [
             ("gradients", lambda stored: {"basis": np.full_like(stored["basis"], 1e38)}),
+            ("gradients", lambda stored: {"basis": 1e3 * stored["basis"]}),
+            ("gradients", lambda stored: {"projected": 1e5 * stored["projected"]}),
             ("gradients", lambda stored: {"values": stored["values"][:, :, 1:]}),
+            ("gradients", lambda stored: {"values": stored["values"][0, 0, :]}),
+            ("gradients", lambda stored: {"directions": stored["directions"][..., 1:]}),
+            ("gradients", lambda stored: {"targets": stored["targets"][:, 1:]}),
             ("gradients", lambda stored: {"projected": stored["projected"][:, 1:, :]}),
             ("ridge", lambda stored: {"weights": stored["weights"][:, 1:]}),
             ("ridge", lambda stored: {"dual": stored["dual"].astype("i8")}),
         ],
-        ids=["products overflow", "fewer features", "fewer points", "fewer weights", "integers"],
+        ids=[
+            "products overflow",
+            "a long basis",
+            "too large",
+            "fewer features",
+            "a vector",
+            "fewer directions",
+            "fewer targets",
+            "fewer points",
+            "fewer weights",
+            "integers",
+        ],
     )
     def test_edited_gradients_and_weights_are_named(self, name, change, tmp_path):
         x, place = inputs(NUMPY, n=40), tmp_path / "run"

@@ -11,6 +11,9 @@ from dntk.archive.errors import StoreError
 from dntk.backend import Backend
 from dntk.types import Array
 
+UNSOUND = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+"""What building something of numbers that cannot be ends in."""
+
 _KINDS = {"floating": "f", "integral": "iu", "any": "fiub"}
 
 
@@ -74,6 +77,6 @@ class Stored:
             yield
         except (StoreError, ImportError):
             raise
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
+        except UNSOUND as error:
             msg = f"{self.path} describes what cannot be ({error}): the file was edited; make and save it again."
             raise StoreError(msg) from error

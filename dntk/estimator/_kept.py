@@ -1,6 +1,5 @@
 """Whether what a checkpoint holds can be of the fit that goes on from it: it may have been edited and signed again."""
 
-import math
 from collections.abc import Mapping
 
 from dntk import arrays
@@ -32,14 +31,23 @@ def require_weights(kept: Mapping[str, Array], phi: TangentFeatures) -> None:
 
 
 def require_gradients(kept: Mapping[str, Array], phi: TangentFeatures) -> None:
-    """Raise ``ValueError`` unless synthetic gradients are of these features, their products within their dtype."""
+    """Raise ``ValueError`` unless synthetic gradients can be of these features.
+
+    Directions and basis are orthonormal, so that no entry of theirs is above 1, and Uᵀ Ψ and Ψ Bᵀ have no longer
+    columns and rows than Ψ; twice as much is let pass for rounding.
+    """
     outputs, points, size = phi.n_outputs, len(phi), kept["values"].shape[1]
-    rows = (outputs, size, phi.dim)
-    shapes = {"values": rows, "basis": rows, "projected": (outputs, points, size)}
-    _require_shapes(kept, shapes)
-    for name in shapes:
+    rows, projected = (outputs, size, phi.dim), (outputs, points, size)
+    directions = projected if kept["directions"].ndim == 3 else (points, size)
+    large = {"directions": directions, "values": rows, "basis": rows, "projected": projected}
+    _require_shapes(kept, large | {"targets": (outputs, size), "reference_targets": (points, outputs)})
+    longest = arrays.largest_magnitude(phi.values)
+    most = {"directions": 1.0, "basis": 1.0, "values": points**0.5 * longest, "projected": phi.dim**0.5 * longest}
+    for name, bound in most.items():
         largest = arrays.largest_magnitude(kept[name])
-        arrays.require_products(name, kept[name], largest=largest, terms=math.prod(kept[name].shape))
+        if not largest <= 2 * bound:
+            msg = f"{name} with entries up to {largest:.3g}: features up to {longest:.3g} give none above {bound:.3g}"
+            raise ValueError(msg)
 
 
 def _require_shapes(kept: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> None:

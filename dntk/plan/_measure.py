@@ -132,7 +132,8 @@ def measurements(cost: Callable[[int], StageCost], few: int, most: int) -> tuple
     before = next((each for each in reversed(found) if 2 * each[0] <= points), found[0])
     share = points / before[0]
     other_things = known.flops > 1.02 * share * before[1].flops  # looks at what a larger batch is the first to show
-    if points > few and (other_things or known.seconds > 2 * share * before[1].seconds or known.seconds < AGAIN):
+    slow = known.seconds > 2 * share * before[1].seconds
+    if few < points and known.seconds < _LONG and (other_things or slow or known.seconds < AGAIN):
         known = cost(points)
     return before, (points, known)
 

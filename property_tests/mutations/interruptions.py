@@ -85,7 +85,7 @@ MUTANTS = [
         "dntk/estimator/resumption.py",
         "            require_gradients(found, phi)\n",
         "",
-        "edited gradients, whose products overflow or which are of other features, are gone on from",
+        "edited gradients that these features cannot give are gone on from",
         RESUMPTION + "TestOwners::test_edited_gradients_and_weights_are_named",
     ),
     Mutant(

@@ -14,12 +14,13 @@ from property_tests.strategies import features, for_libraries, fractions, host64
 
 
 def changes(phi, y, query, ridge):
-    """(C, q, n): f(x) − f₋ᵢ(x) by the dense inverse, and h (C, q, n), in float64."""
+    """(C, q, n): f(x) − f₋ᵢ(x) by the dense inverse, h (C, q, n), and f₋ᵢ(x_i) (n, C), in float64."""
     n = phi.shape[1]
     inverse = np.linalg.inv(phi @ phi.transpose(0, 2, 1) + ridge * np.eye(n))
     smooth = query @ phi.transpose(0, 2, 1) @ inverse
     dual = (inverse @ y.T[:, :, None])[:, :, 0]
-    return smooth * (dual / np.diagonal(inverse, axis1=1, axis2=2))[:, None, :], smooth
+    left_out = dual / np.diagonal(inverse, axis1=1, axis2=2)
+    return smooth * left_out[:, None, :], smooth, y - left_out.T
 
 
 @for_libraries(case=features(), fraction=fractions, relative=relative_ridges, seed=st.integers(0, 2**32 - 1))
@@ -35,7 +36,7 @@ def test_distilled_leave_one_out_is_within_its_bound(library, case, fraction, re
     query[:, 0, :] = (query[:, :1, :] @ basis.transpose(0, 2, 1) @ basis)[:, 0, :]
     asked = dntk.TangentFeatures(library.array(query, case.dtype))
     left = dntk.attribution.leave_one_out(case.phi(library), case.y(library), ridge=ridge, gradients=grads)
-    exact, smooth = changes(case.wide, case.wide_targets, query.astype(np.float64), ridge)
+    exact, smooth, held_out = changes(case.wide, case.wide_targets, query.astype(np.float64), ridge)
     # Rounding of the reference, by a dense inverse of condition κ, whose leave-one-out divides by 1 − h ≥ λ/(λ + κ_ii).
     kappa = 1 + case.norm / ridge
     slack = allowance("C1", "float64", case.size, kappa**2)
@@ -44,3 +45,5 @@ def test_distilled_leave_one_out_is_within_its_bound(library, case, fraction, re
     lost = np.abs(host64(left.change(asked)) - exact)
     norm = np.sqrt(np.max(np.sum(case.wide_targets**2, axis=0)))
     assert np.all(lost <= host64(left.errors(asked).value) + slack * kappa * norm)
+    lost = np.abs(host64(left.held_out()) - held_out)
+    assert np.all(lost <= host64(left.held_out_errors().value) + slack * kappa * norm)

@@ -15,7 +15,8 @@ PUBLIC = {
         present read schema to_host unpacked write write_whole written_whole
     """,
     "dntk.attribution": """
-        Attribution AttributionFit Explanation Functional LeftOut Losses Margins Ranking Smoother explain leave_one_out
+        Attribution AttributionFit Explanation Functional LeftOut Losses Margins Ranking Smoother explain label_margins
+        leave_one_out
     """,
     "dntk.backend": """
         GROUP Backend BackendEntry BackendStatus MemoryBackend PairingBackend StandardBackend backend_for_network

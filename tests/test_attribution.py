@@ -13,6 +13,7 @@ from dntk.attribution import (
     Margins,
     Ranking,
     Smoother,
+    label_margins,
     leave_one_out,
 )
 from tests.jacobians import float_of, points, random_network, tanh_model
@@ -58,6 +59,44 @@ def test_leave_one_out_is_refitting_without_each_point(library, k):
     assert isinstance(left, LeftOut)
     assert isinstance(left.smoother, Smoother)
     assert float(left.errors(asked)) == 0  # nothing was distilled
+
+
+def margins_by_refitting(phi, labels, classes, ridge):
+    """Of every label, from the regression on centred one-hot labels of all other points."""
+    y = np.eye(classes)[labels] - 1 / classes
+    phi = np.broadcast_to(phi, (classes, *phi.shape[1:]))
+    margins = []
+    for i, own in enumerate(labels):
+        others = np.delete(phi, i, 1), phi[:, i : i + 1], np.delete(y, i, 0)
+        said = refitted(*others, ridge)[0]
+        margins.append(said[own] - np.max(np.delete(said, own)))
+    return np.array(margins)
+
+
+@pytest.mark.parametrize("k", [4, 12])
+@pytest.mark.parametrize("sets", [1, 3])
+def test_margins_of_labels_are_those_of_refitting_without_each_point(library, k, sets):
+    phi, labels = data(c=sets, k=k)[0], np.array([0, 1, 2, 0, 1, 2, 2])
+    dtype = float_of(library)
+    features = dntk.TangentFeatures(library.array(phi, dtype))
+    found = label_margins(features, library.array(labels, np.int64), ridge=RIDGE)
+    np.testing.assert_allclose(host(found), margins_by_refitting(phi, labels, 3, RIDGE), **near(library))
+
+
+def test_the_label_that_all_others_speak_against_has_the_least_margin():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 60)
+    phi = dntk.TangentFeatures(np.eye(3)[labels][None] + 0.1 * rng.normal(size=(1, 60, 3)))
+    labels[[7, 20]] = (labels[[7, 20]] + 1) % 3
+    margins = label_margins(phi, labels)
+    assert set(np.flatnonzero(margins < 0)) == {7, 20}
+    assert np.all(margins == label_margins(phi, labels, n_classes=3))
+    with pytest.raises(ValueError, match="`labels` has 59 entries, but there are 60 points"):
+        label_margins(phi, labels[1:])
+    with pytest.raises(ValueError, match="labels from 0 to 2, but the classes are 0 to 1"):
+        label_margins(phi, labels, n_classes=2)
+    with pytest.raises(ValueError, match="of one class"):
+        label_margins(phi, np.zeros_like(labels))
 
 
 @pytest.mark.parametrize("spanned", [False, True])

@@ -5,6 +5,7 @@ from dntk.attribution.attribution import Attribution
 from dntk.attribution.explanation import Explanation, explain
 from dntk.attribution.fit import AttributionFit, Ranking
 from dntk.attribution.functionals import Functional, Losses, Margins
+from dntk.attribution.labels import label_margins
 from dntk.attribution.smoother import Smoother
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "Ranking",
     "Smoother",
     "explain",
+    "label_margins",
     "leave_one_out",
 ]

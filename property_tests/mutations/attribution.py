@@ -3,7 +3,7 @@
 from property_tests.mutations.mutant import Mutant
 
 SMOOTHER = "dntk/attribution/smoother.py"
-LABELS = "dntk/attribution/labels.py"
+LABELS = "dntk/attribution/_label_margins.py"
 LEFT_OUT = "dntk/attribution/_leave_one_out.py"
 TESTS = "tests/test_attribution.py::"
 BOUND = "property_tests/test_attribution.py::test_distilled_leave_one_out_is_within_its_bound[numpy]"

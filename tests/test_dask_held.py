@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk.distill.data import Balanced, Herding, KMeans, LastLayer, RPCholesky
+from dntk.distill.data import Balanced, Herding, KMeans, LastLayer, Random, RPCholesky
 from dntk.distill.gradients import Solution, Streaming
 from dntk.estimator import frame
 from dntk.features import kept_features
 from dntk.ledger import LedgerRecorder
+from dntk.probabilities import Probit
 from dntk.stores import Layout, cluster_of
 from dntk.stores.clusters import HeldArray
 from dntk.stores.rows import MadeRows, PointRows
@@ -263,6 +264,91 @@ class TestFits:
         monkeypatch.setattr(dntk.MLP, "__call__", lambda *_: pytest.fail("the network ran"))
         with pytest.raises(TypeError, match="`client` is .*pass a dask.distributed.Client"):
             dntk.DistilledNTK(network()).fit(data(), client=4)
+
+
+ASKED = {
+    "predict": lambda fit, x, _, **by: bits(fit.predict(x, **by)),
+    "labels": lambda fit, x, _, **by: bits(fit.predict_label(x, **by)),
+    "probabilities": lambda fit, x, _, **by: bits(fit.predict_proba(x, **by)),
+    "score": lambda fit, x, y, **by: fit.score(x, y, **by),
+    "fidelity": lambda fit, x, _, **by: fit.fidelity(x, **by),
+    "link": lambda fit, x, y, **by: str(fit.calibrated_link(x, y, link=Probit(), **by)),
+    "kernel": lambda fit, x, _, **by: bits(fit.kernel(x[:9], x, **by)),
+    "trust": lambda fit, x, _, **by: bits(fit.trust(x, normalised=False, **by)),
+    "threshold": lambda fit, x, _, **by: str(fit.threshold(x, **by)),
+    "uncertainty": lambda fit, x, _, **by: bits(fit.uncertainty(x, **by)),
+    "residual": lambda fit, x, _, **by: str(fit.held_out_residual(x, **by)),
+}
+"""What a fit is asked of points, and what it says."""
+
+
+def says(query):
+    return bits(query.prediction, query.uncertainty, query.trust)
+
+
+@pytest.fixture(scope="module")
+def fit():
+    spec = dntk.DistilledNTK(network(), data=Random(30), gradients=Solution(4))
+    return spec.fit(data(100), memory_limit=500_000)
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("name", ASKED)
+    def test_what_workers_say_has_the_bits_of_one_process(self, client, by_workers, fit, name):
+        x = data(1300)
+        y = np.argmax(network()(x), axis=1)
+        expected = ASKED[name](fit, x, y)
+        assert not by_workers
+        assert ASKED[name](fit, x, y, client=client) == expected
+        assert min(by_workers) >= 2
+        assert len(by_workers) == 1 + (name == "fidelity")
+
+    @pytest.mark.parametrize("library", [one for one in LIBRARIES if one.id in ("numpy", "torch")], ids=str)
+    def test_with_arrays_of_pytorch_and_by_one_regression_too(self, client, by_workers, library):
+        x, kept = library.array(data(1300)), library.array(data(40))
+        for regression in (dntk.solve.Separate(), dntk.solve.Joint()):
+            spec = dntk.DistilledNTK(network(library), data=None, gradients=None, sketch=SKETCH, regression=regression)
+            fit = spec.fit(kept, memory_limit=500_000)
+            with LedgerOf() as there:
+                found = fit.predict(x, client=client)
+            with LedgerOf() as here:
+                expected = fit.predict(x)
+            assert bits(found) == bits(expected)
+            assert there.cost == here.cost
+            query = fit.query(x, client=client)
+            assert says(query) == says(fit.query(x))
+            assert query.cost.jacobian_rows == 3 * 1300
+        assert len(by_workers) == 4
+
+    def test_dask_arrays_are_read_by_the_workers_and_one_that_dies_changes_nothing(self, client, fit, tmp_path):
+        x = data(600)
+        lazy = dask_array.from_array(x, chunks=(37, 6))
+        assert says(fit.query(lazy, client=client)) == says(fit.query(x))
+        assert says(fit.query(dntk.points(Killing(tmp_path / "killed")), client=client)) == says(fit.query(x))
+        assert (tmp_path / "killed").exists()
+
+    def test_gradients_that_are_not_finite_are_named_as_without_workers(self, client):
+        torch = pytest.importorskip("torch")
+        net = torch.nn.Linear(6, 3, bias=False).eval()
+        model = dntk.as_model(net, forward=lambda net, x: torch.sqrt(net(x) ** 2))
+        x = torch.asarray(data(600))
+        fit = dntk.DistilledNTK(model, data=None, gradients=Solution(4)).fit(x[:20], memory_limit=500_000)
+        x[513] = 0  # where the root has no slope
+        for by in ({}, {"client": client}):
+            with pytest.raises(ValueError, match=r"gradient.* 513"):
+                fit.trust(x, **by)
+
+    def test_a_client_that_is_none_or_closed_is_refused_before_anything_runs(self, fit, monkeypatch):
+        with distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as own:
+            closed = own.get_client()
+            closed.close()
+        for name in ("__call__", "gradient_blocks", "jvp"):
+            monkeypatch.setattr(dntk.MLP, name, lambda *_: pytest.fail("the network ran"))
+        for ask in ASKED.values():
+            with pytest.raises(TypeError, match="`client` is .*pass a dask.distributed.Client"):
+                ask(fit, data(20), np.arange(20) % 3, client=4)
+            with pytest.raises(ConnectionError, match="is closed, not running"):
+                ask(fit, data(20), np.arange(20) % 3, client=closed)
 
 
 GONE = threading.Event()

@@ -174,7 +174,7 @@ class TestCalls:
         fit = dntk.DistilledNTK(_network(), gradients=Solution(4), sketch=None).fit(_points())
         asked = {
             "prediction": lambda: fit.predict(_points(6)),
-            "tangent features": lambda: (fit.query(_points(6)), fit.trust(_points(6)), fit.uncertainty(_points(6))),
+            "queries": lambda: (fit.query(_points(6)), fit.trust(_points(6)), fit.uncertainty(_points(6))),
             "outputs": lambda: fit.fidelity(_points(6)),
             "certificate": lambda: fit.certificate,
         }

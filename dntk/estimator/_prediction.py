@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 from jaxtyping import Float
 
@@ -18,8 +19,10 @@ from dntk.models._halved import in_batches
 from dntk.models.base import Model
 from dntk.models.batching import choose_batch_size
 from dntk.outputs.functionals import cotangents_for
-from dntk.sketch.base import PairedSketch, Sketch, separated
-from dntk.types import Array, Inputs
+from dntk.sketch.base import PairedSketch, separated
+from dntk.stores.rows import PointRows
+from dntk.stores.spread import all_parts
+from dntk.types import Array, Batch, Inputs
 
 FEWEST = 16
 """Inputs at once below which layers are slower than memory is."""
@@ -37,7 +40,7 @@ pages do: a ResNet-18 took 1.6 floors with 86 inputs at once, and 1.8 to 2.0 wit
 
 
 def linear_outputs(
-    model: Model, x: Array, linear: LinearWeights, memory_limit: int | None = None
+    model: Model, x: Inputs, linear: LinearWeights, memory_limit: int | None = None, client: Any = None
 ) -> Float[Array, "n c"]:
     """⟨w_c, S φ_c(x)⟩ of every output at checked inputs, φ_c(x) the gradient of output c, S a bound sketch or 1.
 
@@ -45,74 +48,94 @@ def linear_outputs(
     (:func:`dntk.gradient_blocks._paired.paired`), or less where the sketch reduces it: then the activations are
     reduced, too. Forward mode takes two for each output, and needs a derivative that not every operation has. No
     gradient is placed or hashed. Where one weight vector serves all outputs it takes two for all of them, and is what
-    is done, unless the network is narrower than float32: tangents are of its own type.
+    is done, unless the network is narrower than float32: tangents are of its own type. Workers of a ``client`` take
+    the same batches, and bring the weights to the parameters themselves.
     """
     xp = model.namespace
     dtype = arrays.kernel_dtype(xp, model.dtype)
     every = cotangents_for("each", model.n_outputs, xp=xp, dtype=dtype, device=model.device)
-    sketch, whole = linear.sketch, linear.in_parameters(memory_limit)
-    weights = xp.broadcast_to(linear.weights, (model.n_outputs, linear.weights.shape[1]))  # one for all, or C
-    held = nbytes_of(linear.weights) + nbytes_of(whole)
+    products = _Products(model=model, every=every, linear=linear, memory_limit=memory_limit)
+    held = nbytes_of(linear.weights) + nbytes_of(products.whole)
     with arrays.checked_afterwards():
         size = choose_batch_size(model, x, every, None, held=held, memory_limit=memory_limit)
-    n = batches.count(x)
-    with task("prediction", total=n, unit="points") as bar, arrays.checked_afterwards():
-        if whole.shape[0] == 1 < model.n_outputs and dtype == model.dtype:
-            pieces = in_batches(n, size, lambda start, stop: _swept(model, batches.span(x, start, stop), whole), bar)
+    with task("prediction", total=batches.count(x), unit="points") as bar, arrays.checked_afterwards():
+        if products.whole.shape[0] == 1 < model.n_outputs and dtype == model.dtype:
+            outputs = all_parts(PointRows(products.swept, size, axis=0), x, client, bar)
         else:
-            products = _Products(model=model, x=x, every=every, weights=weights, whole=whole, sketch=sketch)
-            pieces = products.in_batches(n, size, bar)
-    outputs = xp.concat(pieces, axis=0)
+            outputs = products.of_all(x, size, client, bar)
     require_finite_result(outputs, model, {"x": x}, every, size)
     return outputs
 
 
-def _swept(model: Model, x: Array, whole: Float[Array, "1 p"]) -> Float[Array, "n c"]:
-    """All outputs' derivatives along the weights, by one sweep."""
-    count(jacobian_rows=batches.count(x))
-    return model.jvp(x, whole)[0, :, :]
-
-
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, eq=False)
 class _Products:
-    """Gradients times weights, with bytes for every input of all gradients, and of the largest array among them."""
+    """Gradients times weights, with bytes for every input of all gradients, and of the largest array among them.
+
+    It can be sent to another process, without the weights in the parameters' coordinates: these are made there.
+    """
 
     model: Model
-    x: Inputs
     every: Float[Array, "c c"]
-    weights: Float[Array, "c k"]
-    whole: Float[Array, "g p"]
-    sketch: Sketch | None
+    linear: LinearWeights
+    memory_limit: int | None
     largest: int = 1
     whole_bytes: int = 1
+    _whole: Float[Array, "g p"] | None = dataclasses.field(default=None, init=False, repr=False)
 
-    def in_batches(self, n: int, size: int, bar: Task) -> list[Float[Array, "b c"]]:
+    @property
+    def whole(self) -> Float[Array, "g p"]:
+        """Sᵀw, for as long as this is there."""
+        if self._whole is None:
+            self._whole = self.linear.in_parameters(self.memory_limit)
+        return self._whole
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_whole": None}
+
+    def of_all(self, x: Inputs, size: int, client: Any, bar: Task) -> Float[Array, "n c"]:
         """All outputs, at most ``size`` inputs at once, and fewer where an array of one layer would be too large."""
+        n = batches.count(x)
         few = min(n, size, FEWEST)
-        pieces = in_batches(few, few, self.over, bar)
-        if _LARGE * self.largest > self.whole_bytes:
-            most = 4 * _WORKING_SETS * backend_of(self.weights).working_set(self.weights)  # bytes
-            size = min(size, max(FEWEST, most // self.largest))
-        size = -(-(n - few) // max(1, -(-(n - few) // size)))  # in equal parts: a few inputs alone are slow
-        return pieces + in_batches(n - few, size, lambda start, stop: self.over(few + start, few + stop), bar)
+        pieces = in_batches(few, few, lambda start, stop: self.over(batches.span(x, start, stop)), bar)
+        if few < n:
+            rows = PointRows(self.over, self._fitting(size, n - few), axis=0)
+            pieces.append(all_parts(rows, x, client, bar, start=few))
+        return arrays.namespace(pieces[0]).concat(pieces, axis=0)
 
-    def over(self, start: int, stop: int) -> Float[Array, "b c"]:
-        """Outputs of consecutive inputs."""
+    def _fitting(self, size: int, n: int) -> int:
+        """Inputs at once of n more, once some have shown what layers take."""
+        if _LARGE * self.largest > self.whole_bytes:
+            working_set = backend_of(self.linear.weights).working_set(self.linear.weights)
+            most = 4 * _WORKING_SETS * working_set  # bytes
+            size = min(size, max(FEWEST, most // self.largest))
+        return -(-n // -(-n // size))  # in equal parts: a few inputs alone are slow
+
+    def swept(self, x: Batch) -> Float[Array, "n c"]:
+        """All outputs' derivatives along one weight vector, by one sweep."""
+        count(jacobian_rows=batches.count(x))
+        return self.model.jvp(x, self.whole)[0, :, :]
+
+    def over(self, x: Batch) -> Float[Array, "n c"]:
+        """Outputs of a batch."""
+        sketch, outputs = self.linear.sketch, self.every.shape[0]
+        given = self.linear.weights
+        weights = arrays.namespace(given).broadcast_to(given, (outputs, given.shape[1]))  # one for all, or C
         total: Array | None = None
-        for block in self._blocks(start, stop):
-            paired_to = self.sketch.cheaper_pair(block, self.weights) if isinstance(self.sketch, PairedSketch) else None
-            part = paired(*(paired_to or (block, _of_block(self.whole, block, self.every.shape[0]))))
+        for block in self._blocks(x):
+            paired_to = sketch.cheaper_pair(block, weights) if isinstance(sketch, PairedSketch) else None
+            part = paired(*(paired_to or (block, _of_block(self.whole, block, outputs))))
             total = part if total is None else total + part
         assert total is not None
         return total.T
 
-    def _blocks(self, start: int, stop: int) -> Iterator[GradientBlock]:
-        count(jacobian_rows=(stop - start) * self.every.shape[0])
+    def _blocks(self, x: Batch) -> Iterator[GradientBlock]:
+        n, outputs = batches.count(x), self.every.shape[0]
+        count(jacobian_rows=n * outputs)
         self.whole_bytes = 1
-        for block in self.model.gradient_blocks(batches.span(self.x, start, stop), self.every):
-            cotangents = block.cotangent_nbytes * self.every.shape[0]
-            self.whole_bytes += block.nbytes // (stop - start)
-            self.largest = max(self.largest, max(cotangents, block.nbytes - cotangents) // (stop - start))
+        for block in self.model.gradient_blocks(x, self.every):
+            cotangents = block.cotangent_nbytes * outputs
+            self.whole_bytes += block.nbytes // n
+            self.largest = max(self.largest, max(cotangents, block.nbytes - cotangents) // n)
             yield from separated([block])
 
 

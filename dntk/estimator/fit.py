@@ -1,8 +1,10 @@
 """A fitted distilled kernel, as a value: predictions, trust and uncertainty, losses, costs and certificate."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float, Int, Integer
 
@@ -16,28 +18,29 @@ from dntk.certificates import (
     Span,
     Threshold,
     sampled_mean,
-    tangent_residual,
     threshold,
 )
 from dntk.certificates.tolerance_outcome import ToleranceOutcome
 from dntk.distill.data import DistilledData
 from dntk.estimator import storage
 from dntk.estimator._prediction import linear_outputs
-from dntk.estimator._query import Query, deviation, moments
+from dntk.estimator._query import Query, Says, of_features
 from dntk.estimator._words import described
 from dntk.estimator.losses import Losses
+from dntk.estimator.points import outputs_by
 from dntk.estimator.reporting import _made
 from dntk.estimator.reporting.asked import Asked
 from dntk.estimator.state import FittedState
-from dntk.features import TangentFeatures, tangent_features
+from dntk.features import TangentFeatures
 from dntk.ledger import Ledger, LedgerRecorder
 from dntk.metrics import accuracy, fidelity, predicted_labels
 from dntk.models import batches
-from dntk.models.base import Model, checked_inputs, outputs_of
+from dntk.models.base import Model, checked_inputs
 from dntk.plan import Plan
 from dntk.probabilities import Link, Probit, calibrated
 from dntk.probabilities._calibration import LinkT
 from dntk.sketch import Sketch
+from dntk.stores.clusters import require_client
 from dntk.types import Array, Inputs
 
 
@@ -51,6 +54,10 @@ class Fit:
 
     It belongs to the network as it was when fitted. Calls that run the network look at all its arrays first, as fast as
     memory is read, and refuse one that changed since.
+
+    What is asked of points, ``x``, is answered batch by batch, and takes ``client``, a ``dask.distributed.Client``: its
+    workers take the batches, to the same bits. The network travels to them once a call. What one batch holds is
+    answered here. ``ConnectionError`` where its scheduler is gone.
 
     Examples
     --------
@@ -71,7 +78,7 @@ class Fit:
     model: Model
     state: FittedState
 
-    def predict(self, x: Array) -> Float[Array, "n c"]:
+    def predict(self, x: Array, *, client: Any = None) -> Float[Array, "n c"]:
         """Predicted outputs f̂_c(x) = ⟨w_c, φ_c(x)⟩, by products with the gradients' factors: see the notes.
 
         Raises
@@ -87,11 +94,10 @@ class Fit:
         they take at most a quarter of the memory limit (512 MiB without one), but neither copied, pickled nor saved.
         No gradient of a point is sketched.
         """
-        x = checked_inputs(self.model, x)
-        self.state.network.require_same(self.model)
-        return linear_outputs(self.model, x, self.state.linear, self.state.memory_limit)
+        x = self._checked(x, client)
+        return linear_outputs(self.model, x, self.state.linear, self.state.memory_limit, client)
 
-    def query(self, x: Array) -> Query:
+    def query(self, x: Array, *, client: Any = None) -> Query:
         """Prediction, uncertainty and trust of every query from one pass over their features.
 
         The three calls one by one make the features twice, and the gradients a third time.
@@ -103,12 +109,11 @@ class Fit:
         """
         recorder = LedgerRecorder()
         with recorder.stage("query"):
-            phi = self._features(x)
-            prediction, uncertainty = moments(phi, self.state)
-            trust = tangent_residual(phi, self.state.span().basis)
-        return Query(prediction=prediction, uncertainty=uncertainty, trust=trust, cost=recorder.ledger()["query"])
+            found, c = self._asked(Says.all, x, client), self.model.n_outputs
+        cost = recorder.ledger()["query"]
+        return Query(prediction=found[:, :c], uncertainty=found[:, c:-1], trust=found[:, -1], cost=cost)
 
-    def predict_proba(self, x: Array, *, link: Link | None = None) -> Float[Array, "n classes"]:
+    def predict_proba(self, x: Array, *, link: Link | None = None, client: Any = None) -> Float[Array, "n classes"]:
         """Class probabilities from predictions and :meth:`uncertainty`, by a link, by default :class:`Probit`.
 
         Predictions are taken for logits. They are that of a fit to the network's own logits; of one to labels they lie
@@ -121,9 +126,9 @@ class Fit:
             Inputs that the model does not take.
         """
         require_kind("link", link, Link | None, expected="Probit(...) or MonteCarlo(...), or None")
-        return (link or Probit()).probabilities(*moments(self._features(x), self.state))
+        return (link or Probit()).probabilities(*self._moments(x, client))
 
-    def calibrated_link(self, x: Array, y: Integer[Array, " n"], *, link: LinkT) -> LinkT:
+    def calibrated_link(self, x: Array, y: Integer[Array, " n"], *, link: LinkT, client: Any = None) -> LinkT:
         """``link`` with the scale and temperature of least negative log-likelihood at held-out points and labels.
 
         Raises
@@ -131,39 +136,45 @@ class Fit:
         TypeError, ValueError
             Inputs that the model does not take; labels that are no classes of it.
         """
-        return calibrated(link, *moments(self._features(x), self.state), y)
+        return calibrated(link, *self._moments(x, client), y)
 
-    def predict_label(self, x: Array) -> Int[Array, " n"]:
+    def predict_label(self, x: Array, *, client: Any = None) -> Int[Array, " n"]:
         """Class of the largest predicted output, the lower one where two are equal."""
-        return predicted_labels(self.predict(x))
+        return predicted_labels(self.predict(x, client=client))
 
-    def score(self, x: Array, y: Integer[Array, " n"]) -> float:
+    def score(self, x: Array, y: Integer[Array, " n"], *, client: Any = None) -> float:
         """Accuracy: share of points whose predicted class is the label."""
         x = checked_inputs(self.model, x)
         check_labels("y", y, points=batches.count(x))
         check_classes("y", y, classes=max(2, self.model.n_outputs))
-        return accuracy(self.predict(x), y)
+        return accuracy(self.predict(x, client=client), y)
 
-    def fidelity(self, x: Array) -> float:
+    def fidelity(self, x: Array, *, client: Any = None) -> float:
         """Share of points where the predictor and the network choose the same class."""
         x = checked_inputs(self.model, x)
-        return fidelity(self.predict(x), outputs_of(self.model, x))
+        return fidelity(self.predict(x, client=client), outputs_by(client, self.model, x))
 
-    def kernel(self, x1: Array, x2: Array | None = None) -> Float[Array, "n1 n2"]:
+    def kernel(self, x1: Array, x2: Array | None = None, *, client: Any = None) -> Float[Array, "n1 n2"]:
         """Distilled mean kernel: that of the features projected on the span that was kept."""
-        left = self._projected(x1)
-        return left.kernel(None if x2 is None else self._projected(x2))
+        left = self._projected(x1, client)
+        return left.kernel(None if x2 is None else self._projected(x2, client))
 
-    def trust(self, x: Array, *, normalised: bool = True) -> Float[Array, " n"]:
+    def trust(self, x: Array, *, normalised: bool = True, client: Any = None) -> Float[Array, " n"]:
         """Tangent residual per query, Σ_c‖(I − Π_c)ψ_c(x)‖² / Σ_c‖ψ_c(x)‖², in [0, 1].
 
         Near 0 the query's gradients lie in the span that was kept; near 1 the prediction rests on nothing (0 for
         queries whose features are zero). Not ``normalised``: the numerator, in units of the kernel.
         """
-        return tangent_residual(self._features(x), self.state.span().basis, normalised=normalised)
+        return self._asked(functools.partial(Says.trust, normalised=normalised), x, client)
 
     def threshold(
-        self, x: Array, *, false_alarm: float = 0.05, confidence: float = 0.95, normalised: bool = True
+        self,
+        x: Array,
+        *,
+        false_alarm: float = 0.05,
+        confidence: float = 0.95,
+        normalised: bool = True,
+        client: Any = None,
     ) -> Threshold:
         """The limit of :meth:`trust` that at most this share of points like ``x`` exceeds, with this confidence.
 
@@ -175,10 +186,10 @@ class Fit:
         TypeError, ValueError
             Inputs that the model does not take; too few for both shares, with how many are needed.
         """
-        scores = self.trust(x, normalised=normalised)
+        scores = self.trust(x, normalised=normalised, client=client)
         return threshold(scores, false_alarm=false_alarm, confidence=confidence)
 
-    def uncertainty(self, x: Array) -> Float[Array, "n c"]:
+    def uncertainty(self, x: Array, *, client: Any = None) -> Float[Array, "n c"]:
         """Standard deviation of a Gaussian process whose mean is the regression, never below that of the exact one.
 
         The posterior variance v(x) = κ(x, x) − κ_xᵀ(K + λI)⁻¹κ_x on the features of the kept points, per query and
@@ -193,9 +204,9 @@ class Fit:
         TypeError, ValueError
             Inputs that the model does not take.
         """
-        return deviation(self._features(x), self.state)
+        return self._asked(Says.deviation, x, client)
 
-    def held_out_residual(self, x: Array, *, confidence: float = 0.99) -> Intervals:
+    def held_out_residual(self, x: Array, *, confidence: float = 0.99, client: Any = None) -> Intervals:
         """Interval of the mean of :meth:`trust` over unseen points, from some that were held out.
 
         ``x`` are independent draws from the distribution that is asked about, none of them among the points that were
@@ -207,7 +218,7 @@ class Fit:
         TypeError, ValueError
             Inputs that the model does not take; a confidence that is not between 0 and 1.
         """
-        return sampled_mean(self.trust(x), None, confidence=confidence, what="unseen points")
+        return sampled_mean(self.trust(x, client=client), None, confidence=confidence, what="unseen points")
 
     @property
     def certificate(self) -> Certificate:
@@ -383,9 +394,21 @@ class Fit:
         """Points, what was kept of them, and what that is worth."""
         return described(self.state)
 
-    def _features(self, x: Array) -> TangentFeatures:
+    def _checked(self, x: Array, client: Any) -> Inputs:
+        """Inputs of this network, which did not change since the fit."""
+        require_client(client)
+        x = checked_inputs(self.model, x)
         self.state.network.require_same(self.model)
-        return tangent_features(self.model, x, sketch=self.state.sketch, memory_limit=self.state.memory_limit)
+        return x
 
-    def _projected(self, x: Array) -> TangentFeatures:
-        return TangentFeatures(self._features(x).values @ self.state.span().basis.mT)
+    def _asked(self, answer: Callable[[Says, TangentFeatures], Array], x: Array, client: Any, axis: int = 0) -> Array:
+        """What is made of the features of points."""
+        x, says = self._checked(x, client), Says.of(self.state)
+        return of_features(functools.partial(answer, says), self.model, x, self.state, axis=axis, client=client)
+
+    def _moments(self, x: Array, client: Any) -> tuple[Float[Array, "n c"], Float[Array, "n c"]]:
+        found, c = self._asked(Says.moments, x, client), self.model.n_outputs
+        return found[:, :c], found[:, c:]
+
+    def _projected(self, x: Array, client: Any) -> TangentFeatures:
+        return TangentFeatures(self._asked(Says.inside, x, client, axis=1))

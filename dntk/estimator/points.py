@@ -96,11 +96,14 @@ def all_points(x: Array, targets: Targets, client: Any = None) -> KeptPoints:
     """All points; the workers of a client make the network's outputs there."""
     model = targets.model
     every = model.namespace.arange(batches.count(x), device=model.device)
-    goals = targets.at(x, every) if targets.given is not None or client is None else _outputs_by(client, model, x)
+    goals = targets.at(x, every) if targets.given is not None else outputs_by(client, model, x)
     return KeptPoints(x=x, targets=goals, residual=0.0, indices=every)
 
 
-def _outputs_by(client: Any, model: Model, x: Array) -> Float[Array, "n c"]:
+def outputs_by(client: Any, model: Model, x: Array) -> Float[Array, "n c"]:
+    """Outputs of the model at all points, by the workers of a client where there is one."""
+    if client is None:
+        return outputs_of(model, x)
     with task("outputs", total=batches.count(x), unit="points") as bar:
         outputs = all_parts(PointRows(model, POINTS, axis=0), x, client, bar)
     arrays.require_finite("the network's outputs", outputs)

@@ -26,7 +26,7 @@ from dntk.outputs import FeatureOutputs
 from dntk.sketch import Sketch, SketchPlan
 from dntk.solve import RidgeFit
 from dntk.solve.conditioning import SolveReport
-from dntk.stores import cluster_of
+from dntk.stores.clusters import require_client
 from dntk.types import Array, Inputs
 
 
@@ -63,8 +63,7 @@ class Keep:
         """
         if memory_limit is not None:
             memory_limit = positive_integer("memory_limit", memory_limit, remedy="a number of bytes, or None")
-        if client is not None:
-            cluster_of(client)
+        require_client(client)
         if checkpoint is None:
             return Keep(None, memory_limit, client)
         checkpoint = folder("checkpoint", checkpoint)

@@ -60,7 +60,7 @@ def sketched_gradients(
     n = batches.count(x)
     with arrays.checked_afterwards():
         size, each = batch_of(model, x, sketch, cotangents, batch_size, memory_limit=memory_limit)
-    rows = PointRows(functools.partial(_batch, model, cotangents, sketch), size, axis=1)
+    rows = PointRows(functools.partial(features_of_batch, model, cotangents, sketch), size, axis=1)
     with task("tangent features", total=n, unit="points") as bar, arrays.checked_afterwards():
         if kept is None:
             values = all_parts(rows, x, client, bar)
@@ -114,7 +114,10 @@ def _kept(rows: PointRows, x: Inputs, kept: KeptRows, like: Array, client: Any, 
     return arrays.namespace(like).concat([found[part] for part in parts], axis=1)
 
 
-def _batch(model: Model, cotangents: Float[Array, "q c"], sketch: Sketch | None, x: Batch) -> Float[Array, "q n k"]:
+def features_of_batch(
+    model: Model, cotangents: Float[Array, "q c"], sketch: Sketch | None, x: Batch
+) -> Float[Array, "q n k"]:
+    """Features of one batch of checked inputs by a bound sketch; whether they are finite is not looked at."""
     xp = model.namespace
     count(jacobian_rows=batches.count(x) * cotangents.shape[0])
     with arrays.checked_afterwards():

@@ -81,6 +81,12 @@ def _makers() -> dict[str, Any]:
     return {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
 
 
+def require_client(client: Any) -> None:
+    """Raise as :func:`cluster_of` unless a client is none, or one whose cluster is there."""
+    if client is not None:
+        cluster_of(client)
+
+
 def cluster_of(client: Any) -> Cluster:
     """The cluster behind a client.
 

@@ -39,9 +39,9 @@ def each_part(
         yield parts[made.number], functools.partial(_taken, made, parts[made.number], bar)
 
 
-def all_parts(rows: PointRows, x: Inputs, client: Any, bar: Task) -> Array:
-    """The rows of all points."""
-    parts = parts_of(batches.count(x), rows.size, client)
+def all_parts(rows: PointRows, x: Inputs, client: Any, bar: Task, *, start: int = 0) -> Array:
+    """The rows of all points from ``start`` on."""
+    parts = [(start + a, start + b) for a, b in parts_of(batches.count(x) - start, rows.size, client)]
     found = {points: make() for points, make in each_part(rows, x, parts, client, bar)}
     pieces = [found[points] for points in parts]
     return pieces[0] if len(pieces) == 1 else arrays.namespace(pieces[0]).concat(pieces, axis=rows.axis)

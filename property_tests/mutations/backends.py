@@ -165,14 +165,14 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/estimator/_prediction.py",
-        "lambda start, stop: self.over(few + start, few + stop)",
-        "lambda start, stop: self.over(start, stop)",
+        "all_parts(rows, x, client, bar, start=few)",
+        "all_parts(rows, batches.span(x, 0, n - few), client, bar)",
         "later inputs get the predictions of the first",
         PREDICTED + "test_predictions_are_right_in_batches_that_keep_a_layers_gradients_small",
     ),
     Mutant(
         "dntk/estimator/_prediction.py",
-        "max(cotangents, block.nbytes - cotangents) // (stop - start)",
+        "max(cotangents, block.nbytes - cotangents) // n",
         "max(cotangents, block.nbytes - cotangents)",
         "batches are smaller than memory asks for",
         PREDICTED + "test_as_many_inputs_at_once_as_the_largest_layer_allows",

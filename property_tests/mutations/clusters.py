@@ -177,6 +177,27 @@ MUTANTS = [
         "tests/test_stored_algorithms.py::test_targets_of_different_sizes_all_keep_their_solutions",
     ),
     Mutant(
+        "dntk/estimator/_prediction.py",
+        "all_parts(rows, x, client, bar, start=few)",
+        "all_parts(rows, x, None, bar, start=few)",
+        "predictions leave the workers idle",
+        HELD + "TestAnswers::test_what_workers_say_has_the_bits_of_one_process[predict]",
+    ),
+    Mutant(
+        "dntk/estimator/_query.py",
+        "return found if is_finite else xp.full_like(found, math.nan)",
+        "return found",
+        "queries whose gradients are not finite are trusted",
+        HELD + "TestAnswers::test_gradients_that_are_not_finite_are_named_as_without_workers",
+    ),
+    Mutant(
+        "dntk/estimator/_query.py",
+        "most = min(most, max(1, memory_limit // (_SHARE * each)))",
+        "pass",
+        "a memory limit has to hold the features of all queries",
+        HELD + "TestAnswers::test_what_workers_say_has_the_bits_of_one_process[trust]",
+    ),
+    Mutant(
         "dntk/stores/spread.py",
         "pieces = [found[points] for points in parts]",
         "pieces = list(found.values())",

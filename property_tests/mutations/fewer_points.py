@@ -192,8 +192,8 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/estimator/_prediction.py",
-        "if whole.shape[0] == 1 < model.n_outputs and",
-        "if whole.shape[0] == 0 < model.n_outputs and",
+        "if products.whole.shape[0] == 1 < model.n_outputs and",
+        "if products.whole.shape[0] == 0 < model.n_outputs and",
         "a joint regression predicts output by output",
         FIT + "TestWhatItSays::test_a_prediction_is_one_sweep_for_all_outputs[joint]",
     ),

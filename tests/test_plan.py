@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import dntk
-from dntk.distill.data import FarthestPoint, KMeans, LastLayer, RPCholesky, Wasserstein
+from dntk.distill.data import FarthestPoint, KMeans, LastLayer, Random, RPCholesky, Wasserstein
 from dntk.distill.gradients import LocalGlobal, Principal, Solution
+from dntk.estimator import _planning
 from dntk.ledger import LedgerRecorder, StageCost, count
-from dntk.plan import Plan, PlannedStage
+from dntk.plan import Plan, PlannedStage, _measure
 from dntk.plan._measure import PerPoint, along, grown, per_output
 from dntk.sketch import Gaussian, SparseSign
 from tests.libraries import Library
@@ -248,6 +249,8 @@ def test_points_are_extrapolated_along_a_line_and_batches_by_what_each_begins_wi
     assert costs.at(100).flops == 10 * (10 + 10 * 20)
     assert costs.at(13).flops == 10 + 10 * 20 + 10 + 3 * 20
     assert costs.at(100).seconds == pytest.approx(100 * 0.1 + 10 * 0.3)
+    steady = dataclasses.replace(costs, least=0.1)  # a few points took less than the line says that a batch begins with
+    assert steady.at(100).seconds == pytest.approx(100 * 0.125 + 10 * 0.1)
     assert costs.basis(100) == "8 measured, 100 extrapolated"
     assert along((1, small), (2, large), 4).flops == 50 + 3 * 120
 
@@ -270,5 +273,18 @@ def test_what_is_too_large_to_run_is_a_polynomial_in_its_size():
 
 
 def test_outputs_cost_a_part_each_beside_one_that_is_shared():
-    found = per_output(lambda outputs: StageCost(stage="", flops=9 + 4 * outputs), 10)
+    found = per_output(lambda outputs: StageCost(stage="", flops=9 + 4 * outputs, seconds=0.5 * outputs), 10)
     assert found.flops == 9 + 40
+    assert found.seconds == pytest.approx(1.0 * 49 / 17)  # those of two, per operation
+
+
+def test_seconds_without_operations_are_in_proportion_to_outputs():
+    assert per_output(lambda _: StageCost(stage="", seconds=0.3), 10).seconds == pytest.approx(1.5)
+
+
+def test_a_plan_counts_no_pass_by_which_a_network_is_looked_at_first(monkeypatch):
+    monkeypatch.setattr(_planning, "settled", lambda run, **_: _measure.recorded(run))  # as where a choice takes long
+    model, x = network("numpy", (6, 700, 3))
+    spec = dntk.DistilledNTK(model, data=Random(20), gradients=None)
+    planned, found = spec.plan(x).total(), spec.fit(x).ledger.total()
+    assert (planned.forward_passes, planned.backward_passes) == (found.forward_passes, found.backward_passes)

@@ -18,7 +18,9 @@ from dntk.estimator.search import resized
 from dntk.estimator.stages import AsGiven, Parts, kept_count
 from dntk.ledger import StageCost
 from dntk.models import batches
-from dntk.models.base import POINTS, outputs_of
+from dntk.models.base import POINTS, Model, outputs_of
+from dntk.models.batching import block_bytes
+from dntk.outputs.functionals import cotangents_for
 from dntk.plan._features import PlannedFeatures, planned_features
 from dntk.plan._kernel import planned_kernel
 from dntk.plan._measure import added, grown, per_point, settled
@@ -37,6 +39,7 @@ _NOTHING = StageCost(stage="")
 def planned(stages: AsGiven, x: Array, y: Array | None, notes: tuple[str, ...], *, disk: bool) -> Plan:
     """The plan of a fit of checked points; ``disk``: whether stages keep what they made."""
     with task("plan") as running:
+        _look(stages.parts.model, x)
         sketch: list[Any] = []
         choice = settled(lambda: sketch.append(stages.sketch(x)), below=_ONCE)
         whole = _Planned(stages, x, y, sketch[0], disk)
@@ -46,6 +49,12 @@ def planned(stages: AsGiven, x: Array, y: Array | None, notes: tuple[str, ...], 
     n, k = batches.count(x), dim_of(sketch[0], stages.parts.model)
     call = f"a fit of {n:,} points: {whole.kept:,} kept, {k:,} features for each of {whole.outputs} outputs"
     return Plan(call=call, stages=listed, beside=beside, notes=notes, seconds=seconds)
+
+
+def _look(model: Model, x: Array) -> None:
+    """What a model looks at once, and then knows: so that no stage counts the pass, whichever is the first."""
+    dtype = arrays.kernel_dtype(model.namespace, model.dtype)
+    block_bytes(model, x, cotangents_for("each", model.n_outputs, xp=model.namespace, dtype=dtype, device=model.device))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ to be run, three smaller sizes give it, and the seconds are those of the largest
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,8 +22,8 @@ SECONDS = 0.8
 """That one measured batch takes, about."""
 FEW = 2
 """Points of the smaller batch; one alone may go another way than several."""
-AGAIN = 0.1
-"""Seconds up to which something is run twice, and the second run counts: the first may compile."""
+AGAIN = 0.25
+"""Seconds up to which something is run twice, and the second run counts: the first may compile, and pays for memory."""
 _STEPS = 3
 """Measurements of more and more points."""
 _SLOW = 1e9
@@ -72,12 +73,13 @@ def along(one: tuple[float, StageCost], other: tuple[float, StageCost], at: floa
 class PerPoint:
     """What so many points cost, from two measured numbers of them (one, where there are no more); ``n`` are to come.
 
-    ``batch`` are taken at once.
+    ``batch`` are taken at once. ``least`` are the seconds of the fewest points that were run.
     """
 
     few: tuple[int, StageCost]
     more: tuple[int, StageCost]
     batch: int
+    least: float = math.inf
 
     def at(self, n: int) -> StageCost:
         """Cost of n points."""
@@ -87,9 +89,10 @@ class PerPoint:
         if a == b:
             return along((0, StageCost(stage="")), self.few, n)
         share = second.seconds / b
-        # What a batch begins with takes no more than half of the larger one: two times of a little are not that exact.
-        each = min(share, max(share / 2, (second.seconds - first.seconds) / (b - a)))
-        seconds = n * each + -(-n // self.batch) * b * (share - each)
+        each = min(share, max(0.0, (second.seconds - first.seconds) / (b - a)))
+        # What a batch begins with takes no more than a few points do; two times of a little are not that exact.
+        begins = min(b * (share - each), self.least, second.seconds)
+        seconds = n * (second.seconds - begins) / b + -(-n // self.batch) * begins
         return dataclasses.replace(along(self.few, self.more, n), flops=self._operations(n), seconds=seconds)
 
     def _operations(self, n: int) -> int:
@@ -112,16 +115,20 @@ def per_point(run: Callable[[Batch], object], x: Inputs, *, batch: int) -> PerPo
 
     few = min(FEW, batches.count(x))
     cost(few)  # what is looked at once, and compiled
-    before, more = measurements(cost, few, min(batches.count(x), batch))
-    return PerPoint(few=before, more=more, batch=batch)
+    least = cost(few)
+    before, more = measurements(cost, (few, least), min(batches.count(x), batch))
+    return PerPoint(few=before, more=more, batch=batch, least=least.seconds)
 
 
-def measurements(cost: Callable[[int], StageCost], few: int, most: int) -> tuple[tuple[int, StageCost], ...]:
+def measurements(
+    cost: Callable[[int], StageCost], first: tuple[int, StageCost], most: int
+) -> tuple[tuple[int, StageCost], ...]:
     """Points and cost of two runs: of more and more points until one takes about a second, and of half as many or less.
 
-    A few points take more than their part, so that what they take says of fewer than there is time for.
+    A few points, the ``first`` that were run, take more than their part, so that what they take says of fewer than
+    there is time for.
     """
-    found = [(few, cost(few))]
+    found = [first]
     for _ in range(_STEPS):
         points, known = found[-1]
         reach = min(most, int(points * SECONDS / max(known.seconds, 1e-9)))
@@ -133,14 +140,21 @@ def measurements(cost: Callable[[int], StageCost], few: int, most: int) -> tuple
     share = points / before[0]
     other_things = known.flops > 1.02 * share * before[1].flops  # looks at what a larger batch is the first to show
     slow = known.seconds > 2 * share * before[1].seconds
-    if few < points and known.seconds < _LONG and (other_things or slow or known.seconds < AGAIN):
+    if first[0] < points and known.seconds < _LONG and (other_things or slow or known.seconds < AGAIN):
         known = cost(points)
     return before, (points, known)
 
 
 def per_output(cost: Callable[[int], StageCost], outputs: int, measured: int = 2) -> StageCost:
-    """What so many outputs cost, from one and from two of them, or from all where so many are ``measured``."""
-    return cost(outputs) if outputs <= measured else along((1, cost(1)), (2, cost(2)), outputs)
+    """What so many outputs cost, from one and from two of them, or from all where so many are ``measured``.
+
+    Seconds are those of two, per operation: the difference of two times, nine times over, would be nine times as wrong.
+    """
+    if outputs <= measured:
+        return cost(outputs)
+    one, two = cost(1), cost(2)
+    found = along((1, one), (2, two), outputs)
+    return dataclasses.replace(found, seconds=two.seconds * (found.flops / two.flops if two.flops else outputs / 2))
 
 
 def grown(prepare: Callable[[float], Callable[[], object]], reach: float) -> StageCost:

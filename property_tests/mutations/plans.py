@@ -16,6 +16,27 @@ MUTANTS = [
     ),
     Mutant(
         MEASURE,
+        "begins = min(b * (share - each), self.least, second.seconds)",
+        "begins = b * (share - each)",
+        "every batch begins with what two inexact times differ by",
+        PLAN + "test_points_are_extrapolated_along_a_line_and_batches_by_what_each_begins_with",
+    ),
+    Mutant(
+        MEASURE,
+        "found.flops / two.flops if two.flops else outputs / 2",
+        "outputs / 2",
+        "what outputs share is paid by each of them",
+        PLAN + "test_outputs_cost_a_part_each_beside_one_that_is_shared",
+    ),
+    Mutant(
+        "dntk/estimator/_planning.py",
+        "        _look(stages.parts.model, x)\n",
+        "",
+        "the first look at a network is a pass of its plan",
+        PLAN + "test_a_plan_counts_no_pass_by_which_a_network_is_looked_at_first",
+    ),
+    Mutant(
+        MEASURE,
         "whole, rest = divmod(n, self.batch)",
         "whole, rest = n // self.batch, 0",
         "a plan forgets the last batch",

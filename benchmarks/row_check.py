@@ -1,7 +1,7 @@
-"""What it costs to find which input every row of a layer belongs to, where it is needed and where it is not.
+"""What it costs to find the way through a network, and which input every row of a layer belongs to.
 
-Processor time of ``dntk.ntk`` as it is, over the same without the check, in turn; both after a first call, which looks
-at a few inputs once. ``forced``: the check made on every call, needed or not. Kernels of ten outputs, and of their sum.
+Processor time of ``dntk.ntk`` as it is, over the same without either, in turn; both after a first call, which looks
+at a few inputs once. ``forced``: rows found on every call, needed or not. Kernels of ten outputs, and of their sum.
 
     python benchmarks/row_check.py [repeats]
 """
@@ -18,7 +18,9 @@ from torch import nn
 import dntk
 from dntk.outputs import KernelOutputs
 from dntk.types import Batch
+from dntk_torch import _blocks
 from dntk_torch._watching import Rows
+from dntk_torch._ways import Way
 from dntk_torch.model import TorchModel
 from dntk_torch.probe import Plan
 
@@ -61,9 +63,13 @@ CASES: Mapping[str, Callable[[], Case]] = {
 }
 
 
+def _one_way(_outputs: torch.Tensor, _parameters: object) -> Way:
+    return Way(n=1, operations=0, numbers=())
+
+
 def ratios(net: nn.Module, x: torch.Tensor, outputs: KernelOutputs, repeats: int) -> tuple[float, float]:
     """Median over pairs of time as it is, and with the check forced, over that without."""
-    model, as_is = dntk.as_model(net.eval()), TorchModel._plan
+    model, as_is, way_of = dntk.as_model(net.eval()), TorchModel._plan, _blocks.way_of
 
     def taking(rows: Rows) -> Callable[[TorchModel, Batch], Plan]:
         return lambda own, points: dataclasses.replace(as_is(own, points), rows=rows)
@@ -74,11 +80,12 @@ def ratios(net: nn.Module, x: torch.Tensor, outputs: KernelOutputs, repeats: int
         for _ in range(repeats + 1):
             for name, way in ways.items():
                 TorchModel._plan = way  # type: ignore[method-assign]
+                _blocks.way_of = way_of if name != "off" else _one_way
                 begun = time.process_time()
                 dntk.ntk(model, x, outputs=outputs)
                 seconds[name].append(time.process_time() - begun)
     finally:
-        TorchModel._plan = as_is  # type: ignore[method-assign]
+        TorchModel._plan, _blocks.way_of = as_is, way_of  # type: ignore[method-assign]
     off, now, forced = (seconds[name][1:] for name in ways)
     return tuple(statistics.median(a / b for a, b in zip(other, off, strict=True)) for other in (now, forced))  # type: ignore[return-value]
 

@@ -23,11 +23,15 @@ def mixed_gradients(outputs: torch.Tensor, places: Mapping[Key, Any], cotangents
     """
     if not places or not outputs.requires_grad:
         return dict.fromkeys(places)
-    generator = torch.Generator().manual_seed(23)
-    weights = 0.5 + torch.rand(cotangents.shape[:2], generator=generator, dtype=torch.float64)
-    mixed = torch.einsum("qn,qnc->nc", weights.to(cotangents), cotangents).to(outputs.dtype)
+    mixed = torch.einsum("qn,qnc->nc", mixture(cotangents), cotangents).to(outputs.dtype)
     found = torch.autograd.grad(outputs, list(places.values()), mixed, retain_graph=True, allow_unused=True)
     return dict(zip(places, found, strict=True))
+
+
+def mixture(cotangents: torch.Tensor) -> torch.Tensor:
+    """The random weights (q, n) of a mixture of functionals (q, n, C), the same at every call."""
+    generator = torch.Generator().manual_seed(23)
+    return (0.5 + torch.rand(cotangents.shape[:2], generator=generator, dtype=torch.float64)).to(cotangents)
 
 
 def is_zero(gradient: torch.Tensor | None) -> bool:

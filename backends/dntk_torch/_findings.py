@@ -8,7 +8,7 @@ from dntk.models import batches
 from dntk.models.adapter import Looks, Memo, OutputCount, Passes
 from dntk.types import Batch
 from dntk_torch import inputs
-from dntk_torch._blocks import woken_at
+from dntk_torch._blocks import on_its_way, woken_at
 from dntk_torch._evidence import inputs_showing
 from dntk_torch._pushing import Pushing, make_push
 from dntk_torch._signature import signature
@@ -33,7 +33,7 @@ class Findings:
 
     def planned(self, net: Called, names: tuple[str, ...], x: Batch) -> Plan:
         """The way for every parameter, as inputs so far have shown it."""
-        return self.plans(x, probed(lambda: make_plan(net, names, x)), of=signature(net))
+        return self.plans(x, probed(lambda: on_its_way(net, make_plan(net, names, x))), of=signature(net))
 
     def planned_again(self, net: Called, names: tuple[str, ...], x: Batch, woken: frozenset[str]) -> Plan | None:
         """The way for every parameter, compared at inputs of ``x`` at which those ``woken`` have a gradient, too.
@@ -47,7 +47,7 @@ class Findings:
 
         def find() -> Plan:
             plan = plan_at(net, names, inputs_showing(x, new, known.shown, lambda few: woken_at(net, known, few)))
-            return dataclasses.replace(plan, tried=known.tried | new)
+            return on_its_way(net, dataclasses.replace(plan, tried=known.tried | new))
 
         plan = probed(find)()
         self.plans.replace(x, plan, of=signature(net))

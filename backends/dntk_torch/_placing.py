@@ -13,8 +13,8 @@ from dntk import arrays
 from dntk_torch._owners import Owners, Pulled, drawn_weights, scaled
 from dntk_torch._pulling import Placed, by_layer
 from dntk_torch.calls import Functions
-from dntk_torch.capture import Capture, Site, uses_of
-from dntk_torch.layouts import LAYOUTS
+from dntk_torch.capture import Capture, Site, uses_in, uses_of
+from dntk_torch.layouts import LAYOUTS, Laid
 
 
 def witnessed(captured: Capture, cotangents: torch.Tensor, epsilon: float) -> Owners:
@@ -67,6 +67,26 @@ def misplaced(captured: Capture, owners: Owners, placed: Mapping[str, Placed]) -
             for one, two in _pairs(captured, owners.plain, weighted, sites, layout, name)
         )
     }
+
+
+def same_rows(captured: Capture, sites: list[Site], pulled: Pulled, name: str, layouts: tuple[str, str]) -> bool:
+    """Whether two layouts give every row of all uses of a parameter to the same input."""
+    n = captured.outputs.shape[0]
+    for layer, place in uses_in(captured, sites, name):
+        call, g = captured.calls[layer][place], pulled[layer][place]
+        if g is None:
+            continue
+        numbers = torch.arange(g.numel(), dtype=torch.float64, device=g.device).reshape(g.shape)
+        for axes in {use.feature_axes for site in sites for use in uses_of(site, call, name) if site.layer is layer}:
+            one, two = (LAYOUTS[layout](call.input, numbers, n, axes) for layout in layouts)
+            if one is None or two is None or not torch.equal(_by_input(one), _by_input(two)):
+                return False
+    return True
+
+
+def _by_input(laid: Laid) -> torch.Tensor:
+    """Cotangents (1, n, ...) of every input, whatever their order."""
+    return laid.by_input.flatten(2).sort().values
 
 
 def _pairs(

@@ -202,12 +202,13 @@ class TorchModel(InputDifferentiable):
         functionals = per_input(cotangents, batches.count(x), self.n_outputs)
         self._plan(tensors_of(x))  # before the passes, as what is looked at once is no part of them
         first: Any = functionals[:1, :1]
-        self._findings.passes.backward(
-            x,
-            functionals.shape[0],
-            lambda q: operations_of(lambda: list(self._blocks(batches.first(tensors_of(x)), first.expand(q, 1, -1)))),
-            of="gradients",
-        )
+
+        def once(q: int) -> int:
+            point = batches.first(tensors_of(x))
+            list(self._blocks(point, first))  # what is compared on a new way is no part of them either
+            return operations_of(lambda: list(self._blocks(point, first.expand(q, 1, -1))))
+
+        self._findings.passes.backward(x, functionals.shape[0], once, of="gradients")
         # A generator must not hold grad modes or hooks while its consumer runs, so all passes end
         # before the first block is handed out.
         yield from in_order(self._blocks(tensors_of(x), functionals))

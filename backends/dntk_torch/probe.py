@@ -17,26 +17,17 @@ from dntk.gradient_blocks import DenseBlock, GradientBlock
 from dntk.gradient_blocks._require_finite import require_finite
 from dntk.types import Batch
 from dntk_torch._elsewhere import sites_alone
-from dntk_torch._evidence import is_zero
-from dntk_torch._owners import Owners, Pulled
-from dntk_torch._placing import numbered, witnessed
-from dntk_torch._pulling import pull
 from dntk_torch._testing import Test
+from dntk_torch._verifying import Layout, UnobservableError, most_layouts
 from dntk_torch._watching import Rows, rows_of
-from dntk_torch.called import cloned, device_of
+from dntk_torch._ways import Ways
+from dntk_torch.called import cloned
 from dntk_torch.calls import Functions
 from dntk_torch.capture import (
-    Capture,
     Site,
-    block_of,
-    capture,
     sites_in_functions,
     sites_of,
-    uses_in,
-    watched,
 )
-from dntk_torch.execution import detached, differentiable
-from dntk_torch.layouts import APART, LAYOUTS
 from dntk_torch.per_sample import (
     PerSample,
     by_loop,
@@ -58,7 +49,8 @@ class Plan:
     ``epsilon``: rounding of the coarsest numbers inside the network. ``rows``: what becomes of rows on those inputs by
     which the layouts were verified. ``untold``: parameters without a gradient at these inputs, ``shown``, so that their
     forms were compared with nothing; ``tried``: those for which other inputs were looked for. ``told``: of every
-    parameter with a layout, those of its uses in order that have a gradient there.
+    parameter with a layout, those of its uses in order that have a gradient there which tells the layout. ``ways``:
+    those through the network on which the layouts were compared.
     """
 
     layouts: Mapping[str, str]
@@ -75,20 +67,12 @@ class Plan:
     shown: Batch
     told: Mapping[str, frozenset[int]]
     tried: frozenset[str] = frozenset()
+    ways: Ways = dataclasses.field(default_factory=Ways)
 
     def placed(self, *, stored: bool) -> dict[str, tuple[list[Site], str]]:
         """Sites and layouts of the names that are stored, or of the others."""
         names = [name for name in self.layouts if (name in self.stored) == stored]
         return {name: (self.sites[name], self.layouts[name]) for name in names}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Layout:
-    """A layout in which a parameter's rule holds, and whether the rule stores gradients."""
-
-    name: str
-    stored: bool
-    told: frozenset[int]
 
 
 def make_plan(module: torch.nn.Module, names: tuple[str, ...], x: Batch) -> Plan:
@@ -113,7 +97,7 @@ def _plan_by(module: torch.nn.Module, names: tuple[str, ...], few: Batch, test: 
     exact = test.module
     require_no_remembered_values(module, test.unreached)
     sites: dict[str, list[Site]] = {}
-    layouts: dict[str, _Layout] = {}
+    layouts: dict[str, Layout] = {}
     shielded = False
     escaped: dict[str, str] = {}
     reached = tuple(name for name in names if name not in test.unreached)
@@ -122,8 +106,8 @@ def _plan_by(module: torch.nn.Module, names: tuple[str, ...], few: Batch, test: 
         found = find(left) if left else {}
         known = {name: sites[name] for name in layouts} | {name: found[name] for name in left if name in found}
         if len(known) > len(layouts):
-            with contextlib.suppress(_Unobservable):
-                layouts, shielded = _most_layouts(test, known, escaped)
+            with contextlib.suppress(UnobservableError):
+                layouts, shielded = most_layouts(test, known, escaped)
                 sites = known
     # Only what is used is recorded, in the layers of the network itself.
     in_functions = [name for name in layouts if isinstance(sites[name][0].layer, Functions)]
@@ -155,7 +139,7 @@ def _why(name: str, escaped: Mapping[str, str]) -> str:
 
 
 def _with_bias(
-    names: tuple[str, ...], layouts: Mapping[str, _Layout], sites: Mapping[str, list[Site]]
+    names: tuple[str, ...], layouts: Mapping[str, Layout], sites: Mapping[str, list[Site]]
 ) -> frozenset[str]:
     return frozenset(
         weight
@@ -166,92 +150,6 @@ def _with_bias(
         and layouts[weight].name == layouts[bias].name
         and [(site.layer, site.local) for site in sites[bias]] == [(s.layer, "bias") for s in sites[weight]]
     )
-
-
-class _Unobservable(Exception):
-    """The network fails where calls of functions are recorded."""
-
-
-def _most_layouts(
-    test: Test, sites: Mapping[str, list[Site]], escaped: dict[str, str]
-) -> tuple[dict[str, _Layout], bool]:
-    """The layouts that hold, and whether outputs must be shielded for most of them."""
-    plain = _verified_layouts(test, sites, escaped, shielded=False)
-    shielded = {} if len(plain) == len(sites) else _verified_layouts(test, sites, escaped, shielded=True)
-    return (shielded, True) if len(shielded) > len(plain) else (plain, False)
-
-
-def _verified_layouts(
-    test: Test, sites: Mapping[str, list[Site]], escaped: dict[str, str], *, shielded: bool
-) -> dict[str, _Layout]:
-    """For each parameter whose layer's rule holds, the layout in which it does."""
-    values = detached(test.module, list(sites))
-    with differentiable(device_of(test.x)):
-        try:
-            captured = capture(test.module, values, test.x, watched(sites), shielded=shielded)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:
-            # It ran before, unobserved; code of the user's may refuse modes of torch in any way.
-            raise _Unobservable from error
-        escaped.update(captured.escaped)
-        if not captured.outputs.requires_grad:
-            return {}
-        placed = {name: (found, "") for name, found in sites.items()}
-        pulled, _ = pull(captured, test.functional.expand(1, *test.outputs_shape), placed, {})
-    layouts = {}
-    for name, found in sites.items():
-        for layout in LAYOUTS:
-            block = _fitting(test, found, captured, pulled, layout, name)
-            if block is not None:
-                layouts[name] = _Layout(layout, _is_stored(test, block), _told(captured, found, pulled, name))
-                break
-    apart = {name: found for name, found in sites.items() if name not in layouts}
-    return layouts | (_verified_apart(test, apart, shielded=shielded) if apart else {})
-
-
-def _verified_apart(test: Test, sites: Mapping[str, list[Site]], *, shielded: bool) -> dict[str, _Layout]:
-    """The layout of rows in any order, for each parameter all of whose rows belong to one input each."""
-    values = detached(test.module, list(sites))
-    cotangents = test.functional.expand(1, *test.outputs_shape)
-    with differentiable(device_of(test.x)):
-        captured = capture(test.module, values, test.x, watched(sites), shielded=shielded)
-        if not captured.outputs.requires_grad:
-            return {}
-        owners = numbered(captured, witnessed(captured, cotangents, test.epsilon))
-        pulled, _ = pull(captured, cotangents, {name: (found, APART) for name, found in sites.items()}, {})
-    blocks = {name: _fitting(test, found, captured, pulled, APART, name, owners) for name, found in sites.items()}
-    return {
-        name: _Layout(APART, _is_stored(test, block), _told(captured, sites[name], pulled, name))
-        for name, block in blocks.items()
-        if block is not None
-    }
-
-
-def _told(captured: Capture, sites: list[Site], pulled: Pulled, name: str) -> frozenset[int]:
-    """Uses of a parameter, by their order, whose results have a gradient."""
-    found = [pulled[layer][place] for layer, place in uses_in(captured, sites, name)]
-    return frozenset(order for order, cotangents in enumerate(found) if not is_zero(cotangents))
-
-
-def _is_stored(test: Test, block: GradientBlock) -> bool:
-    return isinstance(block, DenseBlock) and test.gradients[block.name].ndim == 1
-
-
-def _fitting(
-    test: Test,
-    sites: list[Site],
-    captured: Capture,
-    pulled: Pulled,
-    layout: str,
-    name: str,
-    owners: Owners | None = None,
-) -> GradientBlock | None:
-    try:
-        block = block_of(sites, captured, pulled, layout=layout, name=name, owners=owners)
-    except (RuntimeError, IndexError):
-        return None  # shapes that the rule does not know, such as a convolution without batch
-    return block if block is not None and test.passes(block) else None
 
 
 def _verified_per_sample(test: Test, names: list[str]) -> dict[str, PerSample]:

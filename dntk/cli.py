@@ -25,8 +25,18 @@ app = typer.Typer(no_args_is_help=True, help="Distilled neural tangent kernels."
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on standard output.")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        _echo(f"dntk {dntk.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version, and stop.")
+    ] = False,
+) -> None:
     """Distilled neural tangent kernels."""
 
 

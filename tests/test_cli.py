@@ -5,6 +5,8 @@ import sys
 import pytest
 from rich.console import Console
 
+import dntk
+from dntk import cli
 from dntk_studies.demo import methods, run
 from dntk_studies.demo._report import write_demo_report
 from dntk_studies.demo.methods._report import write_methods_report
@@ -44,6 +46,13 @@ def test_unknown_commands_exit_with_2():
     assert _dntk("frobnicate").returncode == 2
 
 
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.app(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"dntk {dntk.__version__}\n"
+
+
 @pytest.fixture(scope="module")
 def demo():
     return run()
@@ -64,6 +73,7 @@ def test_demo_says_its_verdict_first_and_writes_a_self_contained_report(demo, tm
     write_demo_report(demo, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert page.count("<svg") == 2
+    assert '<th scope="row">predictor</th>' in page  # a line of the certificate is a row
     assert page.index("predictions kept") < page.index("<table")
     assert "<script" not in page
     assert 'src="http' not in page

@@ -258,6 +258,7 @@ def test_without_matplotlib_a_page_has_numbers_and_says_what_draws_them(tmp_path
     assert "<svg" not in (tmp_path / "page.html").read_text()
     assert 'pip install "dntk[report]"' in page.text
     assert page.cell("1") == f"{float(fit.spectrum[0]):.6g}"
+    assert "The numbers" not in page.text  # of which figure? What would stand under it says so
 
 
 def test_pixels_are_scaled_put_side_by_side_and_encoded():

@@ -60,7 +60,8 @@ class Chart:
         places = np.unique(np.linspace(0, len(self.rows) - 1, min(_SHOWN, len(self.rows))).astype(int)).tolist()
         cells = [[f"{value:.6g}" for value in self.rows[place]] for place in places]
         said = f"{len(places)} of {len(self.rows)} rows" if len(places) < len(self.rows) else "all"
-        numbers = folded("The numbers", table(self.columns, cells, f"{self.caption}: {said}"))
+        told = table(self.columns, cells, f"{self.caption}: {said}")
+        numbers = folded("The numbers" if drawn else self.caption, told)
         return (figure(self.svg(), self.caption, self.label) if drawn else "") + numbers
 
     def _drawn(self) -> Any:

@@ -47,4 +47,11 @@ MUTANTS = [
         "a certificate made that nobody asked for",
         TESTS + "test_what_was_not_given_is_said_with_the_call_that_gives_it",
     ),
+    Mutant(
+        "dntk/report/charts.py",
+        'folded("The numbers" if drawn else self.caption, told)',
+        'folded("The numbers", told)',
+        "numbers of charts that are not drawn, without a word of what they are",
+        TESTS + "test_without_matplotlib_a_page_has_numbers_and_says_what_draws_them",
+    ),
 ]

@@ -36,6 +36,12 @@ def write_demo_report(demo: Demo, path: str | Path) -> None:
             "Eigenvalues of the mean kernel: how many directions the network has learnt.",
         ),
         heading("The certificate"),
-        *(paragraph(line) for line in str(demo.certificate).splitlines()),
+        _certificate(str(demo.certificate)),
     ]
     write_page(path, "dntk: digits, distilled", parts)
+
+
+def _certificate(text: str) -> str:
+    """A table of its lines, which begin with what they are about, 13 wide, or go on with the one above."""
+    said, *lines_below = text.replace("\n" + " " * 13, "; ").splitlines()
+    return table(("of", "what was lost"), [(line[:13].strip(), line[13:]) for line in lines_below], said, words=True)

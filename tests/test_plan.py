@@ -284,7 +284,7 @@ def test_seconds_without_operations_are_in_proportion_to_outputs():
 
 def test_a_plan_counts_no_pass_by_which_a_network_is_looked_at_first(monkeypatch):
     monkeypatch.setattr(_planning, "settled", lambda run, **_: _measure.recorded(run))  # as where a choice takes long
-    model, x = network("numpy", (6, 700, 3))
+    model, x = network("torch", (6, 700, 3))
     spec = dntk.DistilledNTK(model, data=Random(20), gradients=None)
     planned, found = spec.plan(x).total(), spec.fit(x).ledger.total()
     assert (planned.forward_passes, planned.backward_passes) == (found.forward_passes, found.backward_passes)

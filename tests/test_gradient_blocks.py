@@ -6,6 +6,7 @@ import jaxtyping
 import numpy as np
 import pytest
 
+from dntk.arrays import namespace
 from dntk.backend import backend_of
 from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock, IndexedBlock
 from dntk.gradient_blocks.operations import Products
@@ -207,6 +208,16 @@ def test_blocks_of_other_numbers_of_positions_are_comparable():
     dense1, dense2 = factored_dense(*data1), factored_dense(*data2)
     assert_grams(left, right, dense1, dense2, terms=24, dtype=np.float64)
     assert_grams(right, left, dense2, dense1, terms=24, dtype=np.float64)
+
+
+@pytest.mark.parametrize("method", ["gram", "mean_gram", "cross_gram"])
+def test_blocks_of_no_positions_have_products_of_zero(library, method):
+    """No row of the batch was sent to an expert."""
+    none, some = (factored(library, *factored_data(n=3, t=t, b=2, a=3)) for t in (0, 2))
+    for left, right in ((none, none), (none, some), (some, none)):
+        product = getattr(left, method)(right)
+        assert product.shape[-1] == 3
+        assert not bool(namespace(product).any(product != 0))
 
 
 def test_inner_products_of_indexed_blocks_equal_those_of_whole_tables(library):

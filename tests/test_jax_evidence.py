@@ -142,6 +142,20 @@ def test_a_gradient_that_only_some_data_have_is_found():
     np.testing.assert_allclose(rows.swapaxes(0, 1), np.concatenate(expected, axis=2), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("kinds", [[3] * 10, [3] * 6 + [7] * 4])
+def test_gates_that_a_whole_number_opens_are_no_refusal(kinds):
+    params = {name: value for name, value in parameters().items() if name != "bias"}
+    x = {"x": batch([0] * 10)["x"], "kind": jnp.asarray(kinds)}
+    assert_kernel(dntk.as_model(keyed, params), params, x, keyed)
+
+
+def test_rounded_outputs_of_whole_numbers_are_refused():
+    params = {name: value for name, value in parameters().items() if name != "bias"}
+    x = {"x": batch([0] * 10)["x"], "kind": jnp.full(10, 7)}
+    with pytest.raises(ValueError, match="carry no gradient"):
+        dntk.ntk(dntk.as_model(lambda params, x: jnp.round(keyed(params, x)), params), x)
+
+
 def texts(params, batch):
     """A mean over what is not masked, without any bias."""
     mask = batch["mask"][..., None]

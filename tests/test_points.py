@@ -358,3 +358,13 @@ def tables(library, rows):
     if library == "polars":
         return [made.DataFrame(rows), made.Series(rows[:, 0]), made.DataFrame(rows).lazy()]
     return [made.DataFrame(rows), made.Series(rows[:, 0]), made.array(rows[:, 0]), made.Index(rows[:, 0])]
+
+
+def test_a_memory_map_of_another_library_is_told_to_be_a_source(tmp_path):
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    mapped, model = np.load(tmp_path / "x.npy", mmap_mode="r"), dntk.as_model(torch.nn.Linear(4, 2).eval())
+    with pytest.raises(TypeError, match=r"pass dntk\.points\(x1\)"):
+        dntk.ntk(model, mapped)
+    assert torch.equal(dntk.ntk(model, dntk.points(mapped)), dntk.ntk(model, torch.as_tensor(x)))

@@ -287,3 +287,37 @@ def test_looking_at_a_weight_outside_of_its_layer_is_no_use():
     model = dntk.as_model(Looking().eval())
     dntk.ntk(model, torch.randn(6, 3))
     assert model.gradient_forms(torch.randn(6, 3)).share == 1
+
+
+class Keyed(torch.nn.Module):
+    """A branch for inputs of kind 7 alone, and no bias; its outputs rounded, or not."""
+
+    def __init__(self, end):
+        super().__init__()
+        self.end = end
+        self.hidden, self.last = torch.nn.Linear(3, WIDTH, bias=False), torch.nn.Linear(WIDTH, CLASSES, bias=False)
+
+    def forward(self, x, kind):
+        return self.end(self.last(torch.tanh(self.hidden(x)) * (kind == 7)[:, None]))
+
+
+@pytest.mark.parametrize("kinds", [[3] * 10, [3] * 6 + [7] * 4])
+def test_gates_that_a_whole_number_opens_are_no_refusal(kinds):
+    torch.manual_seed(0)
+    net, x = Keyed(torch.nn.Identity()).eval(), torch.randn(10, 3)
+    open_ = torch.tensor(kinds) == 7
+    found = dntk.ntk(dntk.as_model(net), {"x": x, "kind": torch.tensor(kinds)})
+    expected = torch.zeros(10, 10)
+    if open_.any():
+        expected[open_.outer(open_)] = dntk.ntk(dntk.as_model(net.eval(), forward=_at_seven), x[open_]).flatten()
+    torch.testing.assert_close(found, expected)
+
+
+def _at_seven(net, x):
+    return net(x, torch.full((len(x),), 7))
+
+
+def test_rounded_outputs_of_whole_numbers_are_refused():
+    x = {"x": torch.randn(10, 3), "kind": torch.full((10,), 7)}
+    with pytest.raises(ValueError, match="carry no gradient"):
+        dntk.ntk(dntk.as_model(Keyed(torch.round).eval()), x)

@@ -21,6 +21,7 @@ from dntk_jax.factors import Form
 from dntk_jax.network import Network, exact_products
 from dntk_jax.per_sample import gradient
 from dntk_jax.requirements import FRAMEWORK
+from dntk_jax.trace import reaches_parameters
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,7 +123,8 @@ class _VanishingError(Exception):
 def _require_some_gradient(differentiate: Any, network: Network, x: Any, cotangents: Any) -> None:
     """Raise ``ValueError`` where gradients vanish at random parameters and inputs, too.
 
-    A network of dead units has some there, and one without biases, which has none at blank inputs.
+    A network of dead units has some there, and one without biases, which has none at blank inputs. One that takes whole
+    numbers is refused only where no derivative leads from its outputs to a parameter.
     """
     generator = np.random.default_rng(21)
 
@@ -136,6 +138,9 @@ def _require_some_gradient(differentiate: Any, network: Network, x: Any, cotange
         found = differentiate(others, jax.tree_util.tree_map(change, x), cotangents)
         if any(_norm(value) for value in found.values()):
             return
+    gates = any(not jnp.issubdtype(part.dtype, jnp.floating) for part in jax.tree_util.tree_leaves(x))
+    if gates and reaches_parameters(network, x, cotangents):  # nobody knows which whole number opens one
+        return
     msg = (
         "the network's outputs carry no gradient of any parameter: does it stop gradients "
         "(jax.lax.stop_gradient), take an argmax, or round?"

@@ -7,10 +7,12 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend import core
 
 from dntk.models.nests import mapped
 from dntk_jax.network import Network
+from dntk_jax.per_sample import gradient
 
 _INLINED = {"jit", "pjit", "closed_call", "core_closed_call", "core_call", "checkpoint", "remat", "remat2"}
 """Operations that only call their inner program. Rules of ``custom_jvp`` and ``custom_vjp`` must stay together."""
@@ -81,6 +83,21 @@ def traced(network: Network, x: Any) -> tuple[Program, dict[str, int]]:
 
     program = program_of(outputs, list(network.parameters.values()), mapped(lambda part: part[0], x))
     return program, dict(zip(every, program.arguments, strict=False))
+
+
+def reaches_parameters(network: Network, x: Any, cotangents: Any) -> bool:
+    """Whether a derivative leads from the outputs to any parameter: its gradient is made of the cotangents (n, C)."""
+
+    def pulled(weights: Any, points: Any) -> Any:
+        found = gradient(network, tuple(network.parameters), network.parameters, points, weights)
+        return jnp.concatenate([value.reshape(-1) for value in found.values()])
+
+    program = program_of(pulled, cotangents, x)
+    made = {program.arguments[0]}
+    for step in program.steps:
+        if not made.isdisjoint(step.inputs):
+            made.update(step.outputs)
+    return program.result in made
 
 
 def program_of(function: Callable[..., Any], *arguments: Any) -> Program:

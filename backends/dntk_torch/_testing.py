@@ -11,8 +11,9 @@ from dntk import arrays
 from dntk.gradient_blocks import GradientBlock
 from dntk.models import batches
 from dntk.models.adapter import PROBES
-from dntk.models.nests import mapped
+from dntk.models.nests import leaves, mapped
 from dntk.types import Batch
+from dntk_torch._ways import kinds_of_operations
 from dntk_torch.behaviour import evaluated, tolerance
 from dntk_torch.called import device_of
 from dntk_torch.execution import detached, differentiable, own_precision
@@ -140,6 +141,11 @@ _NO_GRADIENT = (
     "the network's outputs carry no gradient of any parameter: does its forward run under torch.no_grad(), detach, "
     "or round?"
 )
+_FLAT = frozenset(
+    {"RoundBackward0", "RoundBackward1", "FloorBackward0", "CeilBackward0", "TruncBackward0", "SignBackward0"}
+)
+"""Operations of autograd's graph whose derivative is zero everywhere."""
+
 _WINDOWS = 64
 """Times a few inputs among which some with a gradient are looked for."""
 
@@ -151,7 +157,8 @@ class _VanishingError(Exception):
 def _require_some_gradient(module: torch.nn.Module, values: Values, x: Batch, cotangents: torch.Tensor) -> None:
     """Raise ``ValueError`` where gradients vanish at random parameters and inputs, too.
 
-    A network of dead units has some there, and one without biases, which has none at blank inputs.
+    A network of dead units has some there, and one without biases, which has none at blank inputs. One that takes whole
+    numbers is refused only where an operation's derivative is zero everywhere.
     """
     generator = torch.Generator().manual_seed(21)
 
@@ -167,7 +174,9 @@ def _require_some_gradient(module: torch.nn.Module, values: Values, x: Batch, co
         outputs = evaluated(module, others, mapped(change, x))
         if any(bool(grad.any()) for grad in _gradients(outputs, asked, cotangents)):
             return
-    raise ValueError(_NO_GRADIENT)
+    gates = any(not part.is_floating_point() for _, part in leaves(x))  # nobody knows which whole number opens one
+    if not gates or _FLAT & kinds_of_operations(outputs):
+        raise ValueError(_NO_GRADIENT)
 
 
 def _shown(part: torch.Tensor) -> torch.Tensor:

@@ -72,19 +72,29 @@ def way_of(outputs: torch.Tensor, parameters: Values) -> Way:
     places: dict[Any, int] = {}
     operations: list[Hashable] = []
     numbers: list[int] = []
-    waiting = [outputs.grad_fn] if outputs.grad_fn is not None else []
-    places.update((node, 0) for node in waiting)
-    while waiting:
-        node = waiting.pop()
-        new = [child for child, _ in node.next_functions if child is not None and child not in places]
-        for child in new:
-            places.setdefault(child, len(places))
-        waiting.extend(dict.fromkeys(new))
+    for node in _nodes(outputs, places):
         edges = tuple((child and places[child], output) for child, output in node.next_functions)
         own = names.get(id(node.variable)) if hasattr(node, "variable") else None
         operations.append((type(node).__name__, own, edges))
         numbers.extend(_numbers(node))
     return Way(n=outputs.shape[0], operations=hash(tuple(operations)), numbers=tuple(numbers))
+
+
+def kinds_of_operations(outputs: torch.Tensor) -> frozenset[str]:
+    """Names of all operations behind outputs."""
+    return frozenset(type(node).__name__ for node in _nodes(outputs, {}))
+
+
+def _nodes(outputs: torch.Tensor, places: dict[Any, int]) -> Iterator[Any]:
+    """Nodes of the graph of autograd, from the outputs on; ``places`` numbers them and those that they need."""
+    waiting = [outputs.grad_fn] if outputs.grad_fn is not None else []
+    places.update((node, 0) for node in waiting)
+    while waiting:
+        node: Any = waiting.pop()
+        new = dict.fromkeys(child for child, _ in node.next_functions if child is not None and child not in places)
+        places.update((child, len(places) + place) for place, child in enumerate(list(new)))
+        waiting.extend(new)
+        yield node
 
 
 _SAVED: dict[str, tuple[str, ...]] = {}

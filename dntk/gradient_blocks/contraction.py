@@ -102,7 +102,7 @@ def _over_positions(products: Array, shape: tuple[int, ...], *, axes: tuple[int,
     xp = namespace(products)
     wide = xp.reshape(products, shape)
     for axis in sorted(axes, reverse=True):
-        wide = xp.sum(wide, axis=axis) if shape[axis] > 1 else xp.squeeze(wide, axis=axis)
+        wide = xp.squeeze(wide, axis=axis) if shape[axis] == 1 else xp.sum(wide, axis=axis)
     return wide
 
 

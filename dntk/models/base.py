@@ -200,8 +200,10 @@ def _check_part(x: Any, model: Model, name: str) -> None:
     xp = arrays.namespace(x)
     if xp is not model.namespace:
         ours, theirs = (space.__name__.removeprefix("array_api_compat.") for space in (model.namespace, xp))
-        remedy = converted(name, _root(model))
-        msg = f"`{name}` is a {theirs} array, but the model computes with {ours}: convert it, {remedy}."
+        remedy = f"convert it, {converted(name, _root(model))}"
+        if type(x).__name__ == "memmap":
+            remedy = f"pass dntk.points({name}), which is read batch by batch"
+        msg = f"`{name}` is a {theirs} array, but the model computes with {ours}: {remedy}."
         raise TypeError(msg)
     if arrays.device_of(x) != model.device:
         msg = (

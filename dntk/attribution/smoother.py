@@ -21,6 +21,7 @@ import dataclasses
 from jaxtyping import Float
 
 from dntk import arrays
+from dntk._progress import task
 from dntk.certificates.rounding import allowance
 from dntk.distilled_gradients import row_basis
 from dntk.features import TangentFeatures
@@ -140,13 +141,14 @@ def _solved(features: Float[Array, "c n d"], ridge: float) -> tuple[Float[Array,
     """Rows G⁻¹ψ_i, which are those of (K + λI)⁻¹Ψ, and 1 − h_i(x_i), by the smaller of the two systems."""
     xp = arrays.namespace(features)
     wide = arrays.in_float64(features)
-    n, d = features.shape[1:]
-    if n <= d:
-        factor, _ = factorise(_symmetric(wide @ wide.mT), ridge)
-        inverse = inverse_factor(factor)
-        return cholesky_solve(factor, wide), ridge * xp.sum(inverse * inverse, axis=1)
-    factor, _ = factorise(_symmetric(wide.mT @ wide), ridge)
-    rows = cholesky_solve(factor, wide.mT).mT
+    dual = features.shape[1] <= features.shape[2]
+    with task("smoother", total=2) as bar:
+        factor, _ = factorise(_symmetric(wide @ wide.mT if dual else wide.mT @ wide), ridge)
+        bar.advance()
+        rows = cholesky_solve(factor, wide) if dual else cholesky_solve(factor, wide.mT).mT
+        if dual:
+            inverse = inverse_factor(factor)
+            return rows, ridge * xp.sum(inverse * inverse, axis=1)
     slacks = 1 - xp.sum(rows * wide, axis=2)
     # h_i ≤ κ_ii/(κ_ii + λ) whatever the other points are: what rounding takes of the slack is given back.
     least = ridge / (ridge + xp.sum(wide * wide, axis=2))

@@ -127,6 +127,8 @@ class TestCalls:
             lambda phi, _: dntk.spectrum.truncation_rank(phi),
             lambda phi, _: dntk.spectrum.mean_eigenpairs(phi, 3),
             lambda phi, _: phi.kernel(),
+            lambda phi, _: dntk.attribution.smoother.smoother(phi.values, 1.0),
+            lambda phi, _: dntk.attribution.smoother.smoother(phi.values[:, :, :5], 1.0),
             lambda *_: dntk.sketch.choose(_network(), error=0.05, n=24),
         ],
         ids=lambda _: "",

@@ -146,9 +146,10 @@ def _solved(features: Float[Array, "c n d"], ridge: float) -> tuple[Float[Array,
         factor, _ = factorise(_symmetric(wide @ wide.mT if dual else wide.mT @ wide), ridge)
         bar.advance()
         rows = cholesky_solve(factor, wide) if dual else cholesky_solve(factor, wide.mT).mT
-        if dual:
-            inverse = inverse_factor(factor)
-            return rows, ridge * xp.sum(inverse * inverse, axis=1)
+        inverse = inverse_factor(factor) if dual else None
+        bar.advance()
+    if inverse is not None:
+        return rows, ridge * xp.sum(inverse * inverse, axis=1)
     slacks = 1 - xp.sum(rows * wide, axis=2)
     # h_i ≤ κ_ii/(κ_ii + λ) whatever the other points are: what rounding takes of the slack is given back.
     least = ridge / (ridge + xp.sum(wide * wide, axis=2))

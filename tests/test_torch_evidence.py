@@ -172,6 +172,28 @@ def test_forward_mode_is_not_believed_for_what_it_was_not_compared_at():
         torch.testing.assert_close(model.jvp(points, tangent)[0], expected, rtol=1e-4, atol=1e-5)
 
 
+class Normed(Gated):
+    """Weights by torch's weight norm, which has no forward mode, where Python finds an open gate."""
+
+    def __init__(self):
+        super().__init__()
+        self.normed = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(3, WIDTH))
+
+    def forward(self, x, gates):
+        hidden = self.hidden[0](x).mean(1)
+        return self.last(hidden + self.normed(x).mean(1) * gates if bool(gates.any()) else hidden)
+
+
+def test_an_operation_without_forward_mode_is_met_late():
+    torch.manual_seed(0)
+    net = Normed().eval()
+    model = dntk.as_model(net)
+    tangent = torch.randn(1, model.n_parameters, generator=torch.Generator().manual_seed(1))
+    for gates in ([0] * 4, [0, 0, 1, 1], [0] * 4):
+        expected = jacobian(net, batch(gates)) @ tangent[0]
+        torch.testing.assert_close(model.jvp(batch(gates), tangent)[0], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_forward_mode_is_given_up_after_some_looks(monkeypatch):
     made, make_push = [], _findings.make_push
     monkeypatch.setattr(_findings, "make_push", lambda *given: made.append(1) or make_push(*given))
@@ -345,3 +367,55 @@ def test_rows_tell_their_inputs_where_gradients_hardly_differ(spread):
         f"{layer}.{kind}" for layer in ("first", "second", "head") for kind in ("weight", "bias")
     }
     assert all(plan.told[name] for name in plan.layouts)
+
+
+class Made(torch.nn.Module):
+    """A branch behind a gate, whose weights are made of a parameter, and one without a gate, of the same or of none."""
+
+    def __init__(self, kind, plainly):
+        super().__init__()
+        self.kind, self.plainly = kind, plainly
+        self.first, self.last = torch.nn.Linear(3, WIDTH), torch.nn.Linear(WIDTH, CLASSES)
+        self.weight, self.table = torch.nn.Parameter(torch.randn(WIDTH, WIDTH)), torch.nn.Parameter(torch.randn(3))
+
+    def made(self, hidden):
+        if self.kind == "standardised":
+            return torch.nn.functional.linear(hidden, (self.weight - self.weight.mean()) / self.weight.std())
+        if self.kind == "normalised":
+            return hidden @ torch.nn.functional.normalize(self.weight, dim=0)
+        return hidden + self.table[[0, 1, 2, 2, 1, 0, 0, 1]]
+
+    def forward(self, x, gates):
+        hidden = torch.tanh(self.first(x.mean(1)))
+        if self.plainly:
+            hidden = torch.tanh(hidden @ self.weight.T + self.table.repeat(3)[:WIDTH])
+        return self.last(hidden + torch.tanh(self.made(hidden)) * gates)
+
+
+@pytest.mark.parametrize("kind", ["standardised", "normalised", "looked up"])
+@pytest.mark.parametrize("plainly", [False, True])
+def test_values_that_are_made_of_a_parameter_are_seen_behind_a_gate(kind, plainly, monkeypatch):
+    torch.manual_seed(0)
+    net, names = Made(kind, plainly).eval(), loops(monkeypatch)
+    model = dntk.as_model(net)
+    for gates in ([0] * 6, [0] * 5 + [1], [0] * 6, [1] * 9, [0, 1] * 3):
+        assert_kernel(model, batch(gates))
+    assert not names
+
+
+class TwoWays(Made):
+    """Turns its outputs around and back where there are many inputs."""
+
+    def forward(self, x, gates):
+        outputs = super().forward(x, gates)
+        return outputs.flip(1).flip(1) if len(x) > 5 else outputs
+
+
+@pytest.mark.parametrize("plainly", [False, True])
+def test_what_is_made_of_a_parameter_is_compared_on_a_new_way(plainly, monkeypatch):
+    torch.manual_seed(0)
+    net, names = TwoWays("standardised", plainly).eval(), loops(monkeypatch)
+    model = dntk.as_model(net)
+    for count in (4, 9):
+        assert_kernel(model, batch([1] * count))
+    assert not names

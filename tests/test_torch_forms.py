@@ -101,7 +101,7 @@ def test_networks_of_float64_that_round_to_float32_inside_are_differentiated(mon
 
 
 class Remembering(nn.Module):
-    """Looks a bias up once and keeps it, as attention biases of LeViT do in evaluation mode."""
+    """Looks a bias up once and keeps it."""
 
     def __init__(self):
         super().__init__()
@@ -129,3 +129,59 @@ def test_a_parameter_whose_value_a_layer_keeps_is_refused_instead_of_lost():
     assert dntk.ntk(rest, x).shape == (5, 5)
     net.kept.clear()
     assert relative(fresh, dntk.ntk(dntk.as_model(net), x)) < 1e-6
+
+
+class Forgetting(Remembering):
+    """Keeps it until it trains, as timm's LeViT does with its attention biases."""
+
+    @torch.no_grad()
+    def train(self, mode=True):
+        super().train(mode)
+        if self.kept:
+            self.kept = {}
+        return self
+
+
+class Moving(Remembering):
+    """Keeps it until it moves."""
+
+    def _apply(self, fn, recurse=True):
+        self.kept = {}
+        return super()._apply(fn, recurse)
+
+
+@pytest.mark.parametrize("kind", [Forgetting, Moving])
+def test_a_value_that_a_layer_keeps_until_it_trains_or_moves_is_made_anew(kind):
+    net, x = network(kind), inputs(5, 8)
+    fresh = dntk.ntk(dntk.as_model(net), x)
+    with torch.no_grad():
+        net(x)
+    kept = net.kept["bias"]
+    model = dntk.as_model(net)
+    assert relative(dntk.ntk(model, x), fresh) < 1e-6
+    names = [name for name, _ in net.named_parameters()]
+    net.kept.clear()
+    expected = looped_jacobian(net, names, x)
+    net.kept.clear()
+    net.kept["bias"] = kept
+    assert relative(assembled(model, x, torch.eye(3)), expected) < 1e-6
+    assert net.kept["bias"] is kept  # the user's own
+
+
+def test_what_a_layer_is_given_is_not_taken_for_what_it_keeps():
+    class Counted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.kept, self.scales = nn.Linear(8, 3), {}, {"first": torch.tensor(2.0)}
+
+        def train(self, mode=True):
+            assert self.scales
+            self.calls = 0
+            return super().train(mode)
+
+        def forward(self, x):
+            return self.layer(x) * self.scales["first"]
+
+    net, x = network(Counted), inputs(5, 8)
+    names = [name for name, _ in net.named_parameters()]
+    assert relative(assembled(dntk.as_model(net), x, torch.eye(3)), looped_jacobian(net, names, x)) < 1e-6

@@ -148,7 +148,7 @@ def _passed(plan: Plan, forward: _Forward | None, x: Batch, cotangents: torch.Te
     found = plan.ways.of(forward.way, placed=placed)
     with differentiable(device_of(x)):
         told = {name: forward.values[name] for name in plan.layouts if name not in forward.idle | forward.woken}
-        sums = Sums(captured.outputs, told, cotangents, plan.epsilon) if found is None else None
+        sums = Sums(captured, told, cotangents, plan.epsilon) if found is None else None
         look = placed or found is None or found.moved
         factored, small, owners, misled = _placed(captured, cotangents, plan, look=look)
         pulled, stored = pull(captured, cotangents, factored, small, owners)
@@ -178,7 +178,7 @@ def _asleep(
     edges = {(name, order): captured.calls[layer][place].edge for name, order, layer, place in quiet}
     asked = {name: values[name] for name in dict.fromkeys([*plan.untold, *uncalled])}
     cotangents = cotangents.expand(-1, captured.outputs.shape[0], -1)
-    found = mixed_gradients(captured.outputs, {**asked, **edges}, cotangents)
+    found = mixed_gradients(captured.outputs, {**asked, **edges}, cotangents, captured.cuts)
     idle = frozenset(name for name in asked if is_zero(found[name]))
     if captured.outputs.requires_grad:
         unreached = frozenset(name for name in asked if found[name] is None)

@@ -13,6 +13,7 @@ from dntk.gradient_blocks import DenseBlock, FactoredBlock, GradientBlock, Index
 from dntk_torch._evidence import mixed_gradients, mixture
 from dntk_torch._scatter import scatter_add
 from dntk_torch.behaviour import tolerance
+from dntk_torch.capture import Capture
 from dntk_torch.execution import own_precision
 from dntk_torch.private_copy import Values
 
@@ -20,9 +21,10 @@ from dntk_torch.private_copy import Values
 class Sums:
     """Autograd's gradients of a random mixture of all inputs' functionals."""
 
-    def __init__(self, outputs: torch.Tensor, parameters: Values, cotangents: torch.Tensor, epsilon: float) -> None:
+    def __init__(self, captured: Capture, parameters: Values, cotangents: torch.Tensor, epsilon: float) -> None:
+        outputs = captured.outputs
         every = cotangents.to(outputs.dtype).expand(-1, outputs.shape[0], -1)  # in a coarser one, products would round
-        found = mixed_gradients(outputs, parameters, every)
+        found = mixed_gradients(outputs, parameters, every, captured.cuts)
         self._expected: dict[str, Any] = {name: _plain(found[name], value) for name, value in parameters.items()}
         self._weights = mixture(every)
         self._epsilon = max(epsilon, arrays.epsilon(outputs))

@@ -1,6 +1,6 @@
 """Which parameters have a gradient at some inputs: only there can forms of their gradients be compared."""
 
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import torch
@@ -10,22 +10,38 @@ from dntk.models.adapter import showing
 from dntk.models.nests import mapped
 from dntk.types import Batch
 from dntk_torch.called import cloned, device_of
+from dntk_torch.lineage import Cut
 
 Key = TypeVar("Key", bound=Hashable)
 Gradients: TypeAlias = Mapping[Key, torch.Tensor | None]
 """Gradients, ``None`` where no way leads from the place to the outputs."""
 
 
-def mixed_gradients(outputs: torch.Tensor, places: Mapping[Key, Any], cotangents: torch.Tensor) -> Gradients[Key]:
+def mixed_gradients(
+    outputs: torch.Tensor, places: Mapping[Key, Any], cotangents: torch.Tensor, cuts: Sequence[Cut] = ()
+) -> Gradients[Key]:
     """Gradients in parameters, or at edges, of a random mixture of all inputs' functionals (q, n, C).
 
-    Zero where that of each functional is. Cost: one backward pass to the places; none where no way leads there.
+    Zero where that of each functional is. Behind ``cuts`` they go on to what the values were made of. Cost: one
+    backward pass to the places; none where no way leads there.
     """
     if not places or not outputs.requires_grad:
         return dict.fromkeys(places)
     mixed = torch.einsum("qn,qnc->nc", mixture(cotangents), cotangents).to(outputs.dtype)
-    found = torch.autograd.grad(outputs, list(places.values()), mixed, retain_graph=True, allow_unused=True)
-    return dict(zip(places, found, strict=True))
+    behind = [cut for cut in cuts if not cut.names.isdisjoint(places)]
+    asked = [*places.values(), *(cut.leaf for cut in behind)]
+    found = torch.autograd.grad(outputs, asked, mixed, retain_graph=True, allow_unused=True)
+    gradients = dict(zip(places, found, strict=False))
+    reached = [(cut.value, rest) for cut, rest in zip(behind, found[len(places) :], strict=True) if rest is not None]
+    if reached:
+        values, rests = zip(*reached, strict=True)
+        more = torch.autograd.grad(values, list(places.values()), rests, retain_graph=True, allow_unused=True)
+        gradients = {key: _sum(gradients[key], rest) for key, rest in zip(places, more, strict=True)}
+    return gradients
+
+
+def _sum(first: torch.Tensor | None, second: torch.Tensor | None) -> torch.Tensor | None:
+    return second if first is None else first if second is None else first + second
 
 
 def mixture(cotangents: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from dntk_torch._pushing import Pushing, make_push
 from dntk_torch._signature import signature
 from dntk_torch.called import Called
 from dntk_torch.counting import operations_of, probed
-from dntk_torch.per_sample import gradients_of
+from dntk_torch.per_sample import gradients_of, push_forward_twice_backward
 from dntk_torch.private_copy import Values
 from dntk_torch.probe import Plan, make_plan, plan_at
 
@@ -63,8 +63,16 @@ class Findings:
             copies = {name: value[:1].expand(q, *value.shape[1:]) for name, value in tangents.items()}
             return operations_of(lambda: way(net, copies, batches.first(x)))
 
+        try:
+            found = way(net, tangents, x)
+        except NotImplementedError:  # an operation without forward mode, to which no input led before
+            if way is push_forward_twice_backward:
+                raise
+            way = push_forward_twice_backward
+            self.pushes.replace(x, Pushing(way, telling), of=signature(net))
+            found = way(net, tangents, x)
         self.passes.backward(x, next(iter(tangents.values())).shape[0], once, of=way)
-        return way(net, tangents, x)
+        return found
 
     def pulled(self, net: Called, names: tuple[str, ...], x: Batch, cotangents: torch.Tensor) -> list[torch.Tensor]:
         """Gradients of Σ_i ⟨cotangents[i], f(x_i)⟩ in the parameters."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from dntk_torch.execution import own_precision, prepared, run_copy
 from dntk_torch.functional_capture import Recorder
 from dntk_torch.layers import kind_of, merged
 from dntk_torch.layouts import APART, LAYOUTS, apart, leading_axes
-from dntk_torch.lineage import constants_of
+from dntk_torch.lineage import Cut, constants_of
 from dntk_torch.private_copy import Values
 
 
@@ -38,13 +38,14 @@ class Capture:
     """Outputs of a forward pass, with the calls of each watched layer.
 
     ``escaped`` names parameters that went into functions which are not known, and into which. ``read`` is what Python
-    read, if that was asked.
+    read, if that was asked. ``cuts`` are the places where gradients of parameters go on behind a value made of them.
     """
 
     outputs: torch.Tensor
     calls: Mapping[torch.nn.Module | Functions, list[LayerCall]]
     escaped: Mapping[str, str] = dataclasses.field(default_factory=dict)
     read: Read | None = None
+    cuts: Sequence[Cut] = ()
 
     @property
     def order(self) -> list[tuple[torch.nn.Module | Functions, LayerCall]]:
@@ -72,7 +73,7 @@ class Capture:
     def without_graph(self) -> "Capture":
         """What blocks are made of, when all passes are done: the graph keeps much more alive."""
         calls = {layer: [dataclasses.replace(call, edge=None) for call in made] for layer, made in self.calls.items()}
-        return dataclasses.replace(self, outputs=self.outputs.detach(), calls=calls)
+        return dataclasses.replace(self, outputs=self.outputs.detach(), calls=calls, cuts=())
 
 
 def sites_of(module: torch.nn.Module) -> dict[str, list[Site]]:
@@ -136,7 +137,13 @@ def capture(
     for handle in handles:
         handle.remove()  # a checkpoint calls layers again on the way back
     calls.update({layer: recorder.calls for layer in functions})
-    return Capture(outputs=outputs, calls=calls, escaped=recorder.escaped, read=reads.read if reads else None)
+    return Capture(
+        outputs=outputs,
+        calls=calls,
+        escaped=recorder.escaped,
+        read=reads.read if reads else None,
+        cuts=recorder.cuts,
+    )
 
 
 def _for(layer: Any, record: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from dntk_torch._function_names import function_name
 from dntk_torch._repeating import repeats
 from dntk_torch.calls import LayerCall, Use
-from dntk_torch.lineage import Lineage, Origin, tensors
+from dntk_torch.lineage import Cut, Lineage, Origin, tensors
 from dntk_torch.operations import OPERATIONS, Argument, Read
 from dntk_torch.plain_operations import OPENED, opened_attention
 from dntk_torch.undisturbed import Mode
@@ -26,12 +26,14 @@ class Recorder(Mode):
     """Records the calls of known functions that are given some of ``parameters``, or what is made of them.
 
     ``escaped`` tells of parameters that went into anything else, whose gradients the calls do not tell, into what
-    they went. Attributes, reshapes and other views of a parameter are none.
+    they went. Attributes, reshapes and other views of a parameter are none. ``cuts`` are the places where the graph of
+    a value made of parameters ends.
     """
 
     def __init__(self, parameters: Mapping[str, torch.Tensor], *, shielded: bool) -> None:
         self.calls: list[LayerCall] = []
         self.escaped: dict[str, str] = {}
+        self.cuts: list[Cut] = []
         self._parameters = parameters
         self._lineage = Lineage(parameters, [])
         self._cut: Any = WeakIdKeyDictionary()
@@ -96,6 +98,7 @@ class Recorder(Mode):
                 return nested
             leaf = nested.detach().contiguous().requires_grad_()
             self._cut[leaf] = nested
+            self.cuts.append(Cut(leaf, nested, self._lineage.names(nested)))
             return leaf
         if type(nested) in (list, tuple):
             return type(nested)(map(self._without_graph, nested))

@@ -7,7 +7,7 @@ rule, the rule gives the gradient in the value, and the graph of the value takes
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
@@ -50,6 +50,14 @@ class Origin:
             return cotangents.new_zeros((*cotangents.shape[: int(at_once)], *self.parameter.shape))
         gradient: torch.Tensor = found.to_dense().detach()
         return gradient
+
+
+class Cut(NamedTuple):
+    """A leaf in place of a value made of the parameters ``names``, beyond which passes back do not go by themselves."""
+
+    leaf: torch.Tensor
+    value: torch.Tensor
+    names: frozenset[str]
 
 
 class Lineage:

@@ -6,7 +6,9 @@ module meanwhile computes with them, and an interrupt leaves them there. Here ev
 
 import collections
 import dataclasses
+import dis
 import functools
+import inspect
 import types
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -43,7 +45,8 @@ def private_copy(module: torch.nn.Module, parameters: Values) -> PrivateCopy:
     Copied are modules, the containers, bound methods, partial functions, closures and weak references in their
     attributes and hooks that lead to modules or tensors, and the tensors that are no parameters, as ``forward`` may
     write into them. Parameters are given, or shared. All else is shared. Layers and tensors that the module has in
-    several places the copy has, too. Compiled modules run as they were before. Cost: some 10 µs per layer.
+    several places the copy has, too. Compiled modules run as they were before. Values that a layer made of its own
+    parameters and keeps, until it trains or moves, are made anew. Cost: some 10 µs per layer.
     """
     given = {id(value): parameters[name] for name, value in module.named_parameters() if name in parameters}
     copier = _Copier(given)
@@ -81,8 +84,11 @@ class _Copier:
     def of_module(self, module: torch.nn.Module) -> torch.nn.Module:
         copy: torch.nn.Module = object.__new__(type(module))
         self._keep(module, copy)
-        state = vars(copy)
+        kind: Any = type(module)
+        state, forgotten = vars(copy), _forgotten(kind)
         for name, value in dict(vars(module)).items():
+            if name in forgotten and id(value) not in self.made and _is_kept(value):
+                self._keep(value, {})
             state[name] = value if type(value) in _ATOMS or name in _NEVER_RUN else self(value)
         for name in _slots(type(module)):
             if hasattr(module, name):
@@ -197,6 +203,29 @@ def _contents(cell: types.CellType) -> Iterator[Any]:
         yield cell.cell_contents
     except ValueError:  # a name that has no value yet
         return
+
+
+@functools.lru_cache(maxsize=256)
+def _forgotten(kind: Any) -> frozenset[str]:
+    """Attributes that a layer sets anew when it trains or moves: what it computed once and keeps.
+
+    Attention biases of timm's LeViT, EfficientFormer and EfficientViT are looked up by the first call in evaluation
+    mode and kept; a copy that kept them, too, would not depend on its parameters.
+    """
+    names: set[str] = set()
+    for own, plain in ((kind.train, torch.nn.Module.train), (kind._apply, torch.nn.Module._apply)):
+        code = getattr(inspect.unwrap(own), "__code__", None)
+        if own is not plain and code is not None:
+            names.update(step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR")
+    return frozenset(names)
+
+
+def _is_kept(value: Any) -> bool:
+    """Whether this is a dictionary of tensors of numbers that are no parameters."""
+    return type(value) is dict and all(
+        isinstance(item, torch.Tensor) and item.is_floating_point() and not isinstance(item, torch.nn.Parameter)
+        for item in value.values()
+    )
 
 
 def _own_tensor(value: torch.Tensor) -> torch.Tensor:

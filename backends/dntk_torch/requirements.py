@@ -143,8 +143,9 @@ def require_gradients_are_derivatives(module: torch.nn.Module, names: tuple[str,
 def require_no_remembered_values(module: torch.nn.Module, idle: Iterable[str]) -> None:
     """Refuse parameters without influence in layers that keep tensors of their own making.
 
-    In evaluation mode some layers (attention biases of LeViT and EfficientFormer in timm) compute a value from a
-    parameter once and keep it: after a plain call of the network its kernel would lack those parameters, in silence.
+    In evaluation mode some layers compute a value from a parameter once and keep it: after a plain call of the network
+    its kernel would lack those parameters, in silence. What they keep only until they train or move, as attention
+    biases of LeViT and EfficientFormer in timm, a private copy makes anew.
     """
     for name in sorted(idle):
         layer = module.get_submodule(name.rpartition(".")[0])
@@ -152,8 +153,8 @@ def require_no_remembered_values(module: torch.nn.Module, idle: Iterable[str]) -
         if kept:
             msg = (
                 f"parameter {name!r} has no influence on the outputs, and its layer keeps tensors in `{kept[0]}`, "
-                "probably made from it by an earlier call: empty that first (net.train() and then net.eval() do so in "
-                "timm's networks), or leave the parameter out by as_model(net, parameters=...)."
+                "probably made from it by an earlier call: empty that first, or leave the parameter out by "
+                "as_model(net, parameters=...)."
             )
             raise ValueError(msg)
 

@@ -120,6 +120,20 @@ MUTANTS = [
     ),
     Mutant(
         "backends/dntk_torch/private_copy.py",
+        'step.opname == "STORE_ATTR"',
+        'step.opname == "STORE_NAME"',
+        "values that a layer kept taken for constants",
+        "tests/test_torch_forms.py::test_a_value_that_a_layer_keeps_until_it_trains_or_moves_is_made_anew",
+    ),
+    Mutant(
+        "backends/dntk_torch/private_copy.py",
+        'step.opname == "STORE_ATTR"',
+        '"ATTR" in step.opname',
+        "constants of a layer thrown away",
+        "tests/test_torch_forms.py::test_what_a_layer_is_given_is_not_taken_for_what_it_keeps",
+    ),
+    Mutant(
+        "backends/dntk_torch/private_copy.py",
         "given = {id(value): parameters[name]",
         "given = {id(value): value",
         "the user's own parameters in a private copy",

@@ -41,6 +41,27 @@ MUTANTS = [
     ),
     Mutant(
         TORCH + "_blocks.py",
+        "{**asked, **edges}, cotangents, captured.cuts)",
+        "{**asked, **edges}, cotangents)",
+        "values that are made of a parameter behind a gate are lost",
+        TESTS + "test_values_that_are_made_of_a_parameter_are_seen_behind_a_gate",
+    ),
+    Mutant(
+        TORCH + "_confirming.py",
+        "parameters, every, captured.cuts)",
+        "parameters, every)",
+        "weights that are made of parameters go input by input on every new way",
+        TESTS + "test_what_is_made_of_a_parameter_is_compared_on_a_new_way",
+    ),
+    Mutant(
+        TORCH + "_evidence.py",
+        "return second if first is None else first if second is None else first + second",
+        "return second if first is None else first",
+        "only one of a parameter's ways to the outputs is compared",
+        TESTS + "test_what_is_made_of_a_parameter_is_compared_on_a_new_way",
+    ),
+    Mutant(
+        TORCH + "_blocks.py",
         "return None if name in self.forward.woken else block",
         "return block",
         "forms that could not be compared are believed",

@@ -419,3 +419,15 @@ def test_what_is_made_of_a_parameter_is_compared_on_a_new_way(plainly, monkeypat
     for count in (4, 9):
         assert_kernel(model, batch([1] * count))
     assert not names
+
+
+@pytest.mark.parametrize("asking", [False, True])
+@pytest.mark.parametrize("outputs", ["mean", "each", "full"])
+def test_batches_that_a_gate_closes_and_others_have_one_kernel(asking, outputs):
+    x = batch([0] * 5 + [1] * 4 + [0, 1])
+    whole = dntk.ntk(dntk.as_model(network(asking=asking)), x, outputs=outputs, batch_size=11)
+    by_batches = dntk.ntk(dntk.as_model(network(asking=asking)), x, outputs=outputs, batch_size=3)
+    torch.testing.assert_close(by_batches, whole, rtol=1e-4, atol=1e-5)
+    few = {name: part[:4] for name, part in x.items()}
+    crossed = dntk.ntk(dntk.as_model(network(asking=asking)), few, x, outputs=outputs)
+    torch.testing.assert_close(crossed, whole[:4] if outputs != "each" else whole[:, :4], rtol=1e-4, atol=1e-5)

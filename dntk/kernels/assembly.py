@@ -1,13 +1,14 @@
 """Kernels put together from tiles of batches, block of gradients by block."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 from jaxtyping import Float
 
 from dntk import arrays
 from dntk._progress import Task, task
-from dntk.gradient_blocks import GradientBlock
+from dntk.gradient_blocks import FactoredBlock, GradientBlock
 from dntk.ledger import count
 from dntk.models import batches
 from dntk.models._finite_results import require_finite_result, require_no_underflow
@@ -39,12 +40,39 @@ class Form:
     def tile(self, left: Iterable[GradientBlock], right: Iterable[GradientBlock] | None) -> Array:
         """Sum over blocks, taken one by one; ``None`` for the same inputs on both sides."""
         total: Array | None = None
-        pairs = ((block, block) for block in left) if right is None else zip(left, right, strict=True)
+        pairs = ((block, block) for block in left) if right is None else _paired(left, right)
         for mine, theirs in pairs:
             part = self.contribution(mine, theirs)
             total = part if total is None else _added(total, part)
         assert total is not None
         return total
+
+
+def _paired(
+    left: Iterable[GradientBlock], right: Iterable[GradientBlock]
+) -> Iterator[tuple[GradientBlock, GradientBlock]]:
+    """Blocks of the same coordinates.
+
+    A weight and its bias may be one block for one batch, and two for another, of which an expert was sent no row.
+    """
+    ours, theirs = iter(left), iter(right)
+    mine, other = next(ours, None), next(theirs, None)
+    while mine is not None and other is not None:
+        if mine.size > other.size:
+            mine, ours = _split(mine, ours)
+        elif other.size > mine.size:
+            other, theirs = _split(other, theirs)
+        assert (mine.offset, mine.size) == (other.offset, other.size)
+        yield mine, other
+        mine, other = next(ours, None), next(theirs, None)
+    assert mine is other
+
+
+def _split(block: GradientBlock, others: Iterator[GradientBlock]) -> tuple[GradientBlock, Iterator[GradientBlock]]:
+    """The weight of a block, and its bias before the others."""
+    assert isinstance(block, FactoredBlock)
+    weight, *bias = block.separated()
+    return weight, itertools.chain(bias, others)
 
 
 def _added(total: Array, part: Array) -> Array:

@@ -131,6 +131,20 @@ MUTANTS = [
     ),
     Mutant(
         "dntk/kernels/assembly.py",
+        "pairs = ((block, block) for block in left) if right is None else _paired(left, right)",
+        "pairs = ((block, block) for block in left) if right is None else zip(left, right)",
+        "a weight multiplied with another's weight and bias",
+        "tests/test_assembly.py",
+    ),
+    Mutant(
+        "dntk/kernels/assembly.py",
+        "return weight, itertools.chain(bias, others)",
+        "return weight, others",
+        "a bias lost that only one batch has by itself",
+        "tests/test_assembly.py",
+    ),
+    Mutant(
+        "dntk/kernels/assembly.py",
         "    total += part\n",
         "    total -= part\n",
         "layers of a kernel subtracted",

@@ -3,14 +3,15 @@
     python benchmarks/whole.py --data-dir DIR            # ResNet-18 of width 16: 3,000, 10,000 and 49,700 points
     python benchmarks/whole.py --data-dir DIR --networks cnn-32 vit-64 --points 3000 --exact 3000
 
-    python benchmarks/whole.py --data-dir DIR --networks resnet18-64 --points 3000 --test 100
+    python benchmarks/whole.py --data-dir DIR --networks resnet18-64 --points 3000 --test 100 --taught 2000 --epochs 2
 
 Every case is a process of its own. ``peak`` is the memory above the network and the images; ``floor`` that of
 ``floor.py`` on the same images as ``predict``, medians of three, in turn; with ``--exact`` the regression on all of so
 many points, by features in the sketch of the fit and their kernels, says what fidelity costs, at the ridge of the fit
 or, with ``--exact-ridge loo``, at its own. Fidelity is always
 that on 1,000 test images; ``--test`` says on how many of them predictions are timed. ``--seeds`` are of the fit, not
-of the network, which is trained once into ``--networks-dir``.
+of the network, which is trained once into ``--networks-dir``, on ``--taught`` images; ``--epochs`` are fewer where
+training would take hours, for what a fit costs and not for what it keeps.
 """
 
 import argparse
@@ -40,11 +41,12 @@ COLUMNS = ("network", "points", "seed", "kept", "k", "fit_s", "peak_mib", "rows"
 TIMES = ("predict_s", "floor_s", "query_s")
 
 
-def trained(name: str, data: Any, folder: Path) -> dntk.Model:
-    """The network ``architecture-width``, from the folder or trained into it on 10,000 images."""
+def trained(name: str, data: Any, folder: Path, *, taught: int = 10_000, epochs: int | None = None) -> dntk.Model:
+    """The network ``architecture-width``, from the folder or trained into it."""
     architecture, width = name.split("-")
-    plan = TrainingPlan(architecture=architecture, width=int(width), **PLANS[architecture])
-    x, y = data.train.x[:10_000], data.train.y[:10_000]
+    settings = PLANS[architecture] | ({} if epochs is None else {"epochs": epochs})
+    plan = TrainingPlan(architecture=architecture, width=int(width), **settings)
+    x, y = data.train.x[:taught], data.train.y[:taught]
     _, trainer = find_trainer()
     return trainer.train(plan, x, y, classes=10, seed=0, folder=folder / name, progress=lambda _: None).model
 
@@ -52,7 +54,7 @@ def trained(name: str, data: Any, folder: Path) -> dntk.Model:
 def measured(name: str, points: int, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """One case."""
     data = cifar10(train=None, validation=300, directory=options.data_dir)
-    model = trained(name, data, options.networks_dir)
+    model = trained(name, data, options.networks_dir, taught=options.taught, epochs=options.epochs)
     x, test = torch.from_numpy(data.train.x[:points]), torch.from_numpy(data.test.x[:TEST])
     found: list[dntk.Fit] = []
     cost = peak_of(lambda: found.append(dntk.DistilledNTK(model, seed=seed).fit(x)))
@@ -119,6 +121,8 @@ def main() -> None:
     parser.add_argument("--points", nargs="+", type=int, default=[3000, 10_000, 49_700])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--test", type=int, default=TEST)
+    parser.add_argument("--taught", type=int, default=10_000)
+    parser.add_argument("--epochs", type=int)
     parser.add_argument("--exact", type=int, default=0)
     parser.add_argument("--exact-ridge", choices=("fit", "loo"), default="fit")
     parser.add_argument("--case", nargs=3)

@@ -207,7 +207,7 @@ def _contents(cell: types.CellType) -> Iterator[Any]:
 
 @functools.lru_cache(maxsize=256)
 def _forgotten(kind: Any) -> frozenset[str]:
-    """Attributes that a layer sets anew when it trains or moves: what it computed once and keeps.
+    """Attributes that a layer makes empty dictionaries when it trains or moves: what it computed once and keeps.
 
     Attention biases of timm's LeViT, EfficientFormer and EfficientViT are looked up by the first call in evaluation
     mode and kept; a copy that kept them, too, would not depend on its parameters.
@@ -216,7 +216,10 @@ def _forgotten(kind: Any) -> frozenset[str]:
     for own, plain in ((kind.train, torch.nn.Module.train), (kind._apply, torch.nn.Module._apply)):
         code = getattr(inspect.unwrap(own), "__code__", None)
         if own is not plain and code is not None:
-            names.update(step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR")
+            steps = [(step.opname, step.argval) for step in dis.get_instructions(code)]
+            for made, _owner, (name, attribute) in zip(steps, steps[1:], steps[2:], strict=False):
+                if made == ("BUILD_MAP", 0) and name == "STORE_ATTR":
+                    names.add(attribute)
     return frozenset(names)
 
 

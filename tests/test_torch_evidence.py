@@ -184,9 +184,29 @@ class Normed(Gated):
         return self.last(hidden + self.normed(x).mean(1) * gates if bool(gates.any()) else hidden)
 
 
-def test_an_operation_without_forward_mode_is_met_late():
+class Sine(torch.autograd.Function):
+    """Without any forward mode, and without what function transforms ask for."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * ctx.saved_tensors[0].cos()
+
+
+class Own(Gated):
+    def forward(self, x, gates):
+        hidden = self.hidden[0](x).mean(1)
+        return self.last(Sine.apply(hidden) * gates if bool(gates.any()) else 0 * hidden)
+
+
+@pytest.mark.parametrize("kind", [Normed, Own])
+def test_an_operation_without_forward_mode_is_met_late(kind):
     torch.manual_seed(0)
-    net = Normed().eval()
+    net = kind().eval()
     model = dntk.as_model(net)
     tangent = torch.randn(1, model.n_parameters, generator=torch.Generator().manual_seed(1))
     for gates in ([0] * 4, [0, 0, 1, 1], [0] * 4):

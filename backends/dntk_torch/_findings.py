@@ -65,12 +65,14 @@ class Findings:
 
         try:
             found = way(net, tangents, x)
-        except NotImplementedError:  # an operation without forward mode, to which no input led before
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:  # an operation without forward mode, to which no input led before
             if way is push_forward_twice_backward:
                 raise
             way = push_forward_twice_backward
-            self.pushes.replace(x, Pushing(way, telling), of=signature(net))
             found = way(net, tangents, x)
+            self.pushes.replace(x, Pushing(way, telling), of=signature(net))
         self.passes.backward(x, next(iter(tangents.values())).shape[0], once, of=way)
         return found
 

@@ -62,17 +62,31 @@ def _paired(
             mine, ours = _split(mine, ours)
         elif other.size > mine.size:
             other, theirs = _split(other, theirs)
-        assert (mine.offset, mine.size) == (other.offset, other.size)
+        if (mine.offset, mine.size) != (other.offset, other.size):
+            raise _unlike(mine, other)
         yield mine, other
         mine, other = next(ours, None), next(theirs, None)
-    assert mine is other
+    if mine is not other:
+        raise _unlike(mine, other)
 
 
 def _split(block: GradientBlock, others: Iterator[GradientBlock]) -> tuple[GradientBlock, Iterator[GradientBlock]]:
     """The weight of a block, and its bias before the others."""
-    assert isinstance(block, FactoredBlock)
+    if not isinstance(block, FactoredBlock):
+        return block, others
     weight, *bias = block.separated()
     return weight, itertools.chain(bias, others)
+
+
+def _unlike(mine: GradientBlock | None, other: GradientBlock | None) -> ValueError:
+    shown = [
+        "nothing" if block is None else f"{block.name!r} at {block.offset}, of {block.size} coordinates"
+        for block in (mine, other)
+    ]
+    return ValueError(
+        f"the model's gradient blocks of two batches are not of the same parameters: {shown[0]} beside {shown[1]}. "
+        "Its gradient_blocks must yield every parameter once, in the order of the flattened vector."
+    )
 
 
 def _added(total: Array, part: Array) -> Array:

@@ -10,7 +10,8 @@ with one random functional each, which are as many rows, and separate regression
 (``fitted_targets``). Of up to 1,000 points the regression on all of them stands beside.
 
 Digits: a CNN for each seed, no sketch. Else a network of ``whole.py``, 10,000 images and 8,192 features, which are kept
-in the folder of networks; seeds choose points. A row is written as it is made, and none in FOLDER is made again.
+in the folder of networks; seeds choose points, or with ``--retrain`` networks, too. A row is written as it is made, and
+none in FOLDER is made again. ``--all``: the regression on all 10,000, with the λ of 1,000 random ones.
 """
 
 import argparse
@@ -61,7 +62,9 @@ class Kept:
     choosing: float = 0.0
 
 
-def jobs(scene: Scene, sizes: list[int], choices: list[str], joint_rows: int) -> Iterator[tuple[Key, Any]]:
+def jobs(
+    scene: Scene, sizes: list[int], choices: list[str], joint_rows: int, *, everything: bool
+) -> Iterator[tuple[Key, Any]]:
     """Every way at every size, and how it is made."""
     c, n = scene.phi.n_outputs, len(scene.x)
     for m in sizes:
@@ -73,7 +76,7 @@ def jobs(scene: Scene, sizes: list[int], choices: list[str], joint_rows: int) ->
             yield (str(m), "random", "fitted targets"), functools.partial(_fitted, scene, m, max(sizes))
         if m * c <= min(joint_rows, n):
             yield (str(m), "random", "functionals"), functools.partial(_functionals, scene, m)
-    if n <= ALL:
+    if n <= ALL or everything:
         yield (str(n), "all", "separate"), functools.partial(_all, scene)
 
 
@@ -126,8 +129,9 @@ def _fitted(scene: Scene, m: int, largest: int) -> Kept:
 
 def _all(scene: Scene) -> Kept:
     """Separate regressions on all points."""
-    fit, took = _timed(lambda: ridge(scene.phi, scene.y, ridge="loo"))
     n = len(scene.x)
+    lam: Any = "loo" if n <= ALL else scene.ridge_of(ALL)
+    fit, took = _timed(lambda: ridge(scene.phi, scene.y, ridge=lam))
     return Kept(m=n, choice="all", use="separate", fit=fit, seconds=took, rows=n * scene.phi.n_outputs)
 
 
@@ -167,7 +171,7 @@ def _measure(scene: Scene, path: Path, options: argparse.Namespace) -> None:
     """The rows of a seed that are not in its file yet, each as it is made."""
     sizes = options.sizes or list(SIZES)
     done = {(row["m"], row["choice"], row["use"]) for row in _read(path)}
-    for key, make in jobs(scene, sizes, options.choices, options.joint_rows):
+    for key, make in jobs(scene, sizes, options.choices, options.joint_rows, everything=options.all):
         if key in done or key[2] not in options.uses:
             continue
         row = _row(scene, make())
@@ -201,21 +205,31 @@ def main() -> None:
     parser.add_argument("--choices", nargs="*", choices=list(CHOICES), default=list(CHOICES))
     parser.add_argument("--uses", nargs="*", choices=USES, default=USES)
     parser.add_argument("--joint-rows", type=int, default=JOINT_ROWS)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
+    parser.add_argument("--retrain", action="store_true", help="a network of its own for each seed")
+    parser.add_argument("--tests", type=int, default=500, help="images that are held out")
+    parser.add_argument("--all", action="store_true", help="the regression on all points, however many")
     parser.add_argument("--out", type=Path, default=Path("points-curve"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     name = options.data if options.data == "digits" else f"{options.data}-{options.network}"
-    scene = (
-        None
-        if options.data == "digits"
-        else images(options.data, options.network, options.data_dir, options.networks_dir)
+    open_images = functools.cache(
+        lambda seed: images(
+            options.data, options.network, options.data_dir, options.networks_dir, tests=options.tests, seed=seed
+        )
     )
     found = []
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         path = options.out / f"{name}-{seed}.csv"
-        _measure(digits(seed) if scene is None else dataclasses.replace(scene, seed=seed), path, options)
+        if options.data == "digits":
+            scene = digits(seed)
+        elif options.retrain:
+            open_images.cache_clear()  # one at a time: its features are gigabytes
+            scene = open_images(seed)
+        else:
+            scene = dataclasses.replace(open_images(0), seed=seed)
+        _measure(scene, path, options)
         found += _read(path)
     with (options.out / f"{name}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=COLUMNS, lineterminator="\n")

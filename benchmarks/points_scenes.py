@@ -79,14 +79,23 @@ def digits(seed: int) -> Scene:
     )  # fmt: skip
 
 
-def images(data: str, network: str, data_dir: Path | None, networks_dir: Path) -> Scene:
-    """A network, 10,000 images it was trained on and 500 others; what is made is kept in the folder of networks."""
+def images(
+    data: str, network: str, data_dir: Path | None, networks_dir: Path, *, tests: int = 500, seed: int = 0
+) -> Scene:
+    """A network, 10,000 images it was trained on and some others; what is made is kept in the folder of networks.
+
+    Its features with a ``seed`` other than 0 are gigabytes for each: they are made anew.
+    """
     folder = networks_dir / data
     found = getattr(datasets, NAMES[data])(train=None, validation=300, directory=data_dir)
-    model = trained(network, found, folder)
-    x, test = torch.from_numpy(found.train.x[:10_000]), torch.from_numpy(found.test.x[:500])
+    model = trained(network, found, folder, seed=seed)
+    x, test = torch.from_numpy(found.train.x[:10_000]), torch.from_numpy(found.test.x[:tests])
     plan = automatic(model, x, n=DIM, memory=DIM**2 * model.n_outputs * 4)  # as a fit of many points takes it
-    values = torch.from_numpy(_kept_features(model, torch.cat([test, x]), plan, folder / f"{network}-{DIM}.npy"))
+    name = f"{network}-{DIM}.npy" if tests == 500 else f"{network}-{DIM}-{tests}.npy"
+    path = folder / (f"{seed}-{name}" if seed else name)
+    values = torch.from_numpy(_kept_features(model, torch.cat([test, x]), plan, path))
+    if seed:
+        path.unlink()  # it is mapped, and goes with the scene
     made = dntk.tangent_features(model, test[:2], sketch=plan)
     if not torch.allclose(made.values, values[:, :2], rtol=1e-3, atol=1e-3 * float(made.values.abs().max())):
         msg = f"the features in {folder} are of another sketch: remove them."
@@ -95,9 +104,9 @@ def images(data: str, network: str, data_dir: Path | None, networks_dir: Path) -
     with torch.no_grad():
         y = torch.cat([model(part) for part in x.split(500)])
     return Scene(
-        data=data, network=network, seed=0, model=model, x=x, y=y, outputs=model(test).detach(),
-        phi=dntk.TangentFeatures(values[:, 500:], sketch=sketch),
-        test=dntk.TangentFeatures(values[:, :500], sketch=sketch), labels=torch.from_numpy(found.test.y[:500]),
+        data=data, network=network, seed=seed, model=model, x=x, y=y, outputs=model(test).detach(),
+        phi=dntk.TangentFeatures(values[:, tests:], sketch=sketch),
+        test=dntk.TangentFeatures(values[:, :tests], sketch=sketch), labels=torch.from_numpy(found.test.y[:tests]),
     )  # fmt: skip
 
 

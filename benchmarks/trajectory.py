@@ -3,10 +3,11 @@
 A convolutional network learns shifted digits, or a network of the studies CIFAR-10; its checkpoints are in memory.
 Errors are relative, of the ten leading eigenvalues, the effective dimension, the alignment with the labels and the
 drift, mean over checkpoints and the worst of them; coverage is the share of the intervals that hold the value of all
-points. Seconds are of the processor, one thread, and all that `dntk.trajectory` takes, the choice of points included.
+points. Seconds are of the processor, one thread, and all that `dntk.trajectory` takes, the choice of points included. Photographs
+are sketched by `Mixed`, in a third of the time.
 
-    python benchmarks/trajectory.py [--points 4000] [--checkpoints 20] [--sizes 32 64 128] [--seeds 3]
-    python benchmarks/trajectory.py --network resnet18-16 --data-dir DIR --sizes 38
+    python benchmarks/trajectory.py [--points 4000] [--checkpoints 20] [--sizes 30 64 128] [--seeds 0 1 2]
+    python benchmarks/trajectory.py --network resnet18-16 --data-dir DIR --sizes 30
 """
 
 import argparse
@@ -102,7 +103,7 @@ def compare(options: argparse.Namespace, seed: int) -> list[Row]:
     x, y, nets = scene(options, seed)
     models, held_out = [dntk.as_model(net) for net in nets], options.held_out
     targets = dntk.targets.one_hot(y, 10, like=x)
-    sketch = dntk.sketch.SparseSign(512, seed=seed)
+    sketch: Any = dntk.sketch.SparseSign if options.network == "small" else dntk.sketch.Mixed
 
     def run(distilled: Any) -> tuple[Any, float]:
         start = time.process_time()
@@ -112,8 +113,9 @@ def compare(options: argparse.Namespace, seed: int) -> list[Row]:
             targets,
             distilled=distilled,
             reference=options.reference,
-            sketch=sketch,
+            sketch=sketch(512, seed=seed),
             held_out=held_out,
+            probes=options.probes,
             seed=seed,
         )
         return found, time.process_time() - start
@@ -146,8 +148,9 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--points", type=int, default=4000)
     parser.add_argument("--checkpoints", type=int, default=20)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64, 128])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[30, 64, 128])
     parser.add_argument("--held-out", type=int, default=32)
+    parser.add_argument("--probes", type=int, default=80)
     parser.add_argument(
         "--reference", type=int, default=-1, help="the checkpoint at which all points are differentiated"
     )

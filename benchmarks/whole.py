@@ -41,14 +41,17 @@ COLUMNS = ("network", "points", "seed", "kept", "k", "fit_s", "peak_mib", "rows"
 TIMES = ("predict_s", "floor_s", "query_s")
 
 
-def trained(name: str, data: Any, folder: Path, *, taught: int = 10_000, epochs: int | None = None) -> dntk.Model:
+def trained(
+    name: str, data: Any, folder: Path, *, taught: int = 10_000, epochs: int | None = None, seed: int = 0
+) -> dntk.Model:
     """The network ``architecture-width``, from the folder or trained into it."""
     architecture, width = name.split("-")
     settings = PLANS[architecture] | ({} if epochs is None else {"epochs": epochs})
     plan = TrainingPlan(architecture=architecture, width=int(width), **settings)
     x, y = data.train.x[:taught], data.train.y[:taught]
     _, trainer = find_trainer()
-    return trainer.train(plan, x, y, classes=10, seed=0, folder=folder / name, progress=lambda _: None).model
+    place = folder / (f"{name}-{seed}" if seed else name)
+    return trainer.train(plan, x, y, classes=10, seed=seed, folder=place, progress=lambda _: None).model
 
 
 def measured(name: str, points: int, seed: int, options: argparse.Namespace) -> dict[str, Any]:

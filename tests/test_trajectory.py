@@ -12,6 +12,7 @@ from dntk.trajectories.few import _spread
 from dntk.trajectories.held_out import held_out_points, student
 from dntk.trajectories.interpolation import RIDGE, Interpolation
 from dntk.trajectories.measures import ALIGNMENT, Measures, _pair_sums
+from dntk.trajectories.probes import GROWTH, Drawn, Probes, _Last
 from tests.jacobians import float_of, random_network, tanh_model
 from tests.libraries import Library, host, interpreted
 
@@ -249,6 +250,8 @@ def test_mistakes_are_told():
         ((models, x), {"reference": None}, ValueError, "a selector looks at all points"),
         ((models, x), {"distilled": 8}, TypeError, "KMeans"),
         ((models, x), {"held_out": 8}, ValueError, "`held_out`"),
+        ((models, x, y), {"probes": 31}, ValueError, "`probes`=31"),
+        ((models, x, y), {"probes": -1}, ValueError, "`probes`"),
         ((models, x), {"distilled": KMeans(40)}, ValueError, "leaves 8 to hold out"),
         ((models, x, y[:5]), {}, ValueError, "`y` has shape"),
         ((models, x), {"confidence": 95}, ValueError, "`confidence`"),
@@ -287,3 +290,158 @@ def test_pairs_of_a_uniform_sample_are_unbiased():
         size = np.max(np.abs(phi[some].values))
         found.append([sums[0] * size**2, sums[2]])
     np.testing.assert_allclose(np.mean(found, axis=0), expected, rtol=1e-12)
+
+
+def test_alignments_with_probes_are_those_of_a_formula(library):
+    interpreted(library)
+    x, y = inputs()
+    dtype, ridge, n = float_of(library), RIDGE, N
+    models, count = checkpoints(library), 6
+    phis = [dntk.tangent_features(model, library.array(x, dtype), sketch=None) for model in models]
+    few, where = np.asarray([0, 13, 25, 37]), np.asarray([5, 18, 44, 30, 9, 27])
+    drawn = Drawn.of(library.array(where), library.array(x, dtype), phis[0])
+    assert host(drawn.outputs).tolist() == [0, 1, 0, 1, 0, 1]
+    found = Probes.of(drawn, phis[0], library.array(few), library.array(y, dtype), 0.3, 0.95)
+    rows = dntk.tangent_features(drawn.model(models[2]), drawn.inputs, sketch=None).values[0, :, :]
+    value, lower, upper = found.alignment(phis[2][library.array(few)], rows)
+
+    before, now = (host(phi.values).astype(np.float64) for phi in (phis[0], phis[2]))
+    centres = before[:, few].transpose(1, 0, 2).reshape(4, -1)
+    kernel = centres @ centres.T
+    p = before.transpose(1, 0, 2).reshape(n, -1) @ centres.T
+    p = p @ np.linalg.inv(kernel + ridge * np.linalg.eigvalsh(kernel)[-1] * np.eye(4))
+    output = np.arange(count) % 2
+
+    def part(values, w):
+        """First two terms, the second by every probe, mean square of the sample, and the whole and its last term."""
+        missed = np.stack([v - p @ v[few] for v in values])
+        sums = np.stack([w.T @ p @ v[few] for v in values])
+        mine = [np.sum((w[i] @ sums[c]) * missed[c, i]) for c, i in zip(output, where, strict=True)]
+        squares = np.mean([w[i] @ w[i] * np.sum(missed[c, i] ** 2) for c, i in zip(output, where, strict=True)])
+        own = 2 * sum(np.sum((w[few] @ sums[c]) * missed[c, few]) for c in range(2))
+        each = 2 * (n - 4) * 2 * np.asarray(mine)
+        whole, last = (sum(np.sum((w.T @ v) ** 2) for v in part) for part in (values, missed))
+        return np.sum(sums**2) + own, each, squares, whole, last
+
+    tops, bottoms = [], []
+    norms = []
+    for values in (before, now):
+        kernel = p @ sum(v[few] @ v[few].T for v in values) @ p.T
+        eigenvalues, vectors = np.linalg.eigh(kernel)
+        tops.append(part(values, y))
+        bottoms.append(part(values, vectors * np.sqrt(np.clip(eigenvalues, 0, None))))
+        norms.append(np.linalg.norm(kernel))
+
+    def last(then, later):
+        excess = max(then[4] - (n - 4) * 2 * then[2], 0)
+        return (n - 4) * 2 * later[2] + min(later[2] / then[2], GROWTH) * excess
+
+    top, bottom = (part[1][0] + np.mean(part[1][1]) + last(*part) for part in (tops, bottoms))
+    each = tops[1][1] - top / bottom * bottoms[1][1]
+    reach = student(0.95, count - 1) * np.std(each, ddof=1) / count**0.5 + last(*tops)
+    scale = 0.3 * bottoms[0][3] / tops[0][3] / norms[0] * norms[1] / bottom
+    expected = np.maximum(np.asarray([top, top - reach, top + reach]) * scale, 0)
+    rounding = 1e5 * np.finfo(dtype).eps
+    np.testing.assert_allclose([value, lower, upper], expected, rtol=rounding, atol=rounding)
+
+
+def test_all_probes_and_what_is_missed_give_the_sums_of_all_points():
+    """With every point and output in the sample the first two terms are exact."""
+    x, y = inputs()
+    phis = [dntk.tangent_features(model, x, sketch=None) for model in checkpoints(NUMPY)]
+    few = np.asarray([0, 13, 25, 37])
+    rest = np.setdiff1d(np.arange(N), few)
+    drawn = Drawn.of(np.repeat(rest, 2), x, phis[0])  # each with both outputs
+    found = Probes.of(drawn, phis[0], few, y, 1.0, 0.95)
+    p = Interpolation.fitted(phis[0], few).coefficients
+    for phi in phis:
+        at, errors = found._seen(phi[few], phi.values[drawn.outputs, drawn.where])
+        missed = phi.values - p @ phi.values[:, few]
+        exact = [sum(np.sum((y.T @ v) ** 2) for v in part) for part in (phi.values, missed)]
+        unit = np.max(np.abs(phi.values[:, few])) ** 2
+        np.testing.assert_allclose(found._sum(at, errors, found.targets).known * unit, exact[0] - exact[1], rtol=1e-9)
+    value, _, _ = found.alignment(phis[0][few], phis[0].values[drawn.outputs, drawn.where])
+    np.testing.assert_allclose(value, 1.0, rtol=1e-9)  # at the reference it is what it is
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-30, 1.0, 1e30])
+def test_alignments_with_probes_do_not_depend_on_the_scale(scale):
+    x, y = inputs()
+    values = [dntk.tangent_features(model, x, sketch=None).values for model in checkpoints(NUMPY)]
+    few, where = np.asarray([0, 13, 25, 37]), np.asarray([5, 18, 44, 30, 9, 27])
+
+    def found(first, second):
+        phi, then = (dntk.TangentFeatures(v) for v in (first, second))
+        drawn = Drawn.of(where, x, phi)
+        probes = Probes.of(drawn, phi, few, y, 0.5, 0.95)
+        return probes.alignment(then[few], second[drawn.outputs, where])
+
+    expected = found(values[0], values[2])
+    np.testing.assert_allclose(found(scale * values[0], values[2]), expected, rtol=1e-9)
+    np.testing.assert_allclose(found(values[0], scale * values[2]), expected, rtol=1e-9)
+
+
+def test_probes_are_asked_of_one_output_and_put_the_alignment_right():
+    wrong = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        x = 2 * rng.normal(size=(240, 3))
+        y = np.sign(np.sin(x[:, :2]))
+        truth = dense(x, y)["alignment"]
+        for probes in (0, 160):
+            found = dntk.trajectory(
+                checkpoints(NUMPY), x, y, distilled=Random(3), held_out=32, probes=probes, size=2, sketch=None,
+                reference=0, seed=seed,
+            )  # fmt: skip
+            assert found.rows == 2 * (240 + 2 * (3 + 32)) + 2 * probes
+            ends = [float(part[0]) for part in (found.alignment.lower, found.alignment.upper)]
+            np.testing.assert_allclose(ends, truth[0], rtol=1e-9)  # the reference, where all are known
+            wrong.append(np.mean(np.abs(found.alignment.values / truth - 1)))
+            if probes:
+                assert np.all(
+                    (found.alignment.lower <= truth * (1 + 1e-9)) & (truth <= found.alignment.upper * (1 + 1e-9))
+                )
+    assert np.mean(wrong[1::2]) < np.mean(wrong[::2]) / 2
+
+
+def test_probes_are_not_the_points_that_were_held_out_and_leave_other_quantities_alone():
+    x, y = inputs()
+    x, y = np.repeat(x, 4, axis=0), np.repeat(y, 4, axis=0)
+    models = checkpoints(NUMPY)
+    one, two = (
+        dntk.trajectory(models, x, y, distilled=KMeans(6), held_out=32, probes=p, size=2, sketch=None) for p in (0, 64)
+    )
+    np.testing.assert_array_equal(one.eigenvalues.values, two.eigenvalues.values)
+    np.testing.assert_array_equal(one.drift.upper, two.drift.upper)
+    without = dntk.trajectory(models, x, distilled=KMeans(6), held_out=32, probes=64, size=2, sketch=None)
+    assert without.alignment is None
+    assert without.rows == one.rows
+
+
+def test_probes_are_other_points_than_those_of_all_outputs(monkeypatch):
+    x, y = inputs()
+    x, y = np.repeat(x, 4, axis=0), np.repeat(y, 4, axis=0)
+    seen, make = [], Drawn.of
+    monkeypatch.setattr(Drawn, "of", lambda where, *rest: seen.append(where) or make(where, *rest))
+    found = dntk.trajectory(checkpoints(NUMPY), x, y, distilled=KMeans(6), held_out=32, size=2, sketch=None, seed=3)
+    chosen = [int(i) for i in found.selection.indices]
+    held_out = held_out_points(np.asarray(chosen), len(x), 32, 3)
+    assert sorted([*chosen, *held_out, *seen[0].tolist()]) == list(range(4 * N))  # 256 are asked for, the rest is taken
+
+
+def test_agreement_of_what_is_missed_does_not_grow_without_end():
+    last = _Last(squares=2.0, excess=5.0)
+    assert last.elsewhere(2.0, 10) == 25.0
+    assert last.elsewhere(4.0, 10) == 50.0
+    assert last.elsewhere(2e6, 10) == 2e7 + GROWTH * 5.0
+    assert _Last(squares=0.0, excess=0.0).elsewhere(3.0, 10) == 30.0
+
+
+def test_a_kernel_that_is_zero_has_no_alignment_of_probes():
+    x, y = inputs()
+    phi = dntk.TangentFeatures(np.zeros((2, N, 3)))
+    few, where = np.asarray([0, 1]), np.asarray([2, 3, 4])
+    assert Probes.of(Drawn.of(where, x, phi), phi, few, y, float("nan"), 0.95) is None
+    some = dntk.TangentFeatures(np.random.default_rng(0).normal(size=(2, N, 3)))
+    found = Probes.of(Drawn.of(where, x, some), some, few, y, 0.5, 0.95)
+    assert found.alignment(phi[few], np.zeros((3, 3))) is None

@@ -51,9 +51,12 @@ class Run:
             models=models, x=x, targets=y, distilled=distilled, reference=reference, sketch=sketch, memory_limit=limit
         )
 
-    def features(self, number: int, x: Inputs) -> TangentFeatures:
-        """Those of inputs at a checkpoint."""
-        model = _opened(self.models[number])
+    def opened(self, number: int) -> Model:
+        """The network of a checkpoint; loaded where it is a function."""
+        return _opened(self.models[number])
+
+    def features(self, model: Model, x: Inputs) -> TangentFeatures:
+        """Those of inputs."""
         return tangent_features(model, x, sketch=self.sketch, memory_limit=self.memory_limit)
 
     def at(self, points: Sequence[int], like: Array) -> tuple[Array, Inputs, Array | None]:

@@ -20,9 +20,13 @@ from dntk.sketch.resolution import AnySketch
 from dntk.trajectories._run import Checkpoint, Run
 from dntk.trajectories.few import Few, Interpolated, Weighed, ends
 from dntk.trajectories.held_out import GROUPS, Jackknife, held_out_points
-from dntk.trajectories.measures import Measures
+from dntk.trajectories.measures import ALIGNMENT, Measures
+from dntk.trajectories.probes import Drawn, Ends, Probes
 from dntk.trajectories.value import Quantity, Trajectory
 from dntk.types import Array, Inputs
+
+LEAST = 2 * GROUPS
+"""Held-out points, and probes, of which a spread is believed."""
 
 
 def trajectory(
@@ -33,6 +37,7 @@ def trajectory(
     distilled: DataSelector | Selection | None,
     reference: int | None = -1,
     held_out: int = 64,
+    probes: int = 256,
     size: int = 10,
     ridge: float = 0.01,
     sketch: AnySketch = "auto",
@@ -65,6 +70,10 @@ def trajectory(
         Points, drawn from those that were not chosen, that intervals come from: 32 or more. Where there is a reference
         they take part in the combinations, after they have judged those of the chosen ones; where there is none the
         alignment comes from them alone, a mean over pairs of points, which only a uniform draw estimates.
+    probes
+        Further points, drawn from the rest, of which one output each is differentiated: they put the alignment right
+        (:mod:`dntk.trajectories.probes`), which without them is off by several times as much. As many as are left
+        where there are fewer; none without targets, without a reference, or where fewer than 32 are left. 0: none.
     size
         Number of leading eigenvalues.
     ridge
@@ -82,13 +91,14 @@ def trajectory(
     ------
     TypeError, ValueError
         No checkpoints, or of other numbers of parameters; inputs that they do not take; a selector without a
-        reference; too few points to hold some out.
+        reference; too few points to hold some out; from 1 to 31 ``probes``, whose spread says too little.
 
     Notes
     -----
-    C·(n + (t − 1)·(m + h)) Jacobian rows for t checkpoints, against C·n·t; the (n, m + h) coefficients are held in
-    float64. Intervals of quantities are empirical: a jackknife of by how much held-out points differ from the
-    combinations of the chosen ones. Those of :attr:`Trajectory.outside` are theorems on the drawn points.
+    C·(n + (t − 1)·(m + h)) + (t − 1)·p Jacobian rows for t checkpoints, against C·n·t; the (n, m + h) coefficients are
+    held in float64. Intervals of quantities are empirical: a jackknife of by how much held-out points differ from the
+    combinations of the chosen ones, for the alignment the spread of the probes. Those of :attr:`Trajectory.outside`
+    are theorems on the drawn points.
 
     Examples
     --------
@@ -113,51 +123,59 @@ def trajectory(
     check_confidence(confidence)
     if run.distilled is None:
         return _exactly(run, measures, confidence)
-    integer("held_out", held_out, least=2 * GROUPS)
-    return _from_few(run, measures, held_out, confidence, seed)
+    integer("held_out", held_out, least=LEAST)
+    if integer("probes", probes, least=0) and probes < LEAST:
+        msg = f"`probes`={probes}: too few to tell their spread, pass {LEAST} or more, or 0 for none."
+        raise ValueError(msg)
+    return _from_few(run, measures, (held_out, probes), confidence, seed)
 
 
 def _exactly(run: Run, measures: Measures, confidence: float) -> Trajectory:
     """All points everywhere."""
-    first = run.features(0, run.x)
+    first = run.features(run.opened(0), run.x)
     xp, n = arrays.namespace(first.values), len(first)
     weights = xp.ones(n, dtype=first.values.dtype, device=arrays.device_of(first.values))
     found = []
     with task("trajectory", total=len(run.models), unit="checkpoints") as bar:
         for t in bar.over(range(len(run.models))):
-            phi = first if t == 0 else run.features(t, run.x)
+            phi = first if t == 0 else run.features(run.opened(t), run.x)
             found.append(measures.of(phi, first, weights, run.targets))
     values, rows = np.stack(found), first.n_outputs * n * len(run.models)
     return _value(run, (values, values, values), confidence, rows=rows, all_rows=rows)
 
 
-def _from_few(run: Run, measures: Measures, held_out: int, confidence: float, seed: int) -> Trajectory:
-    everything = None if run.reference is None else run.features(run.reference, run.x)
+def _from_few(run: Run, measures: Measures, sizes: tuple[int, int], confidence: float, seed: int) -> Trajectory:
+    everything = None if run.reference is None else run.features(run.opened(run.reference), run.x)
     selection = run.distilled if isinstance(run.distilled, Selection) else _selected(run.distilled, everything)
     n, size = batches.count(run.x), len(selection)
-    others = held_out_points(selection.indices, n, held_out, seed)
-    if len(others) < 2 * GROUPS:
-        msg = f"{size} of {n} points are distilled, which leaves {len(others)} to hold out: at least {2 * GROUPS}."
+    drawn = held_out_points(selection.indices, n, sum(sizes), seed)
+    others, rest = drawn[: sizes[0]], drawn[sizes[0] :]
+    if len(others) < LEAST:
+        msg = f"{size} of {n} points are distilled, which leaves {len(others)} to hold out: at least {LEAST}."
         raise ValueError(msg + " Choose fewer points, or pass distilled=None.")
     chosen = [int(selection.indices[i]) for i in range(size)]
     where, x, y = run.at([*chosen, *others], selection.indices)
-    phis = _Features(run, where, x, everything)
+    phis = _Features(run, where, x, everything, _drawn(run, rest, everything))
     few, jackknife = _judged(run, measures, selection, phis, y, confidence)
-    first = phis.at(0)
-    then = None if run.reference is None else few.measured(phis.at(run.reference), first)
+    probes = _probes(run, phis, jackknife)
+    first, sample = phis.at(0)
+    then = None if run.reference is None else few.measured(phis.at(run.reference)[0], first)
     found, outside = [], []
     with task("trajectory", total=len(run.models), unit="checkpoints") as bar:
         for t in bar.over(range(len(run.models))):
-            phi = first if t == 0 else phis.at(t)
+            phi, rows = (first, sample) if t == 0 else phis.at(t)
             found.append(ends(jackknife, few.measured(phi, first), then))
+            if probes is not None and rows is not None and t != run.reference:
+                _put_right(found[-1], probes.alignment(phi, rows))
             outside.append(_outside(phi, size, n, confidence, seed))
-    rows = (0 if everything is None else n) + phis.made(len(run.models)) * (size + len(others))
+    made, outputs = phis.made(len(run.models)), first.n_outputs
+    each = outputs * (size + len(others)) + (0 if phis.drawn is None else phis.drawn.where.shape[0])
     return _value(
         run,
         (np.stack([e[0] for e in found]), np.stack([e[1] for e in found]), np.stack([e[2] for e in found])),
         confidence,
-        rows=first.n_outputs * rows,
-        all_rows=first.n_outputs * n * len(run.models),
+        rows=(0 if everything is None else outputs * n) + made * each,
+        all_rows=outputs * n * len(run.models),
         outside=tuple(outside),
         selection=selection,
     )
@@ -184,19 +202,47 @@ def _judged(
     return Interpolated.of(measures, phis.everything, phis.where, run.targets, jackknife), jackknife
 
 
+def _drawn(run: Run, rest: list[int], everything: TangentFeatures | None) -> Drawn | None:
+    """Points for the alignment, where it is asked for and can be put right."""
+    if run.targets is None or everything is None or len(rest) < LEAST:
+        return None
+    where, _, _ = run.at(rest, everything.values)
+    return Drawn.of(where, run.x, everything)
+
+
+def _probes(run: Run, phis: "_Features", jackknife: Jackknife) -> Probes | None:
+    everything = phis.everything
+    if phis.drawn is None or everything is None or run.targets is None or jackknife.everywhere is None:
+        return None
+    known = float(jackknife.everywhere[ALIGNMENT])
+    return Probes.of(phis.drawn, everything, phis.where, run.targets, known, jackknife.confidence)
+
+
+def _put_right(found: tuple[np.ndarray, np.ndarray, np.ndarray], alignment: Ends | None) -> None:
+    """In place."""
+    if alignment is not None:
+        for array, end in zip(found, alignment, strict=True):
+            array[ALIGNMENT] = end
+
+
 @dataclasses.dataclass(frozen=True)
 class _Features:
-    """Features of the chosen and the held-out points; at the reference those of all points have them."""
+    """Features of the chosen and the held-out points, and rows of probes; at the reference all points have them."""
 
     run: Run
     where: Array
     x: Inputs
     everything: TangentFeatures | None
+    drawn: Drawn | None
 
-    def at(self, number: int) -> TangentFeatures:
+    def at(self, number: int) -> tuple[TangentFeatures, Array | None]:
         if self.everything is not None and number == self.run.reference:
-            return self.everything[self.where]
-        return self.run.features(number, self.x)
+            return self.everything[self.where], None
+        model = self.run.opened(number)
+        phi = self.run.features(model, self.x)
+        if self.drawn is None:
+            return phi, None
+        return phi, self.run.features(self.drawn.model(model), self.drawn.inputs).values[0, :, :]
 
     def made(self, checkpoints: int) -> int:
         """Checkpoints at which only they are differentiated."""

@@ -6,12 +6,81 @@ MEASURES = "dntk/trajectories/measures.py"
 HELD_OUT = "dntk/trajectories/held_out.py"
 FEW_POINTS = "dntk/trajectories/few.py"
 INTERPOLATION = "dntk/trajectories/interpolation.py"
+PROBES = "dntk/trajectories/probes.py"
+TRAJECTORY = "dntk/trajectories/_trajectory.py"
 TESTS = "tests/test_trajectory.py::"
 DENSE = TESTS + "test_all_points_give_the_dense_formulas[numpy]"
 COPIES = TESTS + "test_copies_of_the_few_are_told_at_every_checkpoint[numpy]"
 FEW = TESTS + "test_few_points_are_exact_where_all_are_known[numpy--1]"
 
+FORMULA = TESTS + "test_alignments_with_probes_are_those_of_a_formula[numpy]"
+WHOLE = TESTS + "test_all_probes_and_what_is_missed_give_the_sums_of_all_points"
+RIGHT = TESTS + "test_probes_are_asked_of_one_output_and_put_the_alignment_right"
+
 MUTANTS = [
+    Mutant(
+        PROBES,
+        "each = each + 2 * self.population *",
+        "each = each + 2 * self.rows.shape[0] *",
+        "probes stand for another number of points and outputs",
+        FORMULA,
+    ),
+    Mutant(
+        PROBES,
+        "return population * squares + growth * self.excess",
+        "return population * squares",
+        "what is missed is thought to agree nowhere",
+        FORMULA,
+    ),
+    Mutant(
+        PROBES,
+        "min(squares / self.squares, GROWTH)",
+        "squares / self.squares",
+        "what is missed grows without end",
+        TESTS + "test_agreement_of_what_is_missed_does_not_grow_without_end",
+    ),
+    Mutant(
+        PROBES,
+        "each = product.each - top / bottom * kernel.each",
+        "each = product.each",
+        "the spread forgets that both sums are of the same probes",
+        FORMULA,
+    ),
+    Mutant(
+        PROBES,
+        "own = at[c, :, :] - self.own @ at[c, :, :]",
+        "own = at[c, :, :]",
+        "what the few miss of themselves is all that they are",
+        WHOLE,
+    ),
+    Mutant(
+        PROBES,
+        "arrays.in_float64(phi.values) / unit, arrays.in_float64(sample) / unit",
+        "arrays.in_float64(phi.values) / unit, arrays.in_float64(sample)",
+        "probes are in other units than the few",
+        TESTS + "test_alignments_with_probes_do_not_depend_on_the_scale[1e+30]",
+    ),
+    Mutant(
+        PROBES,
+        "self.outputs * n + self.where, axis=0)",
+        "self.where, axis=0)",
+        "probes are of the first output at the reference",
+        FORMULA,
+    ),
+    Mutant(
+        TRAJECTORY,
+        "others, rest = drawn[: sizes[0]], drawn[sizes[0] :]",
+        "others, rest = drawn[: sizes[0]], drawn[: sizes[1]]",
+        "probes are points of which all outputs are known",
+        TESTS + "test_probes_are_other_points_than_those_of_all_outputs",
+    ),
+    Mutant(
+        TRAJECTORY,
+        "t != run.reference:",
+        "False:",
+        "alignments are not put right",
+        RIGHT,
+    ),
     Mutant(
         MEASURES,
         "(kernel * scale**2 - before) ** 2, before**2)",

@@ -3,8 +3,8 @@
 A convolutional network learns shifted digits, or a network of the studies CIFAR-10; its checkpoints are in memory.
 Errors are relative, of the ten leading eigenvalues, the effective dimension, the alignment with the labels and the
 drift, mean over checkpoints and the worst of them; coverage is the share of the intervals that hold the value of all
-points. Seconds are of the processor, one thread, and all that `dntk.trajectory` takes, the choice of points included. Photographs
-are sketched by `Mixed`, in a third of the time.
+points. Seconds are of the processor, one thread, and all that `dntk.trajectory` takes, the choice of points included.
+Photographs are sketched by `Mixed`, in a third of the time.
 
     python benchmarks/trajectory.py [--points 4000] [--checkpoints 20] [--sizes 30 64 128] [--seeds 0 1 2]
     python benchmarks/trajectory.py --network resnet18-16 --data-dir DIR --sizes 30

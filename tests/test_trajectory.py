@@ -423,10 +423,20 @@ def test_probes_are_other_points_than_those_of_all_outputs(monkeypatch):
     x, y = np.repeat(x, 4, axis=0), np.repeat(y, 4, axis=0)
     seen, make = [], Drawn.of
     monkeypatch.setattr(Drawn, "of", lambda where, *rest: seen.append(where) or make(where, *rest))
-    found = dntk.trajectory(checkpoints(NUMPY), x, y, distilled=KMeans(6), held_out=32, size=2, sketch=None, seed=3)
+    found = dntk.trajectory(
+        checkpoints(NUMPY), x, y, distilled=KMeans(6), held_out=32, probes=256, size=2, sketch=None, seed=3
+    )
     chosen = [int(i) for i in found.selection.indices]
     held_out = held_out_points(np.asarray(chosen), len(x), 32, 3)
     assert sorted([*chosen, *held_out, *seen[0].tolist()]) == list(range(4 * N))  # 256 are asked for, the rest is taken
+
+
+@pytest.mark.parametrize(("held_out", "expected"), [(32, 32), (64, 64)])
+def test_probes_are_half_as_many_rows_as_those_of_held_out_points(held_out, expected):
+    x, y = inputs()
+    x, y = np.repeat(x, 4, axis=0), np.repeat(y, 4, axis=0)
+    found = dntk.trajectory(checkpoints(NUMPY), x, y, distilled=KMeans(6), held_out=held_out, size=2, sketch=None)
+    assert found.rows == 2 * (4 * N + 2 * (6 + held_out)) + 2 * expected
 
 
 def test_agreement_of_what_is_missed_does_not_grow_without_end():

@@ -28,6 +28,9 @@ from dntk.types import Array, Inputs
 LEAST = 2 * GROUPS
 """Held-out points, and probes, of which a spread is believed."""
 
+MOST = 256
+"""Probes unless more are asked for."""
+
 
 def trajectory(
     models: Sequence[Checkpoint],
@@ -37,7 +40,7 @@ def trajectory(
     distilled: DataSelector | Selection | None,
     reference: int | None = -1,
     held_out: int = 64,
-    probes: int = 256,
+    probes: int | None = None,
     size: int = 10,
     ridge: float = 0.01,
     sketch: AnySketch = "auto",
@@ -72,8 +75,9 @@ def trajectory(
         alignment comes from them alone, a mean over pairs of points, which only a uniform draw estimates.
     probes
         Further points, drawn from the rest, of which one output each is differentiated: they put the alignment right
-        (:mod:`dntk.trajectories.probes`), which without them is off by several times as much. As many as are left
-        where there are fewer; none without targets, without a reference, or where fewer than 32 are left. 0: none.
+        (:mod:`dntk.trajectories.probes`), which without them is off by several times as much. None: half as many rows
+        as those of held-out points, from 32 to 256. As many as are left where there are fewer; none without targets,
+        without a reference, or where fewer than 32 are left. 0: none.
     size
         Number of leading eigenvalues.
     ridge
@@ -124,7 +128,7 @@ def trajectory(
     if run.distilled is None:
         return _exactly(run, measures, confidence)
     integer("held_out", held_out, least=LEAST)
-    if integer("probes", probes, least=0) and probes < LEAST:
+    if probes is not None and 0 < integer("probes", probes, least=0) < LEAST:
         msg = f"`probes`={probes}: too few to tell their spread, pass {LEAST} or more, or 0 for none."
         raise ValueError(msg)
     return _from_few(run, measures, (held_out, probes), confidence, seed)
@@ -144,18 +148,14 @@ def _exactly(run: Run, measures: Measures, confidence: float) -> Trajectory:
     return _value(run, (values, values, values), confidence, rows=rows, all_rows=rows)
 
 
-def _from_few(run: Run, measures: Measures, sizes: tuple[int, int], confidence: float, seed: int) -> Trajectory:
+def _from_few(run: Run, measures: Measures, sizes: tuple[int, int | None], confidence: float, seed: int) -> Trajectory:
     everything = None if run.reference is None else run.features(run.opened(run.reference), run.x)
     selection = run.distilled if isinstance(run.distilled, Selection) else _selected(run.distilled, everything)
     n, size = batches.count(run.x), len(selection)
-    drawn = held_out_points(selection.indices, n, sum(sizes), seed)
-    others, rest = drawn[: sizes[0]], drawn[sizes[0] :]
-    if len(others) < LEAST:
-        msg = f"{size} of {n} points are distilled, which leaves {len(others)} to hold out: at least {LEAST}."
-        raise ValueError(msg + " Choose fewer points, or pass distilled=None.")
+    others, rest = _drawn(selection, everything, sizes, n, seed)
     chosen = [int(selection.indices[i]) for i in range(size)]
     where, x, y = run.at([*chosen, *others], selection.indices)
-    phis = _Features(run, where, x, everything, _drawn(run, rest, everything))
+    phis = _Features(run, where, x, everything, _sample(run, rest, everything))
     few, jackknife = _judged(run, measures, selection, phis, y, confidence)
     probes = _probes(run, phis, jackknife)
     first, sample = phis.at(0)
@@ -202,8 +202,23 @@ def _judged(
     return Interpolated.of(measures, phis.everything, phis.where, run.targets, jackknife), jackknife
 
 
-def _drawn(run: Run, rest: list[int], everything: TangentFeatures | None) -> Drawn | None:
-    """Points for the alignment, where it is asked for and can be put right."""
+def _drawn(
+    selection: Selection, everything: TangentFeatures | None, sizes: tuple[int, int | None], n: int, seed: int
+) -> tuple[list[int], list[int]]:
+    """Held-out points, and those for the alignment."""
+    held_out, probes = sizes
+    if probes is None:
+        probes = 0 if everything is None else min(max(held_out * everything.n_outputs // 2, LEAST), MOST)
+    drawn = held_out_points(selection.indices, n, held_out + probes, seed)
+    others, rest = drawn[:held_out], drawn[held_out:]
+    if len(others) < LEAST:
+        msg = f"{len(selection)} of {n} points are distilled, which leaves {len(others)} to hold out: at least {LEAST}."
+        raise ValueError(msg + " Choose fewer points, or pass distilled=None.")
+    return others, rest
+
+
+def _sample(run: Run, rest: list[int], everything: TangentFeatures | None) -> Drawn | None:
+    """Points for the alignment with their outputs, where it is asked for and can be put right."""
     if run.targets is None or everything is None or len(rest) < LEAST:
         return None
     where, _, _ = run.at(rest, everything.values)

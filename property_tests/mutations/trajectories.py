@@ -69,8 +69,8 @@ MUTANTS = [
     ),
     Mutant(
         TRAJECTORY,
-        "others, rest = drawn[: sizes[0]], drawn[sizes[0] :]",
-        "others, rest = drawn[: sizes[0]], drawn[: sizes[1]]",
+        "others, rest = drawn[:held_out], drawn[held_out:]",
+        "others, rest = drawn[:held_out], drawn[:probes]",
         "probes are points of which all outputs are known",
         TESTS + "test_probes_are_other_points_than_those_of_all_outputs",
     ),

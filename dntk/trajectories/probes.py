@@ -204,7 +204,8 @@ class Probes:
     def _kernel(self, at: Float[Array, "c m k"]) -> tuple[Float[Array, "m m"], float]:
         """Z with ZZᵀ = Σ_c Ψ_c[S]Ψ_c[S]ᵀ, so that PZ are columns of K̂, and ‖K̂‖_F."""
         xp = arrays.namespace(at)
-        small = sum(at[c, :, :] @ at[c, :, :].T for c in range(1, at.shape[0])) + at[0, :, :] @ at[0, :, :].T
+        joined = xp.reshape(xp.permute_dims(at, (1, 0, 2)), (at.shape[1], -1))
+        small = joined @ joined.T
         values, vectors = xp.linalg.eigh((small + small.T) / 2)
         factor = vectors * xp.sqrt(xp.clip(values, 0, None))[None, :]
         return factor, float(xp.linalg.vector_norm(factor.T @ self.gram @ factor))
@@ -214,6 +215,7 @@ class Probes:
         return _Columns(sums=factor.T @ self.gram, own=self.own @ factor, rows=self.rows @ factor)
 
     def _sum(self, at: Float[Array, "c m k"], errors: Float[Array, "p k"], columns: _Columns) -> _Sum:
+        """⟨WWᵀ, K⟩ without its last term; what the few miss of themselves is known, and not sampled."""
         xp = arrays.namespace(errors)
         known, each = 0.0, xp.zeros_like(errors[:, 0])
         for c in range(at.shape[0]):

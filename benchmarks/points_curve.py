@@ -214,6 +214,10 @@ def main() -> None:
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     name = options.data if options.data == "digits" else f"{options.data}-{options.network}"
+    if options.retrain:
+        name += "-retrained"  # rows of other networks and test images are in other files
+    if options.tests != 500:
+        name += f"-{options.tests}"
     open_images = functools.cache(
         lambda seed: images(
             options.data, options.network, options.data_dir, options.networks_dir, tests=options.tests, seed=seed

@@ -94,12 +94,12 @@ def images(
     name = f"{network}-{DIM}.npy" if tests == 500 else f"{network}-{DIM}-{tests}.npy"
     path = folder / (f"{seed}-{name}" if seed else name)
     values = torch.from_numpy(_kept_features(model, torch.cat([test, x]), plan, path))
-    if seed:
-        path.unlink()  # it is mapped, and goes with the scene
     made = dntk.tangent_features(model, test[:2], sketch=plan)
     if not torch.allclose(made.values, values[:, :2], rtol=1e-3, atol=1e-3 * float(made.values.abs().max())):
         msg = f"the features in {folder} are of another sketch: remove them."
         raise ValueError(msg)
+    if seed:
+        path.unlink()  # it is mapped, and goes with the scene
     sketch = made.sketch
     with torch.no_grad():
         y = torch.cat([model(part) for part in x.split(500)])

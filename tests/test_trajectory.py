@@ -333,14 +333,15 @@ def test_alignments_with_probes_are_those_of_a_formula(library):
         norms.append(np.linalg.norm(kernel))
 
     def last(then, later):
-        excess = max(then[4] - (n - 4) * 2 * then[2], 0)
-        return (n - 4) * 2 * later[2] + min(later[2] / then[2], GROWTH) * excess
+        excess, growth = max(then[4] - (n - 4) * 2 * then[2], 0), later[2] / then[2]
+        return [(n - 4) * 2 * later[2] + g * excess for g in (min(growth, GROWTH), growth)]
 
-    top, bottom = (part[1][0] + np.mean(part[1][1]) + last(*part) for part in (tops, bottoms))
+    top, bottom = (part[1][0] + np.mean(part[1][1]) + last(*part)[0] for part in (tops, bottoms))
     each = tops[1][1] - top / bottom * bottoms[1][1]
-    reach = student(0.95, count - 1) * np.std(each, ddof=1) / count**0.5 + last(*tops)
+    reach = student(0.95, count - 1) * np.std(each, ddof=1) / count**0.5
+    least, most = last(*tops)
     scale = 0.3 * bottoms[0][3] / tops[0][3] / norms[0] * norms[1] / bottom
-    expected = np.maximum(np.asarray([top, top - reach, top + reach]) * scale, 0)
+    expected = np.maximum(np.asarray([top, top - least - reach, top - least + 2 * most + reach]) * scale, 0)
     rounding = 1e5 * np.finfo(dtype).eps
     np.testing.assert_allclose([value, lower, upper], expected, rtol=rounding, atol=rounding)
 
@@ -441,10 +442,10 @@ def test_probes_are_half_as_many_rows_as_those_of_held_out_points(held_out, expe
 
 def test_agreement_of_what_is_missed_does_not_grow_without_end():
     last = _Last(squares=2.0, excess=5.0)
-    assert last.elsewhere(2.0, 10) == 25.0
-    assert last.elsewhere(4.0, 10) == 50.0
-    assert last.elsewhere(2e6, 10) == 2e7 + GROWTH * 5.0
-    assert _Last(squares=0.0, excess=0.0).elsewhere(3.0, 10) == 30.0
+    assert last.elsewhere(2.0, 10) == (25.0, 25.0)
+    assert last.elsewhere(4.0, 10) == (50.0, 50.0)
+    assert last.elsewhere(2e6, 10) == (2e7 + GROWTH * 5.0, 2e7 + 5e6)
+    assert _Last(squares=0.0, excess=0.0).elsewhere(3.0, 10) == (30.0, 30.0)
 
 
 def test_a_kernel_that_is_zero_has_no_alignment_of_probes():

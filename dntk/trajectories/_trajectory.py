@@ -75,9 +75,9 @@ def trajectory(
         alignment comes from them alone, a mean over pairs of points, which only a uniform draw estimates.
     probes
         Further points, drawn from the rest, of which one output each is differentiated: they put the alignment right
-        (:mod:`dntk.trajectories.probes`), which without them is off by several times as much. None: half as many rows
-        as those of held-out points, from 32 to 256. As many as are left where there are fewer; none without targets,
-        without a reference, or where fewer than 32 are left. 0: none.
+        (:mod:`dntk.trajectories.probes`), a small sum of large gradients, which combinations tell badly. None: half as
+        many rows as those of held-out points, from 32 to 256. As many as are left where there are fewer; none without
+        targets, without a reference, or where fewer than 32 are left. 0: none.
     size
         Number of leading eigenvalues.
     ridge

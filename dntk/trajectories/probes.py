@@ -10,7 +10,8 @@ difference estimator of surveys (Särndal, Swensson and Wretman 1992, ch. 6), wi
 regression. A point of one output costs a row and tells nearly as much as one of all C: gradients of a point's outputs
 miss in the same directions. The last term is known at the reference. It is larger than the sum of its squares, since
 what is missed agrees between points; elsewhere this excess is taken to grow with the squares of what the sample misses,
-at most ``GROWTH``-fold, an assumption, so that intervals allow from nothing of the term to twice as much.
+at most ``GROWTH``-fold, an assumption, so that intervals allow from nothing of the term to twice as much, without that
+limit: where little is missed at the reference and much elsewhere, the upper end says that nothing is known.
 
 W = Y has the alignment's numerator. Its denominator is ‖K‖ ≥ ⟨K̂, K⟩/‖K̂‖, which WWᵀ = K̂ has in the same way: where
 the combinations are too large or small in all directions alike, both are, and the alignment is not.
@@ -93,10 +94,11 @@ class _Last:
     squares: float
     excess: float
 
-    def elsewhere(self, squares: float, population: int) -> float:
-        """With other squares."""
-        growth = min(squares / self.squares, GROWTH) if self.squares > 0 else 0.0
-        return population * squares + growth * self.excess
+    def elsewhere(self, squares: float, population: int) -> tuple[float, float]:
+        """With other squares, and where what is missed goes on to agree however much they grow."""
+        growth = squares / self.squares if self.squares > 0 else 0.0
+        sums = population * squares
+        return sums + min(growth, GROWTH) * self.excess, sums + growth * self.excess
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -180,13 +182,15 @@ class Probes:
             last.elsewhere(part.squares, self.population)
             for part, last in zip((product, kernel), self.missed, strict=True)
         ]
-        top, bottom = product.known + lasts[0], kernel.known + lasts[1]
+        (last, most), (of_kernel, _) = lasts
+        top, bottom = product.known + last, kernel.known + of_kernel
         if not bottom > 0:
             return None
         each = product.each - top / bottom * kernel.each
         size = each.shape[0]
-        reach = student(self.confidence, size - 1) * float(xp.std(each, correction=1)) / size**0.5 + lasts[0]
-        value, lower, upper = (max(end, 0.0) * self.scale * norm / bottom for end in (top, top - reach, top + reach))
+        reach = student(self.confidence, size - 1) * float(xp.std(each, correction=1)) / size**0.5
+        ends = (top, top - last - reach, top - last + 2 * most + reach)
+        value, lower, upper = (max(end, 0.0) * self.scale * norm / bottom for end in ends)
         return value, lower, upper
 
     def _seen(self, phi: TangentFeatures, sample: Float[Array, "p k"]) -> tuple[Float[Array, "c m k"], Array]:

@@ -23,8 +23,8 @@ class Quantity:
     values
         Estimates (t,), or (t, r) of several.
     lower, upper
-        Ends of the intervals, which contain the estimates; those of held-out points by a delete-group jackknife. Equal
-        to the values where they are exact.
+        Ends of the intervals, which contain the estimates; those of held-out points by a delete-group jackknife, of the
+        alignment by the spread of the probes. Equal to the values where they are exact.
     confidence
         Nominal share of intervals that hold the value of all points, one at a time; empirical, no theorem.
     """

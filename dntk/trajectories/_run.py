@@ -10,6 +10,7 @@ from dntk import arrays
 from dntk._checks import integer, kind_of
 from dntk._target_checks import check_targets
 from dntk.distill.data import DataSelector, Selection
+from dntk.distill.data.last_layer import has_last_layer
 from dntk.features import TangentFeatures, tangent_features
 from dntk.models import batches
 from dntk.models.base import Model, checked_inputs, require_model
@@ -21,34 +22,42 @@ Checkpoint = Model | Callable[[], Model]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-    """Checked arguments; ``reference`` counts from the front."""
+    """Checked arguments; ``reference`` counts from the front. Without one the last layer tells, where it is seen."""
 
     models: Sequence[Checkpoint]
     x: Inputs
     targets: Float[Array, "n c"] | None
     distilled: DataSelector | Selection | None
     reference: int | None
+    from_last_layer: bool = False
     sketch: AnySketch
     memory_limit: int | None
 
     @staticmethod
-    def of(
-        models: Any, x: Any, y: Any, distilled: Any, reference: int | None, sketch: AnySketch, limit: int | None
-    ) -> "Run":
+    def of(models: Any, x: Any, y: Any, distilled: Any, reference: Any, sketch: AnySketch, limit: int | None) -> "Run":
         """Arguments of :func:`dntk.trajectory`, checked."""
         models = _checkpoints(models)
-        if reference is not None:
-            reference = range(len(models))[_within("reference", reference, len(models))]
-        _check_distilled(distilled, reference)
-        model = _opened(models[0 if reference is None else reference])
+        _check_distilled(distilled)
+        at = _reference(reference, len(models))
+        model = _opened(models[-1 if at is None else at])
         x = checked_inputs(model, x)
+        seen = distilled is not None and at is None and has_last_layer(model, x)
+        if at is None and not seen and distilled is not None:
+            at = _unseen(distilled, reference, len(models))
         if y is not None:
             arrays.require_floating("y", y)
             columns = y.shape[1] if y.ndim == 2 else 1
             y = check_targets(y, y, points=batches.count(x), outputs=columns, name="y")
         sketch = resolved(sketch, model, x, outputs="each")
         return Run(
-            models=models, x=x, targets=y, distilled=distilled, reference=reference, sketch=sketch, memory_limit=limit
+            models=models,
+            x=x,
+            targets=y,
+            distilled=distilled,
+            reference=at,
+            from_last_layer=seen,
+            sketch=sketch,
+            memory_limit=limit,
         )
 
     def opened(self, number: int) -> Model:
@@ -80,15 +89,29 @@ def _checkpoints(models: Any) -> Sequence[Checkpoint]:
     return models
 
 
-def _check_distilled(distilled: Any, reference: int | None) -> None:
+def _check_distilled(distilled: Any) -> None:
     if distilled is None or isinstance(distilled, Selection):
         return
     if isinstance(distilled, type) or not isinstance(distilled, DataSelector):
         msg = f"`distilled` is {kind_of(distilled)}: expected a selector such as KMeans(64), a Selection, or None."
         raise TypeError(msg)
-    if reference is None:
-        msg = "a selector looks at all points, but `reference` is None: name a checkpoint, or pass a Selection."
-        raise ValueError(msg)
+
+
+def _reference(reference: Any, length: int) -> int | None:
+    """Counted from the front; None where all points are differentiated nowhere, if that can be."""
+    if reference is None or (isinstance(reference, str) and reference == "auto"):
+        return None
+    return range(length)[_within("reference", reference, length)]
+
+
+def _unseen(distilled: DataSelector | Selection, reference: Any, length: int) -> int | None:
+    """The last checkpoint, where forward passes do not tell; None: a selection stands for all by weights."""
+    if reference is not None:
+        return length - 1
+    if isinstance(distilled, Selection):
+        return None
+    msg = "a selector looks at all points, but `reference` is None, and what enters the last layer of this network"
+    raise ValueError(msg + " is not seen: name a checkpoint, or pass a Selection.")
 
 
 def _within(name: str, value: Any, length: int) -> int:

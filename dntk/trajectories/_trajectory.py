@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -10,23 +10,19 @@ from jaxtyping import Float
 from dntk import arrays
 from dntk._checks import integer, positive_finite, positive_integer
 from dntk._progress import task
-from dntk.bounds import Intervals, check_confidence
-from dntk.certificates import sampled_mean, tangent_residual
+from dntk.bounds import check_confidence
 from dntk.distill.data import DataSelector, Selection
-from dntk.distilled_gradients import row_basis
 from dntk.features import TangentFeatures
 from dntk.models import batches
 from dntk.sketch.resolution import AnySketch
+from dntk.trajectories._from_last_layer import from_last_layer
 from dntk.trajectories._run import Checkpoint, Run
 from dntk.trajectories.few import Few, Interpolated, Weighed, ends
-from dntk.trajectories.held_out import GROUPS, Jackknife, held_out_points
+from dntk.trajectories.held_out import LEAST, Jackknife, held_out_points, outside, require_enough
 from dntk.trajectories.measures import ALIGNMENT, Measures
 from dntk.trajectories.probes import Drawn, Ends, Probes
-from dntk.trajectories.value import Quantity, Trajectory
+from dntk.trajectories.value import Trajectory, assembled
 from dntk.types import Array, Inputs
-
-LEAST = 2 * GROUPS
-"""Held-out points, and probes, of which a spread is believed."""
 
 MOST = 256
 """Probes unless more are asked for."""
@@ -38,7 +34,7 @@ def trajectory(
     y: Float[Array, "n c"] | None = None,
     *,
     distilled: DataSelector | Selection | None,
-    reference: int | None = -1,
+    reference: int | Literal["auto"] | None = "auto",
     held_out: int = 64,
     probes: int | None = None,
     size: int = 10,
@@ -131,6 +127,11 @@ def trajectory(
     if probes is not None and 0 < integer("probes", probes, least=0) < LEAST:
         msg = f"`probes`={probes}: too few to tell their spread, pass {LEAST} or more, or 0 for none."
         raise ValueError(msg)
+    if probes and run.reference is None:
+        msg = f"`probes`={probes} put the alignment right from a checkpoint at which all points are differentiated, and"
+        raise ValueError(msg + " there is none: pass `reference`, -1 for the last, or leave `probes` out.")
+    if run.from_last_layer:
+        return from_last_layer(run, measures, held_out, confidence, seed)
     return _from_few(run, measures, (held_out, probes), confidence, seed)
 
 
@@ -144,8 +145,8 @@ def _exactly(run: Run, measures: Measures, confidence: float) -> Trajectory:
         for t in bar.over(range(len(run.models))):
             phi = first if t == 0 else run.features(run.opened(t), run.x)
             found.append(measures.of(phi, first, weights, run.targets))
-    values, rows = np.stack(found), first.n_outputs * n * len(run.models)
-    return _value(run, (values, values, values), confidence, rows=rows, all_rows=rows)
+    rows, aligned = first.n_outputs * n * len(run.models), run.targets is not None
+    return assembled([(each, each, each) for each in found], confidence, aligned=aligned, rows=rows, all_rows=rows)
 
 
 def _from_few(run: Run, measures: Measures, sizes: tuple[int, int | None], confidence: float, seed: int) -> Trajectory:
@@ -160,24 +161,25 @@ def _from_few(run: Run, measures: Measures, sizes: tuple[int, int | None], confi
     probes = _probes(run, phis, jackknife)
     first, sample = phis.at(0)
     then = None if run.reference is None else few.measured(phis.at(run.reference)[0], first)
-    found, outside = [], []
+    found, beside = [], []
     with task("trajectory", total=len(run.models), unit="checkpoints") as bar:
         for t in bar.over(range(len(run.models))):
             phi, rows = (first, sample) if t == 0 else phis.at(t)
             found.append(ends(jackknife, few.measured(phi, first), then))
             if probes is not None and rows is not None and t != run.reference:
                 _put_right(found[-1], probes.alignment(phi, rows))
-            outside.append(_outside(phi, size, n, confidence, seed))
+            beside.append(outside(phi, size, n, confidence, seed))
     made, outputs = phis.made(len(run.models)), first.n_outputs
     each = outputs * (size + len(others)) + (0 if phis.drawn is None else phis.drawn.where.shape[0])
-    return _value(
-        run,
-        (np.stack([e[0] for e in found]), np.stack([e[1] for e in found]), np.stack([e[2] for e in found])),
+    return assembled(
+        found,
         confidence,
+        aligned=run.targets is not None,
         rows=(0 if everything is None else outputs * n) + made * each,
         all_rows=outputs * n * len(run.models),
-        outside=tuple(outside),
+        outside=tuple(beside),
         selection=selection,
+        reference=run.reference,
     )
 
 
@@ -211,9 +213,7 @@ def _drawn(
         probes = 0 if everything is None else min(max(held_out * everything.n_outputs // 2, LEAST), MOST)
     drawn = held_out_points(selection.indices, n, held_out + probes, seed)
     others, rest = drawn[:held_out], drawn[held_out:]
-    if len(others) < LEAST:
-        msg = f"{len(selection)} of {n} points are distilled, which leaves {len(others)} to hold out: at least {LEAST}."
-        raise ValueError(msg + " Choose fewer points, or pass distilled=None.")
+    require_enough(others, len(selection), n)
     return others, rest
 
 
@@ -262,28 +262,6 @@ class _Features:
     def made(self, checkpoints: int) -> int:
         """Checkpoints at which only they are differentiated."""
         return checkpoints - (self.everything is not None)
-
-
-def _outside(phi: TangentFeatures, size: int, n: int, confidence: float, seed: int) -> Intervals:
-    """Mean tangent residual of points that were not chosen, in the span of those that were."""
-    residual = tangent_residual(phi[size : len(phi)], row_basis(phi.values[:, :size, :]))
-    return sampled_mean(residual, n - size, confidence=confidence, what="points that were not chosen", seed=seed)
-
-
-def _value(run: Run, ends: tuple[Any, Any, Any], confidence: float, **fields: Any) -> Trajectory:
-    def part(where: Any) -> Quantity:
-        value, lower, upper = (array[:, where] for array in ends)
-        return Quantity(values=value, lower=lower, upper=upper, confidence=confidence)
-
-    fields = {"outside": None, "selection": None, **fields}
-    return Trajectory(
-        eigenvalues=part(slice(0, -3)),
-        effective_dimension=part(-3),
-        alignment=None if run.targets is None else part(-2),
-        drift=part(-1),
-        reference=run.reference if fields["selection"] is not None else None,
-        **fields,
-    )
 
 
 def _selected(selector: Any, everything: TangentFeatures | None) -> Selection:

@@ -8,6 +8,9 @@ from jaxtyping import Float, Int
 
 from dntk import arrays
 from dntk.backend import backend_of
+from dntk.bounds import Intervals
+from dntk.certificates import sampled_mean, tangent_residual
+from dntk.distilled_gradients import row_basis
 from dntk.features import TangentFeatures
 from dntk.random import uniforms
 from dntk.trajectories.measures import Measures, calibrated
@@ -15,6 +18,9 @@ from dntk.types import Array
 
 GROUPS = 16
 """Groups of the jackknife, each left out once."""
+
+LEAST = 2 * GROUPS
+"""Held-out points, and probes, of which a spread is believed."""
 
 
 def held_out_points(chosen: Int[Array, " m"], points: int, size: int, seed: int) -> list[int]:
@@ -24,6 +30,13 @@ def held_out_points(chosen: Int[Array, " m"], points: int, size: int, seed: int)
     rest = np.flatnonzero(taken)
     order = np.argsort(uniforms(seed=seed, stream="trajectory-held-out", count=len(rest)), kind="stable")
     return [int(i) for i in rest[order[:size]]]
+
+
+def require_enough(others: list[int], chosen: int, points: int) -> None:
+    """Raise where too few are left to hold out."""
+    if len(others) < LEAST:
+        msg = f"{chosen} of {points} points are distilled, which leaves {len(others)} to hold out: at least {LEAST}."
+        raise ValueError(msg + " Choose fewer points, or pass distilled=None.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,8 +55,7 @@ class Jackknife:
         xp, n = arrays.namespace(phi.values), len(phi)
         place = {"dtype": phi.values.dtype, "device": arrays.device_of(phi.values)}
         found = []
-        for group in range(-1, GROUPS):
-            kept = [i for i in range(n) if i % GROUPS != group]
+        for kept in left_out(n):
             where = xp.asarray(kept, device=arrays.device_of(phi.values))
             y = None if self.targets is None else xp.take(self.targets, where, axis=0)
             found.append(
@@ -57,10 +69,25 @@ class Jackknife:
         """The calibrated value of the held-out points, and Student's t times its jackknife deviation to both sides."""
         known = [None] * len(now) if at_reference is None else list(at_reference)
         moved = np.stack([calibrated(row, then, self.everywhere) for row, then in zip(now, known, strict=True)])
-        without = moved[1:]
-        deviation = np.sqrt((GROUPS - 1) / GROUPS * np.sum((without - np.mean(without, axis=0)) ** 2, axis=0))
-        reach = student(self.confidence, GROUPS - 1) * deviation
+        reach = student(self.confidence, GROUPS - 1) * deviation(moved[1:])
         return moved[0], np.maximum(moved[0] - reach, 0), moved[0] + reach
+
+
+def left_out(points: int) -> list[list[int]]:
+    """All of the points, then all without each group."""
+    return [[i for i in range(points) if i % GROUPS != group] for group in range(-1, GROUPS)]
+
+
+def deviation(without: Float[np.ndarray, "g q"]) -> Float[np.ndarray, " q"]:
+    """Of a statistic, by a delete-group jackknife, from its values without each group."""
+    spread = np.sum((without - np.mean(without, axis=0)) ** 2, axis=0)
+    return np.asarray(np.sqrt((GROUPS - 1) / GROUPS * spread))
+
+
+def outside(phi: TangentFeatures, size: int, n: int, confidence: float, seed: int) -> Intervals:
+    """Mean tangent residual of points that were not chosen, in the span of the first ``size``, which were."""
+    residual = tangent_residual(phi[size : len(phi)], row_basis(phi.values[:, :size, :]))
+    return sampled_mean(residual, n - size, confidence=confidence, what="points that were not chosen", seed=seed)
 
 
 def student(confidence: float, freedom: int) -> float:

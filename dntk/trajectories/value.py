@@ -12,6 +12,7 @@ from dntk._checks import folder
 from dntk.bounds import Intervals
 from dntk.distill.data import Selection
 from dntk.report.plots import trajectory_plot
+from dntk.trajectories.measures import ALIGNMENT, DIMENSION
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,3 +101,21 @@ class Trajectory:
         panels["drift from the first checkpoint"] = self.drift
         text = trajectory_plot({name: (q.values, q.lower, q.upper) for name, q in panels.items()}, labels)
         folder("path", path).write_text(text, encoding="utf-8")
+
+
+def assembled(
+    ends: Sequence[tuple[Float[np.ndarray, " q"], ...]], confidence: float, *, aligned: bool, **fields: Any
+) -> Trajectory:
+    """From measures at every checkpoint, each with the ends of its interval."""
+    value, lower, upper = (np.stack(part) for part in zip(*ends, strict=True))
+
+    def part(where: Any) -> Quantity:
+        return Quantity(values=value[:, where], lower=lower[:, where], upper=upper[:, where], confidence=confidence)
+
+    return Trajectory(
+        eigenvalues=part(slice(0, DIMENSION)),
+        effective_dimension=part(DIMENSION),
+        alignment=part(ALIGNMENT) if aligned else None,
+        drift=part(-1),
+        **{"outside": None, "selection": None, "reference": None, **fields},
+    )

@@ -113,6 +113,11 @@ def last_layer_features(
     return TangentFeatures(xp.concat([entering, one], axis=1))
 
 
+def has_last_layer(model: Model, x: Array) -> bool:
+    """Whether what enters the last layer can be looked at."""
+    return _head(model, x) is not None
+
+
 def _head(model: Model, x: Array) -> tuple[InputDifferentiable, str] | None:
     """The model and the name of its last linear layer, if both are known."""
     if not isinstance(model, InputDifferentiable):

@@ -1,0 +1,223 @@
+"""Gradients of all points from those of a few, by what enters the last layer: a Gaussian process at every checkpoint.
+
+A forward pass tells z = (h, 1), h what enters the last layer, of every point. Gradients are taken for a draw of a
+process over it, whose coordinates share one covariance Σ:
+
+    Cov(ψ_i, ψ_j) = (k(z_i, z_j) + q δ_ij) Σ,
+
+k the tangent kernel of an infinitely wide network of one hidden layer of ReLU on top of z (arc-cosine kernels of
+degrees 0 and 1, Cho and Saul 2009), q what z does not tell of a gradient. Those of the few S then say of all (kriging)
+
+    Ψ ≈ P Ψ[S],  P = K_z[:, S] G,  G = K_z[S, S]⁻¹,   with K_z = k + qI,
+
+and of what that misses, V ⊗ Σ with V = K_z − P K_z[S, :], that E ΨᵀΨ = Ψ[S]ᵀPᵀPΨ[S] + tr(V) Σ. Leave-one-out residuals
+r_s = (GΨ[S])_s/G_ss, of variance Σ/G_ss (Rasmussen and Williams 2006, 5.4.2), have Σ ≈ mean_s G_ss r_s r_sᵀ, and q
+maximises their likelihood, mean_s log G_ss − log mean_s G_ss‖r_s‖². All is algebra on the few's kernel K̄[S, S].
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from dntk import arrays
+from dntk.spectrum import effective_dimension
+from dntk.trajectories.measures import Measures
+from dntk.types import Array
+
+UNTOLD = tuple(10.0 ** (step / 2) for step in range(-8, 3))
+"""Values of q on trial, in units of the mean of k(z, z)."""
+
+_ENTRIES = 2**22
+"""Entries of a kernel of all points that are held at once."""
+
+
+def tangent_kernel(x: Float[Array, "n d"], z: Float[Array, "m d"]) -> Float[Array, "n m"]:
+    """Of an infinitely wide hidden layer of ReLU and a linear one, at rows that are not zero; k(z, z) = ‖z‖²."""
+    xp, x, z = arrays.namespace(x), arrays.in_float64(x), arrays.in_float64(z)
+    lengths = xp.linalg.vector_norm(x, axis=1)[:, None] * xp.linalg.vector_norm(z, axis=1)[None, :]
+    cosine = xp.clip((x @ z.T) / lengths, -1, 1)
+    angle = xp.acos(cosine)
+    # Degree 1 is what the hidden layer gives, degree 0 how it moves.
+    degrees = xp.sin(angle) + (math.pi - angle) * cosine, (math.pi - angle) * cosine
+    return lengths * (degrees[0] + degrees[1]) / (2 * math.pi)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GradientProcess:
+    """Fitted at one checkpoint.
+
+    Parameters
+    ----------
+    inputs
+        z of all points, in units of their root mean square, in their own dtype.
+    few
+        Positions of S.
+    untold
+        q.
+    inverse
+        G.
+    coefficients
+        P.
+    variances
+        The diagonal of V.
+    """
+
+    inputs: Float[Array, "n d"]
+    few: Int[Array, " m"]
+    untold: float
+    inverse: Float[Array, "m m"]
+    coefficients: Float[Array, "n m"]
+    variances: Float[Array, " n"]
+
+    @staticmethod
+    def fitted(inputs: Float[Array, "n d"], few: Int[Array, " m"], kernel: Float[Array, "m m"]) -> "GradientProcess":
+        """From K̄[S, S] of the few; O(n·m·(d + m)), and eleven times O(m³) for q."""
+        xp = arrays.namespace(kernel)
+        z = xp.take(inputs, few, axis=0)
+        values, vectors = xp.linalg.eigh(tangent_kernel(z, z))
+        values = xp.clip(values, 0, None)
+        turned = vectors.T @ kernel @ vectors
+        untold = min(UNTOLD, key=lambda q: _surprise(values + q, vectors, turned))
+        inverse = (vectors / (values + untold)) @ vectors.T
+        parts, left = [], []
+        for start, stop in arrays.spans(inputs.shape[0], max(1, _ENTRIES // z.shape[0])):
+            own = xp.arange(start, stop, device=arrays.device_of(few))[:, None] == few[None, :]
+            told = tangent_kernel(inputs[start:stop, :], z) + untold * xp.astype(own, inverse.dtype)
+            parts.append(told @ inverse)
+            variance = _squares(inputs[start:stop, :]) + untold - xp.sum(parts[-1] * told, axis=1)
+            left.append(xp.where(xp.any(own, axis=1), xp.zeros_like(variance), xp.clip(variance, 0, None)))
+        return GradientProcess(
+            inputs=inputs,
+            few=few,
+            untold=untold,
+            inverse=inverse,
+            coefficients=xp.concat(parts, axis=0),
+            variances=xp.concat(left),
+        )
+
+    def covariance(self) -> Float[Array, "m m"]:
+        """L with Σ = Ψ[S]ᵀLΨ[S]."""
+        xp = arrays.namespace(self.inverse)
+        precision = xp.linalg.diagonal(self.inverse)
+        return (self.inverse / precision[:, None]).T @ self.inverse / precision.shape[0]
+
+    def products(self) -> Float[Array, "m m"]:
+        """A with E ΨᵀΨ = Ψ[S]ᵀAΨ[S]."""
+        xp = arrays.namespace(self.inverse)
+        return self.coefficients.T @ self.coefficients + float(xp.sum(self.variances)) * self.covariance()
+
+    def expected(self, points: Int[Array, " h"], kernel: Float[Array, "m m"]) -> Float[Array, "h h"]:
+        """What the kernel of some other points should be, from that of the few."""
+        xp = arrays.namespace(kernel)
+        z, centres = (xp.take(self.inputs, where, axis=0) for where in (points, self.few))
+        p = xp.take(self.coefficients, points, axis=0)
+        eye = xp.eye(z.shape[0], dtype=p.dtype, device=arrays.device_of(p))
+        left = tangent_kernel(z, z) + self.untold * eye - p @ tangent_kernel(centres, z)
+        return p @ kernel @ p.T + left * _trace(self.covariance() @ kernel)
+
+    def missed(self, targets: Float[Array, "n c"], kernel: Float[Array, "m m"], points: Int[Array, " b"]) -> float:
+        """⟨YYᵀ, V⟩ tr Σ: what P misses of ‖YᵀΨ‖², from a uniform sample of rows of V."""
+        xp = arrays.namespace(kernel)
+        mine, total = xp.take(targets, points, axis=0), 0.0
+        z, rows = xp.take(self.inputs, points, axis=0), xp.take(self.coefficients, points, axis=0)
+        few, centres = xp.take(targets, self.few, axis=0), xp.take(self.inputs, self.few, axis=0)
+        for start, stop in arrays.spans(targets.shape[0], max(1, _ENTRIES // points.shape[0])):
+            there, y = self.inputs[start:stop, :], targets[start:stop, :]
+            left = tangent_kernel(z, there) - rows @ tangent_kernel(centres, there)
+            total += float(xp.sum(mine * (left @ y)))
+        total += self.untold * float(xp.sum(mine**2) - xp.sum(mine * (rows @ few)))
+        return max(total * targets.shape[0] / points.shape[0], 0.0) * _trace(self.covariance() @ kernel)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a process says of all points' kernel: it, and K̄[S, S] in units of ``scale``."""
+
+    process: GradientProcess
+    kernel: Float[Array, "m m"]
+    scale: float
+
+    def measured(
+        self, measures: Measures, first: "Told", targets: Float[Array, "n c"] | None
+    ) -> Float[np.ndarray, " q"]:
+        """Quantities as of :meth:`Measures.of`, on the host; drift from the first checkpoint."""
+        xp = arrays.namespace(self.kernel)
+        values = _eigenvalues(_root(self.process.products()), self.kernel)
+        trace = float(xp.sum(values))
+        leading = [float(values[i]) if i < values.shape[0] else 0.0 for i in range(measures.size)]
+        dimension = effective_dimension(values, measures.ridge * trace) if trace > 0 else 0.0
+        scaled = [value * self.scale for value in leading]
+        return np.asarray([*scaled, dimension, self._alignment(targets), self._drift(first)])
+
+    def sum_of(self, targets: Float[Array, "n c"]) -> float:
+        """‖YᵀPΨ[S]‖²."""
+        xp = arrays.namespace(self.kernel)
+        sums = self.process.coefficients.T @ targets
+        return float(xp.sum(sums * (self.kernel @ sums)))
+
+    def norm(self) -> float:
+        """‖E ΨᵀΨ‖_F."""
+        return _norm(self.process.products() @ self.kernel)
+
+    def _alignment(self, targets: Float[Array, "n c"] | None) -> float:
+        if targets is None:
+            return float("nan")
+        labels = float(arrays.namespace(targets).linalg.vector_norm(targets.T @ targets))
+        both = self.norm() * labels
+        return self.sum_of(targets) / both if both > 0 else float("nan")
+
+    def _drift(self, first: "Told") -> float:
+        """Of the parts that P tells, where both are known point by point."""
+        mine, theirs = (told.process.coefficients for told in (self, first))
+        growth = self.scale / first.scale if first.scale else 1.0
+        xp = arrays.namespace(mine)
+        now, then = ((p.T @ p) @ k for p, k in ((mine, self.kernel), (theirs, first.kernel)))
+        across = theirs.T @ mine
+        cross = float(xp.sum((across @ self.kernel) * (first.kernel @ across)))
+        before = _norm(then) ** 2
+        moved = _norm(now) ** 2 * growth**2 - 2 * growth * cross + before
+        if before <= 0:
+            return 0.0 if moved <= 0 else float("inf")
+        return (max(moved, 0.0) / before) ** 0.5
+
+
+def _surprise(spectrum: Float[Array, " m"], vectors: Float[Array, "m m"], turned: Float[Array, "m m"]) -> float:
+    """The less, the likelier are leave-one-out residuals; ``turned`` is the kernel in the basis of the vectors."""
+    xp = arrays.namespace(turned)
+    half = vectors / spectrum
+    precision = xp.sum(half * vectors, axis=1)
+    squares = xp.sum((half @ turned) * half, axis=1)  # of GΨ[S], row by row
+    mean = float(xp.mean(squares / precision))
+    return math.log(mean) - float(xp.mean(xp.log(precision))) if mean > 0 else math.inf
+
+
+def _squares(z: Float[Array, "n d"]) -> Float[Array, " n"]:
+    """‖z‖² of rows."""
+    return arrays.namespace(z).sum(arrays.in_float64(z) ** 2, axis=1)
+
+
+def _root(gram: Float[Array, "m m"]) -> Float[Array, "m m"]:
+    """R with RRᵀ the matrix."""
+    xp = arrays.namespace(gram)
+    values, vectors = xp.linalg.eigh((gram + gram.T) / 2)
+    return vectors * xp.sqrt(xp.clip(values, 0, None))
+
+
+def _eigenvalues(root: Float[Array, "m m"], kernel: Float[Array, "m m"]) -> Float[Array, " m"]:
+    """Of RᵀKR, largest first."""
+    xp = arrays.namespace(kernel)
+    both = root.T @ kernel @ root
+    return xp.flip(xp.clip(xp.linalg.eigvalsh((both + both.T) / 2), 0, None))
+
+
+def _norm(product: Float[Array, "m m"]) -> float:
+    """‖·‖_F of the symmetric matrix that has the eigenvalues of this product of two."""
+    return max(float(arrays.namespace(product).sum(product * product.T)), 0.0) ** 0.5
+
+
+def _trace(matrix: Float[Array, "m m"]) -> float:
+    xp: Any = arrays.namespace(matrix)
+    return float(xp.sum(xp.linalg.diagonal(matrix)))

@@ -80,8 +80,10 @@ def left_out(points: int) -> list[list[int]]:
 
 def deviation(without: Float[np.ndarray, "g q"]) -> Float[np.ndarray, " q"]:
     """Of a statistic, by a delete-group jackknife, from its values without each group."""
-    spread = np.sum((without - np.mean(without, axis=0)) ** 2, axis=0)
-    return np.asarray(np.sqrt((GROUPS - 1) / GROUPS * spread))
+    largest = np.max(np.abs(without), axis=0)
+    unit = np.where(np.isfinite(largest) & (largest > 0), largest, 1.0)  # squares of eigenvalues may leave the range
+    apart = without / unit - np.mean(without / unit, axis=0)
+    return np.asarray(unit * np.sqrt((GROUPS - 1) / GROUPS * np.sum(apart**2, axis=0)))
 
 
 def outside(phi: TangentFeatures, size: int, n: int, confidence: float, seed: int) -> Intervals:

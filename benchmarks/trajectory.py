@@ -6,8 +6,9 @@ drift, mean over checkpoints and the worst of them; coverage is the share of the
 points. Seconds are of the processor, one thread, and all that `dntk.trajectory` takes, the choice of points included.
 Photographs are sketched by `Mixed`, in a third of the time.
 
-    python benchmarks/trajectory.py [--points 4000] [--checkpoints 20] [--sizes 30 64 128] [--seeds 0 1 2]
-    python benchmarks/trajectory.py --network resnet18-16 --data-dir DIR --sizes 30
+    python benchmarks/trajectory.py [--points 4000] [--checkpoints 20] [--sizes 234] [--seeds 0 1 2]
+    python benchmarks/trajectory.py --sizes 30 --reference 10 --probes 80
+    python benchmarks/trajectory.py --network resnet18-16 --data-dir DIR
 """
 
 import argparse
@@ -148,12 +149,10 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--points", type=int, default=4000)
     parser.add_argument("--checkpoints", type=int, default=20)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[30, 64, 128])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[234])
     parser.add_argument("--held-out", type=int, default=32)
-    parser.add_argument("--probes", type=int, default=80)
-    parser.add_argument(
-        "--reference", type=int, default=-1, help="the checkpoint at which all points are differentiated"
-    )
+    parser.add_argument("--probes", type=int, help="of one output each, where there is a reference")
+    parser.add_argument("--reference", type=int, help="the checkpoint at which all points are differentiated, if any")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = parser.parse_args()
     torch.set_num_threads(1)

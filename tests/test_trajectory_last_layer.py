@@ -177,18 +177,23 @@ def test_held_out_points_judge_by_what_they_are_and_should_be():
     np.testing.assert_allclose(upper[part], np.maximum(wanted[0] + reach, value[part]), rtol=1e-6)
 
 
-def test_the_alignments_interval_is_from_what_held_out_points_are_off():
+def test_the_alignment_is_put_right_by_what_held_out_points_are_off():
     (_, now), (value, lower, upper), (z, psis, y) = judged()
     _, p, v, sigma = formula(z, psis[1], FEW)
     sums = y.T @ p @ psis[1][FEW]
     each = 2 * (N - len(FEW)) * np.sum((y @ sums) * (psis[1] - p @ psis[1][FEW]), axis=1)[HELD_OUT]
-    reach = student(0.95, len(HELD_OUT) - 1) * np.std(each, ddof=1) / len(HELD_OUT) ** 0.5
-    middle = np.sum(sums**2) + np.mean(each)
+    error = np.std(each, ddof=1) / len(HELD_OUT) ** 0.5
+    reach = student(0.95, len(HELD_OUT) - 1) * error
     left = np.trace(y.T @ v @ y) * np.trace(sigma)
-    unit = value[ALIGNMENT] / (now.every.sum_of(y) * now.every.scale)
-    ends = max(middle - reach, 0) * unit, (middle + reach + 2 * left) * unit
-    np.testing.assert_allclose(lower[ALIGNMENT], min(ends[0], value[ALIGNMENT]), rtol=1e-6)
-    np.testing.assert_allclose(upper[ALIGNMENT], max(ends[1], value[ALIGNMENT]), rtol=1e-6)
+    known = now.every.sum_of(y) * now.every.scale
+    plain = now.every.measured(MEASURES, now.every, y)[ALIGNMENT]
+    weight = (left**2 / 3) / (left**2 / 3 + error**2)
+    best = plain * (1 + weight * (np.mean(each) + left) / known)
+    assert value[ALIGNMENT] == pytest.approx(best, rel=1e-6)
+    middle = np.sum(sums**2) + np.mean(each)
+    ends = max(middle - reach, 0) / known * plain, (middle + reach + 2 * left) / known * plain
+    np.testing.assert_allclose(lower[ALIGNMENT], min(ends[0], best), rtol=1e-6)
+    np.testing.assert_allclose(upper[ALIGNMENT], max(ends[1], best), rtol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1e-140, 1e70])

@@ -74,7 +74,7 @@ def _seen(run: Run, model: Model) -> TangentFeatures:
 
 def _inputs(run: Run, model: Model) -> Float[Array, "n d"]:
     """Of the last layer, and one, of all points, in units of their root mean square."""
-    z = _seen(run, model).values[0, :, :]
+    z = arrays.widened(_seen(run, model).values[0, :, :])
     z = z / arrays.largest_magnitude(z)  # which is not zero: one is among them
     return z / float(model.namespace.linalg.vector_norm(z)) * z.shape[0] ** 0.5
 
@@ -127,7 +127,8 @@ class _Judge:
         lower, upper = np.maximum(judged[0] - reach, 0), judged[0] + reach
         lower[DIMENSION] = upper[DIMENSION] = float("nan")
         if targets is not None:
-            lower[ALIGNMENT], upper[ALIGNMENT] = self._alignment(now, targets, float(value[ALIGNMENT]))
+            ends = self._alignment(now, targets, float(value[ALIGNMENT]))
+            value[ALIGNMENT], lower[ALIGNMENT], upper[ALIGNMENT] = ends
         return value, np.minimum(lower, value), np.maximum(upper, value)
 
     def _differences(self, now: _Pair, first: _Pair) -> Float[np.ndarray, "g q"]:
@@ -161,20 +162,29 @@ class _Judge:
         others = float(xp.sum(kernel**2)) - same
         return self.points / count * (same + others * (self.points - 1) / (count - 1))
 
-    def _alignment(self, pair: _Pair, targets: Float[Array, "n c"], value: float) -> tuple[float, float]:
-        """Of the numerator, ends in units of what the alignment says it is."""
+    def _alignment(self, pair: _Pair, targets: Float[Array, "n c"], value: float) -> tuple[float, float, float]:
+        """Estimate and ends, from what the chosen and the held-out ones together say it is.
+
+        With G = YᵀPΨ[S] what P says of YᵀΨ and ε = Ψ − PΨ[S], ‖YᵀΨ‖² = ‖G‖² + 2⟨YG, ε⟩ + ‖Yᵀε‖². Held-out points have
+        the middle term's mean and spread. The process expects nothing of it, and of the last what it says is missed;
+        regression without shrinking, which P is along smooth directions, twice the last with the other sign. So that
+        the sum of both is between plus and minus the last, about nothing: held-out points move the estimate from there
+        by as much as their spread is less than that.
+        """
         told, others = pair.chosen, self.where[self.size :]
         xp = arrays.namespace(pair.kernel)
         known = pair.every.sum_of(targets)
         if not known > 0:
-            return value, value
+            return value, value, value
         sums = told.process.coefficients.T @ targets
         p, y = (xp.take(a, others, axis=0) for a in (told.process.coefficients, targets))
-        missed = pair.kernel[self.size :, : self.size] - p @ told.kernel
-        each = 2 * (self.points - self.size) * xp.sum((missed @ sums) * y, axis=1)
+        off = pair.kernel[self.size :, : self.size] - p @ told.kernel
+        each = 2 * (self.points - self.size) * xp.sum((off @ sums) * y, axis=1)
         count = each.shape[0]
-        reach = student(self.confidence, count - 1) * float(xp.std(each, correction=1)) / count**0.5
-        at = told.sum_of(targets) + float(xp.mean(each))
-        squares = told.process.missed(targets, told.kernel, self.asked)
-        lower, upper = at - reach, at + reach + 2 * squares
-        return max(lower, 0.0) / known * value, max(upper, 0.0) / known * value
+        error, middle = float(xp.std(each, correction=1)) / count**0.5, float(xp.mean(each))
+        last = told.process.missed(targets, told.kernel, self.asked)
+        share = last**2 / (last**2 + 3 * error**2) if last > 0 else 0.0  # last²/3 is the variance between both ends
+        reach = student(self.confidence, count - 1) * error
+        at = told.sum_of(targets) + middle
+        best, least, most = known + share * (middle + last), at - reach, at + reach + 2 * last
+        return max(best, 0.0) / known * value, max(least, 0.0) / known * value, max(most, 0.0) / known * value

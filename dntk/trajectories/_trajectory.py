@@ -46,9 +46,11 @@ def trajectory(
 ) -> Trajectory:
     """Spectrum, effective dimension, alignment and drift of the kernel at many checkpoints, from a few points.
 
-    All points are differentiated at one checkpoint, where the few are chosen and gradients of all are fitted as
-    combinations of theirs (:mod:`dntk.trajectories.interpolation`). At the others only the few are differentiated: the
-    combinations are kept, and what they miss is corrected by what they miss there (:mod:`dntk.trajectories.measures`).
+    Only the few are differentiated. What enters the last layer, which a forward pass tells of every point, says how
+    gradients of all others are made of theirs, by a Gaussian process that is fitted at every checkpoint
+    (:mod:`dntk.trajectories.gaussian_process`). With a ``reference`` all points are differentiated at that checkpoint,
+    combinations are fitted there and kept (:mod:`dntk.trajectories.interpolation`), and what they miss there corrects
+    what they miss elsewhere (:mod:`dntk.trajectories.measures`).
 
     Parameters
     ----------
@@ -61,25 +63,28 @@ def trajectory(
         Targets (n, C) for the alignment, as of :func:`dntk.targets.one_hot`.
     distilled
         A selector, for example ``dntk.distill.data.KMeans(64)``; a selection that was made before; or None: all points
-        everywhere, exactly.
+        everywhere, exactly. Without a reference a selector sees what enters the last layer at the first checkpoint.
     reference
-        The checkpoint at which all points are differentiated: late ones serve better than early ones. None: nowhere;
-        the distilled points are then a selection that stands for all by its weights, and what it misses stays.
+        ``"auto"``: none where what enters the last layer is seen, of PyTorch's networks that call a ``Linear``, of
+        scikit-learn's and :class:`dntk.MLP`; else the last. A number: the checkpoint at which all points are
+        differentiated; one in the middle serves best. None: none, and where the last layer is not seen, a selection
+        stands for all by its weights, and what it misses stays.
     held_out
-        Points, drawn from those that were not chosen, that intervals come from: 32 or more. Where there is a reference
-        they take part in the combinations, after they have judged those of the chosen ones; where there is none the
-        alignment comes from them alone, a mean over pairs of points, which only a uniform draw estimates.
+        Points, drawn from those that were not chosen, that intervals come from: 32 or more. After they have judged what
+        the chosen ones say they join them; where a selection stands by its weights the alignment comes from them alone,
+        a mean over pairs of points, which only a uniform draw estimates.
     probes
-        Further points, drawn from the rest, of which one output each is differentiated: they put the alignment right
-        (:mod:`dntk.trajectories.probes`), a small sum of large gradients, which combinations tell badly. None: half as
-        many rows as those of held-out points, from 32 to 256. As many as are left where there are fewer; none without
-        targets, without a reference, or where fewer than 32 are left. 0: none.
+        With a reference: further points, drawn from the rest, of which one output each is differentiated: they put the
+        alignment right (:mod:`dntk.trajectories.probes`), a small sum of large gradients, which kept combinations tell
+        badly. None: half as many rows as those of held-out points, from 32 to 256. As many as are left where there are
+        fewer; none without targets, or where fewer than 32 are left. 0: none.
     size
         Number of leading eigenvalues.
     ridge
         λ of the effective dimension, in units of the trace of each checkpoint's kernel.
     sketch
-        As for :func:`dntk.tangent_features`, one for all checkpoints; ``"auto"`` is chosen at the reference.
+        As for :func:`dntk.tangent_features`, one for all checkpoints; ``"auto"`` is chosen at the reference, or the
+        last.
     confidence
         Of the intervals.
     seed
@@ -91,14 +96,17 @@ def trajectory(
     ------
     TypeError, ValueError
         No checkpoints, or of other numbers of parameters; inputs that they do not take; a selector without a
-        reference; too few points to hold some out; from 1 to 31 ``probes``, whose spread says too little.
+        reference where the last layer is not seen; too few points to hold some out; from 1 to 31 ``probes``, whose
+        spread says too little, or any without a reference.
 
     Notes
     -----
-    C·(n + (t − 1)·(m + h)) + (t − 1)·p Jacobian rows for t checkpoints, against C·n·t; the (n, m + h) coefficients are
-    held in float64. Intervals of quantities are empirical: a jackknife of by how much held-out points differ from the
-    combinations of the chosen ones, for the alignment the spread of the probes. Those of :attr:`Trajectory.outside`
-    are theorems on the drawn points.
+    C·t·(m + h) Jacobian rows for t checkpoints, against C·n·t, and n·t forward passes; with a reference C·(n + (t −
+    1)·(m + h)) + (t − 1)·p rows. Held are (n, m + h) coefficients in float64 and what enters the last layer of all
+    points, at two checkpoints. Intervals of quantities are empirical: a jackknife of by how much held-out points differ
+    from what the chosen ones say of them; of the alignment, the mean and spread of that in its sum, and of what is
+    missed in square from nothing to twice what the process expects (with a reference, the spread of the probes). Those
+    of :attr:`Trajectory.outside` are theorems on the drawn points.
 
     Examples
     --------

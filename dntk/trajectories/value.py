@@ -24,8 +24,8 @@ class Quantity:
     values
         Estimates (t,), or (t, r) of several.
     lower, upper
-        Ends of the intervals, which contain the estimates; those of held-out points by a delete-group jackknife, of the
-        alignment by the spread of the probes. Equal to the values where they are exact.
+        Ends of the intervals, which contain the estimates: by a delete-group jackknife of held-out points, of the
+        alignment by their spread or that of probes. Equal to the values where they are exact.
     confidence
         Nominal share of intervals that hold the value of all points, one at a time; empirical, no theorem.
     """
@@ -48,8 +48,8 @@ class Trajectory:
         tr K̄(K̄ + λI)⁻¹, λ in units of each checkpoint's own trace; from few points without interval (NaN):
         they miss dimensions.
     alignment
-        With the targets; None without. Without a reference from held-out points alone, of which small ones need
-        hundreds: see the interval.
+        With the targets; None without. Where a selection stands by its weights from held-out points alone, of which
+        small ones need hundreds: see the interval.
     drift
         ‖K̄_t − K̄_0‖_F/‖K̄_0‖_F, from the first checkpoint.
     outside

@@ -8,7 +8,14 @@ FEW_POINTS = "dntk/trajectories/few.py"
 INTERPOLATION = "dntk/trajectories/interpolation.py"
 PROBES = "dntk/trajectories/probes.py"
 TRAJECTORY = "dntk/trajectories/_trajectory.py"
+PROCESS = "dntk/trajectories/gaussian_process.py"
+FORWARD = "dntk/trajectories/_from_last_layer.py"
+RUN = "dntk/trajectories/_run.py"
 TESTS = "tests/test_trajectory.py::"
+LAST = "tests/test_trajectory_last_layer.py::"
+DENSE_PROCESS = LAST + "test_what_a_process_says_are_dense_formulas[numpy]"
+JUDGED = LAST + "test_held_out_points_judge_by_what_they_are_and_should_be"
+PUT_RIGHT = LAST + "test_the_alignment_is_put_right_by_what_held_out_points_are_off"
 DENSE = TESTS + "test_all_points_give_the_dense_formulas[numpy]"
 COPIES = TESTS + "test_copies_of_the_few_are_told_at_every_checkpoint[numpy--1]"
 FEW = TESTS + "test_few_points_are_exact_where_all_are_known[numpy--1]"
@@ -18,6 +25,146 @@ WHOLE = TESTS + "test_all_probes_and_what_is_missed_give_the_sums_of_all_points"
 RIGHT = TESTS + "test_probes_are_asked_of_one_output_and_put_the_alignment_right"
 
 MUTANTS = [
+    Mutant(
+        PROCESS,
+        "return lengths * (degrees[0] + degrees[1]) / (2 * math.pi)",
+        "return lengths * degrees[0] / math.pi",
+        "the hidden layer does not move",
+        LAST + "test_the_tangent_kernel_is_that_of_a_wide_network_of_relu[numpy]",
+    ),
+    Mutant(
+        PROCESS,
+        "return math.log(mean) - float(xp.mean(xp.log(precision)))",
+        "return math.log(mean)",
+        "likelihood forgets how sure it was",
+        DENSE_PROCESS,
+    ),
+    Mutant(
+        PROCESS,
+        "variance = _squares(inputs[start:stop, :]) + untold -",
+        "variance = _squares(inputs[start:stop, :]) -",
+        "what inputs do not tell of a gradient is not missed",
+        DENSE_PROCESS,
+    ),
+    Mutant(
+        PROCESS,
+        "return self.coefficients.T @ self.coefficients + float(xp.sum(self.variances)) * self.covariance()",
+        "return self.coefficients.T @ self.coefficients",
+        "what combinations miss has no share in the kernel",
+        DENSE_PROCESS,
+    ),
+    Mutant(
+        PROCESS,
+        "return (self.inverse / precision[:, None]).T @ self.inverse / precision.shape[0]",
+        "return self.inverse.T @ self.inverse / precision.shape[0]",
+        "residuals of all points count alike",
+        DENSE_PROCESS,
+    ),
+    Mutant(
+        PROCESS,
+        "left = tangent_kernel(z, z) + self.untold * eye - p @",
+        "left = tangent_kernel(z, z) - p @",
+        "held-out points should be told exactly by their inputs",
+        DENSE_PROCESS,
+    ),
+    Mutant(
+        PROCESS,
+        "total += self.untold * float(xp.sum(mine**2) - xp.sum(mine * (rows @ few)))",
+        "total += self.untold * float(xp.sum(mine**2))",
+        "sums over all points miss what the few have",
+        DENSE_PROCESS,
+    ),
+    Mutant(
+        PROCESS,
+        "return max(total * targets.shape[0] / points.shape[0], 0.0)",
+        "return max(total, 0.0)",
+        "a sample of rows stands for itself",
+        LAST + "test_rows_of_a_sample_stand_for_all",
+    ),
+    Mutant(
+        PROCESS,
+        "moved = _norm(now) ** 2 * growth**2 - 2 * growth * cross + before",
+        "moved = _norm(now) ** 2 * growth**2 - 2 * cross + before",
+        "the drift has two units",
+        LAST + "test_drift_is_between_what_two_checkpoints_tell",
+    ),
+    Mutant(
+        PROCESS,
+        "cross = float(xp.sum((across @ self.kernel) * (first.kernel @ across)))",
+        "cross = float(xp.sum(self.kernel * first.kernel))",
+        "the drift is that of the few alone",
+        LAST + "test_drift_is_between_what_two_checkpoints_tell",
+    ),
+    Mutant(
+        FORWARD,
+        "share = last**2 / (last**2 + 3 * error**2) if last > 0 else 0.0",
+        "share = 1.0",
+        "held-out points are believed whatever their spread",
+        PUT_RIGHT,
+    ),
+    Mutant(
+        FORWARD,
+        "best, least, most = known + share * (middle + last),",
+        "best, least, most = known + share * middle,",
+        "the estimate is shrunk to one end",
+        PUT_RIGHT,
+    ),
+    Mutant(
+        FORWARD,
+        "at + reach + 2 * last",
+        "at + reach",
+        "what is missed in square may be nothing only",
+        PUT_RIGHT,
+    ),
+    Mutant(
+        FORWARD,
+        "each = 2 * (self.points - self.size) *",
+        "each = 2 * (self.where.shape[0] - self.size) *",
+        "held-out points stand for themselves",
+        PUT_RIGHT,
+    ),
+    Mutant(
+        FORWARD,
+        "differences[:, :DIMENSION] *= unit",
+        "differences[:, :DIMENSION] *= 1.0",
+        "eigenvalues of held-out points are in another unit",
+        LAST + "test_quantities_do_not_depend_on_the_scale[1e-140]",
+    ),
+    Mutant(
+        FORWARD,
+        "self.points / count * (same + others * (self.points - 1) / (count - 1))",
+        "self.points / count * (same + others * self.points / count)",
+        "pairs of a point with itself count as others",
+        JUDGED,
+    ),
+    Mutant(
+        FORWARD,
+        "rows=outputs * where.shape[0] * len(run.models)",
+        "rows=outputs * size * len(run.models)",
+        "held-out points cost nothing",
+        LAST + "test_few_points_and_forward_passes_tell_all[numpy]",
+    ),
+    Mutant(
+        RUN,
+        "seen = distilled is not None and at is None and has_last_layer(model, x)",
+        "seen = distilled is not None and at is None",
+        "a last layer is thought to be seen everywhere",
+        LAST + "test_where_the_last_layer_is_not_seen_the_last_checkpoint_is_the_reference",
+    ),
+    Mutant(
+        RUN,
+        "if reference is not None:\n        return length - 1",
+        "if reference is not None:\n        return 0",
+        "the reference of networks without a last layer is the first checkpoint",
+        LAST + "test_where_the_last_layer_is_not_seen_the_last_checkpoint_is_the_reference",
+    ),
+    Mutant(
+        HELD_OUT,
+        "apart = without / unit - np.mean(without / unit, axis=0)",
+        "apart = without / unit",
+        "spread is about nothing",
+        JUDGED,
+    ),
     Mutant(
         PROBES,
         "each = each + 2 * self.population *",

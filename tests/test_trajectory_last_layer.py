@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 import dntk
 from dntk import arrays
@@ -67,8 +68,19 @@ def formula(z, psi, few):
         if best is None or loss < best[0]:
             sigma = residuals.T @ (residuals / variances[:, None]) / len(few)
             p = whole[:, few] @ np.linalg.inv(whole[np.ix_(few, few)])
-            best = loss, q, p, whole - p @ whole[few, :], sigma
+            best = loss, q, p, whole - p @ whole[few, :], sigma, residuals / variances[:, None] ** 0.5
     return best[1:]
+
+
+def shrunk(u):
+    """Σ whose largest eigenvalues are lowered until pairs of residuals agree with it, and what is taken off."""
+    m, gram = len(u), u @ u.T
+    pairs = np.sum(gram**2) - np.sum(np.diag(gram) ** 2)
+    values, vectors = np.linalg.eigh(gram)
+    off = brentq(lambda t: np.sum(np.maximum(values - t, 0) ** 2) - pairs * m / (m - 1), 0, values[-1])
+    kept = np.maximum(values - off, 0)
+    directions = u.T @ vectors / np.sqrt(values)
+    return directions * (kept / m) @ directions.T, np.sum(values - kept) / m
 
 
 def process(library, z, psi, few):
@@ -84,25 +96,36 @@ def test_what_a_process_says_are_dense_formulas(library):
     interpreted(library)
     z, psi, y = scene()
     told = process(library, z, psi, FEW)
-    q, p, v, sigma = formula(z, psi, FEW)
+    q, p, v, sigma, u = formula(z, psi, FEW)
     assert told.process.untold == pytest.approx(q)
     close = {"rtol": 1e-6, "atol": 1e-6} if float_of(library) == "float64" else {"rtol": 2e-3, "atol": 2e-3}
     np.testing.assert_allclose(host(told.process.coefficients), p, **close)
     np.testing.assert_allclose(host(told.process.variances), np.diag(v), **close)
     targets = arrays.in_float64(library.array(y, float_of(library)))
     found = told.measured(MEASURES, told, targets)
-    moments = psi[FEW].T @ p.T @ p @ psi[FEW] + np.trace(v) * sigma
-    values = np.linalg.eigvalsh(moments)[::-1]
+    within, elsewhere = shrunk(u)
+    moments = psi[FEW].T @ p.T @ p @ psi[FEW] + np.trace(v) * within
+    values = np.concatenate([np.linalg.eigvalsh(moments)[::-1][: len(FEW)], np.zeros(N - len(FEW))])
+    values += np.trace(v) * elsewhere / N
+    assert values.sum() == pytest.approx(np.sum((p @ psi[FEW]) ** 2) + np.trace(v) * np.trace(sigma), rel=1e-6)
     np.testing.assert_allclose(found[:3], values[:3], **close)
+    spread = p @ psi[FEW]
+    ends = [
+        np.linalg.eigvalsh(spread.T @ spread + np.trace(v) * part)[::-1][:3]
+        + np.trace(v) * (np.trace(sigma - part)) / N
+        for part in (0 * sigma, sigma)
+    ]
+    for end, wanted in zip(told.eigenvalue_range(3), ends, strict=True):
+        np.testing.assert_allclose(end, wanted, **close)
     assert found[3] == pytest.approx(np.sum(values / (values + 0.01 * values.sum())), rel=1e-3)
     product = np.sum((y.T @ p @ psi[FEW]) ** 2)
-    expected = product / np.linalg.norm(moments) / np.linalg.norm(y.T @ y)
+    expected = product / np.linalg.norm(values) / np.linalg.norm(y.T @ y)
     assert found[4] == pytest.approx(expected, rel=1e-3)
     assert found[5] == pytest.approx(0.0, abs=2e-3)
     every = library.array(np.arange(N))
-    left = told.process.missed(targets, told.kernel, every) * told.scale
+    left = told.missed(targets, every) * told.scale
     assert left == pytest.approx(np.trace(y.T @ v @ y) * np.trace(sigma), rel=1e-2)
-    should = host(told.process.expected(library.array(np.asarray(HELD_OUT)), told.kernel)) * told.scale
+    should = host(told.expected(library.array(np.asarray(HELD_OUT)))) * told.scale
     rows = p[HELD_OUT] @ psi[FEW]
     wanted = rows @ rows.T + v[np.ix_(HELD_OUT, HELD_OUT)] * np.trace(sigma)
     np.testing.assert_allclose(should, wanted, rtol=1e-2, atol=1e-2)
@@ -122,20 +145,20 @@ def test_drift_is_between_what_two_checkpoints_tell():
 def test_blocks_of_points_change_nothing(monkeypatch):
     z, psi, y = scene()
     whole = process(NUMPY, z, psi, FEW)
-    left = whole.process.missed(y, whole.kernel, np.arange(0, N, 3))
+    left = whole.missed(y, np.arange(0, N, 3))
     monkeypatch.setattr("dntk.trajectories.gaussian_process._ENTRIES", 5 * len(FEW))
     parts = process(NUMPY, z, psi, FEW)
     np.testing.assert_allclose(parts.process.coefficients, whole.process.coefficients, rtol=1e-12)
     np.testing.assert_allclose(parts.process.variances, whole.process.variances, rtol=1e-12, atol=1e-15)
-    assert parts.process.missed(y, parts.kernel, np.arange(0, N, 3)) == pytest.approx(left, rel=1e-12)
+    assert parts.missed(y, np.arange(0, N, 3)) == pytest.approx(left, rel=1e-12)
 
 
 def test_rows_of_a_sample_stand_for_all():
     """The mean over disjoint samples is what all points say."""
     z, psi, y = scene()
     told = process(NUMPY, z, psi, FEW)
-    known = told.process.missed(y, told.kernel, np.arange(N))
-    pieces = [told.process.missed(y, told.kernel, np.arange(start, N, 2)) for start in (0, 1)]
+    known = told.missed(y, np.arange(N))
+    pieces = [told.missed(y, np.arange(start, N, 2)) for start in (0, 1)]
     assert min(pieces) > 0
     assert np.mean(pieces) == pytest.approx(known, rel=1e-12)
 
@@ -153,7 +176,7 @@ def test_held_out_points_judge_by_what_they_are_and_should_be():
     (first, now), (value, lower, upper), (z, psis, y) = judged()
     stand, should = [], []
     for psi in psis:
-        _, p, v, sigma = formula(z, psi, FEW)
+        _, p, v, sigma, _ = formula(z, psi, FEW)
         stand.append(psi[HELD_OUT] @ psi[HELD_OUT].T)
         rows = p[HELD_OUT] @ psi[FEW]
         should.append(rows @ rows.T + v[np.ix_(HELD_OUT, HELD_OUT)] * np.trace(sigma))
@@ -173,13 +196,16 @@ def test_held_out_points_judge_by_what_they_are_and_should_be():
     spread = np.sqrt((GROUPS - 1) * np.var(wanted[1:], axis=0))
     reach = student(0.95, GROUPS - 1) * spread
     part = [0, 1, 2, 5]
-    np.testing.assert_allclose(lower[part], np.minimum(np.maximum(wanted[0] - reach, 0), value[part]), rtol=1e-6)
-    np.testing.assert_allclose(upper[part], np.maximum(wanted[0] + reach, value[part]), rtol=1e-6)
+    (least, most), pad = now.every.eigenvalue_range(3), value[5:]
+    least, most = (np.concatenate([end, pad]) for end in (least, most))
+    assert np.all((least <= value[part]) & (value[part] <= most))
+    np.testing.assert_allclose(lower[part], np.minimum(np.maximum(wanted[0] - reach, 0), least), rtol=1e-6)
+    np.testing.assert_allclose(upper[part], np.maximum(wanted[0] + reach, most), rtol=1e-6)
 
 
 def test_the_alignment_is_put_right_by_what_held_out_points_are_off():
     (_, now), (value, lower, upper), (z, psis, y) = judged()
-    _, p, v, sigma = formula(z, psis[1], FEW)
+    _, p, v, sigma, _ = formula(z, psis[1], FEW)
     sums = y.T @ p @ psis[1][FEW]
     each = 2 * (N - len(FEW)) * np.sum((y @ sums) * (psis[1] - p @ psis[1][FEW]), axis=1)[HELD_OUT]
     error = np.std(each, ddof=1) / len(HELD_OUT) ** 0.5
@@ -224,6 +250,24 @@ def test_points_of_which_some_are_copies_have_a_process():
     told = process(NUMPY, z, psi, few)
     assert np.all(np.isfinite(told.process.coefficients))
     assert np.all(told.process.variances >= 0)
+
+
+def noise(points, seed=0):
+    """A convolutional network on images of noise, whose gradients have more directions than there are points."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(seed)
+    first, last = torch.nn.Conv2d(3, 8, 3), torch.nn.Linear(8 * 14 * 14, 3)
+    net = torch.nn.Sequential(first, torch.nn.ReLU(), torch.nn.Flatten(), last).eval()
+    return dntk.as_model(net), torch.randn(points, 3, 16, 16)
+
+
+def test_gradients_in_many_directions_are_not_taken_for_few_large_ones():
+    model, x = noise(300)
+    found = dntk.trajectory([model], x, distilled=Random(24), held_out=32, size=4, sketch=None)
+    truth = np.linalg.eigvalsh(host(dntk.ntk(model, x)))[::-1][:4]
+    np.testing.assert_allclose(found.eigenvalues.values[0], truth, rtol=0.1)  # 80% too large if they are
+    lower, upper = found.eigenvalues.lower[0, 1:], found.eigenvalues.upper[0, 1:]
+    assert np.all((lower <= truth[1:]) & (truth[1:] <= upper))
 
 
 def test_few_points_and_forward_passes_tell_all(library):

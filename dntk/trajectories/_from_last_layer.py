@@ -125,6 +125,9 @@ class _Judge:
         judged = now.chosen.measured(self.measures, first.chosen, targets) + self._differences(now, first)
         reach = student(self.confidence, GROUPS - 1) * deviation(judged[1:, :])
         lower, upper = np.maximum(judged[0] - reach, 0), judged[0] + reach
+        least, most = now.every.eigenvalue_range(self.measures.size)
+        lower[:DIMENSION] = np.minimum(lower[:DIMENSION], least)
+        upper[:DIMENSION] = np.maximum(upper[:DIMENSION], most)
         lower[DIMENSION] = upper[DIMENSION] = float("nan")
         if targets is not None:
             ends = self._alignment(now, targets, float(value[ALIGNMENT]))
@@ -142,7 +145,7 @@ class _Judge:
 
     def _held_out(self, pair: _Pair, scale: float) -> tuple[Float[Array, "h h"], Float[Array, "h h"]]:
         """Their kernel, and what it should be."""
-        should = pair.chosen.process.expected(self.where[self.size :], pair.chosen.kernel)
+        should = pair.chosen.expected(self.where[self.size :])
         return pair.kernel[self.size :, self.size :] * scale, should * scale
 
     def _of(self, kernel: Float[Array, "h h"], first: Float[Array, "h h"], kept: list[int]) -> Float[np.ndarray, " q"]:
@@ -182,7 +185,7 @@ class _Judge:
         each = 2 * (self.points - self.size) * xp.sum((off @ sums) * y, axis=1)
         count = each.shape[0]
         error, middle = float(xp.std(each, correction=1)) / count**0.5, float(xp.mean(each))
-        last = told.process.missed(targets, told.kernel, self.asked)
+        last = told.missed(targets, self.asked)
         share = last**2 / (last**2 + 3 * error**2) if last > 0 else 0.0  # last²/3 is the variance between both ends
         reach = student(self.confidence, count - 1) * error
         at = told.sum_of(targets) + middle

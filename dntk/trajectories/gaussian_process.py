@@ -13,17 +13,23 @@ degrees 0 and 1, Cho and Saul 2009), q what z does not tell of a gradient. Those
 and of what that misses, V ⊗ Σ with V = K_z − P K_z[S, :], that E ΨᵀΨ = Ψ[S]ᵀPᵀPΨ[S] + tr(V) Σ. Leave-one-out residuals
 r_s = (GΨ[S])_s/G_ss, of variance Σ/G_ss (Rasmussen and Williams 2006, 5.4.2), have Σ ≈ mean_s G_ss r_s r_sᵀ, and q
 maximises their likelihood, mean_s log G_ss − log mean_s G_ss‖r_s‖². All is algebra on the few's kernel K̄[S, S].
+
+Where Σ has many more directions than there are few, its largest eigenvalues by m residuals are too large: with
+u_s = √G_ss r_s, the Gram matrix of the u_s has the trace of what lies in all those directions, τ, on its diagonal, and
+n points as much, not n/m times as much. So its eigenvalues are lowered by τ, the value with which ‖Σ‖_F is what pairs
+of different residuals say, Σ_{s≠t} ⟨u_s, u_t⟩²/(m(m − 1)), without bias where residuals are independent; what is taken
+off is in so many directions that all eigenvalues of K̄ have their share of it alike. With τ endless and with none
+they are too small and too large.
 """
 
 import dataclasses
 import math
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from dntk import arrays
-from dntk.spectrum import effective_dimension
+from dntk.backend import backend_of
 from dntk.trajectories.measures import Measures
 from dntk.types import Array
 
@@ -98,29 +104,21 @@ class GradientProcess:
             variances=xp.concat(left),
         )
 
-    def covariance(self) -> Float[Array, "m m"]:
-        """L with Σ = Ψ[S]ᵀLΨ[S]."""
-        xp = arrays.namespace(self.inverse)
-        precision = xp.linalg.diagonal(self.inverse)
-        return (self.inverse / precision[:, None]).T @ self.inverse / precision.shape[0]
+    def residuals(self) -> Float[Array, "m m"]:
+        """Rows u_s of Ψ[S] by their coefficients: G scaled."""
+        return self.inverse / arrays.namespace(self.inverse).linalg.diagonal(self.inverse)[:, None] ** 0.5
 
-    def products(self) -> Float[Array, "m m"]:
-        """A with E ΨᵀΨ = Ψ[S]ᵀAΨ[S]."""
+    def left(self, points: Int[Array, " h"]) -> Float[Array, "h h"]:
+        """V of some other points."""
         xp = arrays.namespace(self.inverse)
-        return self.coefficients.T @ self.coefficients + float(xp.sum(self.variances)) * self.covariance()
-
-    def expected(self, points: Int[Array, " h"], kernel: Float[Array, "m m"]) -> Float[Array, "h h"]:
-        """What the kernel of some other points should be, from that of the few."""
-        xp = arrays.namespace(kernel)
         z, centres = (xp.take(self.inputs, where, axis=0) for where in (points, self.few))
         p = xp.take(self.coefficients, points, axis=0)
         eye = xp.eye(z.shape[0], dtype=p.dtype, device=arrays.device_of(p))
-        left = tangent_kernel(z, z) + self.untold * eye - p @ tangent_kernel(centres, z)
-        return p @ kernel @ p.T + left * _trace(self.covariance() @ kernel)
+        return tangent_kernel(z, z) + self.untold * eye - p @ tangent_kernel(centres, z)
 
-    def missed(self, targets: Float[Array, "n c"], kernel: Float[Array, "m m"], points: Int[Array, " b"]) -> float:
-        """⟨YYᵀ, V⟩ tr Σ: what P misses of ‖YᵀΨ‖², from a uniform sample of rows of V."""
-        xp = arrays.namespace(kernel)
+    def missed(self, targets: Float[Array, "n c"], points: Int[Array, " b"]) -> float:
+        """⟨YYᵀ, V⟩, from a uniform sample of rows of V."""
+        xp = arrays.namespace(targets)
         mine, total = xp.take(targets, points, axis=0), 0.0
         z, rows = xp.take(self.inputs, points, axis=0), xp.take(self.coefficients, points, axis=0)
         few, centres = xp.take(targets, self.few, axis=0), xp.take(self.inputs, self.few, axis=0)
@@ -129,7 +127,7 @@ class GradientProcess:
             left = tangent_kernel(z, there) - rows @ tangent_kernel(centres, there)
             total += float(xp.sum(mine * (left @ y)))
         total += self.untold * float(xp.sum(mine**2) - xp.sum(mine * (rows @ few)))
-        return max(total * targets.shape[0] / points.shape[0], 0.0) * _trace(self.covariance() @ kernel)
+        return max(total * targets.shape[0] / points.shape[0], 0.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -144,13 +142,29 @@ class Told:
         self, measures: Measures, first: "Told", targets: Float[Array, "n c"] | None
     ) -> Float[np.ndarray, " q"]:
         """Quantities as of :meth:`Measures.of`, on the host; drift from the first checkpoint."""
-        xp = arrays.namespace(self.kernel)
-        values = _eigenvalues(_root(self.process.products()), self.kernel)
-        trace = float(xp.sum(values))
-        leading = [float(values[i]) if i < values.shape[0] else 0.0 for i in range(measures.size)]
-        dimension = effective_dimension(values, measures.ridge * trace) if trace > 0 else 0.0
-        scaled = [value * self.scale for value in leading]
-        return np.asarray([*scaled, dimension, self._alignment(targets), self._drift(first)])
+        values, rest = self._spectrum()
+        further = self.process.variances.shape[0] - values.shape[0]
+        trace = float(np.sum(values)) + further * rest
+        ridge = measures.ridge * trace
+        dimension = float(np.sum(values / (values + ridge))) + further * rest / (rest + ridge) if trace > 0 else 0.0
+        norm = float(np.sum(values**2) + further * rest**2) ** 0.5
+        leading = self._leading(values, rest, measures.size)
+        return np.asarray([*leading, dimension, self._alignment(targets, norm), self._drift(first)])
+
+    def eigenvalue_range(self, size: int) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, " r"]]:
+        """Leading eigenvalues where what is missed has endlessly many directions, and where it has those of the few."""
+        least, most = (self._leading(*self._spectrum(excess), size) for excess in (math.inf, 0.0))
+        return np.minimum(least, most), np.maximum(least, most)
+
+    def expected(self, points: Int[Array, " h"]) -> Float[Array, "h h"]:
+        """What the kernel of some other points should be, from that of the few."""
+        p = arrays.namespace(self.kernel).take(self.process.coefficients, points, axis=0)
+        return p @ self.kernel @ p.T + self.process.left(points) * self.variance()
+
+    def variance(self) -> float:
+        """Tr Σ."""
+        rows = self.process.residuals()
+        return float(arrays.namespace(rows).mean(_diagonal(rows, self.kernel)))
 
     def sum_of(self, targets: Float[Array, "n c"]) -> float:
         """‖YᵀPΨ[S]‖²."""
@@ -158,15 +172,36 @@ class Told:
         sums = self.process.coefficients.T @ targets
         return float(xp.sum(sums * (self.kernel @ sums)))
 
-    def norm(self) -> float:
-        """‖E ΨᵀΨ‖_F."""
-        return _norm(self.process.products() @ self.kernel)
+    def missed(self, targets: Float[Array, "n c"], points: Int[Array, " b"]) -> float:
+        """What P is expected to miss of ‖YᵀΨ‖², from a uniform sample of rows of V."""
+        return self.process.missed(targets, points) * self.variance()
 
-    def _alignment(self, targets: Float[Array, "n c"] | None) -> float:
+    def _leading(self, values: Float[np.ndarray, " m"], rest: float, size: int) -> Float[np.ndarray, " r"]:
+        points = self.process.variances.shape[0]
+        found = [values[i] if i < len(values) else rest * (i < points) for i in range(size)]
+        return np.asarray(found) * self.scale
+
+    def _spectrum(self, excess: float | None = None) -> tuple[Float[np.ndarray, " m"], float]:
+        """Eigenvalues of E ΨᵀΨ, largest first, as many as there are few, and what all further ones are."""
+        process = self.process
+        xp, rows = arrays.namespace(self.kernel), process.residuals()
+        gram = rows @ self.kernel @ rows.T
+        values, vectors = xp.linalg.eigh((gram + gram.T) / 2)
+        values = xp.clip(values, 0, None)
+        kept = xp.clip(values - (_excess(values, gram) if excess is None else excess), 0, None)
+        share = kept / xp.where(values > 0, values, xp.ones_like(values))
+        missed, few, points = float(xp.sum(process.variances)), values.shape[0], process.variances.shape[0]
+        within = rows.T @ (vectors * share) @ vectors.T @ rows * (missed / few)
+        root = _root(process.coefficients.T @ process.coefficients + within)
+        rest = missed * float(xp.sum(values) - xp.sum(kept)) / few / points
+        found = _on_host(_eigenvalues(root, self.kernel))
+        return found + rest, rest
+
+    def _alignment(self, targets: Float[Array, "n c"] | None, norm: float) -> float:
         if targets is None:
             return float("nan")
         labels = float(arrays.namespace(targets).linalg.vector_norm(targets.T @ targets))
-        both = self.norm() * labels
+        both = norm * labels
         return self.sum_of(targets) / both if both > 0 else float("nan")
 
     def _drift(self, first: "Told") -> float:
@@ -194,6 +229,27 @@ def _surprise(spectrum: Float[Array, " m"], vectors: Float[Array, "m m"], turned
     return math.log(mean) - float(xp.mean(xp.log(precision))) if mean > 0 else math.inf
 
 
+def _excess(values: Float[Array, " m"], gram: Float[Array, "m m"]) -> float:
+    """What eigenvalues of the residuals' Gram matrix are to be lowered by; by bisection."""
+    xp, few = arrays.namespace(gram), gram.shape[0]
+    pairs = float(xp.sum(gram**2)) - float(xp.sum(xp.linalg.diagonal(gram) ** 2))
+    wanted, found = pairs * few / max(few - 1, 1), _on_host(values)
+    low, high = 0.0, float(found[-1])
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.sum(np.maximum(found - middle, 0) ** 2) > wanted else (low, middle)
+    return low
+
+
+def _diagonal(rows: Float[Array, "m m"], kernel: Float[Array, "m m"]) -> Float[Array, " m"]:
+    """Of rows·kernel·rowsᵀ."""
+    return arrays.namespace(rows).sum((rows @ kernel) * rows, axis=1)
+
+
+def _on_host(values: Float[Array, " m"]) -> Float[np.ndarray, " m"]:
+    return np.asarray(backend_of(values).to_numpy(values), dtype=np.float64)
+
+
 def _squares(z: Float[Array, "n d"]) -> Float[Array, " n"]:
     """‖z‖² of rows."""
     return arrays.namespace(z).sum(arrays.in_float64(z) ** 2, axis=1)
@@ -216,8 +272,3 @@ def _eigenvalues(root: Float[Array, "m m"], kernel: Float[Array, "m m"]) -> Floa
 def _norm(product: Float[Array, "m m"]) -> float:
     """‖·‖_F of the symmetric matrix that has the eigenvalues of this product of two."""
     return max(float(arrays.namespace(product).sum(product * product.T)), 0.0) ** 0.5
-
-
-def _trace(matrix: Float[Array, "m m"]) -> float:
-    xp: Any = arrays.namespace(matrix)
-    return float(xp.sum(xp.linalg.diagonal(matrix)))

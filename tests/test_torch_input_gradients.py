@@ -128,6 +128,8 @@ def test_unknown_layers_and_token_ids_are_refused():
     other, at = network("unused")
     with pytest.raises(ValueError, match="calls no torch.nn.Linear"):
         dntk.as_model(nn.Sequential(nn.Conv1d(2, 3, 2), nn.Flatten()).eval()).head(torch.randn(2, 2, 2))
+    with pytest.raises(ValueError, match="calls no torch.nn.Linear"):  # what enters it are the inputs themselves
+        dntk.as_model(nn.Linear(2, 3).eval()).head(torch.randn(4, 2))
     assert dntk.as_model(other).head(at) == "head"
     with pytest.raises(TypeError, match="embeddings can"):
         require_input_gradients(dntk.as_model(torch_networks.Text().eval()), torch.zeros(2, 3, dtype=torch.int64))

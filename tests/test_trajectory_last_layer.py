@@ -121,7 +121,7 @@ def test_what_a_process_says_are_dense_formulas(library):
     product = np.sum((y.T @ p @ psi[FEW]) ** 2)
     expected = product / np.linalg.norm(values) / np.linalg.norm(y.T @ y)
     assert found[4] == pytest.approx(expected, rel=1e-3)
-    assert found[5] == pytest.approx(0.0, abs=2e-3)
+    assert found[5] == 0.0
     every = library.array(np.arange(N))
     left = told.missed(targets, every) * told.scale
     assert left == pytest.approx(np.trace(y.T @ v @ y) * np.trace(sigma), rel=1e-2)
@@ -201,6 +201,15 @@ def test_held_out_points_judge_by_what_they_are_and_should_be():
     assert np.all((least <= value[part]) & (value[part] <= most))
     np.testing.assert_allclose(lower[part], np.minimum(np.maximum(wanted[0] - reach, 0), least), rtol=1e-6)
     np.testing.assert_allclose(upper[part], np.maximum(wanted[0] + reach, most), rtol=1e-6)
+
+
+def test_intervals_reach_as_far_as_the_number_of_directions_is_unknown(monkeypatch):
+    ends = np.asarray([300.0, 0.0, 1.0]), np.asarray([600.0, 500.0, 400.0])
+    monkeypatch.setattr(Told, "eigenvalue_range", lambda *_: ends)
+    _, (_, lower, upper), _ = judged()
+    assert lower[0] == 300.0
+    assert np.all(lower[1:3] == 0)  # which held-out points have them, too
+    np.testing.assert_array_equal(upper[:3], ends[1])
 
 
 def test_the_alignment_is_put_right_by_what_held_out_points_are_off():

@@ -48,7 +48,7 @@ def layer_of(module: torch.nn.Module, name: str) -> torch.nn.Module:
 
 def head_of(module: torch.nn.Module, x: Batch) -> str:
     """Name of the linear layer that is called last."""
-    linear = {layer: name for name, layer in module.named_modules() if isinstance(layer, torch.nn.Linear)}
+    linear = {layer: name for name, layer in module.named_modules() if name and isinstance(layer, torch.nn.Linear)}
     called: list[str] = []
 
     def note(layer: torch.nn.Module, _: Any) -> None:
@@ -57,7 +57,7 @@ def head_of(module: torch.nn.Module, x: Batch) -> str:
     with torch.no_grad():
         _run_hooked(module, batches.first(x), dict.fromkeys(linear, note))
     if not called:
-        msg = "the network calls no torch.nn.Linear: name the layer whose inputs are the penultimate features."
+        msg = "the network calls no torch.nn.Linear inside: name the layer whose inputs are the penultimate features."
         raise ValueError(msg)
     return called[-1]
 

@@ -206,6 +206,8 @@ class Told:
 
     def _drift(self, first: "Told") -> float:
         """Of the parts that P tells, where both are known point by point."""
+        if first is self:
+            return 0.0  # without rounding
         mine, theirs = (told.process.coefficients for told in (self, first))
         growth = self.scale / first.scale if first.scale else 1.0
         xp = arrays.namespace(mine)

@@ -118,10 +118,10 @@ MUTANTS = [
     ),
     Mutant(
         FORWARD,
-        "lower[:DIMENSION] = np.minimum(lower[:DIMENSION], least)",
+        "upper[:DIMENSION] = np.maximum(upper[:DIMENSION], most)",
         "",
         "intervals do not know in how many directions gradients are missed",
-        LAST + "test_gradients_in_many_directions_are_not_taken_for_few_large_ones",
+        LAST + "test_intervals_reach_as_far_as_the_number_of_directions_is_unknown",
     ),
     Mutant(
         FORWARD,

@@ -7,7 +7,9 @@ For each seed, number m and way: fidelity, accuracy and mean squared error of th
 of their trace that is left, and Jacobian rows and seconds of the choice and of the kept points. Ways to use points:
 C separate regressions (``dntk.solve.ridge``), one regression of all outputs (``joint_ridge``), the same on C·m inputs
 with one random functional each, which are as many rows, and separate regressions whose targets are fitted to all points
-(``fitted_targets``). Of up to 1,000 points the regression on all of them stands beside.
+(``fitted_targets``). Beside them what no Jacobian row is for: a regression on what enters the last layer, in which the
+network is linear, so that its error is what m outputs do not tell of a function that is known but for its coefficients.
+Of up to 1,000 points the regression on all of them stands beside.
 
 Digits: a CNN for each seed, no sketch. Else a network of ``whole.py``, 10,000 images and 8,192 features, which are kept
 in the folder of networks; seeds choose points, or with ``--retrain`` networks, too. A row is written as it is made, and
@@ -29,13 +31,14 @@ from points_scenes import CHOICES, NAMES, Scene, digits, images
 
 import dntk
 from dntk.distill.data import Random, fitted_targets
+from dntk.distill.data.last_layer import last_layer_features
 from dntk.distilled_gradients import row_basis
 from dntk.metrics import accuracy, fidelity, mean_squared_error
 from dntk.outputs import functional, labelled
 from dntk.solve import joint_ridge, ridge
 
 SIZES = (10, 20, 50, 100, 200, 500)
-USES = ("separate", "joint", "functionals", "fitted targets")
+USES = ("separate", "joint", "functionals", "fitted targets", "last layer")
 JOINT_ROWS = 2000
 """Rows up to which one regression of all outputs is solved."""
 COLUMNS = (
@@ -60,6 +63,7 @@ class Kept:
     basis: torch.Tensor | None = None
     looked: int = 0
     choosing: float = 0.0
+    test: dntk.TangentFeatures | None = None
 
 
 def jobs(
@@ -72,6 +76,7 @@ def jobs(
             yield (str(m), name, "separate"), functools.partial(_separate, scene, m, name)
             if m * c <= joint_rows:
                 yield (str(m), name, "joint"), functools.partial(_joint, scene, m, name)
+            yield (str(m), name, "last layer"), functools.partial(_last_layer, scene, m, name)
         if m < n:
             yield (str(m), "random", "fitted targets"), functools.partial(_fitted, scene, m, max(sizes))
         if m * c <= min(joint_rows, n):
@@ -98,6 +103,17 @@ def _joint(scene: Scene, m: int, name: str) -> Kept:
     return Kept(
         m=m, choice=name, use="joint", fit=fit, seconds=seconds + took, rows=ours,
         basis=row_basis(kept.values.reshape(1, ours, -1)), looked=looked, choosing=seconds,
+    )  # fmt: skip
+
+
+def _last_layer(scene: Scene, m: int, name: str) -> Kept:
+    """No features of gradients: what enters the last layer, shared by all outputs."""
+    at, seconds, looked = scene.kept(m, name)
+    few, test = (last_layer_features(scene.model, part) for part in (scene.x[at], scene.test_x))
+    fit, took = _timed(lambda: ridge(few, scene.y[at], ridge="loo"))
+    return Kept(
+        m=m, choice=name, use="last layer", fit=fit, seconds=seconds + took, rows=0, looked=looked, choosing=seconds,
+        test=test,
     )  # fmt: skip
 
 
@@ -136,7 +152,7 @@ def _all(scene: Scene) -> Kept:
 
 
 def _row(scene: Scene, kept: Kept) -> dict[str, Any]:
-    predicted = kept.fit.predict(scene.test)
+    predicted = kept.fit.predict(scene.test if kept.test is None else kept.test)
     return {
         "data": scene.data,
         "network": scene.network,

@@ -41,6 +41,7 @@ class Scene:
     x: torch.Tensor
     phi: dntk.TangentFeatures
     test: dntk.TangentFeatures
+    test_x: torch.Tensor
     y: torch.Tensor
     outputs: torch.Tensor
     labels: torch.Tensor
@@ -75,7 +76,7 @@ def digits(seed: int) -> Scene:
         y = problem.model(problem.x)
     return Scene(
         data="digits", network="cnn", seed=seed, model=problem.model, x=problem.x, phi=phi, test=problem.held_out, y=y,
-        outputs=problem.outputs, labels=problem.y_test,
+        test_x=problem.x_test, outputs=problem.outputs, labels=problem.y_test,
     )  # fmt: skip
 
 
@@ -106,7 +107,8 @@ def images(
     return Scene(
         data=data, network=network, seed=seed, model=model, x=x, y=y, outputs=model(test).detach(),
         phi=dntk.TangentFeatures(values[:, tests:], sketch=sketch),
-        test=dntk.TangentFeatures(values[:, :tests], sketch=sketch), labels=torch.from_numpy(found.test.y[:tests]),
+        test=dntk.TangentFeatures(values[:, :tests], sketch=sketch), test_x=test,
+        labels=torch.from_numpy(found.test.y[:tests]),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from dntk import arrays
 from dntk.distill.data import KMeans, Random, Selection
 from dntk.trajectories._from_last_layer import _Judge
 from dntk.trajectories.gaussian_process import UNTOLD, GradientProcess, Told, tangent_kernel
-from dntk.trajectories.held_out import GROUPS, left_out, student
+from dntk.trajectories.held_out import GROUPS, held_out_points, left_out, student
 from dntk.trajectories.measures import ALIGNMENT, Measures
 from tests.jacobians import float_of
 from tests.libraries import Library, host, interpreted
@@ -371,6 +371,26 @@ def test_a_selection_of_before_is_taken_as_it_is():
     assert isinstance(two.selection, Selection)
     np.testing.assert_array_equal(one.eigenvalues.values, two.eigenvalues.values)
     np.testing.assert_array_equal(one.alignment.upper, two.alignment.upper)
+
+
+def test_a_point_that_only_a_forward_pass_sees_may_not_be_infinite():
+    torch = pytest.importorskip("torch")
+
+    class Steep(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = torch.nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.last(torch.exp(x))
+
+    few = Selection(indices=torch.arange(8), weights=torch.ones(8), residual_trace=torch.ones(8), trace=1.0)
+    others = held_out_points(few.indices, 60, 32, seed=0)
+    far = next(i for i in range(40, 60) if i not in others)
+    x = torch.zeros(60, 3)
+    x[far] = 1000.0
+    with pytest.raises(ValueError, match=f"`what enters the last layer` has NaN or infinite .* row {far}"):
+        dntk.trajectory([dntk.as_model(Steep().eval())], x, distilled=few, held_out=32, sketch=None)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -62,7 +62,7 @@ def from_last_layer(run: Run, measures: Measures, held_out: int, confidence: flo
 
 
 def _selected(run: Run) -> Selection:
-    """By what enters the last layer of the last checkpoint."""
+    """By what enters the last layer at the first checkpoint."""
     selector: Any = run.distilled
     found: Selection = selector.select(_seen(run, run.opened(0)))
     return found

@@ -108,6 +108,7 @@ def last_layer_features(
     with task("inputs of the last layer", total=n, unit="points") as bar:
         rows = PointRows(functools.partial(_entering, differentiable, name), size, axis=0)
         entering = all_parts(rows, x, client, bar)
+    arrays.require_finite("what enters the last layer", entering)
     xp = model.namespace
     one = xp.ones((batches.count(x), 1), dtype=entering.dtype, device=arrays.device_of(entering))
     return TangentFeatures(xp.concat([entering, one], axis=1))

@@ -93,7 +93,6 @@ def process(library, z, psi, few):
 
 
 def test_what_a_process_says_are_dense_formulas(library):
-    interpreted(library)
     z, psi, y = scene()
     told = process(library, z, psi, FEW)
     q, p, v, sigma, u = formula(z, psi, FEW)

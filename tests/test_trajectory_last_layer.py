@@ -10,7 +10,15 @@ import dntk
 from dntk import arrays
 from dntk.distill.data import KMeans, Random, Selection
 from dntk.trajectories._from_last_layer import _Judge
-from dntk.trajectories.gaussian_process import UNTOLD, GradientProcess, Told, tangent_kernel
+from dntk.trajectories.gaussian_process import (
+    COUNTED,
+    UNTOLD,
+    GradientProcess,
+    Told,
+    by_all,
+    by_leading,
+    tangent_kernel,
+)
 from dntk.trajectories.held_out import GROUPS, held_out_points, left_out, student
 from dntk.trajectories.measures import ALIGNMENT, Measures
 from tests.jacobians import float_of
@@ -50,7 +58,21 @@ def scene(scale=1.0):
     return z / np.sqrt(np.mean(np.sum(z**2, axis=1))), scale * gradients, rng.normal(size=(N, 2))
 
 
-def formula(z, psi, few):
+def loss_of_all(residuals, variances, _):
+    return np.log(np.mean(np.sum(residuals**2, axis=1) / variances)) + np.mean(np.log(variances))
+
+
+def loss_of_leading(residuals, variances, gradients):
+    _, values, directions = np.linalg.svd(gradients, full_matrices=False)
+    weights = values**2 / (values**2 + COUNTED * np.sum(values**2))
+    each = np.mean((residuals @ directions.T) ** 2 / variances[:, None], axis=0)
+    return np.sum(weights * (np.log(each) + np.mean(np.log(variances))))
+
+
+LOSSES = {by_all: loss_of_all, by_leading: loss_of_leading}
+
+
+def formula(z, psi, few, surprise=by_leading):
     """P, V, Σ and q by n × n matrices and explicit regressions without each point."""
     kernel = tangent_kernel(z, z)
     best = None
@@ -63,8 +85,7 @@ def formula(z, psi, few):
             residuals.append(psi[few[s]] - p @ psi[rest])
             variances.append(whole[few[s], few[s]] - p @ whole[rest, few[s]])
         residuals, variances = np.stack(residuals), np.asarray(variances)
-        unit = np.mean(np.sum(residuals**2, axis=1) / variances)
-        loss = np.log(unit) + np.mean(np.log(variances))
+        loss = LOSSES[surprise](residuals, variances, psi[few])
         if best is None or loss < best[0]:
             sigma = residuals.T @ (residuals / variances[:, None]) / len(few)
             p = whole[:, few] @ np.linalg.inv(whole[np.ix_(few, few)])
@@ -83,19 +104,21 @@ def shrunk(u):
     return directions * (kept / m) @ directions.T, np.sum(values - kept) / m
 
 
-def process(library, z, psi, few):
+def process(library, z, psi, few, surprise=by_leading):
     """What a process says, from arrays of a library."""
     dtype = float_of(library)
     unit = np.max(np.abs(psi)) or 1.0
     kernel = library.array(psi[few] @ psi[few].T / unit**2, dtype)
-    told = GradientProcess.fitted(library.array(z, dtype), library.array(np.asarray(few)), arrays.in_float64(kernel))
-    return Told(process=told, kernel=arrays.in_float64(kernel), scale=unit**2)
+    kernel = arrays.in_float64(kernel)
+    told = GradientProcess.fitted(library.array(z, dtype), library.array(np.asarray(few)), kernel, surprise)
+    return Told(process=told, kernel=kernel, scale=unit**2)
 
 
-def test_what_a_process_says_are_dense_formulas(library):
+@pytest.mark.parametrize("surprise", LOSSES)
+def test_what_a_process_says_are_dense_formulas(library, surprise):
     z, psi, y = scene()
-    told = process(library, z, psi, FEW)
-    q, p, v, sigma, u = formula(z, psi, FEW)
+    told = process(library, z, psi, FEW, surprise)
+    q, p, v, sigma, u = formula(z, psi, FEW, surprise)
     assert told.process.untold == pytest.approx(q)
     close = {"rtol": 1e-6, "atol": 1e-6} if float_of(library) == "float64" else {"rtol": 2e-3, "atol": 2e-3}
     np.testing.assert_allclose(host(told.process.coefficients), p, **close)
@@ -116,7 +139,8 @@ def test_what_a_process_says_are_dense_formulas(library):
     ]
     for end, wanted in zip(told.eigenvalue_range(3), ends, strict=True):
         np.testing.assert_allclose(end, wanted, **close)
-    assert found[3] == pytest.approx(np.sum(values / (values + 0.01 * values.sum())), rel=1e-3)
+    assert np.isnan(found[3])
+    assert told.dimension(MEASURES) == pytest.approx(np.sum(values / (values + 0.01 * values.sum())), rel=1e-3)
     product = np.sum((y.T @ p @ psi[FEW]) ** 2)
     expected = product / np.linalg.norm(values) / np.linalg.norm(y.T @ y)
     assert found[4] == pytest.approx(expected, rel=1e-3)
@@ -200,6 +224,17 @@ def test_held_out_points_judge_by_what_they_are_and_should_be():
     assert np.all((least <= value[part]) & (value[part] <= most))
     np.testing.assert_allclose(lower[part], np.minimum(np.maximum(wanted[0] - reach, 0), least), rtol=1e-6)
     np.testing.assert_allclose(upper[part], np.maximum(wanted[0] + reach, most), rtol=1e-6)
+
+
+def test_leading_directions_tell_all_but_the_dimension():
+    """Which asks for many directions; both are of the chosen and the held-out points."""
+    (first, _), _, (z, psis, y) = judged()
+    few, value = [*FEW, *HELD_OUT], judged()[1][0]
+    told = {surprise: process(NUMPY, z, psis[1], few, surprise) for surprise in LOSSES}
+    assert told[by_all].process.untold != told[by_leading].process.untold
+    assert value[3] == pytest.approx(told[by_all].dimension(MEASURES), rel=1e-9)
+    expected = told[by_leading].measured(MEASURES, first.every, y)
+    np.testing.assert_allclose(value[[0, 1, 2, 5]], expected[[0, 1, 2, 5]], rtol=1e-9)
 
 
 def test_intervals_reach_as_far_as_the_number_of_directions_is_unknown(monkeypatch):

@@ -1,6 +1,7 @@
 """A kernel along training where no checkpoint is differentiated at all points: forward passes tell the rest."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from dntk.models.base import Model
 from dntk.random import uniforms
 from dntk.spectrum import eigenvalues
 from dntk.trajectories._run import Run
-from dntk.trajectories.gaussian_process import GradientProcess, Told
+from dntk.trajectories.gaussian_process import GradientProcess, Told, by_all, by_leading
 from dntk.trajectories.held_out import GROUPS, deviation, held_out_points, left_out, outside, require_enough, student
 from dntk.trajectories.measures import ALIGNMENT, DIMENSION, Measures
 from dntk.trajectories.value import Trajectory, assembled
@@ -81,10 +82,14 @@ def _inputs(run: Run, model: Model) -> Float[Array, "n d"]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Pair:
-    """What the chosen say of all points at a checkpoint, what the chosen and the held-out ones do, and their kernel."""
+    """What the chosen say of all points at a checkpoint, what the chosen and the held-out ones do, and their kernel.
+
+    ``whole`` is what both say where all directions are asked, and not the leading ones.
+    """
 
     chosen: Told
     every: Told
+    whole: Told
     kernel: Float[Array, "s s"]
 
 
@@ -109,15 +114,16 @@ class _Judge:
         joined = arrays.in_float64(phi.joined())
         unit = arrays.largest_magnitude(joined) or 1.0
         kernel = (joined / unit) @ (joined / unit).T
-        chosen, every = (
+        every = self.where.shape[0]
+        chosen, joint, whole = (
             Told(
-                process=GradientProcess.fitted(inputs, self.where[:size], kernel[:size, :size]),
+                process=GradientProcess.fitted(inputs, self.where[:size], kernel[:size, :size], surprise),
                 kernel=kernel[:size, :size],
                 scale=unit**2,
             )
-            for size in (self.size, self.where.shape[0])
+            for size, surprise in ((self.size, by_leading), (every, by_leading), (every, by_all))
         )
-        return _Pair(chosen=chosen, every=every, kernel=kernel)
+        return _Pair(chosen=chosen, every=joint, whole=whole, kernel=kernel)
 
     def ends(self, now: _Pair, first: _Pair, targets: Float[Array, "n c"] | None) -> Ends:
         """Estimates, and the ends of intervals that contain them."""
@@ -128,7 +134,7 @@ class _Judge:
         least, most = now.every.eigenvalue_range(self.measures.size)
         lower[:DIMENSION] = np.minimum(lower[:DIMENSION], least)
         upper[:DIMENSION] = np.maximum(upper[:DIMENSION], most)
-        lower[DIMENSION] = upper[DIMENSION] = float("nan")
+        value[DIMENSION], lower[DIMENSION], upper[DIMENSION] = now.whole.dimension(self.measures), math.nan, math.nan
         if targets is not None:
             ends = self._alignment(now, targets, float(value[ALIGNMENT]))
             value[ALIGNMENT], lower[ALIGNMENT], upper[ALIGNMENT] = ends

@@ -12,7 +12,8 @@ degrees 0 and 1, Cho and Saul 2009), q what z does not tell of a gradient. Those
 
 and of what that misses, V ⊗ Σ with V = K_z − P K_z[S, :], that E ΨᵀΨ = Ψ[S]ᵀPᵀPΨ[S] + tr(V) Σ. Leave-one-out residuals
 r_s = (GΨ[S])_s/G_ss, of variance Σ/G_ss (Rasmussen and Williams 2006, 5.4.2), have Σ ≈ mean_s G_ss r_s r_sᵀ, and q
-maximises their likelihood, mean_s log G_ss − log mean_s G_ss‖r_s‖². All is algebra on the few's kernel K̄[S, S].
+maximises their likelihood. z tells more of leading directions than of the many others, so that which q that is depends
+on which are asked: :func:`by_leading` or :func:`by_all`. All is algebra on the few's kernel K̄[S, S].
 
 Where Σ has many more directions than there are few, its largest eigenvalues by m residuals are too large: with
 u_s = √G_ss r_s, the Gram matrix of the u_s has the trace of what lies in all those directions, τ, on its diagonal, and
@@ -24,6 +25,7 @@ they are too small and too large.
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -35,6 +37,9 @@ from dntk.types import Array
 
 UNTOLD = tuple(10.0 ** (step / 2) for step in range(-8, 3))
 """Values of q on trial, in units of the mean of k(z, z)."""
+
+COUNTED = 0.01
+"""ρ: a direction with this share of the trace counts half."""
 
 _ENTRIES = 2**22
 """Entries of a kernel of all points that are held at once."""
@@ -49,6 +54,46 @@ def tangent_kernel(x: Float[Array, "n d"], z: Float[Array, "m d"]) -> Float[Arra
     # Degree 1 is what the hidden layer gives, degree 0 how it moves.
     degrees = xp.sin(angle) + (math.pi - angle) * cosine, (math.pi - angle) * cosine
     return lengths * (degrees[0] + degrees[1]) / (2 * math.pi)
+
+
+Surprise = Callable[[Float[Array, "m m"], Float[Array, "m m"]], Callable[[Float[Array, " m"]], float]]
+"""Of eigenvectors of K_z[S, S] and of K̄[S, S]: how much residuals surprise, of K_z's eigenvalues."""
+
+
+def by_all(vectors: Float[Array, "m m"], kernel: Float[Array, "m m"]) -> Callable[[Float[Array, " m"]], float]:
+    """One variance of all directions, log mean_s G_ss‖r_s‖² − mean_s log G_ss: the many small ones decide."""
+    xp = arrays.namespace(kernel)
+    turned = vectors.T @ kernel @ vectors
+
+    def surprise(spectrum: Float[Array, " m"]) -> float:
+        half = vectors / spectrum
+        precision = xp.sum(half * vectors, axis=1)
+        squares = xp.sum((half @ turned) * half, axis=1)  # of GΨ[S], row by row
+        mean = float(xp.mean(squares / precision))
+        return math.log(mean) - float(xp.mean(xp.log(precision))) if mean > 0 else math.inf
+
+    return surprise
+
+
+def by_leading(vectors: Float[Array, "m m"], kernel: Float[Array, "m m"]) -> Callable[[Float[Array, " m"]], float]:
+    """A variance for each principal direction v_j of the few, Σ_j w_j (log mean_s G_ss⟨r_s, v_j⟩² − mean_s log G_ss).
+
+    They count as in an effective dimension, w_j = λ_j/(λ_j + ρ Σ λ): all alike the many small ones would decide again.
+    """
+    xp = arrays.namespace(kernel)
+    values, directions = xp.linalg.eigh((kernel + kernel.T) / 2)
+    values = xp.clip(values, 0, None)
+    kept = xp.nonzero(values > 0)[0]
+    values, turned = xp.take(values, kept), vectors.T @ xp.take(directions, kept, axis=1)  # of norm 1: w has the rest
+    weights = values / (values + COUNTED * xp.sum(values))
+
+    def surprise(spectrum: Float[Array, " m"]) -> float:
+        half = vectors / spectrum
+        precision = xp.sum(half * vectors, axis=1)
+        variances = xp.mean((half @ turned) ** 2 / precision[:, None], axis=0)
+        return float(xp.sum(weights * (xp.log(variances) - xp.mean(xp.log(precision)))))
+
+    return surprise
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,14 +124,16 @@ class GradientProcess:
     variances: Float[Array, " n"]
 
     @staticmethod
-    def fitted(inputs: Float[Array, "n d"], few: Int[Array, " m"], kernel: Float[Array, "m m"]) -> "GradientProcess":
-        """From K̄[S, S] of the few; O(n·m·(d + m)), and eleven times O(m³) for q."""
+    def fitted(
+        inputs: Float[Array, "n d"], few: Int[Array, " m"], kernel: Float[Array, "m m"], surprise: Surprise
+    ) -> "GradientProcess":
+        """From K̄[S, S] of the few; O(n·m·(d + m)), and eleven times O(m³) for q, with which they surprise least."""
         xp = arrays.namespace(kernel)
         z = xp.take(inputs, few, axis=0)
         values, vectors = xp.linalg.eigh(tangent_kernel(z, z))
         values = xp.clip(values, 0, None)
-        turned = vectors.T @ kernel @ vectors
-        untold = min(UNTOLD, key=lambda q: _surprise(values + q, vectors, turned))
+        asked = surprise(vectors, kernel)
+        untold = min(UNTOLD, key=lambda q: asked(values + q))
         inverse = (vectors / (values + untold)) @ vectors.T
         parts, left = [], []
         for start, stop in arrays.spans(inputs.shape[0], max(1, _ENTRIES // z.shape[0])):
@@ -141,15 +188,21 @@ class Told:
     def measured(
         self, measures: Measures, first: "Told", targets: Float[Array, "n c"] | None
     ) -> Float[np.ndarray, " q"]:
-        """Quantities as of :meth:`Measures.of`, on the host; drift from the first checkpoint."""
+        """As of :meth:`Measures.of`, on the host, but for the dimension; drift from the first checkpoint."""
         values, rest = self._spectrum()
         further = self.process.variances.shape[0] - values.shape[0]
-        trace = float(np.sum(values)) + further * rest
-        ridge = measures.ridge * trace
-        dimension = float(np.sum(values / (values + ridge))) + further * rest / (rest + ridge) if trace > 0 else 0.0
         norm = float(np.sum(values**2) + further * rest**2) ** 0.5
         leading = self._leading(values, rest, measures.size)
-        return np.asarray([*leading, dimension, self._alignment(targets, norm), self._drift(first)])
+        return np.asarray([*leading, float("nan"), self._alignment(targets, norm), self._drift(first)])
+
+    def dimension(self, measures: Measures) -> float:
+        """The effective one, which asks for many directions."""
+        values, rest = self._spectrum()
+        further = self.process.variances.shape[0] - values.shape[0]
+        ridge = measures.ridge * (float(np.sum(values)) + further * rest)
+        if not ridge > 0:
+            return 0.0
+        return float(np.sum(values / (values + ridge))) + further * rest / (rest + ridge)
 
     def eigenvalue_range(self, size: int) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, " r"]]:
         """Leading eigenvalues where what is missed has endlessly many directions, and where it has those of the few."""
@@ -219,16 +272,6 @@ class Told:
         if before <= 0:
             return 0.0 if moved <= 0 else float("inf")
         return (max(moved, 0.0) / before) ** 0.5
-
-
-def _surprise(spectrum: Float[Array, " m"], vectors: Float[Array, "m m"], turned: Float[Array, "m m"]) -> float:
-    """The less, the likelier are leave-one-out residuals; ``turned`` is the kernel in the basis of the vectors."""
-    xp = arrays.namespace(turned)
-    half = vectors / spectrum
-    precision = xp.sum(half * vectors, axis=1)
-    squares = xp.sum((half @ turned) * half, axis=1)  # of GΨ[S], row by row
-    mean = float(xp.mean(squares / precision))
-    return math.log(mean) - float(xp.mean(xp.log(precision))) if mean > 0 else math.inf
 
 
 def _excess(values: Float[Array, " m"], gram: Float[Array, "m m"]) -> float:

@@ -13,7 +13,8 @@ FORWARD = "dntk/trajectories/_from_last_layer.py"
 RUN = "dntk/trajectories/_run.py"
 TESTS = "tests/test_trajectory.py::"
 LAST = "tests/test_trajectory_last_layer.py::"
-DENSE_PROCESS = LAST + "test_what_a_process_says_are_dense_formulas[numpy]"
+DENSE_PROCESS = LAST + "test_what_a_process_says_are_dense_formulas[numpy-by_leading]"
+DENSE_ALL = LAST + "test_what_a_process_says_are_dense_formulas[numpy-by_all]"
 JUDGED = LAST + "test_held_out_points_judge_by_what_they_are_and_should_be"
 PUT_RIGHT = LAST + "test_the_alignment_is_put_right_by_what_held_out_points_are_off"
 DENSE = TESTS + "test_all_points_give_the_dense_formulas[numpy]"
@@ -37,14 +38,56 @@ MUTANTS = [
         "return math.log(mean) - float(xp.mean(xp.log(precision)))",
         "return math.log(mean)",
         "likelihood forgets how sure it was",
+        DENSE_ALL,
+    ),
+    Mutant(
+        PROCESS,
+        "weights = values / (values + COUNTED * xp.sum(values))",
+        "weights = xp.ones_like(values)",
+        "many small directions tell what inputs do not",
         DENSE_PROCESS,
+    ),
+    Mutant(
+        PROCESS,
+        "return float(xp.sum(weights * (xp.log(variances) - xp.mean(xp.log(precision)))))",
+        "return float(xp.sum(weights * xp.log(variances)))",
+        "the likelihood of leading directions forgets how sure it was",
+        DENSE_PROCESS,
+    ),
+    Mutant(
+        PROCESS,
+        "variances = xp.mean((half @ turned) ** 2 / precision[:, None], axis=0)",
+        "variances = xp.mean((half @ turned) ** 2, axis=0)",
+        "residuals along leading directions count alike, however sure",
+        DENSE_PROCESS,
+    ),
+    Mutant(
+        FORWARD,
+        "(every, by_leading), (every, by_all))",
+        "(every, by_leading), (every, by_leading))",
+        "leading directions tell how many there are",
+        LAST + "test_leading_directions_tell_all_but_the_dimension",
+    ),
+    Mutant(
+        FORWARD,
+        "for size, surprise in ((self.size, by_leading), (every, by_leading),",
+        "for size, surprise in ((self.size, by_leading), (every, by_all),",
+        "leading eigenvalues are told by all directions",
+        LAST + "test_leading_directions_tell_all_but_the_dimension",
+    ),
+    Mutant(
+        FORWARD,
+        "for size, surprise in ((self.size, by_leading), (every,",
+        "for size, surprise in ((self.size, by_all), (every,",
+        "leading eigenvalues are judged by all directions",
+        JUDGED,
     ),
     Mutant(
         PROCESS,
         "variance = _squares(inputs[start:stop, :]) + untold -",
         "variance = _squares(inputs[start:stop, :]) -",
         "what inputs do not tell of a gradient is not missed",
-        DENSE_PROCESS,
+        DENSE_ALL,
     ),
     Mutant(
         PROCESS,
@@ -65,14 +108,14 @@ MUTANTS = [
         "return tangent_kernel(z, z) + self.untold * eye - p @",
         "return tangent_kernel(z, z) - p @",
         "held-out points should be told exactly by their inputs",
-        DENSE_PROCESS,
+        DENSE_ALL,
     ),
     Mutant(
         PROCESS,
         "total += self.untold * float(xp.sum(mine**2) - xp.sum(mine * (rows @ few)))",
         "total += self.untold * float(xp.sum(mine**2))",
         "sums over all points miss what the few have",
-        DENSE_PROCESS,
+        DENSE_ALL,
     ),
     Mutant(
         PROCESS,

@@ -4,7 +4,8 @@
     python benchmarks/points_curve.py --data cifar-10 --network cnn-32 --data-dir DIR --networks-dir DIR --out FOLDER
 
 For each seed, number m and way: fidelity, accuracy and mean squared error of the regression on held-out points, share
-of their trace that is left, and Jacobian rows and seconds of the choice and of the kept points. Ways to use points:
+of their trace that is left, accuracy on groupings of the classes that neither network nor choice has seen, and Jacobian
+rows and seconds of the choice and of the kept points. Ways to use points:
 C separate regressions (``dntk.solve.ridge``), one regression of all outputs (``joint_ridge``), the same on C·m inputs
 with one random functional each, which are as many rows, and separate regressions whose targets are fitted to all points
 (``fitted_targets``). Beside them what no Jacobian row is for: a regression on what enters the last layer, in which the
@@ -36,13 +37,14 @@ from dntk.distilled_gradients import row_basis
 from dntk.metrics import accuracy, fidelity, mean_squared_error
 from dntk.outputs import functional, labelled
 from dntk.solve import joint_ridge, ridge
+from dntk_studies.reproduce.unseen import grouped_accuracy
 
 SIZES = (10, 20, 50, 100, 200, 500)
 USES = ("separate", "joint", "functionals", "fitted targets", "last layer")
 JOINT_ROWS = 2000
 """Rows up to which one regression of all outputs is solved."""
 COLUMNS = (
-    "data", "network", "seed", "points", "m", "choice", "use", "fidelity", "accuracy", "mse", "left",
+    "data", "network", "seed", "points", "m", "choice", "use", "fidelity", "accuracy", "mse", "left", "unseen",
     "rows_of_choice", "rows_kept", "seconds_of_choice", "seconds",
 )  # fmt: skip
 ALL = 1000
@@ -52,12 +54,16 @@ Key = tuple[str, str, str]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Kept:
-    """What is solved: m points, their rows, and the seconds of all and, of these, of choosing them."""
+    """What is solved: m points, their rows, and the seconds of all and, of these, of choosing them.
+
+    ``groups`` is the same regression of groupings, in place of the network's outputs.
+    """
 
     m: int
     choice: str
     use: str
     fit: Any
+    groups: Any
     seconds: float
     rows: int
     basis: torch.Tensor | None = None
@@ -89,8 +95,9 @@ def _separate(scene: Scene, m: int, name: str) -> Kept:
     at, seconds, looked = scene.kept(m, name)
     kept = scene.phi[at]
     fit, took = _timed(lambda: ridge(kept, scene.y[at], ridge="loo"))
+    groups = ridge(kept, scene.groups[at], ridge="loo")
     return Kept(
-        m=m, choice=name, use="separate", fit=fit, seconds=seconds + took, rows=m * kept.n_outputs,
+        m=m, choice=name, use="separate", fit=fit, groups=groups, seconds=seconds + took, rows=m * kept.n_outputs,
         basis=row_basis(kept.values), looked=looked, choosing=seconds,
     )  # fmt: skip
 
@@ -99,9 +106,9 @@ def _joint(scene: Scene, m: int, name: str) -> Kept:
     at, seconds, looked = scene.kept(m, name)
     kept = scene.phi[at]
     fit, took = _timed(lambda: joint_ridge(kept, scene.y[at]))
-    ours = m * kept.n_outputs
+    ours, groups = m * kept.n_outputs, joint_ridge(kept, scene.groups[at])
     return Kept(
-        m=m, choice=name, use="joint", fit=fit, seconds=seconds + took, rows=ours,
+        m=m, choice=name, use="joint", fit=fit, groups=groups, seconds=seconds + took, rows=ours,
         basis=row_basis(kept.values.reshape(1, ours, -1)), looked=looked, choosing=seconds,
     )  # fmt: skip
 
@@ -111,9 +118,10 @@ def _last_layer(scene: Scene, m: int, name: str) -> Kept:
     at, seconds, looked = scene.kept(m, name)
     few, test = (last_layer_features(scene.model, part) for part in (scene.x[at], scene.test_x))
     fit, took = _timed(lambda: ridge(few, scene.y[at], ridge="loo"))
+    groups = ridge(few, scene.groups[at], ridge="loo")
     return Kept(
-        m=m, choice=name, use="last layer", fit=fit, seconds=seconds + took, rows=0, looked=looked, choosing=seconds,
-        test=test,
+        m=m, choice=name, use="last layer", fit=fit, groups=groups, seconds=seconds + took, rows=0, looked=looked,
+        choosing=seconds, test=test,
     )  # fmt: skip
 
 
@@ -126,20 +134,24 @@ def _functionals(scene: Scene, m: int) -> Kept:
     phi = dntk.tangent_features(functional(scene.model), labelled(scene.x[at], g), sketch=scene.phi.sketch)
     fit = joint_ridge(phi, scene.y[at], cotangents=g)
     took = time.perf_counter() - start
-    return Kept(m=m, choice="random", use="functionals", fit=fit, seconds=took, rows=c * m, basis=row_basis(phi.values))
+    groups = joint_ridge(phi, scene.groups[at], cotangents=g)
+    return Kept(
+        m=m, choice="random", use="functionals", fit=fit, groups=groups, seconds=took, rows=c * m,
+        basis=row_basis(phi.values),
+    )  # fmt: skip
 
 
 def _fitted(scene: Scene, m: int, largest: int) -> Kept:
     at, _, _ = scene.kept(m, "random")
     kept, lam = scene.phi[at], scene.ridge_of(largest)
 
-    def make() -> Any:
-        return ridge(kept, fitted_targets(kept, scene.phi, scene.y, ridge=lam).targets, ridge=lam)
+    def solved(targets: torch.Tensor) -> Any:
+        return ridge(kept, fitted_targets(kept, scene.phi, targets, ridge=lam).targets, ridge=lam)
 
-    fit, took = _timed(make)
+    fit, took = _timed(lambda: solved(scene.y))
     return Kept(
-        m=m, choice="random", use="fitted targets", fit=fit, seconds=took, rows=m * kept.n_outputs,
-        basis=row_basis(kept.values), looked=len(scene.x) * kept.n_outputs,
+        m=m, choice="random", use="fitted targets", fit=fit, groups=solved(scene.groups), seconds=took,
+        rows=m * kept.n_outputs, basis=row_basis(kept.values), looked=len(scene.x) * kept.n_outputs,
     )  # fmt: skip
 
 
@@ -148,11 +160,13 @@ def _all(scene: Scene) -> Kept:
     n = len(scene.x)
     lam: Any = "loo" if n <= ALL else scene.ridge_of(ALL)
     fit, took = _timed(lambda: ridge(scene.phi, scene.y, ridge=lam))
-    return Kept(m=n, choice="all", use="separate", fit=fit, seconds=took, rows=n * scene.phi.n_outputs)
+    groups, rows = ridge(scene.phi, scene.groups, ridge=fit.ridge), n * scene.phi.n_outputs
+    return Kept(m=n, choice="all", use="separate", fit=fit, groups=groups, seconds=took, rows=rows)
 
 
 def _row(scene: Scene, kept: Kept) -> dict[str, Any]:
-    predicted = kept.fit.predict(scene.test if kept.test is None else kept.test)
+    test = scene.test if kept.test is None else kept.test
+    predicted, sides = kept.fit.predict(test), kept.groups.predict(test).numpy()
     return {
         "data": scene.data,
         "network": scene.network,
@@ -165,6 +179,7 @@ def _row(scene: Scene, kept: Kept) -> dict[str, Any]:
         "accuracy": accuracy(predicted, scene.labels),
         "mse": mean_squared_error(predicted, scene.outputs),
         "left": 0.0 if kept.basis is None else _left(scene.test, kept.basis),
+        "unseen": grouped_accuracy(sides, scene.labels.numpy(), scene.phi.n_outputs),
         "rows_of_choice": kept.looked,
         "rows_kept": kept.rows,
         "seconds_of_choice": kept.choosing,

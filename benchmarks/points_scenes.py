@@ -17,6 +17,7 @@ from dntk.ledger import LedgerRecorder
 from dntk.sketch import automatic
 from dntk.solve import ridge
 from dntk_studies import datasets
+from dntk_studies.reproduce.unseen import grouped_targets
 
 NAMES = {"cifar-10": "cifar10", "fashion-mnist": "fashion_mnist"}
 DIM = 8192
@@ -32,7 +33,10 @@ CHOICES: dict[str, Callable[[int, int], Any]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A network, its points and their features, all of them and those that are held out."""
+    """A network, its points and their features, all of them and those that are held out.
+
+    ``groups`` has ±1 for the side of every point in each of as many groupings of the classes as there are outputs.
+    """
 
     data: str
     network: str
@@ -43,6 +47,7 @@ class Scene:
     test: dntk.TangentFeatures
     test_x: torch.Tensor
     y: torch.Tensor
+    groups: torch.Tensor
     outputs: torch.Tensor
     labels: torch.Tensor
 
@@ -76,7 +81,7 @@ def digits(seed: int) -> Scene:
         y = problem.model(problem.x)
     return Scene(
         data="digits", network="cnn", seed=seed, model=problem.model, x=problem.x, phi=phi, test=problem.held_out, y=y,
-        test_x=problem.x_test, outputs=problem.outputs, labels=problem.y_test,
+        test_x=problem.x_test, outputs=problem.outputs, labels=problem.y_test, groups=_groups(problem.y),
     )  # fmt: skip
 
 
@@ -106,10 +111,15 @@ def images(
         y = torch.cat([model(part) for part in x.split(500)])
     return Scene(
         data=data, network=network, seed=seed, model=model, x=x, y=y, outputs=model(test).detach(),
+        groups=_groups(torch.from_numpy(found.train.y[:10_000])),
         phi=dntk.TangentFeatures(values[:, tests:], sketch=sketch),
         test=dntk.TangentFeatures(values[:, :tests], sketch=sketch), test_x=test,
         labels=torch.from_numpy(found.test.y[:tests]),
     )  # fmt: skip
+
+
+def _groups(labels: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(grouped_targets(labels.numpy(), 10))
 
 
 def _kept_features(model: dntk.Model, x: torch.Tensor, sketch: Any, path: Path) -> np.ndarray:

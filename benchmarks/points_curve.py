@@ -21,6 +21,7 @@ import argparse
 import csv
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -178,7 +179,7 @@ def _row(scene: Scene, kept: Kept) -> dict[str, Any]:
         "fidelity": fidelity(predicted, scene.outputs),
         "accuracy": accuracy(predicted, scene.labels),
         "mse": mean_squared_error(predicted, scene.outputs),
-        "left": 0.0 if kept.basis is None else _left(scene.test, kept.basis),
+        "left": math.nan if kept.basis is None else _left(scene.test, kept.basis),
         "unseen": grouped_accuracy(sides, scene.labels.numpy(), scene.phi.n_outputs),
         "rows_of_choice": kept.looked,
         "rows_kept": kept.rows,

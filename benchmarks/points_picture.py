@@ -16,6 +16,7 @@ WAYS = {
     ("random", "joint"): ("one regression of all outputs", "#1f77b4", "^"),
     ("random", "functionals"): ("the same, one functional per input", "#d62728", "v"),
     ("random", "fitted targets"): ("targets fitted to all points", "#2ca02c", "D"),
+    ("random", "last layer"): ("a regression on the last layer, no Jacobian row", "#9467bd", "x"),
 }
 
 Cells = dict[tuple[str, str, int], list[dict[str, Any]]]
@@ -52,7 +53,8 @@ def table(path: Path) -> str:
     for choice, use in dict.fromkeys((choice, use) for choice, use, _ in cells if choice != "all"):
         found = [_percent(cells[choice, use, m]) if (choice, use, m) in cells else "" for m in sizes]
         lines.append(f"| {choice} | {use} | " + " | ".join(found) + " |")
-    for column in ("mse", "left"):
+    known = next(iter(cells.values()))[0]  # files of before have no unseen labels
+    for column in (name for name in ("mse", "left", "unseen") if name in known):
         for choice, use in WAYS:
             found = [f"{of(cells[choice, use, m], column)[0]:.3g}" if (choice, use, m) in cells else "" for m in sizes]
             lines.append(f"| {choice} | {use}, {column} | " + " | ".join(found) + " |")

@@ -5,10 +5,11 @@ python benchmarks/points_picture.py points_digits.csv points_cifar-10.csv --pict
 
 import argparse
 import csv
-import statistics
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 WAYS = {
     ("random", "separate"): ("separate regressions", "#888888", "o"),
@@ -35,7 +36,7 @@ def read(path: Path) -> tuple[str, int, Cells]:
 def of(rows: list[dict[str, Any]], column: str) -> tuple[float, float]:
     """Mean and spread of a column."""
     values = [float(row[column]) for row in rows]
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def table(path: Path) -> str:
@@ -88,6 +89,9 @@ def draw(paths: list[Path], out: Path) -> None:
             ylabel="fidelity, %",
             title=f"{name}, n = {points:,}",
         )
+        fewer = sorted({points // m for choice, _, m in cells if choice != "all"})
+        axes.set_xticks(fewer, [f"{share:,}" for share in fewer])
+        axes.minorticks_off()
         axes.invert_xaxis()
         axes.grid(alpha=0.3)
     figure.axes[0].legend(fontsize=7, loc="lower right")

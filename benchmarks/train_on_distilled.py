@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 import dntk
@@ -78,13 +79,15 @@ def main() -> None:
 
 def rows(scene: Scene, name: str, per_class: int, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Of one set: what the teacher's kernel has on it, and what each fresh network has learnt."""
-    tag = f"{options.pixels}-{scene.seed}-{name}-{per_class}"
+    steps = f"-{options.steps}-steps" if name == "Wasserstein" else ""
+    tag = f"{options.pixels}-{scene.seed}-{name}-{per_class}{steps}"
+    print(f"{name}, {per_class} a class", file=sys.stderr, flush=True)
     few = kept(options.folder / f"{tag}.npz", lambda: distilled(scene, name, per_class, options.steps))
     x, y = torch.from_numpy(few["x"]), torch.from_numpy(few["y"])
     shared = {"seed": scene.seed, "set": name, "points": len(x), "seconds": round(float(few["seconds"]), 1)}
     yield {**shared, **regressed(scene, scene.net, x, "teacher's kernel")}
     for labels in LABELS:
-        path = options.folder / f"{tag}-{labels}.pt"
+        path = options.folder / f"{tag}-{labels}-{options.epochs}-epochs.safetensors"
         start = time.perf_counter()
         net = student(scene, x, y, labels, options.epochs, path)
         took = round(time.perf_counter() - start, 1)
@@ -131,7 +134,7 @@ def student(scene: Scene, x: torch.Tensor, y: torch.Tensor, labels: str, epochs:
     net = build(STUDENT, tuple(x.shape[1:]), CLASSES, seed=1000 + scene.seed)
     net.scale_by(scene.x)
     if path.exists():
-        net.load_state_dict(torch.load(path, weights_only=True))
+        net.load_state_dict(load_file(path))
         return net.eval()
     generator, steps = torch.Generator().manual_seed(scene.seed), epochs * -(-len(x) // BATCH)
     optimiser, step = torch.optim.AdamW(net.parameters(), lr=STUDENT.rate, weight_decay=1e-2), 0
@@ -147,7 +150,7 @@ def student(scene: Scene, x: torch.Tensor, y: torch.Tensor, labels: str, epochs:
             functional.cross_entropy(net(images), goal).backward()
             optimiser.step()
             step += 1
-    torch.save(net.state_dict(), path)
+    save_file(net.state_dict(), path)
     return net.eval()
 
 

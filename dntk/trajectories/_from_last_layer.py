@@ -84,12 +84,12 @@ def _inputs(run: Run, model: Model) -> Float[Array, "n d"]:
 class _Pair:
     """What the chosen say of all points at a checkpoint, what the chosen and the held-out ones do, and their kernel.
 
-    ``whole`` is what both say where all directions are asked, and not the leading ones.
+    ``dimension`` is the effective one by what both say where all directions are asked, and not the leading ones.
     """
 
     chosen: Told
     every: Told
-    whole: Told
+    dimension: float
     kernel: Float[Array, "s s"]
 
 
@@ -123,7 +123,7 @@ class _Judge:
             )
             for size, surprise in ((self.size, by_leading), (every, by_leading), (every, by_all))
         )
-        return _Pair(chosen=chosen, every=joint, whole=whole, kernel=kernel)
+        return _Pair(chosen=chosen, every=joint, dimension=whole.dimension(self.measures), kernel=kernel)
 
     def ends(self, now: _Pair, first: _Pair, targets: Float[Array, "n c"] | None) -> Ends:
         """Estimates, and the ends of intervals that contain them."""
@@ -134,7 +134,7 @@ class _Judge:
         least, most = now.every.eigenvalue_range(self.measures.size)
         lower[:DIMENSION] = np.minimum(lower[:DIMENSION], least)
         upper[:DIMENSION] = np.maximum(upper[:DIMENSION], most)
-        value[DIMENSION], lower[DIMENSION], upper[DIMENSION] = now.whole.dimension(self.measures), math.nan, math.nan
+        value[DIMENSION], lower[DIMENSION], upper[DIMENSION] = now.dimension, math.nan, math.nan
         if targets is not None:
             ends = self._alignment(now, targets, float(value[ALIGNMENT]))
             value[ALIGNMENT], lower[ALIGNMENT], upper[ALIGNMENT] = ends

@@ -12,9 +12,10 @@ with one random functional each, which are as many rows, and separate regression
 network is linear, so that its error is what m outputs do not tell of a function that is known but for its coefficients.
 Of up to 1,000 points the regression on all of them stands beside.
 
-Digits: a CNN for each seed, no sketch. Else a network of ``whole.py``, 10,000 images and 8,192 features, which are kept
-in the folder of networks; seeds choose points, or with ``--retrain`` networks, too. A row is written as it is made, and
-none in FOLDER is made again. ``--all``: the regression on all 10,000, with the λ of 1,000 random ones.
+Digits: a CNN for each seed, no sketch. Else a network of ``whole.py``, which is kept in the folder of networks, 10,000
+images or as many as ``--points`` says, and 8,192 features; seeds choose points, or with ``--retrain`` networks, too. A
+row is written as it is made, and none in FOLDER is made again. ``--all``: the regression on all points, with the λ of
+1,000 random ones; their features are in a file of 328 kB a point in the folder of networks while it runs.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from points_scenes import CHOICES, NAMES, Scene, digits, images
+from points_scenes import CHOICES, NAMES, POINTS, Scene, digits, images
 
 import dntk
 from dntk.distill.data import Random, fitted_targets
@@ -37,7 +38,7 @@ from dntk.distill.data.last_layer import last_layer_features
 from dntk.distilled_gradients import row_basis
 from dntk.metrics import accuracy, fidelity, mean_squared_error
 from dntk.outputs import functional, labelled
-from dntk.solve import joint_ridge, ridge
+from dntk.solve import joint_ridge, ridge, ridge_out_of_core
 from dntk_studies.reproduce.unseen import grouped_accuracy
 
 SIZES = (10, 20, 50, 100, 200, 500)
@@ -50,6 +51,8 @@ COLUMNS = (
 )  # fmt: skip
 ALL = 1000
 """Points up to which the regression on all of them is solved."""
+CHUNK = 4096
+"""Points whose products are formed at once where all are too many."""
 Key = tuple[str, str, str]
 
 
@@ -77,7 +80,7 @@ def jobs(
     scene: Scene, sizes: list[int], choices: list[str], joint_rows: int, *, everything: bool
 ) -> Iterator[tuple[Key, Any]]:
     """Every way at every size, and how it is made."""
-    c, n = scene.phi.n_outputs, len(scene.x)
+    c, n = scene.model.n_outputs, len(scene.x)
     for m in sizes:
         for name in choices:
             yield (str(m), name, "separate"), functools.partial(_separate, scene, m, name)
@@ -94,7 +97,7 @@ def jobs(
 
 def _separate(scene: Scene, m: int, name: str) -> Kept:
     at, seconds, looked = scene.kept(m, name)
-    kept = scene.phi[at]
+    kept = scene.features(at)
     fit, took = _timed(lambda: ridge(kept, scene.y[at], ridge="loo"))
     groups = ridge(kept, scene.groups[at], ridge="loo")
     return Kept(
@@ -105,7 +108,7 @@ def _separate(scene: Scene, m: int, name: str) -> Kept:
 
 def _joint(scene: Scene, m: int, name: str) -> Kept:
     at, seconds, looked = scene.kept(m, name)
-    kept = scene.phi[at]
+    kept = scene.features(at)
     fit, took = _timed(lambda: joint_ridge(kept, scene.y[at]))
     ours, groups = m * kept.n_outputs, joint_ridge(kept, scene.groups[at])
     return Kept(
@@ -128,11 +131,11 @@ def _last_layer(scene: Scene, m: int, name: str) -> Kept:
 
 def _functionals(scene: Scene, m: int) -> Kept:
     """C·m random inputs with one random functional each: as many rows as m inputs with all outputs."""
-    c = scene.phi.n_outputs
+    c = scene.model.n_outputs
     at = Random(c * m, seed=scene.seed).select_inputs(scene.model, scene.x).indices
     g = torch.from_numpy(np.random.default_rng(scene.seed).standard_normal((c * m, c)).astype(np.float32))
     start = time.perf_counter()
-    phi = dntk.tangent_features(functional(scene.model), labelled(scene.x[at], g), sketch=scene.phi.sketch)
+    phi = dntk.tangent_features(functional(scene.model), labelled(scene.x[at], g), sketch=scene.test.sketch)
     fit = joint_ridge(phi, scene.y[at], cotangents=g)
     took = time.perf_counter() - start
     groups = joint_ridge(phi, scene.groups[at], cotangents=g)
@@ -144,7 +147,7 @@ def _functionals(scene: Scene, m: int) -> Kept:
 
 def _fitted(scene: Scene, m: int, largest: int) -> Kept:
     at, _, _ = scene.kept(m, "random")
-    kept, lam = scene.phi[at], scene.ridge_of(largest)
+    kept, lam = scene.features(at), scene.ridge_of(largest)
 
     def solved(targets: torch.Tensor) -> Any:
         return ridge(kept, fitted_targets(kept, scene.phi, targets, ridge=lam).targets, ridge=lam)
@@ -158,11 +161,37 @@ def _fitted(scene: Scene, m: int, largest: int) -> Kept:
 
 def _all(scene: Scene) -> Kept:
     """Separate regressions on all points."""
-    n = len(scene.x)
-    lam: Any = "loo" if n <= ALL else scene.ridge_of(ALL)
-    fit, took = _timed(lambda: ridge(scene.phi, scene.y, ridge=lam))
-    groups, rows = ridge(scene.phi, scene.groups, ridge=fit.ridge), n * scene.phi.n_outputs
-    return Kept(m=n, choice="all", use="separate", fit=fit, groups=groups, seconds=took, rows=rows)
+    n, c = len(scene.x), scene.model.n_outputs
+    start = time.perf_counter()
+    if n <= ALL:
+        fit: Any = ridge(scene.phi, scene.y, ridge="loo")
+        groups: Any = ridge(scene.phi, scene.groups, ridge=fit.ridge)
+    else:
+        fit, groups = _by_chunks(scene, scene.ridge_of(ALL))
+    return Kept(
+        m=n, choice="all", use="separate", fit=fit, groups=groups, seconds=time.perf_counter() - start, rows=n * c
+    )  # fmt: skip
+
+
+def _by_chunks(scene: Scene, lam: float) -> tuple["Weights", "Weights"]:
+    """Of outputs and of groupings, one output after the other: features of all are many gigabytes."""
+    found = []
+    for c in range(scene.model.n_outputs):
+        features, both = scene.phi.values[c], torch.stack([scene.y[:, c], scene.groups[:, c]], 1)
+        chunks = zip(features.split(CHUNK), both.to(features.dtype).split(CHUNK), strict=True)
+        found.append(ridge_out_of_core(chunks, ridge=lam).weights)
+    return Weights(torch.stack([each[0] for each in found])), Weights(torch.stack([each[1] for each in found]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Of every output, and what they predict."""
+
+    weights: torch.Tensor
+
+    def predict(self, phi: dntk.TangentFeatures) -> torch.Tensor:
+        """(n, C)."""
+        return torch.einsum("cnk,ck->nc", phi.values.to(self.weights.dtype), self.weights)
 
 
 def _row(scene: Scene, kept: Kept) -> dict[str, Any]:
@@ -180,7 +209,7 @@ def _row(scene: Scene, kept: Kept) -> dict[str, Any]:
         "accuracy": accuracy(predicted, scene.labels),
         "mse": mean_squared_error(predicted, scene.outputs),
         "left": math.nan if kept.basis is None else _left(scene.test, kept.basis),
-        "unseen": grouped_accuracy(sides, scene.labels.numpy(), scene.phi.n_outputs),
+        "unseen": grouped_accuracy(sides, scene.labels.numpy(), scene.model.n_outputs),
         "rows_of_choice": kept.looked,
         "rows_kept": kept.rows,
         "seconds_of_choice": kept.choosing,
@@ -239,6 +268,7 @@ def main() -> None:
     parser.add_argument("--joint-rows", type=int, default=JOINT_ROWS)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument("--retrain", action="store_true", help="a network of its own for each seed")
+    parser.add_argument("--points", type=int, default=POINTS, help="images to learn from, and to choose from")
     parser.add_argument("--tests", type=int, default=500, help="images that are held out")
     parser.add_argument("--all", action="store_true", help="the regression on all points, however many")
     parser.add_argument("--out", type=Path, default=Path("points-curve"))
@@ -248,23 +278,23 @@ def main() -> None:
     name = options.data if options.data == "digits" else f"{options.data}-{options.network}"
     if options.retrain:
         name += "-retrained"  # rows of other networks and test images are in other files
+    if options.points != POINTS:
+        name += f"-of-{options.points}"
     if options.tests != 500:
         name += f"-{options.tests}"
-    open_images = functools.cache(
-        lambda seed: images(
-            options.data, options.network, options.data_dir, options.networks_dir, tests=options.tests, seed=seed
+    opened = functools.lru_cache(maxsize=1)(
+        functools.partial(
+            images, options.data, options.network, options.data_dir, options.networks_dir, points=options.points,
+            tests=options.tests,
         )
-    )
+    )  # fmt: skip
     found = []
     for seed in options.seeds:
         path = options.out / f"{name}-{seed}.csv"
         if options.data == "digits":
             scene = digits(seed)
-        elif options.retrain:
-            open_images.cache_clear()  # one at a time: its features are gigabytes
-            scene = open_images(seed)
         else:
-            scene = dataclasses.replace(open_images(0), seed=seed)
+            scene = dataclasses.replace(opened(seed=seed if options.retrain else 0), seed=seed)
         _measure(scene, path, options)
         found += _read(path)
     with (options.out / f"{name}.csv").open("w", newline="") as file:

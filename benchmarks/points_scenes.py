@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from dntk_studies.reproduce.unseen import grouped_targets
 
 NAMES = {"cifar-10": "cifar10", "fashion-mnist": "fashion_mnist"}
 DIM = 8192
+POINTS = 10_000
+MANY = 500  # points whose features are made at once
 
 CHOICES: dict[str, Callable[[int, int], Any]] = {
     "random": lambda m, seed: Random(m, seed=seed),
@@ -33,7 +36,7 @@ CHOICES: dict[str, Callable[[int, int], Any]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A network, its points and their features, all of them and those that are held out.
+    """A network, its points, and features of those that are asked for and of those that are held out.
 
     ``groups`` has ±1 for the side of every point in each of as many groupings of the classes as there are outputs.
     """
@@ -43,7 +46,7 @@ class Scene:
     seed: int
     model: dntk.Model
     x: torch.Tensor
-    phi: dntk.TangentFeatures
+    features: Callable[[torch.Tensor], dntk.TangentFeatures]
     test: dntk.TangentFeatures
     test_x: torch.Tensor
     y: torch.Tensor
@@ -62,6 +65,11 @@ class Scene:
         return found, recorder.ledger().total().seconds, looked
 
     @functools.cached_property
+    def phi(self) -> dntk.TangentFeatures:
+        """Features of all points."""
+        return self.features(torch.arange(len(self.x)))
+
+    @functools.cached_property
     def summed(self) -> dntk.TangentFeatures:
         """Features of Σ_c f_c/√C, which are linear in those of the outputs."""
         total = sum(self.phi.values[c] for c in range(self.phi.n_outputs))
@@ -70,7 +78,34 @@ class Scene:
     def ridge_of(self, m: int) -> float:
         """λ of separate regressions on m random points."""
         at, _, _ = self.kept(m, "random")
-        return float(ridge(self.phi[at], self.y[at], ridge="loo").ridge)
+        return float(ridge(self.features(at), self.y[at], ridge="loo").ridge)
+
+
+class Rows:
+    """Features of points at positions, made when they are asked for; the last ones are kept, and many in a file."""
+
+    def __init__(self, model: dntk.Model, x: torch.Tensor, sketch: Any, folder: Path) -> None:
+        self._model, self._x, self._sketch, self._folder = model, x, sketch, folder
+        self._last: tuple[bytes, dntk.TangentFeatures] | None = None
+
+    def __call__(self, at: torch.Tensor) -> dntk.TangentFeatures:
+        """As they were, or anew."""
+        key = at.numpy().tobytes()
+        if self._last is None or self._last[0] != key:
+            self._last = key, self._made(at)
+        return self._last[1]
+
+    def _made(self, at: torch.Tensor) -> dntk.TangentFeatures:
+        if len(at) <= MANY:
+            return dntk.tangent_features(self._model, self._x[at], sketch=self._sketch)
+        shape = self._model.n_outputs, len(at), DIM
+        with tempfile.TemporaryFile(dir=self._folder) as file:  # goes with the array that maps it
+            values = np.memmap(file, np.float32, "w+", shape=shape)
+        for start in range(0, len(at), MANY):
+            part = at[start : start + MANY]
+            made = dntk.tangent_features(self._model, self._x[part], sketch=self._sketch)
+            values[:, start : start + len(part)] = made.values.numpy()
+        return dntk.TangentFeatures(torch.from_numpy(values), sketch=made.sketch)
 
 
 def digits(seed: int) -> Scene:
@@ -80,55 +115,30 @@ def digits(seed: int) -> Scene:
     with torch.no_grad():
         y = problem.model(problem.x)
     return Scene(
-        data="digits", network="cnn", seed=seed, model=problem.model, x=problem.x, phi=phi, test=problem.held_out, y=y,
-        test_x=problem.x_test, outputs=problem.outputs, labels=problem.y_test, groups=_groups(problem.y),
+        data="digits", network="cnn", seed=seed, model=problem.model, x=problem.x, features=phi.__getitem__, y=y,
+        test=problem.held_out, test_x=problem.x_test, outputs=problem.outputs, labels=problem.y_test,
+        groups=_groups(problem.y),
     )  # fmt: skip
 
 
 def images(
-    data: str, network: str, data_dir: Path | None, networks_dir: Path, *, tests: int = 500, seed: int = 0
+    data: str, network: str, data_dir: Path | None, networks_dir: Path, *, points: int, tests: int, seed: int = 0
 ) -> Scene:
-    """A network, 10,000 images it was trained on and some others; what is made is kept in the folder of networks.
-
-    Its features with a ``seed`` other than 0 are gigabytes for each: they are made anew.
-    """
-    folder = networks_dir / data
+    """A network, the images it was trained on and some others; the network is kept in the folder of networks."""
+    folder = networks_dir / (data if points == POINTS else f"{data}-{points}")
     found = getattr(datasets, NAMES[data])(train=None, validation=300, directory=data_dir)
-    model = trained(network, found, folder, seed=seed)
-    x, test = torch.from_numpy(found.train.x[:10_000]), torch.from_numpy(found.test.x[:tests])
+    model = trained(network, found, folder, taught=points, seed=seed)
+    x, test = torch.from_numpy(found.train.x[:points]), torch.from_numpy(found.test.x[:tests])
     plan = automatic(model, x, n=DIM, memory=DIM**2 * model.n_outputs * 4)  # as a fit of many points takes it
-    name = f"{network}-{DIM}.npy" if tests == 500 else f"{network}-{DIM}-{tests}.npy"
-    path = folder / (f"{seed}-{name}" if seed else name)
-    values = torch.from_numpy(_kept_features(model, torch.cat([test, x]), plan, path))
-    made = dntk.tangent_features(model, test[:2], sketch=plan)
-    if not torch.allclose(made.values, values[:, :2], rtol=1e-3, atol=1e-3 * float(made.values.abs().max())):
-        msg = f"the features in {folder} are of another sketch: remove them."
-        raise ValueError(msg)
-    if seed:
-        path.unlink()  # it is mapped, and goes with the scene
-    sketch = made.sketch
+    held_out = dntk.tangent_features(model, test, sketch=plan)
     with torch.no_grad():
-        y = torch.cat([model(part) for part in x.split(500)])
+        y = torch.cat([model(part) for part in x.split(MANY)])
     return Scene(
         data=data, network=network, seed=seed, model=model, x=x, y=y, outputs=model(test).detach(),
-        groups=_groups(torch.from_numpy(found.train.y[:10_000])),
-        phi=dntk.TangentFeatures(values[:, tests:], sketch=sketch),
-        test=dntk.TangentFeatures(values[:, :tests], sketch=sketch), test_x=test,
-        labels=torch.from_numpy(found.test.y[:tests]),
+        groups=_groups(torch.from_numpy(found.train.y[:points])), features=Rows(model, x, held_out.sketch, folder),
+        test=held_out, test_x=test, labels=torch.from_numpy(found.test.y[:tests]),
     )  # fmt: skip
 
 
 def _groups(labels: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(grouped_targets(labels.numpy(), 10))
-
-
-def _kept_features(model: dntk.Model, x: torch.Tensor, sketch: Any, path: Path) -> np.ndarray:
-    if not path.exists():
-        part = path.with_suffix(".part")
-        out = np.lib.format.open_memmap(part, "w+", np.float32, (model.n_outputs, len(x), DIM))
-        for start in range(0, len(x), 500):
-            batch = dntk.tangent_features(model, x[start : start + 500], sketch=sketch)
-            out[:, start : start + 500] = batch.values.numpy()
-        out.flush()
-        part.rename(path)
-    return np.load(path, mmap_mode="c")

@@ -156,6 +156,27 @@ def test_a_second_run_computes_nothing_again(finished):
     assert page.exists()
 
 
+def test_a_finished_run_goes_on_with_more_seeds_and_computes_those_alone(finished, tmp_path):
+    import shutil
+
+    out = tmp_path / "more"
+    shutil.copytree(finished[0], out)
+    before = {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
+    more = dataclasses.replace(TINY, seeds=3, other_seeds=2)
+    run(start(out, more, ("2",)))
+    after = {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
+    assert {path: time for path, time in after.items() if path in before} == before
+    new = {path.name for path in set(after) - set(before)}
+    runs = ("mlp-2", "cnn-1")
+    assert {f"networks-{each}.json" for each in runs} | {f"figure-2-{each}.json" for each in runs} <= new
+    assert all(name.split(".")[0].endswith(runs) for name in new)
+    assert {(row["architecture"], row["seed"]) for row in table(out, "figure-2")} == {
+        *(("mlp", str(seed)) for seed in range(3)),
+        *(("cnn", str(seed)) for seed in range(2)),
+    }
+    assert json.loads((out / "configuration.json").read_text())["settings"] == more.as_json()
+
+
 def test_a_run_that_lost_its_last_units_resumes_with_the_same_results(finished, tmp_path):
     import shutil
 
@@ -333,6 +354,7 @@ def test_images_that_were_moved_are_pixels_with_as_many_of_every_class(method, t
         (("--data", "mnist"), "--data mnist: expected one of cifar10"),
         (("--data", "imagewoof"), "--data imagewoof needs --data-dir DIR"),
         (("--data", "imagenette", "--data-dir", "nowhere"), "is no folder: pass the one that has the data"),
+        (("--seeds", "0"), "Invalid value for '--seeds'"),
         (("--quick", "--out", "taken"), "holds no results of `dntk reproduce`"),
     ],
 )
@@ -343,6 +365,22 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, message, tmp_pat
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_numbers_of_seeds_are_those_asked_for(monkeypatch, tmp_path):
+    from dntk_studies.reproduce import command
+
+    class AskedError(Exception):
+        pass
+
+    def ask(settings, *_):
+        raise AskedError(settings)
+
+    monkeypatch.setattr(command, "prepare", ask)
+    with pytest.raises(AskedError) as caught:
+        command.reproduce(data="fashion-mnist", seeds=2, other_seeds=4, full_seeds=0, out=tmp_path / "out")
+    expected = dataclasses.replace(preset("fashion-mnist", quick=False), seeds=2, other_seeds=4, full_seeds=0)
+    assert caught.value.args == (expected,)
 
 
 def test_all_means_every_figure():

@@ -1,5 +1,6 @@
 """``dntk reproduce``: progress on the terminal, the comparison with the paper at the end."""
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -25,11 +26,20 @@ def reproduce(
     quick: Annotated[
         bool, typer.Option("--quick", help="A small run; of the digits where --data is not given.")
     ] = False,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of the main network.")] = None,
+    other_seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of the other networks.")] = None,
+    full_seeds: Annotated[
+        int | None, typer.Option(min=0, help="Seeds with regression on all points and with synthesised data.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of results; a run that was interrupted resumes.")] = None,
 ) -> None:
     """Repeat the paper's experiments on real images, and what its readers asked for."""
     figures = figures_of(figure)
-    settings = preset(data or ("digits" if quick else "cifar10"), quick=quick)
+    asked = {"seeds": seeds, "other_seeds": other_seeds, "full_seeds": full_seeds}
+    settings = dataclasses.replace(
+        preset(data or ("digits" if quick else "cifar10"), quick=quick),
+        **{name: count for name, count in asked.items() if count is not None},
+    )
     folder = expanded(out or f"reproduce-{settings.data}" + ("-quick" if quick else ""))
     directory = None if data_dir is None else expanded(data_dir)
     if directory is not None and not directory.is_dir():

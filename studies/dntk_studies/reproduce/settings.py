@@ -13,6 +13,10 @@ DATA_METHOD = "RPCholesky"
 """The data distillation of the pipeline; the others are compared with it."""
 
 
+COUNTS = ("seeds", "other_seeds", "full_seeds")
+"""Settings on which no stored result depends: a finished run goes on with more of them."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Sizes, networks and seeds of a run.
@@ -35,8 +39,8 @@ class Settings:
     distilled_epochs
         Epochs of a network trained on distilled data.
     seeds, other_seeds, full_seeds
-        Seeds of the main network, of the others, and those for which regression on the full set is done. A seed draws
-        another split, initial network, order of training, coreset and sketch.
+        Seeds of the main network, of the others, and those for which regression on the full set and data whose pixels
+        move are done. A seed draws another split, initial network, order of training, coreset and sketch.
     sketch_dim, nonzeros
         Of the sparse sign sketch.
     sizes, prefixes
@@ -86,5 +90,6 @@ class Settings:
 
 def configuration_hash(settings: Settings, fingerprint: str, version: str) -> str:
     """Digest that changes with anything on which stored results depend."""
-    text = json.dumps([settings.as_json(), fingerprint, version], sort_keys=True)
+    kept = {name: value for name, value in settings.as_json().items() if name not in COUNTS}
+    text = json.dumps([kept, fingerprint, version], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

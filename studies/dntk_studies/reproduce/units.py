@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from dntk.archive import Format, StoreError, read, schema, write, write_whole
-from dntk_studies.reproduce.settings import Settings, configuration_hash
+from dntk_studies.reproduce.settings import COUNTS, Settings, configuration_hash
 
 _CONFIGURATION = "configuration.json"
 _FORMAT = Format(name="dntk.Unit", version=1, kind="unit of work", reader="dntk reproduce", fields={"key": schema.text})
@@ -56,7 +56,7 @@ class Units:
 
 
 def open_units(folder: Path, settings: Settings, fingerprint: str, version: str) -> Units:
-    """The units of ``folder``, which is made where it does not exist.
+    """The units of ``folder``, which is made where it does not exist; other numbers of seeds go on with the same units.
 
     Raises
     ------
@@ -67,13 +67,20 @@ def open_units(folder: Path, settings: Settings, fingerprint: str, version: str)
     path = folder / _CONFIGURATION
     described = {"hash": key, "settings": settings.as_json(), "data": fingerprint, "version": version}
     if path.is_file():
-        _require_same(folder, _parsed(path), described)
+        stored = _parsed(path)
+        _require_same(folder, stored, described)
+        if stored != described:
+            _describe(path, described)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         msg = f"--out {folder} exists and holds no results of `dntk reproduce`: pass another folder, or empty it."
         raise ValueError(msg)
     else:
-        write_whole(path, (json.dumps(described, indent=2) + "\n").encode())
+        _describe(path, described)
     return Units(folder, key)
+
+
+def _describe(path: Path, described: dict[str, Any]) -> None:
+    write_whole(path, (json.dumps(described, indent=2) + "\n").encode())
 
 
 def _require_same(folder: Path, stored: dict[str, Any], described: dict[str, Any]) -> None:
@@ -81,7 +88,9 @@ def _require_same(folder: Path, stored: dict[str, Any], described: dict[str, Any
         return
     theirs, ours = stored.get("settings", {}), described["settings"]
     changed = [
-        f"{name} is {theirs.get(name)} there, {ours[name]} here" for name in ours if theirs.get(name) != ours[name]
+        f"{name} is {theirs.get(name)} there, {ours[name]} here"
+        for name in ours
+        if name not in COUNTS and theirs.get(name) != ours[name]
     ]
     for name in ("data", "version"):
         if stored.get(name) != described[name]:

@@ -38,7 +38,7 @@ from dntk.distill.data.last_layer import last_layer_features
 from dntk.distilled_gradients import row_basis
 from dntk.metrics import accuracy, fidelity, mean_squared_error
 from dntk.outputs import functional, labelled
-from dntk.solve import joint_ridge, ridge, ridge_out_of_core
+from dntk.solve import accumulate, joint_ridge, ridge, solve_statistics
 from dntk_studies.reproduce.unseen import grouped_accuracy
 
 SIZES = (10, 20, 50, 100, 200, 500)
@@ -147,7 +147,7 @@ def _functionals(scene: Scene, m: int) -> Kept:
 
 def _fitted(scene: Scene, m: int, largest: int) -> Kept:
     at, _, _ = scene.kept(m, "random")
-    kept, lam = scene.features(at), scene.ridge_of(largest)
+    kept, lam = scene.features(at), scene.ridge_of(largest, scene.y)
 
     def solved(targets: torch.Tensor) -> Any:
         return ridge(kept, fitted_targets(kept, scene.phi, targets, ridge=lam).targets, ridge=lam)
@@ -165,21 +165,22 @@ def _all(scene: Scene) -> Kept:
     start = time.perf_counter()
     if n <= ALL:
         fit: Any = ridge(scene.phi, scene.y, ridge="loo")
-        groups: Any = ridge(scene.phi, scene.groups, ridge=fit.ridge)
+        groups: Any = ridge(scene.phi, scene.groups, ridge="loo")
     else:
-        fit, groups = _by_chunks(scene, scene.ridge_of(ALL))
+        fit, groups = _by_chunks(scene)
     return Kept(
         m=n, choice="all", use="separate", fit=fit, groups=groups, seconds=time.perf_counter() - start, rows=n * c
     )  # fmt: skip
 
 
-def _by_chunks(scene: Scene, lam: float) -> tuple["Weights", "Weights"]:
+def _by_chunks(scene: Scene) -> tuple["Weights", "Weights"]:
     """Of outputs and of groupings, one output after the other: features of all are many gigabytes."""
-    found = []
+    found, ridges = [], [scene.ridge_of(ALL, targets) for targets in (scene.y, scene.groups)]
     for c in range(scene.model.n_outputs):
-        features, both = scene.phi.values[c], torch.stack([scene.y[:, c], scene.groups[:, c]], 1)
-        chunks = zip(features.split(CHUNK), both.to(features.dtype).split(CHUNK), strict=True)
-        found.append(ridge_out_of_core(chunks, ridge=lam).weights)
+        both = torch.stack([scene.y[:, c], scene.groups[:, c]], 1).double()
+        wide = (part.double() for part in scene.phi.values[c].split(CHUNK))  # λ may be below the rounding of float32
+        statistics = accumulate(zip(wide, both.split(CHUNK), strict=True))
+        found.append([solve_statistics(statistics, ridge=each).weights[i] for i, each in enumerate(ridges)])
     return Weights(torch.stack([each[0] for each in found])), Weights(torch.stack([each[1] for each in found]))
 
 

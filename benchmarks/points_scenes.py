@@ -75,10 +75,10 @@ class Scene:
         total = sum(self.phi.values[c] for c in range(self.phi.n_outputs))
         return dntk.TangentFeatures(total[None] * self.phi.n_outputs**-0.5, sketch=self.phi.sketch)
 
-    def ridge_of(self, m: int) -> float:
+    def ridge_of(self, m: int, targets: torch.Tensor) -> float:
         """λ of separate regressions on m random points."""
         at, _, _ = self.kept(m, "random")
-        return float(ridge(self.features(at), self.y[at], ridge="loo").ridge)
+        return float(ridge(self.features(at), targets[at], ridge="loo").ridge)
 
 
 class Rows:

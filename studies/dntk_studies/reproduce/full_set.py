@@ -42,7 +42,7 @@ def measured(shop: Workshop, plan: TrainingPlan, seed: int) -> dict[str, Any]:
     with recorder.stage(f"{GRADIENTS} gradients of all points"):
         grads = Solution(GRADIENTS, ridge=fit.ridge).distill(phi, model(x))
         in_span = same_span(grads, ridge=fit.ridge)
-    groups = ridge(phi, shop.place(grouped_targets(images.pool.y, images.classes)), ridge=fit.ridge)
+    groups = ridge(phi, shop.place(grouped_targets(images.pool.y, images.classes)))  # labels want a λ of their own
     core = tangent_features(model, shop.place(distilled.x), sketch=sketch)
     test, labels = shop.test_features(plan, seed), images.test.y
     network, found = model(shop.place(images.test.x)), fit.predict(test)

@@ -180,7 +180,8 @@ def _by_chunks(scene: Scene) -> tuple["Weights", "Weights"]:
         both = torch.stack([scene.y[:, c], scene.groups[:, c]], 1).double()
         wide = (part.double() for part in scene.phi.values[c].split(CHUNK))  # λ may be below the rounding of float32
         statistics = accumulate(zip(wide, both.split(CHUNK), strict=True))
-        found.append([solve_statistics(statistics, ridge=each).weights[i] for i, each in enumerate(ridges)])
+        least = statistics.rounding_floor  # and of so many points below that of float64
+        found.append([solve_statistics(statistics, ridge=max(r, least)).weights[i] for i, r in enumerate(ridges)])
     return Weights(torch.stack([each[0] for each in found])), Weights(torch.stack([each[1] for each in found]))
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -36,10 +36,8 @@ def reproduce(
     """Repeat the paper's experiments on real images, and what its readers asked for."""
     figures = figures_of(figure)
     asked = {"seeds": seeds, "other_seeds": other_seeds, "full_seeds": full_seeds}
-    settings = dataclasses.replace(
-        preset(data or ("digits" if quick else "cifar10"), quick=quick),
-        **{name: count for name, count in asked.items() if count is not None},
-    )
+    counts: dict[str, Any] = {name: count for name, count in asked.items() if count is not None}
+    settings = dataclasses.replace(preset(data or ("digits" if quick else "cifar10"), quick=quick), **counts)
     folder = expanded(out or f"reproduce-{settings.data}" + ("-quick" if quick else ""))
     directory = None if data_dir is None else expanded(data_dir)
     if directory is not None and not directory.is_dir():

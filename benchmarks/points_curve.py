@@ -147,30 +147,28 @@ def _functionals(scene: Scene, m: int) -> Kept:
 
 def _fitted(scene: Scene, m: int, largest: int) -> Kept:
     at, _, _ = scene.kept(m, "random")
-    kept, lam = scene.features(at), scene.ridge_of(largest, scene.y)
+    kept, phi = scene.features(at), scene.phi
+    ridges = [scene.ridge_of(largest, targets) for targets in (scene.y, scene.groups)]
 
-    def solved(targets: torch.Tensor) -> Any:
-        return ridge(kept, fitted_targets(kept, scene.phi, targets, ridge=lam).targets, ridge=lam)
+    def solved(targets: torch.Tensor, lam: float) -> Any:
+        return ridge(kept, fitted_targets(kept, phi, targets, ridge=lam).targets, ridge=lam)
 
-    fit, took = _timed(lambda: solved(scene.y))
+    fit, took = _timed(lambda: solved(scene.y, ridges[0]))
     return Kept(
-        m=m, choice="random", use="fitted targets", fit=fit, groups=solved(scene.groups), seconds=took,
+        m=m, choice="random", use="fitted targets", fit=fit, groups=solved(scene.groups, ridges[1]), seconds=took,
         rows=m * kept.n_outputs, basis=row_basis(kept.values), looked=len(scene.x) * kept.n_outputs,
     )  # fmt: skip
 
 
 def _all(scene: Scene) -> Kept:
     """Separate regressions on all points."""
-    n, c = len(scene.x), scene.model.n_outputs
-    start = time.perf_counter()
+    n, phi = len(scene.x), scene.phi
     if n <= ALL:
-        fit: Any = ridge(scene.phi, scene.y, ridge="loo")
-        groups: Any = ridge(scene.phi, scene.groups, ridge="loo")
+        fit, took = _timed(lambda: ridge(phi, scene.y, ridge="loo"))
+        groups: Any = ridge(phi, scene.groups, ridge="loo")
     else:
-        fit, groups = _by_chunks(scene)
-    return Kept(
-        m=n, choice="all", use="separate", fit=fit, groups=groups, seconds=time.perf_counter() - start, rows=n * c
-    )  # fmt: skip
+        (fit, groups), took = _timed(lambda: _by_chunks(scene))  # of both: products are shared
+    return Kept(m=n, choice="all", use="separate", fit=fit, groups=groups, seconds=took, rows=n * phi.n_outputs)
 
 
 def _by_chunks(scene: Scene) -> tuple["Weights", "Weights"]:
@@ -275,6 +273,8 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="the regression on all points, however many")
     parser.add_argument("--out", type=Path, default=Path("points-curve"))
     options = parser.parse_args()
+    if options.data == "digits" and options.points != POINTS:
+        parser.error("--points is of images: the digits have 1,000 to learn from.")
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     name = options.data if options.data == "digits" else f"{options.data}-{options.network}"

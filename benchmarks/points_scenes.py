@@ -82,20 +82,21 @@ class Scene:
 
 
 class Rows:
-    """Features of points at positions, made when they are asked for; the last ones are kept, and many in a file."""
+    """Features of points at positions, made when they are asked for; those of all and the last others are kept."""
 
     def __init__(self, model: dntk.Model, x: torch.Tensor, sketch: Any, folder: Path) -> None:
         self._model, self._x, self._sketch, self._folder = model, x, sketch, folder
-        self._last: tuple[bytes, dntk.TangentFeatures] | None = None
+        self._made: dict[bool, tuple[bytes, dntk.TangentFeatures]] = {}
 
     def __call__(self, at: torch.Tensor) -> dntk.TangentFeatures:
         """As they were, or anew."""
-        key = at.numpy().tobytes()
-        if self._last is None or self._last[0] != key:
-            self._last = key, self._made(at)
-        return self._last[1]
+        key, everything = at.numpy().tobytes(), len(at) == len(self._x)
+        if self._made.get(everything, (b"",))[0] != key:
+            self._made[everything] = key, self._make(at)
+        return self._made[everything][1]
 
-    def _made(self, at: torch.Tensor) -> dntk.TangentFeatures:
+    def _make(self, at: torch.Tensor) -> dntk.TangentFeatures:
+        """Many of them in a file."""
         if len(at) <= MANY:
             return dntk.tangent_features(self._model, self._x[at], sketch=self._sketch)
         shape = self._model.n_outputs, len(at), DIM
@@ -127,6 +128,9 @@ def images(
     """A network, the images it was trained on and some others; the network is kept in the folder of networks."""
     folder = networks_dir / (data if points == POINTS else f"{data}-{points}")
     found = getattr(datasets, NAMES[data])(train=None, validation=300, directory=data_dir)
+    if points > len(found.train.x):
+        msg = f"--points {points}: {data} has {len(found.train.x):,} to learn from."
+        raise ValueError(msg)
     model = trained(network, found, folder, taught=points, seed=seed)
     x, test = torch.from_numpy(found.train.x[:points]), torch.from_numpy(found.test.x[:tests])
     plan = automatic(model, x, n=DIM, memory=DIM**2 * model.n_outputs * 4)  # as a fit of many points takes it

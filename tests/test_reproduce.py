@@ -110,6 +110,14 @@ def test_one_label_aware_gradient_predicts_as_all_points_do(finished):
         assert row["mse"] == pytest.approx(full["mse"], rel=1e-3)
 
 
+def test_unseen_labels_of_the_same_points_are_the_same_in_both_tables(finished):
+    out, _, _, _ = finished
+    decisions = TINY.test * 10  # of every test point in ten groupings
+    for seed in range(TINY.seeds):
+        full = unit(out, f"figure-3-mlp-{seed}")[-1]["unseen"]
+        assert unit(out, f"data-RPCholesky-mlp-{seed}")["unseen"] == pytest.approx(full, abs=1.5 / decisions)
+
+
 def test_spread_over_seeds_is_that_of_the_rows(finished):
     out, _, _, _ = finished
     rows = [r for r in table(out, "figure-1") if (r["architecture"], r["base"], r["points"]) == ("mlp", "real", "30")]
@@ -277,6 +285,14 @@ def test_a_folder_of_another_configuration_is_refused_with_the_difference(finish
         start(out, dataclasses.replace(TINY, sketch_dim=65))
 
 
+def test_a_folder_of_an_earlier_form_of_the_same_settings_is_refused_and_says_so(finished, tmp_path):
+    path = tmp_path / "out" / "configuration.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(json.loads((finished[0] / path.name).read_text()) | {"hash": "0" * 16}))
+    with pytest.raises(ValueError, match=r"another configuration \(an earlier form of this version wrote it\)"):
+        start(path.parent)
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "precious.txt").write_text("keep")
     with pytest.raises(ValueError, match="holds no results of `dntk reproduce`"):
@@ -355,6 +371,7 @@ def test_images_that_were_moved_are_pixels_with_as_many_of_every_class(method, t
         (("--data", "imagewoof"), "--data imagewoof needs --data-dir DIR"),
         (("--data", "imagenette", "--data-dir", "nowhere"), "is no folder: pass the one that has the data"),
         (("--seeds", "0"), "Invalid value for '--seeds'"),
+        (("--full-seeds", "0"), "Invalid value for '--full-seeds'"),
         (("--quick", "--out", "taken"), "holds no results of `dntk reproduce`"),
     ],
 )
@@ -378,8 +395,8 @@ def test_numbers_of_seeds_are_those_asked_for(monkeypatch, tmp_path):
 
     monkeypatch.setattr(command, "prepare", ask)
     with pytest.raises(AskedError) as caught:
-        command.reproduce(data="fashion-mnist", seeds=2, other_seeds=4, full_seeds=0, out=tmp_path / "out")
-    expected = dataclasses.replace(preset("fashion-mnist", quick=False), seeds=2, other_seeds=4, full_seeds=0)
+        command.reproduce(data="fashion-mnist", seeds=2, other_seeds=4, full_seeds=3, out=tmp_path / "out")
+    expected = dataclasses.replace(preset("fashion-mnist", quick=False), seeds=2, other_seeds=4, full_seeds=3)
     assert caught.value.args == (expected,)
 
 

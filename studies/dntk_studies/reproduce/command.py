@@ -29,7 +29,7 @@ def reproduce(
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of the main network.")] = None,
     other_seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of the other networks.")] = None,
     full_seeds: Annotated[
-        int | None, typer.Option(min=0, help="Seeds with regression on all points and with synthesised data.")
+        int | None, typer.Option(min=1, help="Seeds with regression on all points and with synthesised data.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of results; a run that was interrupted resumes.")] = None,
 ) -> None:

@@ -95,6 +95,7 @@ def _require_same(folder: Path, stored: dict[str, Any], described: dict[str, Any
     for name in ("data", "version"):
         if stored.get(name) != described[name]:
             changed.append(f"{name}: {stored.get(name)} there, {described[name]} here")
+    changed = changed or ["an earlier form of this version wrote it"]
     shown = "; ".join(changed[:3]) + ("; ..." if len(changed) > 3 else "")
     msg = f"--out {folder} holds results of another configuration ({shown}): pass another folder, or delete that one."
     raise ValueError(msg)
